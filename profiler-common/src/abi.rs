@@ -1,0 +1,417 @@
+//! Records that pass between the kernel programs and the profiler. All are `repr(C)` without hidden padding.
+
+use crate::BUCKETS;
+
+/// Crossings that one journey can hold; longer ones are ended and counted.
+pub const MAX_CROSSINGS: usize = 24;
+/// Followed packets at one time, at most. A power of two.
+pub const MAX_SLOTS: usize = 16384;
+/// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.
+pub const END_TO_END: u32 = 255;
+/// Softirq vectors of Linux (HI … RCU).
+pub const SOFTIRQS: usize = 10;
+
+/// One crossing of a followed packet.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// Time since the previous crossing, in nanoseconds; 0 for the first.
+    pub delta_ns: u64,
+    /// Inode number of the device's network namespace.
+    pub netns: u32,
+    /// Index of the device within the namespace; 0 where no device is known (sockets).
+    pub ifindex: u32,
+    /// A [`crate::Point`].
+    pub point: u8,
+    /// Zero.
+    pub pad: u8,
+    /// The CPU.
+    pub cpu: u16,
+    /// Zero.
+    pub pad2: u32,
+}
+
+/// A followed packet, from its first crossing on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    /// Address of the skb; with `id` it identifies the packet.
+    pub skb: u64,
+    /// Generation: unique per recording.
+    pub id: u64,
+    /// Time of the first crossing, CLOCK_MONOTONIC nanoseconds.
+    pub start_ns: u64,
+    /// Time of the last crossing.
+    pub last_ns: u64,
+    /// Hash of the sequence of (point, namespace, device) so far.
+    pub path: u64,
+    /// How many packets this one stands for.
+    pub weight: u32,
+    /// Number of crossings in `crossings`.
+    pub count: u32,
+    /// Length of the packet at its first device, bytes.
+    pub len: u32,
+    /// Wire packets it carries (segments).
+    pub wire: u32,
+    /// Bytes copied to the reader so far.
+    pub copied: u32,
+    /// How often the packet changed CPU.
+    pub cpu_hops: u32,
+    /// Reason of a drop, as the kernel numbers them.
+    pub reason: u32,
+    /// The last point.
+    pub last_point: u8,
+    /// IP protocol, or 0.
+    pub protocol: u8,
+    /// An [`End`].
+    pub end: u8,
+    /// Filters that a crossing has met: bit 0 namespace, bit 1 device.
+    pub matched: u8,
+    /// The crossings.
+    pub crossings: [Crossing; MAX_CROSSINGS],
+}
+
+/// How a journey ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum End {
+    /// Still on its way.
+    Open = 0,
+    /// All its bytes were copied to a reader.
+    Copied = 1,
+    /// The kernel itself used it up after its last crossing (an acknowledgement, a merged segment), or a device took it.
+    Absorbed = 2,
+    /// `consume_skb`.
+    Consumed = 3,
+    /// Dropped, with a reason.
+    Dropped = 4,
+}
+
+impl End {
+    /// The name in profiles and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Copied => "copied",
+            Self::Absorbed => "absorbed",
+            Self::Consumed => "consumed",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The end of a number that a kernel program wrote.
+    pub fn from_id(id: u8) -> Self {
+        match id {
+            1 => Self::Copied,
+            2 => Self::Absorbed,
+            3 => Self::Consumed,
+            4 => Self::Dropped,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Key of a node of the tree: a path and the place of a span within it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeKey {
+    /// Hash of the whole path.
+    pub path: u64,
+    /// The span that ends at this crossing, or [`END_TO_END`].
+    pub index: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// What a node has gathered. Every figure is weighted: a packet followed at 1 in N counts N times.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    /// Packets followed, not weighted.
+    pub samples: u64,
+    /// Packets.
+    pub count: u64,
+    /// Nanoseconds.
+    pub sum_ns: u64,
+    /// Largest value, not weighted.
+    pub max_ns: u64,
+    /// Packets per bucket of the log-linear histogram.
+    pub buckets: [u64; BUCKETS],
+}
+
+/// A class of journeys: same points and devices in the same order, same protocol, same end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Path {
+    /// Packets followed, not weighted.
+    pub samples: u64,
+    /// skbs, weighted.
+    pub packets: u64,
+    /// Wire packets, weighted.
+    pub wire_packets: u64,
+    /// Bytes at the first device, weighted.
+    pub bytes: u64,
+    /// CPU changes, weighted.
+    pub cpu_hops: u64,
+    /// Number of crossings.
+    pub count: u32,
+    /// Reason of a drop.
+    pub reason: u32,
+    /// IP protocol, or 0.
+    pub protocol: u8,
+    /// An [`End`].
+    pub end: u8,
+    /// Zero.
+    pub pad: [u8; 6],
+    /// Points and devices; the times are unused.
+    pub crossings: [Crossing; MAX_CROSSINGS],
+}
+
+/// What could not be recorded, counted per CPU by cause.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lost {
+    /// Packets not followed because the slot of their address was taken (weighted).
+    pub slot_busy: u64,
+    /// Journeys cut because they had too many crossings.
+    pub too_long: u64,
+    /// Journeys (weighted) not entered because no path was free.
+    pub paths_full: u64,
+    /// Spans (weighted) not entered because no node was free.
+    pub nodes_full: u64,
+    /// Whole journeys not shown because the ring was full.
+    pub ring_full: u64,
+    /// Crossings of a followed address that could not follow its last one: the address was reused unseen.
+    pub stale: u64,
+    /// Crossings earlier than the one before.
+    pub backwards: u64,
+    /// Drops not entered because the table was full.
+    pub drops_full: u64,
+    /// CPU samples not entered because the table was full.
+    pub samples_full: u64,
+    /// CPU samples whose stack could not be kept.
+    pub stacks_full: u64,
+    /// Kernel memory that could not be read.
+    pub unreadable: u64,
+    /// Map updates refused because of a concurrent one (EBUSY).
+    pub busy: u64,
+}
+
+/// State of one CPU. The head is what every crossing touches.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuState {
+    /// The object of the last crossing: skb, device or socket address by its point.
+    pub object: u64,
+    /// The last [`crate::Point`] on this CPU.
+    pub point: u32,
+    /// Crossings until the next packet is chosen.
+    pub skip: u32,
+    /// Crossings seen.
+    pub crossings: u64,
+    /// Socket whose `send` was chosen and has not reached a device yet, or 0.
+    pub pending_socket: u64,
+    /// When that was.
+    pub pending_ns: u64,
+    /// Its weight.
+    pub pending_weight: u32,
+    /// Followed journeys until the next one goes through the ring.
+    pub ring_skip: u32,
+    /// Socket whose reader copied a followed packet last, or 0: its next send ends the application's own time.
+    pub turn_task: u64,
+    /// When that copy began.
+    pub turn_ns: u64,
+    /// Weight of that packet.
+    pub turn_weight: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Packets chosen.
+    pub followed: u64,
+    /// Packets chosen, weighted.
+    pub decisions: u64,
+    /// Source of journey ids.
+    pub next_id: u64,
+    /// Retransmitted TCP segments.
+    pub retransmits: u64,
+    /// CPU samples taken.
+    pub samples: u64,
+    /// Losses.
+    pub lost: Lost,
+}
+
+/// What the profiler tells the programs; may change while they run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Follow one packet in this many.
+    pub sample_every: u32,
+    /// Send one followed journey in this many through the ring; 0: none.
+    pub ring_every: u32,
+    /// Start new journeys.
+    pub accept: u32,
+    /// Filters in force: bit 0 namespace, bit 1 device, bit 2 flow.
+    pub filters: u32,
+    /// Protocol of the flow filter, or 0.
+    pub flow_protocol: u32,
+    /// IPv4 address (network order) of the flow filter, or 0.
+    pub flow_address: u32,
+    /// Port of the flow filter in host order, or 0.
+    pub flow_port: u32,
+    /// Mask of slots in use: slots − 1.
+    pub slot_mask: u32,
+}
+
+/// Filter bit: the journey touches a chosen namespace.
+pub const FILTER_NETNS: u32 = 1;
+/// Filter bit: the journey touches a chosen device.
+pub const FILTER_DEVICE: u32 = 2;
+/// Filter bit: the packet belongs to a chosen flow.
+pub const FILTER_FLOW: u32 = 4;
+
+/// A device, or with `ifindex` 0 a whole namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceKey {
+    /// Inode number of the namespace.
+    pub netns: u32,
+    /// Index of the device.
+    pub ifindex: u32,
+}
+
+/// Key of dropped packets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DropKey {
+    /// Address of the code that dropped.
+    pub location: u64,
+    /// Reason as the kernel numbers it; 0 where it has none.
+    pub reason: u32,
+    /// Where.
+    pub netns: u32,
+    /// Where.
+    pub ifindex: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Key of CPU samples.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SampleKey {
+    /// Id in the stack map, or a negative errno.
+    pub stack: i32,
+    /// Process (thread group) that was current.
+    pub pid: u32,
+    /// Name of the thread that was current.
+    pub comm: [u8; 16],
+    /// Cgroup (v2) of the current task, or 0.
+    pub cgroup: u64,
+    /// Where the CPU's last crossing was.
+    pub netns: u32,
+    /// Where the CPU's last crossing was.
+    pub ifindex: u32,
+    /// Last [`crate::Point`] of the CPU.
+    pub point: u16,
+    /// The CPU.
+    pub cpu: u16,
+    /// 1 if user mode was interrupted.
+    pub user: u32,
+}
+
+/// Time between a reader's copy and the same task's next send, per namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TurnKey {
+    /// Namespace of the socket.
+    pub netns: u32,
+    /// Process.
+    pub pid: u32,
+}
+
+/// Softirq account of one vector on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Softirq {
+    /// Runs.
+    pub count: u64,
+    /// Nanoseconds inside.
+    pub ns: u64,
+    /// Time of entry while running.
+    pub entry_ns: u64,
+    /// Time of the first raise not yet served, or 0.
+    pub raise_ns: u64,
+    /// Runs whose raise was seen.
+    pub waits: u64,
+    /// Nanoseconds from raise to entry.
+    pub wait_ns: u64,
+    /// NAPI polls (NET_RX only).
+    pub polls: u64,
+    /// Packets that those polls took.
+    pub polled: u64,
+}
+
+/// Offsets, in bytes, of the kernel fields that the programs read; from the running kernel's BTF.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    /// sk_buff.dev
+    pub skb_dev: u32,
+    /// sk_buff.sk
+    pub skb_sk: u32,
+    /// sk_buff.skb_iif
+    pub skb_iif: u32,
+    /// sk_buff.len
+    pub skb_len: u32,
+    /// sk_buff.head
+    pub skb_head: u32,
+    /// sk_buff.end
+    pub skb_end: u32,
+    /// sk_buff.network_header
+    pub skb_network_header: u32,
+    /// sk_buff.transport_header
+    pub skb_transport_header: u32,
+    /// skb_shared_info.gso_segs
+    pub shinfo_gso_segs: u32,
+    /// net_device.ifindex
+    pub dev_ifindex: u32,
+    /// net_device.nd_net
+    pub dev_net: u32,
+    /// net_device.rtnl_link_ops
+    pub dev_link_ops: u32,
+    /// net_device.flags
+    pub dev_flags: u32,
+    /// rtnl_link_ops.kind
+    pub link_ops_kind: u32,
+    /// net.ns.inum
+    pub net_inum: u32,
+    /// sock.__sk_common.skc_net
+    pub sk_net: u32,
+    /// sock.__sk_common.skc_num
+    pub sk_num: u32,
+    /// sock.__sk_common.skc_dport
+    pub sk_dport: u32,
+    /// sock.__sk_common.skc_daddr
+    pub sk_daddr: u32,
+    /// sock.__sk_common.skc_rcv_saddr
+    pub sk_saddr: u32,
+    /// sock.sk_wq
+    pub sk_wq: u32,
+    /// socket_wq.wait.head
+    pub wq_head: u32,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::*;
+
+    macro_rules! pod {
+        ($($name:ty),* $(,)?) => { $(
+            // SAFETY: `repr(C)`, made of integers only, no padding that is read.
+            unsafe impl aya::Pod for $name {}
+        )* };
+    }
+    pod!(
+        Crossing, Journey, NodeKey, Node, Path, Lost, CpuState, Config, DeviceKey, DropKey, SampleKey, TurnKey,
+        Softirq, Offsets,
+    );
+}

@@ -1,0 +1,211 @@
+//! The command line: arguments only, no work.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Where container network throughput goes, layer by layer.
+#[derive(Debug, Parser)]
+#[command(name = "netstrata", version, about, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done; 1 a verdict is negative; 2 wrong usage or input; 3 the kernel or a \
+                        privilege refused; 4 the result cannot be trusted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what this kernel allows, layer by layer, in plain words
+    Doctor(FormatArgs),
+    /// Print namespaces, devices, peers, masters, tunnels and container names
+    Topology(FormatArgs),
+    /// Record the datapath of this host, alone or while a command runs
+    Record(RecordArgs),
+    /// Print or draw a recording
+    Report(ReportArgs),
+    /// Networks of the program's own, and traffic through them
+    Lab {
+        /// What to do in the lab.
+        #[command(subcommand)]
+        command: LabCommand,
+    },
+    /// Explain why TARGET is slower than BASELINE, layer by layer
+    Explain(ExplainArgs),
+}
+
+/// Text or JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TextFormat {
+    /// For people.
+    Text,
+    /// For programs; stable and versioned.
+    Json,
+}
+
+/// Arguments of commands that only print.
+#[derive(Debug, Args)]
+pub struct FormatArgs {
+    /// Format of the output
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextFormat,
+}
+
+/// Arguments of `record`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RecordArgs {
+    /// File to write the profile to
+    #[arg(short, long, default_value = "netstrata.prof")]
+    pub output: PathBuf,
+    /// How long to record, like 10s, 500ms or 2m; without it until the command ends or Ctrl-C
+    #[arg(long, value_parser = crate::units::parse_duration)]
+    pub duration: Option<std::time::Duration>,
+    /// CPU time that the recording may cost, as a share of each CPU, like 1% or 0.5%
+    #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
+    pub budget: f64,
+    /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub sample_every: Option<u32>,
+    /// CPU samples a second on each CPU
+    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    pub frequency: u64,
+    /// Only packets that touch this network namespace (a name, a path or an inode number); may be repeated
+    #[arg(long)]
+    pub netns: Vec<String>,
+    /// Only packets that touch this container (name or id); may be repeated
+    #[arg(long)]
+    pub container: Vec<String>,
+    /// Only packets that cross this device; may be repeated
+    #[arg(long)]
+    pub device: Vec<String>,
+    /// Only packets of this flow and its replies, like tcp:10.0.0.2:5201, udp::53 or 10.0.0.2
+    #[arg(long, value_parser = crate::units::parse_flow)]
+    pub flow: Option<crate::units::Flow>,
+    /// Slots for followed packets (testing: makes losses)
+    #[arg(long, hide = true)]
+    pub debug_slots: Option<u32>,
+    /// Bytes of the ring of whole journeys (testing: makes losses)
+    #[arg(long, hide = true)]
+    pub debug_ring_bytes: Option<u32>,
+    /// Nodes of the tree (testing: makes losses)
+    #[arg(long, hide = true)]
+    pub debug_nodes: Option<u32>,
+    /// The command to run while recording
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+/// Formats of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Tables for a terminal of 100 columns.
+    Text,
+    /// The contract `netstrata.report/1`.
+    Json,
+    /// Stack lines under their layer, for flame graph tools.
+    Folded,
+    /// Two flame graphs: CPU by layer and stack; latency by path, layer and device.
+    Svg,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The profile
+    pub file: PathBuf,
+    /// Format of the output
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ReportFormat,
+}
+
+/// Formats of an explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For a terminal of 100 columns.
+    Text,
+    /// `netstrata.explain/1`.
+    Json,
+    /// The waterfall as a picture.
+    Svg,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Profile of the faster mode
+    pub baseline: PathBuf,
+    /// Profile of the slower mode, doing the same work
+    pub target: PathBuf,
+    /// Format of the output
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ExplainFormat,
+}
+
+/// Commands of the lab.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// List the modes and their chains of devices
+    List(FormatArgs),
+    /// Build each mode, drive traffic through it, record it, remove it
+    Run(LabRunArgs),
+    /// One side of a built-in workload (the lab starts it inside its networks)
+    #[command(hide = true)]
+    Worker(LabWorkerArgs),
+}
+
+/// Arguments of `lab run`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LabRunArgs {
+    /// Modes, like: host bridge docker-host docker-bridge
+    #[arg(required = true)]
+    pub modes: Vec<String>,
+    /// tcp-stream, tcp-rr, udp-stream, udp-rr (built in); iperf3, sockperf (when installed)
+    #[arg(long, default_value = "tcp-stream")]
+    pub workload: String,
+    /// Directory for the profiles and the comparison
+    #[arg(short, long, default_value = "netstrata-lab")]
+    pub output: PathBuf,
+    /// How long each run measures
+    #[arg(long, default_value = "5s", value_parser = crate::units::parse_duration)]
+    pub duration: std::time::Duration,
+    /// Bytes of one message; default: 131072 for streams, 64 for request/response
+    #[arg(long)]
+    pub size: Option<u64>,
+    /// Pairs of client and server at one time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub pairs: u32,
+    /// Runs of each mode, taken in turns
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeat: u32,
+    /// CPU time that the recording may cost, as a share of each CPU
+    #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
+    pub budget: f64,
+    /// Drive the traffic without recording (to see what recording costs)
+    #[arg(long)]
+    pub no_record: bool,
+}
+
+/// Arguments of `lab worker`: one side of a built-in workload.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LabWorkerArgs {
+    /// tcp-stream, tcp-rr, udp-stream, udp-rr
+    #[arg(long)]
+    pub workload: String,
+    /// Listen on this address (server) …
+    #[arg(long, conflicts_with = "connect")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// … or connect to this one (client), pair N using port + N
+    #[arg(long)]
+    pub connect: Option<std::net::SocketAddr>,
+    /// Bytes of one message
+    #[arg(long)]
+    pub size: u64,
+    /// How long the client measures
+    #[arg(long, default_value = "5s", value_parser = crate::units::parse_duration)]
+    pub duration: std::time::Duration,
+    /// Pairs at one time
+    #[arg(long, default_value_t = 1)]
+    pub pairs: u32,
+}

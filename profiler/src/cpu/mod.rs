@@ -1,0 +1,1 @@
+//! The CPU account: kernel symbols to layers, samples to layers and contexts.

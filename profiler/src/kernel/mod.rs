@@ -1,0 +1,3 @@
+//! Facts of the running kernel: field offsets, symbols, what may be attached.
+
+pub mod doctor;

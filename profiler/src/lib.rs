@@ -1,0 +1,14 @@
+//! netstrata: follows packets through the network datapath of a live Linux host and accounts for their latency and
+//! for the CPU time they cost, by layer and device.
+
+pub mod cli;
+pub mod cpu;
+pub mod explain;
+pub mod failure;
+pub mod kernel;
+pub mod lab;
+pub mod profile;
+pub mod record;
+pub mod report;
+pub mod topology;
+pub mod units;

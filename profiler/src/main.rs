@@ -1,0 +1,29 @@
+//! The `netstrata` command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use netstrata::{
+    cli::{Cli, Command, LabCommand},
+    explain, failure, kernel, lab, record, report, topology,
+};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Doctor(args) => kernel::doctor::run(&args),
+        Command::Topology(args) => topology::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Lab { command: LabCommand::List(args) } => lab::list(&args),
+        Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),
+        Command::Lab { command: LabCommand::Worker(args) } => lab::worker(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("netstrata: {error:#}");
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}

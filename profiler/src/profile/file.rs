@@ -1,0 +1,170 @@
+//! The file of a profile: a header of fixed size, then the profile as JSON, deflated.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–7 | `NETSTRAT` |
+//! | 8–11 | version of the format, little endian |
+//! | 12–15 | CRC-32 of the rest |
+//! | 16–23 | length of the rest |
+//! | 24– | the profile |
+
+use std::{io::Read as _, io::Write as _, path::Path};
+
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use thiserror::Error;
+
+use super::Profile;
+
+/// Version of the format that this build writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"NETSTRAT";
+const HEADER: usize = 24;
+
+/// Why a profile could not be read or written.
+#[derive(Debug, Error)]
+pub enum ProfileError {
+    /// The file could not be opened, read or written.
+    #[error("cannot {action} the profile {path}: {source}")]
+    Io {
+        /// "read" or "write".
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a profile at all.
+    #[error("{0} is not a netstrata profile; give a file that `netstrata record -o` wrote")]
+    NotAProfile(String),
+    /// Written by a newer netstrata.
+    #[error("{path} has format {version}, this netstrata reads up to {FORMAT_VERSION}; use a newer netstrata")]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its version.
+        version: u32,
+    },
+    /// Too short.
+    #[error("{0} is truncated: the recording or a copy of the file was cut off; record again")]
+    Truncated(String),
+    /// Changed since it was written.
+    #[error("{path} is corrupted ({what}); record again")]
+    Corrupted {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Writes a profile; the file appears whole or not at all.
+pub fn write(profile: &Profile, path: &Path) -> Result<(), ProfileError> {
+    let fail = |source| ProfileError::Io { action: "write", path: path.display().to_string(), source };
+    let json = serde_json::to_vec(profile).map_err(|error| fail(error.into()))?;
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&json).map_err(fail)?;
+    let body = encoder.finish().map_err(fail)?;
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        // A device or a pipe cannot be replaced by renaming.
+        return std::fs::write(path, bytes).map_err(fail);
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.part", std::process::id()));
+    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    written.map_err(fail)
+}
+
+/// Reads a profile.
+pub fn read(path: &Path) -> Result<Profile, ProfileError> {
+    let name = path.display().to_string();
+    let bytes =
+        std::fs::read(path).map_err(|source| ProfileError::Io { action: "read", path: name.clone(), source })?;
+    parse(&bytes, &name)
+}
+
+fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
+    let corrupted = |what: String| ProfileError::Corrupted { path: name.to_owned(), what };
+    if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) && !bytes.is_empty() {
+        return Err(ProfileError::Truncated(name.to_owned()));
+    }
+    if !bytes.starts_with(MAGIC) {
+        return Err(ProfileError::NotAProfile(name.to_owned()));
+    }
+    let field = |from: usize, to: usize| bytes.get(from..to).ok_or_else(|| ProfileError::Truncated(name.to_owned()));
+    let number = |slice: &[u8]| slice.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+    let version = number(field(8, 12)?) as u32;
+    if version > FORMAT_VERSION {
+        return Err(ProfileError::TooNew { path: name.to_owned(), version });
+    }
+    let crc = number(field(12, 16)?) as u32;
+    let length = number(field(16, 24)?);
+    let body = &bytes[HEADER..];
+    if (body.len() as u64) < length {
+        return Err(ProfileError::Truncated(name.to_owned()));
+    }
+    if body.len() as u64 > length {
+        return Err(corrupted("it is longer than its header says".into()));
+    }
+    if crc32fast::hash(body) != crc {
+        return Err(corrupted("its checksum does not match".into()));
+    }
+    let mut json = Vec::new();
+    DeflateDecoder::new(body).read_to_end(&mut json).map_err(|error| corrupted(error.to_string()))?;
+    serde_json::from_slice(&json).map_err(|error| corrupted(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> Vec<u8> {
+        let dir = std::env::temp_dir().join(format!(
+            "netstrata-file-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        write(&Profile::default(), &dir).expect("written");
+        let bytes = std::fs::read(&dir).expect("read");
+        std::fs::remove_file(&dir).expect("removed");
+        bytes
+    }
+
+    #[test]
+    fn a_profile_survives_the_file() {
+        assert_eq!(parse(&written(), "f").expect("parsed"), Profile::default());
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = written();
+        for length in 0..bytes.len() {
+            assert!(parse(&bytes[..length], "f").is_err(), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_of_the_body_is_refused() {
+        let bytes = written();
+        for at in HEADER..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(matches!(parse(&changed, "f"), Err(ProfileError::Corrupted { .. })), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_name() {
+        let mut bytes = written();
+        bytes[8] = 2;
+        assert!(matches!(parse(&bytes, "f"), Err(ProfileError::TooNew { version: 2, .. })));
+    }
+}

@@ -1,0 +1,7 @@
+//! The profile: its data, its file, and reading what benchmarks print.
+
+mod file;
+mod model;
+
+pub use file::{FORMAT_VERSION, ProfileError, read, write};
+pub use model::*;

@@ -1,0 +1,411 @@
+//! What a recording leaves behind: the only thing that passes from recording to everything after it.
+//!
+//! Units are in the names (`_ns`, `_bytes`). Every packet count is weighted: a packet followed at one in N counts N.
+
+use std::collections::BTreeMap;
+
+use netstrata_common::{BUCKETS, End, Point, bucket_high, bucket_low, bucket_of};
+use serde::{Deserialize, Serialize};
+
+use crate::topology::Topology;
+
+/// A recording.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Profile {
+    /// Machine, command and how the recording was made.
+    pub meta: Meta,
+    /// Namespaces, devices and containers that existed at any time of the recording.
+    pub topology: Topology,
+    /// How packets were chosen.
+    pub sampling: Sampling,
+    /// Journeys by class.
+    pub paths: Vec<PathRecord>,
+    /// CPU samples.
+    pub cpu: CpuRecord,
+    /// Softirqs by CPU and vector.
+    pub softirqs: SoftirqRecord,
+    /// Whole journeys of single packets.
+    pub journeys: Vec<JourneyRecord>,
+    /// Dropped packets; exact.
+    pub drops: Vec<DropRecord>,
+    /// The application's own time between a read and its next send.
+    pub turnarounds: Vec<TurnRecord>,
+    /// What the devices counted themselves during the recording; exact.
+    pub devices: Vec<DeviceCounters>,
+    /// Retransmitted TCP segments.
+    pub retransmits: u64,
+    /// Packets or events that could not be recorded, by cause.
+    pub lost: BTreeMap<String, u64>,
+    /// What the recording itself cost.
+    pub observer: Observer,
+}
+
+/// Machine, command and how the recording was made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Meta {
+    /// Version of netstrata that recorded.
+    pub recorder: String,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Machine architecture.
+    pub arch: String,
+    /// Online CPUs.
+    pub cpus: u32,
+    /// Time between attached and detached.
+    pub duration_ns: u64,
+    /// Tiers in use: "tracepoint", "sampling".
+    pub tiers: Vec<String>,
+    /// Probe points that were attached, by name.
+    pub probes: Vec<String>,
+    /// Probe points that this kernel does not have, with the reason.
+    pub missing: BTreeMap<String, String>,
+    /// Filters in force, as given.
+    pub filters: Vec<String>,
+    /// The command that was wrapped.
+    pub command: Vec<String>,
+    /// Its exit code (128 + signal if it was killed).
+    pub exit_code: Option<i32>,
+    /// What it measured, where its output is understood.
+    pub benchmark: Option<Benchmark>,
+    /// Share of all CPU time that the hypervisor took (0 to 1).
+    pub steal_share: f64,
+}
+
+/// What a benchmark program reported.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Benchmark {
+    /// "iperf3", "sockperf", "netperf" or "netstrata" (the built-in workloads).
+    pub tool: String,
+    /// "tcp-stream", "tcp-rr", "udp-stream", "udp-rr", …
+    pub workload: String,
+    /// Bytes that the receiver's application got, per second, times 8.
+    pub throughput_bits_per_s: Option<f64>,
+    /// Request/response pairs a second, over all connections.
+    pub transactions_per_s: Option<f64>,
+    /// Mean round trip.
+    pub round_trip_ns: Option<f64>,
+    /// Median round trip.
+    pub round_trip_p50_ns: Option<f64>,
+    /// 99th percentile of the round trip.
+    pub round_trip_p99_ns: Option<f64>,
+    /// Messages a second.
+    pub messages_per_s: Option<f64>,
+    /// Bytes of one message.
+    pub message_bytes: Option<u64>,
+    /// Connections or pairs at one time.
+    pub pairs: Option<u32>,
+    /// How long it measured.
+    pub duration_s: Option<f64>,
+    /// TCP retransmits that it reported.
+    pub retransmits: Option<u64>,
+}
+
+/// How packets were chosen.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Sampling {
+    /// Budget asked for, as a share of each CPU.
+    pub budget: f64,
+    /// (time since the start in ns, follow one in this many), in order.
+    pub rates: Vec<(u64, u32)>,
+    /// Time during which the journey probes were attached. Less than the duration where the budget asks for turns.
+    pub observed_ns: u64,
+    /// Packets followed.
+    pub followed: u64,
+    /// Packets that those stand for while attached.
+    pub packets: u64,
+}
+
+/// A class of journeys: the same sequence of (point, device), protocol and end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct PathRecord {
+    /// Stable hash of the class.
+    pub id: u64,
+    /// Points and devices.
+    pub crossings: Vec<CrossingRecord>,
+    /// How it ended (name of an `End`).
+    pub end: String,
+    /// Name of the drop reason, if dropped.
+    pub reason: Option<String>,
+    /// IP protocol number, or 0.
+    pub protocol: u8,
+    /// Packets followed.
+    pub samples: u64,
+    /// skbs.
+    pub packets: u64,
+    /// Wire packets.
+    pub wire_packets: u64,
+    /// Bytes at the first device.
+    pub bytes: u64,
+    /// Changes of CPU.
+    pub cpu_hops: u64,
+    /// End-to-end times.
+    pub end_to_end: Histogram,
+    /// `spans[i]` lies between `crossings[i]` and `crossings[i + 1]`.
+    pub spans: Vec<Histogram>,
+}
+
+/// A crossing of a path.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CrossingRecord {
+    /// The probe point.
+    #[serde(with = "point_name")]
+    pub point: Point,
+    /// Inode of the namespace, 0 if unknown.
+    pub netns: u32,
+    /// Device index, 0 if none.
+    pub ifindex: u32,
+}
+
+mod point_name {
+    use netstrata_common::Point;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(point: &Point, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(point.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Point::from_name(&name).ok_or_else(|| D::Error::custom(format!("unknown point `{name}`")))
+    }
+}
+
+/// Weighted values with an exact sum and a log-linear histogram.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Histogram {
+    /// Values, not weighted.
+    pub samples: u64,
+    /// Values, weighted.
+    pub count: u64,
+    /// Weighted sum.
+    pub sum: u64,
+    /// Largest value.
+    pub max: u64,
+    /// (bucket, weighted count) of the buckets that are not empty, ascending.
+    pub buckets: Vec<(u16, u64)>,
+}
+
+impl Histogram {
+    /// Adds a value with a weight.
+    pub fn add(&mut self, value: u64, weight: u64) {
+        self.merge(&Self {
+            samples: 1,
+            count: weight,
+            sum: value * weight,
+            max: value,
+            buckets: vec![(bucket_of(value) as u16, weight)],
+        });
+    }
+
+    /// Adds another histogram: associative and commutative.
+    pub fn merge(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.count += other.count;
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+        for &(bucket, count) in &other.buckets {
+            match self.buckets.binary_search_by_key(&bucket, |entry| entry.0) {
+                Ok(at) => self.buckets[at].1 += count,
+                Err(at) => self.buckets.insert(at, (bucket, count)),
+            }
+        }
+    }
+
+    /// From dense buckets as the kernel keeps them.
+    pub fn from_dense(samples: u64, count: u64, sum: u64, max: u64, dense: &[u64; BUCKETS]) -> Self {
+        let buckets =
+            dense.iter().enumerate().filter(|entry| *entry.1 > 0).map(|(at, count)| (at as u16, *count)).collect();
+        Self { samples, count, sum, max, buckets }
+    }
+
+    /// Mean, or 0 without values.
+    pub fn mean(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
+    }
+
+    /// The value below which `share` (0 to 1) of the values lie, within 6.25 %; never above the largest value.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let total: u64 = self.buckets.iter().map(|entry| entry.1).sum();
+        let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
+        let mut seen = 0;
+        for &(bucket, count) in &self.buckets {
+            seen += count;
+            if seen >= rank {
+                let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
+                return (low + (high - low) / 2).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+/// CPU samples.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct CpuRecord {
+    /// "cpu-clock" or "cycles".
+    pub source: String,
+    /// Time between two samples of one CPU.
+    pub period_ns: u64,
+    /// Samples that the period and the duration ask for, over all CPUs.
+    pub expected: u64,
+    /// Samples taken.
+    pub samples: u64,
+    /// Names of kernel functions; a frame is an index into them.
+    pub symbols: Vec<String>,
+    /// Kernel stacks, innermost frame first.
+    pub stacks: Vec<Vec<u32>>,
+    /// Tasks that were current.
+    pub tasks: Vec<TaskRecord>,
+    /// Samples by stack, task, CPU and place.
+    pub entries: Vec<SampleRecord>,
+}
+
+/// A task seen by the sampler.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// Process id; 0 is the idle task.
+    pub pid: u32,
+    /// Name of the thread.
+    pub comm: String,
+    /// Container it runs in, if any.
+    pub container: Option<String>,
+}
+
+/// Samples that are alike.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SampleRecord {
+    /// Index into `stacks`; none where the stack was lost or user mode was interrupted.
+    pub stack: Option<u32>,
+    /// Index into `tasks`.
+    pub task: u32,
+    /// The CPU.
+    pub cpu: u16,
+    /// User mode was interrupted.
+    pub user: bool,
+    /// Last crossing on this CPU: where a packet's span began if the stack still works on it.
+    pub place: Option<CrossingRecord>,
+    /// How many.
+    pub count: u64,
+}
+
+/// Softirqs of the recording.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct SoftirqRecord {
+    /// Time during which softirqs were timed; they are timed in turns where there are many.
+    pub observed_ns: u64,
+    /// By CPU and vector.
+    pub vectors: Vec<SoftirqVector>,
+    /// Packets that a full backlog dropped, from the kernel's own counter; exact.
+    pub backlog_drops: u64,
+}
+
+/// One softirq vector on one CPU.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct SoftirqVector {
+    /// The CPU.
+    pub cpu: u16,
+    /// "NET_RX", …
+    pub vector: String,
+    /// Runs during the whole recording, from the kernel's own counter; exact.
+    pub total: u64,
+    /// Runs that were timed.
+    pub count: u64,
+    /// Nanoseconds inside the timed runs.
+    pub ns: u64,
+    /// Timed runs whose raise was seen.
+    pub waits: u64,
+    /// Nanoseconds between raise and entry of those.
+    pub wait_ns: u64,
+    /// NAPI polls while timed.
+    pub polls: u64,
+    /// Packets that those polls took.
+    pub polled: u64,
+}
+
+/// The journey of a single packet.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct JourneyRecord {
+    /// Path class.
+    pub path: u64,
+    /// Time of the first crossing since the start of the recording.
+    pub start_ns: u64,
+    /// Bytes at the first device.
+    pub bytes: u32,
+    /// Wire packets.
+    pub wire_packets: u32,
+    /// (nanoseconds since the previous crossing, CPU), one for each crossing of the path.
+    pub crossings: Vec<(u64, u16)>,
+}
+
+/// Dropped packets that are alike.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct DropRecord {
+    /// Reason, as the kernel names it.
+    pub reason: String,
+    /// Function that dropped.
+    pub function: String,
+    /// Inode of the namespace, 0 if unknown.
+    pub netns: u32,
+    /// Device index, 0 if none.
+    pub ifindex: u32,
+    /// How many.
+    pub count: u64,
+}
+
+/// The application's own time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct TurnRecord {
+    /// Namespace of its socket.
+    pub netns: u32,
+    /// Process.
+    pub pid: u32,
+    /// Time from the copy of a packet to the same task's next send.
+    pub ns: Histogram,
+}
+
+/// What a device counted during the recording.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct DeviceCounters {
+    /// Inode of the namespace.
+    pub netns: u32,
+    /// Device index.
+    pub ifindex: u32,
+    /// Packets received (skbs for virtual devices).
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets transmitted.
+    pub tx_packets: u64,
+    /// Bytes transmitted.
+    pub tx_bytes: u64,
+    /// Dropped on receive.
+    pub rx_dropped: u64,
+    /// Dropped on transmit.
+    pub tx_dropped: u64,
+}
+
+/// What the recording itself cost.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Observer {
+    /// Cost of a crossing of a packet that is not followed, measured on this machine at start.
+    pub ns_per_crossing: f64,
+    /// Cost of a crossing of a followed packet, measured at start.
+    pub ns_per_followed_crossing: f64,
+    /// Crossings that the probes saw.
+    pub crossings: u64,
+    /// Crossings of followed packets.
+    pub followed_crossings: u64,
+    /// Cost of one CPU sample, measured.
+    pub ns_per_sample: f64,
+    /// Share of all CPU time spent in probes and sampler: counts times the measured costs.
+    pub cpu_share: f64,
+    /// Share of one CPU that the recorder's own process used.
+    pub recorder_share: f64,
+    /// Largest resident memory of the recorder.
+    pub recorder_rss_bytes: u64,
+}
+
+/// The name of an end as profiles hold it.
+pub fn end_name(end: End) -> String {
+    end.name().to_owned()
+}

@@ -1,0 +1,107 @@
+//! Words of the command line turned into values.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+/// Reads a duration: a number with `ms`, `s`, `m` or `h`; without unit seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("unknown unit `{other}`; use ms, s, m or h")),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if number > 0.0 && number * unit <= 7.0 * 86400.0 => Ok(Duration::from_secs_f64(number * unit)),
+        Ok(_) => Err("a duration lies above 0 and within 7 days".into()),
+        Err(_) => Err("a duration is a number with a unit, like 10s or 500ms".into()),
+    }
+}
+
+/// Reads a share: `1%`, `0.5%` or a fraction like `0.01`.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let (digits, scale) = match text.strip_suffix('%') {
+        Some(digits) => (digits, 0.01),
+        None => (text, 1.0),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if number > 0.0 && number * scale <= 1.0 => Ok(number * scale),
+        _ => Err("a share lies above 0 and up to 100 %, like 1% or 0.01".into()),
+    }
+}
+
+/// A flow: any part may be left open. Replies match too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Either end's address.
+    pub address: Option<Ipv4Addr>,
+    /// Either end's port.
+    pub port: Option<u16>,
+}
+
+/// Reads `[PROTOCOL:][ADDRESS][:PORT]`.
+pub fn parse_flow(text: &str) -> Result<Flow, String> {
+    let mut flow = Flow::default();
+    let mut rest = text;
+    for (name, number) in [("tcp", 6), ("udp", 17), ("icmp", 1)] {
+        if let Some(after) = rest.strip_prefix(name) {
+            flow.protocol = Some(number);
+            rest = after.strip_prefix(':').unwrap_or(after);
+            break;
+        }
+    }
+    if let Some((address, port)) = rest.rsplit_once(':') {
+        flow.port = Some(port.parse().map_err(|_| format!("`{port}` is not a port"))?);
+        rest = address;
+    } else if let Ok(port) = rest.parse::<u16>() {
+        flow.port = Some(port);
+        rest = "";
+    }
+    if !rest.is_empty() {
+        flow.address = Some(rest.parse().map_err(|_| format!("`{rest}` is not an IPv4 address"))?);
+    }
+    if flow == Flow::default() {
+        return Err("a flow names a protocol, an address or a port, like tcp:10.0.0.2:5201".into());
+    }
+    Ok(flow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("3"), Ok(Duration::from_secs(3)));
+        for bad in ["", "s", "-1s", "0s", "10d", "1e9h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_are_percent_or_fraction() {
+        assert_eq!(parse_share("1%"), Ok(0.01));
+        assert_eq!(parse_share("0.5"), Ok(0.5));
+        for bad in ["0", "-1%", "101%", "x"] {
+            assert!(parse_share(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flows_have_optional_parts() {
+        let address = Some(Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(parse_flow("tcp:10.0.0.2:5201"), Ok(Flow { protocol: Some(6), address, port: Some(5201) }));
+        assert_eq!(parse_flow("udp::53"), Ok(Flow { protocol: Some(17), address: None, port: Some(53) }));
+        assert_eq!(parse_flow("tcp:80"), Ok(Flow { protocol: Some(6), address: None, port: Some(80) }));
+        assert_eq!(parse_flow("10.0.0.2"), Ok(Flow { protocol: None, address, port: None }));
+        assert_eq!(parse_flow("tcp"), Ok(Flow { protocol: Some(6), address: None, port: None }));
+        for bad in ["", "sctp:1", "10.0.0", "tcp:1.2.3.4:99999"] {
+            assert!(parse_flow(bad).is_err(), "{bad}");
+        }
+    }
+}
