@@ -67,6 +67,10 @@ pub struct Journey {
     pub end: u8,
     /// Filters that a crossing has met: bit 0 namespace, bit 1 device.
     pub matched: u8,
+    /// The attachment window in which it began.
+    pub epoch: u32,
+    /// Zero.
+    pub pad: u32,
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
@@ -109,6 +113,25 @@ impl End {
             _ => Self::Open,
         }
     }
+}
+
+/// One step of the hash that identifies a path.
+#[inline(always)]
+pub fn path_step(hash: u64, point: crate::Point, netns: u32, ifindex: u32) -> u64 {
+    mix(hash, (netns as u64) << 32 | (ifindex as u64) << 8 | point as u64)
+}
+
+/// The last step of that hash.
+#[inline(always)]
+pub fn path_end(hash: u64, end: End, protocol: u8, reason: u32) -> u64 {
+    mix(hash, (end as u64) << 40 | (protocol as u64) << 32 | reason as u64)
+}
+
+/// One step of a hash.
+#[inline(always)]
+pub fn mix(hash: u64, value: u64) -> u64 {
+    let mixed = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 29
 }
 
 /// Key of a node of the tree: a path and the place of a span within it.
@@ -183,6 +206,8 @@ pub struct Lost {
     pub ring_full: u64,
     /// Crossings of a followed address that could not follow its last one: the address was reused unseen.
     pub stale: u64,
+    /// Packets (weighted) lost from sight because the probes were detached meanwhile.
+    pub cut: u64,
     /// Crossings earlier than the one before.
     pub backwards: u64,
     /// Drops not entered because the table was full.
@@ -191,6 +216,8 @@ pub struct Lost {
     pub samples_full: u64,
     /// CPU samples whose stack could not be kept.
     pub stacks_full: u64,
+    /// CPU samples whose stack had more frames than are kept.
+    pub stacks_cut: u64,
     /// Kernel memory that could not be read.
     pub unreadable: u64,
     /// Map updates refused because of a concurrent one (EBUSY).
@@ -225,6 +252,8 @@ pub struct CpuState {
     pub turn_weight: u32,
     /// Zero.
     pub pad: u32,
+    /// Crossings of followed packets.
+    pub followed_crossings: u64,
     /// Packets chosen.
     pub followed: u64,
     /// Packets chosen, weighted.
@@ -257,8 +286,8 @@ pub struct Config {
     pub flow_address: u32,
     /// Port of the flow filter in host order, or 0.
     pub flow_port: u32,
-    /// Mask of slots in use: slots − 1.
-    pub slot_mask: u32,
+    /// Number of the attachment window; packets followed in an earlier one were lost from sight.
+    pub epoch: u32,
 }
 
 /// Filter bit: the journey touches a chosen namespace.
@@ -294,18 +323,29 @@ pub struct DropKey {
     pub pad: u32,
 }
 
+/// Frames of a kernel stack that are kept, innermost first.
+pub const STACK_FRAMES: usize = 80;
+
+/// Addresses of a kernel stack, innermost first, zero after the last.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The addresses.
+    pub frames: [u64; STACK_FRAMES],
+}
+
 /// Key of CPU samples.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleKey {
-    /// Id in the stack map, or a negative errno.
-    pub stack: i32,
+    /// Hash of the kernel stack, 0 without one.
+    pub stack: u64,
+    /// Cgroup (v2) of the current task, or 0.
+    pub cgroup: u64,
     /// Process (thread group) that was current.
     pub pid: u32,
     /// Name of the thread that was current.
     pub comm: [u8; 16],
-    /// Cgroup (v2) of the current task, or 0.
-    pub cgroup: u64,
     /// Where the CPU's last crossing was.
     pub netns: u32,
     /// Where the CPU's last crossing was.
@@ -315,7 +355,9 @@ pub struct SampleKey {
     /// The CPU.
     pub cpu: u16,
     /// 1 if user mode was interrupted.
-    pub user: u32,
+    pub user: u16,
+    /// Zero.
+    pub pad: u16,
 }
 
 /// Time between a reader's copy and the same task's next send, per namespace.
@@ -412,6 +454,6 @@ mod pod {
     }
     pod!(
         Crossing, Journey, NodeKey, Node, Path, Lost, CpuState, Config, DeviceKey, DropKey, SampleKey, TurnKey,
-        Softirq, Offsets,
+        Softirq, Offsets, Stack,
     );
 }

@@ -1,3 +1,6 @@
 //! Facts of the running kernel: field offsets, symbols, what may be attached.
 
+pub mod btf;
 pub mod doctor;
+pub mod privilege;
+pub mod symbols;

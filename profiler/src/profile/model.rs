@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{BUCKETS, End, Point, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{BUCKETS, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::Topology;
@@ -261,7 +261,7 @@ pub struct CpuRecord {
 }
 
 /// A task seen by the sampler.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, Hash)]
 pub struct TaskRecord {
     /// Process id; 0 is the idle task.
     pub pid: u32,
@@ -403,9 +403,4 @@ pub struct Observer {
     pub recorder_share: f64,
     /// Largest resident memory of the recorder.
     pub recorder_rss_bytes: u64,
-}
-
-/// The name of an end as profiles hold it.
-pub fn end_name(end: End) -> String {
-    end.name().to_owned()
 }

@@ -1,15 +1,119 @@
 //! Recording: loads the kernel programs, attaches, collects, and leaves a profile.
 
-use std::process::ExitCode;
+mod assemble;
+mod calibrate;
+mod command;
+mod filter;
+mod governor;
+mod kernel_counters;
+mod recorder;
+mod session;
+mod signal;
 
-use crate::{cli::RecordArgs, profile::Profile};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+pub use calibrate::{Calibration, calibrate};
+pub use recorder::Recorder;
+pub use session::{Group, PROBES, Probe, Session, Sizes};
+
+use crate::{cli::RecordArgs, failure::Failure, profile::Profile};
 
 /// Runs `netstrata record`.
-pub fn run(_args: &RecordArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &RecordArgs) -> Result<ExitCode> {
+    signal::install();
+    let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent
+        && !parent.is_dir()
+    {
+        return Err(
+            Failure::Usage(format!("there is no directory {}; make it or give another -o", parent.display())).into()
+        );
+    }
+    // Before anything is attached: a command that does not exist is wrong usage.
+    let program = args.command.first().map(|name| command::find(name)).transpose()?;
+    let started = Instant::now();
+    let recorder = Recorder::start(args)?;
+    let progress = progress(args, started.elapsed());
+    let outcome = match program {
+        Some(program) => Some(command::run(&program, &args.command, args.duration, &progress)?),
+        None => {
+            wait(args.duration, &progress);
+            None
+        }
+    };
+    progress.finish_and_clear();
+    let stopping = Instant::now();
+    let mut profile = recorder.stop()?;
+    profile.meta.command.clone_from(&args.command);
+    if let Some(outcome) = &outcome {
+        profile.meta.exit_code = Some(outcome.exit_code);
+        profile.meta.benchmark = crate::profile::parse_benchmark(&args.command, &outcome.output);
+    }
+    crate::profile::write(&profile, &args.output)?;
+    summary(args, &profile, stopping.elapsed());
+    match outcome {
+        Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(
+            "the command ended with code {}; the recording is in {}",
+            outcome.exit_code,
+            args.output.display()
+        ))
+        .into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Records while `work` runs; `work` is called once all probes are attached.
-pub fn record_while<T>(_args: &RecordArgs, _work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(Profile, T)> {
-    anyhow::bail!("not built yet")
+pub fn record_while<T>(args: &RecordArgs, work: impl FnOnce() -> Result<T>) -> Result<(Profile, T)> {
+    let recorder = Recorder::start(args)?;
+    let result = work();
+    let profile = recorder.stop()?;
+    Ok((profile, result?))
+}
+
+/// The CPUs that are online.
+pub fn online_cpus() -> Vec<u32> {
+    aya::util::online_cpus().unwrap_or_else(|_| vec![0])
+}
+
+fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar {
+    let bar = match args.duration {
+        Some(duration) => indicatif::ProgressBar::new(duration.as_millis() as u64).with_style(
+            indicatif::ProgressStyle::with_template("{msg} {bar:30} {percent} %")
+                .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
+        ),
+        None => indicatif::ProgressBar::new_spinner(),
+    };
+    let until = if args.command.is_empty() && args.duration.is_none() { ", Ctrl-C ends it" } else { "" };
+    bar.set_message(format!("recording (attached in {} ms{until})", attached_in.as_millis()));
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
+/// Waits for the end of the duration or a signal.
+fn wait(duration: Option<Duration>, progress: &indicatif::ProgressBar) {
+    let start = Instant::now();
+    while !signal::received() && duration.is_none_or(|duration| start.elapsed() < duration) {
+        std::thread::sleep(Duration::from_millis(20));
+        if duration.is_some() {
+            progress.set_position(start.elapsed().as_millis() as u64);
+        }
+    }
+}
+
+fn summary(args: &RecordArgs, profile: &Profile, stopped_in: Duration) {
+    eprintln!(
+        "netstrata: {:.1} s, {} packets followed for {}, {} CPU samples, {} paths -> {} (detached and written in {} ms)",
+        profile.meta.duration_ns as f64 / 1e9,
+        profile.sampling.followed,
+        profile.sampling.packets,
+        profile.cpu.samples,
+        profile.paths.len(),
+        args.output.display(),
+        stopped_in.as_millis(),
+    );
 }

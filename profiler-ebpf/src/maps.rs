@@ -1,0 +1,97 @@
+//! The maps. Sizes that the loader may change are set there.
+
+use core::cell::UnsafeCell;
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use netstrata_common::{
+    Config, CpuState, DeviceKey, DropKey, Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack,
+    TurnKey,
+};
+
+/// State of each CPU.
+#[map]
+pub static CPUS: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+
+/// What the profiler says while the programs run.
+#[map]
+pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+
+/// Followed packets, by slot.
+#[map]
+pub static JOURNEYS: Array<Journey> = Array::with_max_entries(MAX_SLOTS as u32, 0);
+
+/// Figures of paths and their spans.
+#[map]
+pub static NODES: HashMap<NodeKey, Node> = HashMap::with_max_entries(8192, 0);
+
+/// Paths by hash.
+#[map]
+pub static PATHS: HashMap<u64, Path> = HashMap::with_max_entries(1024, 0);
+
+/// Never written: what a new node is made from (a node is larger than the stack).
+#[map]
+pub static ZERO_NODE: Array<Node> = Array::with_max_entries(1, 0);
+
+/// Where a new path is put together (it is larger than the stack).
+#[map]
+pub static NEW_PATH: PerCpuArray<Path> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whole journeys of a share of the followed packets.
+#[map]
+pub static RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Namespaces and devices that the filters want.
+#[map]
+pub static WANTED: HashMap<DeviceKey, u32> = HashMap::with_max_entries(1024, 0);
+
+/// Dropped packets.
+#[map]
+pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1024, 0);
+
+/// The application's time between reading and sending.
+#[map]
+pub static TURNS: HashMap<TurnKey, Node> = HashMap::with_max_entries(256, 0);
+
+/// Softirq vectors.
+#[map]
+pub static SOFTIRQ: PerCpuArray<Softirq> = PerCpuArray::with_max_entries(SOFTIRQS as u32, 0);
+
+/// CPU samples.
+#[map]
+pub static SAMPLES: HashMap<SampleKey, u64> = HashMap::with_max_entries(32768, 0);
+
+/// Stacks of the CPU samples, by hash. Not the kernel's own stack map, which loses stacks whose hashes collide.
+#[map]
+pub static STACKS: HashMap<u64, Stack> = HashMap::with_max_entries(8192, 0);
+
+/// Where a stack is put before it is known to be new (it is larger than the programs' own stack).
+#[map]
+pub static NEW_STACK: PerCpuArray<Stack> = PerCpuArray::with_max_entries(1, 0);
+
+/// The addresses of followed packets, by slot: what every crossing of every packet asks first. A plain global array,
+/// because its look-up costs a multiplication and a load.
+pub struct Keys(UnsafeCell<[u64; MAX_SLOTS]>);
+
+// SAFETY: entries are read and written whole, as volatile 8-byte accesses. Two CPUs that claim one slot at the same
+// moment can mix two packets; `JOURNEYS[slot].skb` tells them apart.
+unsafe impl Sync for Keys {}
+
+#[unsafe(no_mangle)]
+static KEYS: Keys = Keys(UnsafeCell::new([0; MAX_SLOTS]));
+
+/// Reads the address in a slot.
+#[inline(always)]
+pub fn key(slot: u32) -> u64 {
+    // SAFETY: the index is masked to the array's length; see `Keys`.
+    unsafe { core::ptr::read_volatile(KEYS.0.get().cast::<u64>().add(slot as usize & (MAX_SLOTS - 1))) }
+}
+
+/// Writes the address in a slot; 0 frees it.
+#[inline(always)]
+pub fn set_key(slot: u32, skb: u64) {
+    // SAFETY: the index is masked to the array's length; see `Keys`.
+    unsafe { core::ptr::write_volatile(KEYS.0.get().cast::<u64>().add(slot as usize & (MAX_SLOTS - 1)), skb) }
+}

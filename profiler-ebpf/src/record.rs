@@ -1,0 +1,441 @@
+//! The hot path: what every crossing of every packet does.
+//!
+//! A packet that is not followed costs one look-up of the CPU's state, a hash of its address and a count-down; no clock
+//! and no kernel memory is read for it. Chosen packets get a slot; their crossings are kept there until the journey ends.
+
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use netstrata_common::{
+    Config, CpuState, Crossing, DeviceKey, End, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS, Journey, MAX_CROSSINGS,
+    MAX_SLOTS, Point, path_step,
+};
+
+use crate::{
+    account,
+    globals::{offset, slot_mask},
+    maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key},
+    skb,
+};
+
+/// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
+const FORGOTTEN_NS: u64 = 20_000_000;
+
+/// The state of this CPU.
+#[inline(always)]
+pub fn state() -> Option<&'static mut CpuState> {
+    // SAFETY: the entry is this CPU's own; programs on one CPU interleave only as softirq over task, which can lose a
+    // count but not more.
+    CPUS.get_ptr_mut(0).map(|state| unsafe { &mut *state })
+}
+
+#[inline(always)]
+fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+/// The slot of an address.
+#[inline(always)]
+pub fn slot_of(skb: u64) -> u32 {
+    (skb.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & slot_mask()
+}
+
+/// Whether this CPU's crossing may be the first of a packet.
+#[inline(always)]
+fn may_start(point: Point) -> bool {
+    matches!(point, Point::Queue | Point::Gro | Point::Receive | Point::Rx)
+}
+
+/// A packet crosses a point. `device` is 0 where the packet itself knows its device.
+#[inline(always)]
+pub fn crossing(point: Point, packet: u64, device: u64) {
+    let Some(cpu) = state() else { return };
+    let previous = cpu.point;
+    cpu.crossings += 1;
+    cpu.point = point as u32;
+    cpu.object = if matches!(point, Point::Xmit | Point::XmitEnd) { device } else { packet };
+    let slot = slot_of(packet);
+    if key(slot) == packet && !follow(point, packet, device, slot, previous) {
+        return;
+    }
+    if may_start(point) {
+        cpu.skip = cpu.skip.wrapping_sub(1);
+        // Also when it has never been set.
+        if cpu.skip as i32 <= 0 {
+            start(point as u64, packet, slot as u64, previous as u64);
+        }
+    }
+}
+
+/// A packet that is being received meets something that knows no packet: a route look-up, a socket's wake-up.
+#[inline(always)]
+pub fn crossing_of_received(point: Point, socket: u64) {
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    if cpu.point != Point::Receive as u32 && cpu.point != Point::Route as u32 {
+        return;
+    }
+    let packet = cpu.object;
+    let slot = slot_of(packet);
+    if key(slot) == packet {
+        if socket == 0 {
+            follow(point, packet, 0, slot, cpu.point);
+        } else if same_port(packet, socket) {
+            let point = if has_sleeper(socket) { Point::ReadyWake } else { Point::Ready };
+            follow(point, packet, 0, slot, cpu.point);
+        }
+    }
+    cpu.point = point as u32;
+}
+
+/// TCP takes bytes from the application. The clock is read only if the next packet of this CPU will be chosen.
+#[inline(always)]
+pub fn send(socket: u64) {
+    let Some(cpu) = state() else { return };
+    let previous = cpu.point;
+    cpu.crossings += 1;
+    cpu.point = Point::Send as u32;
+    cpu.object = socket;
+    if cpu.turn_task != 0 {
+        account::turn_ends(socket);
+    }
+    // A send of several pieces keeps the time of its first; so does one that the protocol held back for the next.
+    if cpu.skip as i32 <= 1 && (cpu.pending_socket != socket || previous != Point::Send as u32) {
+        cpu.pending_socket = socket;
+        // SAFETY: a helper without arguments.
+        cpu.pending_ns = unsafe { bpf_ktime_get_ns() };
+    }
+}
+
+/// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
+/// transmit function queues at another device has started before (`previous` is then the outer device's start).
+#[inline(always)]
+fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
+    match point {
+        Point::Queue => previous != Point::Xmit as u32 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
+        Point::Gro => link_kind(packet) == NIC,
+        Point::Receive | Point::Rx => link_kind(packet) == TUN,
+        _ => false,
+    }
+}
+
+const NIC: u32 = 1;
+const TUN: u32 = 2;
+const IFF_LOOPBACK: u32 = 8;
+
+/// Where packets enter this machine: physical devices have no link operations, tun and tap are called "tun".
+#[inline(always)]
+fn link_kind(packet: u64) -> u32 {
+    let device = skb::device(packet);
+    let operations: u64 = skb::read(device, offset!(dev_link_ops));
+    if operations == 0 {
+        let flags: u32 = skb::read(device, offset!(dev_flags));
+        return if flags & IFF_LOOPBACK == 0 { NIC } else { 0 };
+    }
+    let name: u64 = skb::read(operations, offset!(link_ops_kind));
+    let kind: u32 = skb::read(name, 0);
+    if kind == u32::from_ne_bytes(*b"tun\0") { TUN } else { 0 }
+}
+
+/// Chooses this packet, if it is a fresh one. Called for one crossing in `sample_every`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
+    let (slot, previous) = (slot as u32 & (MAX_SLOTS as u32 - 1), previous as u32);
+    let Some(point) = Point::from_id(point as u8) else { return 0 };
+    let (Some(cpu), Some(config)) = (state(), config()) else { return 0 };
+    let every = config.sample_every & 0xf_ffff;
+    // Mean distance `every`, never periodic: periods of the traffic must not meet periods of the choice.
+    // SAFETY: a helper without arguments.
+    cpu.skip = if every <= 1 { 1 } else { 1 + unsafe { bpf_get_prandom_u32() } % (2 * every - 1) };
+    let pending = cpu.pending_socket;
+    cpu.pending_socket = 0;
+    if config.accept == 0 || !is_fresh(point, packet, previous) {
+        return 0;
+    }
+    if config.filters & FILTER_FLOW != 0
+        && !skb::flow_matches(packet, config.flow_protocol, config.flow_address, config.flow_port)
+    {
+        return 0;
+    }
+    let weight = if every == 0 { 1 } else { every };
+    cpu.decisions += weight as u64;
+    let occupant = key(slot);
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if occupant != 0 && !evict(slot, now) {
+        cpu.lost.slot_busy += weight as u64;
+        return 0;
+    }
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: a valid pointer into the map; the slot is ours from here on.
+    let journey = unsafe { &mut *journey };
+    let from_send = previous == Point::Send as u32 && pending != 0 && pending == skb::read(packet, offset!(skb_sk));
+    let begin = if from_send { cpu.pending_ns } else { now };
+    cpu.next_id += 1;
+    cpu.followed += 1;
+    journey.skb = packet;
+    journey.id = cpu.next_id;
+    journey.start_ns = begin;
+    journey.last_ns = begin;
+    journey.path = 0;
+    journey.weight = weight;
+    journey.count = 0;
+    journey.len = skb::read(packet, offset!(skb_len));
+    journey.wire = skb::wire_packets(packet);
+    journey.copied = 0;
+    journey.cpu_hops = 0;
+    journey.reason = 0;
+    journey.last_point = Point::None as u8;
+    journey.protocol = skb::protocol(packet);
+    journey.end = End::Open as u8;
+    journey.matched = 0;
+    journey.epoch = config.epoch;
+    let device = skb::device_key(skb::device(packet));
+    if from_send {
+        append(journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
+    }
+    append(journey, point, device, now, config);
+    set_key(slot, packet);
+    0
+}
+
+/// Frees a slot whose packet was used up unseen. False if its packet may still be on its way.
+#[inline(always)]
+fn evict(slot: u32, now: u64) -> bool {
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
+    // SAFETY: a valid pointer into the map.
+    let journey = unsafe { &mut *journey };
+    if CONFIG.get(0).is_none_or(|config| journey.epoch != config.epoch) {
+        account::cut(slot);
+        return true;
+    }
+    if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
+        return false;
+    }
+    account::close(slot, End::Absorbed, 0);
+    true
+}
+
+/// Points after which a packet may lie for long.
+#[inline(always)]
+fn waits(point: u8) -> bool {
+    point == Point::Enqueue as u8 || point == Point::Rx as u8
+}
+
+/// Whether a packet that was last seen at `from` can be seen next at `to`. Everything else is another packet at the
+/// same address.
+#[inline(always)]
+fn can_follow(from: u8, to: Point) -> bool {
+    let is = |point: Point| from == point as u8;
+    match to {
+        Point::Queue => is(Point::Receive) || is(Point::Route) || is(Point::Xmit) || is(Point::Send),
+        Point::Enqueue => is(Point::Queue),
+        Point::Xmit => is(Point::Queue) || is(Point::Enqueue) || is(Point::Receive) || is(Point::Route),
+        Point::XmitEnd => is(Point::Xmit),
+        Point::Rx => is(Point::Xmit) || is(Point::Receive) || is(Point::Route) || is(Point::XmitEnd) || is(Point::Gro),
+        Point::Gro => is(Point::Xmit) || is(Point::XmitEnd) || is(Point::Receive) || is(Point::Route),
+        Point::Receive => {
+            is(Point::Rx)
+                || is(Point::Gro)
+                || is(Point::Receive)
+                || is(Point::Xmit)
+                || is(Point::XmitEnd)
+                || is(Point::Route)
+        }
+        Point::Route => is(Point::Receive) || is(Point::Route),
+        Point::Ready | Point::ReadyWake => is(Point::Receive) || is(Point::Route),
+        Point::Copy => {
+            is(Point::Ready)
+                || is(Point::ReadyWake)
+                || is(Point::Copy)
+                || is(Point::Receive)
+                || is(Point::Route)
+                || is(Point::Xmit)
+                || is(Point::XmitEnd)
+        }
+        _ => true,
+    }
+}
+
+/// A followed packet crosses a point. True if this turned out to be another packet at the same address, which may be
+/// chosen in its turn.
+#[inline(always)]
+fn follow(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
+    follow_global(point as u64, packet, device, slot as u64, previous as u64) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
+    let (slot, previous) = (slot as u32 & (MAX_SLOTS as u32 - 1), previous as u32);
+    match Point::from_id(point as u8) {
+        Some(point) => follow_inner(point, packet, device, slot, previous) as i32,
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
+    // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
+    let journey = unsafe { &mut *journey };
+    if journey.skb != packet {
+        return false;
+    }
+    let Some(config) = config() else { return false };
+    if journey.epoch != config.epoch {
+        account::cut(slot);
+        return true;
+    }
+    let last = journey.last_point;
+    // The device's transmit function comes back after the packet went on: nothing new.
+    if matches!(point, Point::XmitEnd) && last != Point::Xmit as u8 {
+        return false;
+    }
+    if may_start(point)
+        && is_fresh(point, packet, previous)
+        && !(matches!(point, Point::Rx | Point::Receive) && can_follow(last, point))
+    {
+        account::close(slot, End::Absorbed, 0);
+        return true;
+    }
+    if !can_follow(last, point) {
+        if let Some(cpu) = state() {
+            cpu.lost.stale += 1;
+        }
+        account::close(slot, End::Absorbed, 0);
+        return false;
+    }
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let at = match point {
+        Point::Queue | Point::Rx | Point::Receive | Point::Gro => skb::device_key(skb::device(packet)),
+        Point::Xmit | Point::XmitEnd => skb::device_key(device),
+        // Inside a socket or a queue the packet knows no device: it is still at the last one.
+        _ => {
+            let index = journey.count.wrapping_sub(1) as usize;
+            if index >= MAX_CROSSINGS {
+                return false;
+            }
+            DeviceKey { netns: journey.crossings[index].netns, ifindex: journey.crossings[index].ifindex }
+        }
+    };
+    if !append(journey, point, at, now, config) {
+        account::close(slot, End::Absorbed, 0);
+    }
+    false
+}
+
+/// Adds a crossing; false if there is no room.
+#[inline(always)]
+fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) -> bool {
+    let Some(cpu) = state() else { return false };
+    cpu.followed_crossings += 1;
+    cpu.lost.backwards += (now < journey.last_ns) as u64;
+    let now = if now < journey.last_ns { journey.last_ns } else { now };
+    let delta = now - journey.last_ns;
+    // A reader that takes a packet in pieces: one crossing, at the last piece.
+    if matches!(point, Point::Copy) && journey.last_point == Point::Copy as u8 {
+        let index = journey.count.wrapping_sub(1) as usize;
+        if index < MAX_CROSSINGS {
+            journey.crossings[index].delta_ns += delta;
+            journey.last_ns = now;
+        }
+        return true;
+    }
+    let index = journey.count as usize;
+    if index >= MAX_CROSSINGS {
+        cpu.lost.too_long += 1;
+        return false;
+    }
+    // SAFETY: a helper without arguments.
+    let processor = unsafe { bpf_get_smp_processor_id() } as u16;
+    if index > 0 {
+        let before = (index - 1) & 31;
+        if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
+            journey.cpu_hops += 1;
+        }
+    }
+    journey.crossings[index] = Crossing {
+        delta_ns: delta,
+        netns: at.netns,
+        ifindex: at.ifindex,
+        point: point as u8,
+        pad: 0,
+        cpu: processor,
+        pad2: 0,
+    };
+    journey.count += 1;
+    journey.last_ns = now;
+    journey.last_point = point as u8;
+    journey.path = path_step(journey.path, point, at.netns, at.ifindex);
+    if config.filters & FILTER_NETNS != 0 && is_wanted(DeviceKey { netns: at.netns, ifindex: 0 }) {
+        journey.matched |= FILTER_NETNS as u8;
+    }
+    if config.filters & FILTER_DEVICE != 0 && is_wanted(at) {
+        journey.matched |= FILTER_DEVICE as u8;
+    }
+    true
+}
+
+#[inline(always)]
+fn is_wanted(key: DeviceKey) -> bool {
+    WANTED.get_ptr(key).is_some()
+}
+
+/// Whether the packet is for the socket's port: the last packet that this CPU received need not be the one whose
+/// socket announces data.
+#[inline(always)]
+fn same_port(packet: u64, socket: u64) -> bool {
+    let port: u16 = u16::from_be(skb::read(skb::transport_header(packet), 2));
+    let local: u16 = skb::read(socket, offset!(sk_num));
+    port == local
+}
+
+/// Whether somebody sleeps on the socket.
+#[inline(always)]
+fn has_sleeper(socket: u64) -> bool {
+    let queue: u64 = skb::read(socket, offset!(sk_wq));
+    let head = queue + offset!(wq_head);
+    let first: u64 = skb::read(head, 0);
+    queue != 0 && first != head
+}
+
+/// The reader copies `bytes` of a packet.
+#[inline(always)]
+pub fn copy(packet: u64, bytes: u32) {
+    if let Some(cpu) = state() {
+        // Another message was read: the time to the next send is no longer the first one's.
+        cpu.turn_task = 0;
+    }
+    crossing(Point::Copy, packet, 0);
+    let slot = slot_of(packet);
+    if key(slot) == packet {
+        account::copied(packet, bytes as u64, slot as u64);
+    }
+}
+
+/// A packet is freed after its work was done. The time of the free is no work and is not counted.
+#[inline(always)]
+pub fn consume(packet: u64) {
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    let slot = slot_of(packet);
+    if key(slot) == packet {
+        account::close(slot, End::Consumed, 0);
+    }
+}
+
+/// A packet is dropped.
+#[inline(always)]
+pub fn dropped(packet: u64, location: u64, reason: u32) {
+    account::count_drop(packet, location, reason as u64);
+    let slot = slot_of(packet);
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    if key(slot) == packet {
+        follow(Point::Drop, packet, 0, slot, cpu.point);
+        if key(slot) == packet {
+            account::close(slot, End::Dropped, reason);
+        }
+    }
+}

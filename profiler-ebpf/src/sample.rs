@@ -1,0 +1,93 @@
+//! CPU samples: a kernel stack, the task, and the place of this CPU's last crossing.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id, generated},
+    programs::PerfEventContext,
+};
+use netstrata_common::{DeviceKey, Point, STACK_FRAMES, SampleKey, Stack, mix};
+
+use crate::{
+    account,
+    globals::offset,
+    maps::{NEW_STACK, SAMPLES, STACKS},
+    record::state,
+    skb,
+};
+
+/// Where the object of a CPU's last crossing is.
+#[inline(always)]
+fn place(point: u32, object: u64) -> DeviceKey {
+    if point == Point::Xmit as u32 || point == Point::XmitEnd as u32 {
+        skb::device_key(object)
+    } else if point == Point::Send as u32 {
+        DeviceKey { netns: skb::socket_netns(object), ifindex: 0 }
+    } else if point == Point::Receive as u32 || point == Point::Route as u32 {
+        // The packet's device changes on its way through a bridge; the index of the receiving one is kept.
+        let at = skb::device_key(skb::device(object));
+        DeviceKey { netns: at.netns, ifindex: skb::read::<i32>(object, offset!(skb_iif)) as u32 }
+    } else if point == Point::Queue as u32 || point == Point::Enqueue as u32 || point == Point::Gro as u32 {
+        skb::device_key(skb::device(object))
+    } else {
+        DeviceKey { netns: 0, ifindex: 0 }
+    }
+}
+
+/// Keeps the kernel stack and returns its hash; or 0, and whether user mode was interrupted.
+#[inline(always)]
+fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
+    let (Some(cpu), Some(scratch)) = (state(), NEW_STACK.get_ptr_mut(0)) else { return (0, false) };
+    // SAFETY: this CPU's own scratch value; the sampler never interrupts itself.
+    let stack = unsafe { &mut *scratch };
+    // SAFETY: the buffer has the size that is passed.
+    let length =
+        unsafe { generated::bpf_get_stack(context.as_ptr(), (&raw mut *stack).cast(), size_of::<Stack>() as u32, 0) };
+    if length <= 0 {
+        // No kernel stack: user mode was interrupted.
+        return (0, true);
+    }
+    let count = length as usize / 8;
+    let mut hash = 1;
+    for index in 0..STACK_FRAMES {
+        if index >= count {
+            // What a longer stack left behind.
+            stack.frames[index] = 0;
+        }
+        hash = mix(hash, stack.frames[index]);
+    }
+    cpu.lost.stacks_cut += (count == STACK_FRAMES) as u64;
+    if STACKS.get_ptr(hash).is_none() && STACKS.insert(hash, &*stack, 0).is_err() {
+        cpu.lost.stacks_full += 1;
+        return (0, false);
+    }
+    (hash, false)
+}
+
+/// Takes a sample.
+#[inline(always)]
+pub fn take(context: &PerfEventContext) {
+    let Some(cpu) = state() else { return };
+    cpu.samples += 1;
+    let (stack, user) = kernel_stack(context);
+    let at = place(cpu.point, cpu.object);
+    let key = SampleKey {
+        stack,
+        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+        // SAFETY: a helper without arguments.
+        cgroup: unsafe { generated::bpf_get_current_cgroup_id() },
+        netns: at.netns,
+        ifindex: at.ifindex,
+        point: cpu.point as u16,
+        // SAFETY: a helper without arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        user: user as u16,
+        pad: 0,
+    };
+    if let Some(count) = SAMPLES.get_ptr_mut(key) {
+        // SAFETY: a valid, aligned u64 in the map.
+        account::add(unsafe { &mut *count }, 1);
+    } else if SAMPLES.insert(key, 1, 0).is_err() {
+        cpu.lost.samples_full += 1;
+    }
+}

@@ -1,0 +1,113 @@
+//! Reads of kernel structures, at offsets from the running kernel's BTF. Only followed packets are read.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use netstrata_common::DeviceKey;
+
+use crate::globals::offset;
+
+/// Reads a value at `address + offset`; 0 where the memory cannot be read.
+#[inline(always)]
+pub fn read<T: Copy + Default>(address: u64, offset: u64) -> T {
+    if address == 0 {
+        return T::default();
+    }
+    // SAFETY: the helper checks the address and fails where it is not mapped.
+    unsafe { bpf_probe_read_kernel((address + offset) as *const T) }.unwrap_or_default()
+}
+
+/// Namespace and index of a `net_device`.
+#[inline(always)]
+pub fn device_key(dev: u64) -> DeviceKey {
+    let net: u64 = read(dev, offset!(dev_net));
+    DeviceKey { netns: read(net, offset!(net_inum)), ifindex: read(dev, offset!(dev_ifindex)) }
+}
+
+/// The `net_device` that a packet is at.
+#[inline(always)]
+pub fn device(skb: u64) -> u64 {
+    read(skb, offset!(skb_dev))
+}
+
+/// Namespace of a socket.
+#[inline(always)]
+pub fn socket_netns(sk: u64) -> u32 {
+    let net: u64 = read(sk, offset!(sk_net));
+    read(net, offset!(net_inum))
+}
+
+/// Segments that a packet carries: what it is on a wire.
+#[inline(always)]
+pub fn wire_packets(skb: u64) -> u32 {
+    let head: u64 = read(skb, offset!(skb_head));
+    let end: u32 = read(skb, offset!(skb_end));
+    let segments: u16 = read(head + end as u64, offset!(shinfo_gso_segs));
+    if segments == 0 { 1 } else { segments as u32 }
+}
+
+/// Address of the packet's network header.
+#[inline(always)]
+fn network_header(skb: u64) -> u64 {
+    let head: u64 = read(skb, offset!(skb_head));
+    let at: u16 = read(skb, offset!(skb_network_header));
+    head + at as u64
+}
+
+/// Address of the packet's transport header.
+#[inline(always)]
+pub fn transport_header(skb: u64) -> u64 {
+    let head: u64 = read(skb, offset!(skb_head));
+    let at: u16 = read(skb, offset!(skb_transport_header));
+    head + at as u64
+}
+
+/// IP protocol, or 0 for what is not IP.
+#[inline(always)]
+pub fn protocol(skb: u64) -> u8 {
+    let header = network_header(skb);
+    let first: u8 = read(header, 0);
+    match first >> 4 {
+        4 => read(header, 9),
+        6 => read(header, 6),
+        _ => 0,
+    }
+}
+
+/// Whether the packet, or the packet inside its VXLAN envelope, belongs to a flow, in either direction.
+#[inline(always)]
+pub fn flow_matches(skb: u64, protocol: u32, address: u32, port: u32) -> bool {
+    let header = network_header(skb);
+    let (matches, inner) = ip_matches(header, protocol, address, port);
+    if matches {
+        return true;
+    }
+    inner != 0 && ip_matches(inner, protocol, address, port).0
+}
+
+/// The standard port of VXLAN and the one of Linux's own default.
+const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+
+/// Matches one IPv4 header; also returns the address of the IPv4 header inside, if it carries VXLAN or IP.
+#[inline(always)]
+fn ip_matches(header: u64, protocol: u32, address: u32, port: u32) -> (bool, u64) {
+    let first: u8 = read(header, 0);
+    if first >> 4 != 4 {
+        return (false, 0);
+    }
+    let carried: u8 = read(header, 9);
+    let transport = header + (first & 15) as u64 * 4;
+    let (source, destination): (u32, u32) = (read(header, 12), read(header, 16));
+    let has_ports = carried == 6 || carried == 17;
+    let source_port = if has_ports { u16::from_be(read(transport, 0)) } else { 0 };
+    let destination_port = if has_ports { u16::from_be(read(transport, 2)) } else { 0 };
+    let matches = (protocol == 0 || protocol == carried as u32)
+        && (address == 0 || address == source || address == destination)
+        && (port == 0 || port == source_port as u32 || port == destination_port as u32);
+    let inner = if carried == 4 {
+        transport
+    } else if carried == 17 && (destination_port == VXLAN_PORTS[0] || destination_port == VXLAN_PORTS[1]) {
+        transport + 8 + 8 + 14
+    } else {
+        0
+    };
+    (matches, inner)
+}

@@ -1,0 +1,66 @@
+//! Names of kernel functions by address, from `/proc/kallsyms`.
+
+use anyhow::{Context as _, Result};
+
+use crate::failure::Failure;
+
+/// Functions by address.
+pub struct Symbols {
+    /// (address, name), ascending.
+    table: Vec<(u64, Box<str>)>,
+}
+
+impl Symbols {
+    /// Of the running kernel. Addresses are all zero without CAP_SYSLOG: refused, because no stack could be named.
+    pub fn running() -> Result<Self> {
+        let text = std::fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
+        let symbols = Self::parse(&text);
+        if symbols.table.is_empty() {
+            return Err(Failure::Refused(
+                "the kernel hides its symbol addresses: run as root or with CAP_SYSLOG, or set \
+                 kernel.kptr_restrict=0"
+                    .into(),
+            )
+            .into());
+        }
+        Ok(symbols)
+    }
+
+    /// Reads the format of kallsyms; only code, only real addresses.
+    pub fn parse(text: &str) -> Self {
+        let mut table: Vec<(u64, Box<str>)> = text
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_ascii_whitespace();
+                let address = u64::from_str_radix(words.next()?, 16).ok().filter(|address| *address != 0)?;
+                let kind = words.next()?;
+                let name = words.next()?;
+                matches!(kind, "t" | "T" | "w" | "W").then(|| (address, name.into()))
+            })
+            .collect();
+        table.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        Self { table }
+    }
+
+    /// The function that an address lies in.
+    pub fn name(&self, address: u64) -> &str {
+        match self.table.partition_point(|entry| entry.0 <= address) {
+            0 => "[unknown]",
+            after => &self.table[after - 1].1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_belongs_to_the_function_before_it() {
+        let symbols = Symbols::parse("0000000000001000 T first\n0000000000003000 t third\n0000000000002000 D data\n");
+        assert_eq!(symbols.name(0x1000), "first");
+        assert_eq!(symbols.name(0x2fff), "first");
+        assert_eq!(symbols.name(0x3001), "third");
+        assert_eq!(symbols.name(0x0fff), "[unknown]");
+    }
+}

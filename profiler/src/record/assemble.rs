@@ -1,0 +1,403 @@
+//! From the maps of a recording that has ended to its profile.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use netstrata_common::{
+    CpuState, Crossing, DropKey, END_TO_END, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, SampleKey,
+    Softirq, Stack, TurnKey, path_end,
+};
+
+use super::{
+    filter,
+    kernel_counters::{Counters, VECTORS, own_cpu_time, own_peak_memory},
+    online_cpus,
+    recorder::Recording,
+};
+use crate::{
+    cli::RecordArgs,
+    profile::{
+        CpuRecord, CrossingRecord, DeviceCounters, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord,
+        Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, TurnRecord,
+    },
+    topology::{Topology, container_of_pid},
+};
+
+/// A packet that moved this recently when the recording ended was still on its way.
+const IN_FLIGHT_NS: u64 = 20_000_000;
+
+/// Puts the profile together.
+pub(super) fn profile(
+    mut recording: Recording,
+    args: &RecordArgs,
+    duration: Duration,
+    after: &Counters,
+) -> Result<Profile> {
+    let watcher = recording.watcher.take().context("the recording has ended already")?;
+    let watched = watcher.finish();
+    let states = recording.session.cpu_states()?;
+    let mut lost = losses(&states, recording.session.missed_nested());
+    let cpu = cpu(&recording, duration, &states, &watched.topology)?;
+    let reasons: HashMap<u32, String> = recording.types.drop_reasons().into_iter().collect();
+    let mut tree = Tree::read(&recording, &reasons)?;
+    let in_flight = tree.sweep(&recording)?;
+    lost.insert("in_flight_at_end".into(), in_flight);
+    let followed = sum(&states, |state| state.followed);
+    let decisions = sum(&states, |state| state.decisions);
+    let observer = observer(&recording, &states, &cpu, duration);
+    let cpus = online_cpus().len() as u32;
+    let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
+    let total = after.total.saturating_sub(recording.counters.total).max(1);
+    Ok(Profile {
+        meta: Meta {
+            recorder: env!("CARGO_PKG_VERSION").into(),
+            kernel: read_line("/proc/sys/kernel/osrelease"),
+            arch: std::env::consts::ARCH.into(),
+            cpus,
+            duration_ns: duration.as_nanos() as u64,
+            tiers: vec!["tracepoint".into(), "sampling".into()],
+            probes: recording.session.probe_names(),
+            missing: recording.session.missing.clone(),
+            filters: filter::describe(args),
+            steal_share: after.steal.saturating_sub(recording.counters.steal) as f64 / total as f64,
+            ..Meta::default()
+        },
+        topology: watched.topology,
+        sampling: Sampling {
+            budget: args.budget,
+            rates: recording.rates.clone(),
+            observed_ns: recording.observed.as_nanos().min(duration.as_nanos()) as u64,
+            followed,
+            packets: decisions,
+        },
+        journeys,
+        paths: tree.into_records(),
+        cpu,
+        softirqs: softirqs(&recording, after)?,
+        drops: drops(&recording, &reasons)?,
+        turnarounds: turnarounds(&recording)?,
+        devices: watched
+            .counters
+            .iter()
+            .map(|device| DeviceCounters {
+                netns: device.netns,
+                ifindex: device.ifindex,
+                rx_packets: device.rx_packets,
+                rx_bytes: device.rx_bytes,
+                tx_packets: device.tx_packets,
+                tx_bytes: device.tx_bytes,
+                rx_dropped: device.rx_dropped,
+                tx_dropped: device.tx_dropped,
+            })
+            .collect(),
+        retransmits: sum(&states, |state| state.retransmits),
+        lost,
+        observer,
+    })
+}
+
+fn sum(states: &[CpuState], field: impl Fn(&CpuState) -> u64) -> u64 {
+    states.iter().map(field).sum()
+}
+
+fn read_line(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// Every cause, also those that count nothing: a reader must see that it was looked for.
+fn losses(states: &[CpuState], missed_nested: u64) -> BTreeMap<String, u64> {
+    let mut lost = BTreeMap::new();
+    let mut put = |name: &str, value: u64| lost.insert(name.to_owned(), value);
+    put("slot_busy", sum(states, |state| state.lost.slot_busy));
+    put("path_too_long", sum(states, |state| state.lost.too_long));
+    put("paths_full", sum(states, |state| state.lost.paths_full));
+    put("nodes_full", sum(states, |state| state.lost.nodes_full));
+    put("ring_full", sum(states, |state| state.lost.ring_full));
+    put("address_reused", sum(states, |state| state.lost.stale));
+    put("cut_by_detaching", sum(states, |state| state.lost.cut));
+    put("time_backwards", sum(states, |state| state.lost.backwards));
+    put("drops_full", sum(states, |state| state.lost.drops_full));
+    put("samples_full", sum(states, |state| state.lost.samples_full));
+    put("stacks_full", sum(states, |state| state.lost.stacks_full));
+    put("stacks_cut", sum(states, |state| state.lost.stacks_cut));
+    put("map_busy", sum(states, |state| state.lost.busy));
+    put("missed_nested", missed_nested);
+    lost
+}
+
+fn histogram(node: &Node) -> Histogram {
+    Histogram::from_dense(node.samples, node.count, node.sum_ns, node.max_ns, &node.buckets)
+}
+
+/// Paths with their figures.
+struct Tree {
+    paths: BTreeMap<u64, PathRecord>,
+    reasons: HashMap<u32, String>,
+}
+
+impl Tree {
+    fn read(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Self> {
+        let mut tree = Self { paths: BTreeMap::new(), reasons: reasons.clone() };
+        for (id, path) in recording.session.entries::<u64, Path>("PATHS")? {
+            let record =
+                tree.record(id, &path.crossings, path.count, End::from_id(path.end), path.protocol, path.reason);
+            record.samples = path.samples;
+            record.packets = path.packets;
+            record.wire_packets = path.wire_packets;
+            record.bytes = path.bytes;
+            record.cpu_hops = path.cpu_hops;
+        }
+        for (key, node) in recording.session.entries::<NodeKey, Node>("NODES")? {
+            let Some(record) = tree.paths.get_mut(&key.path) else { continue };
+            if key.index == END_TO_END {
+                record.end_to_end = histogram(&node);
+            } else if let Some(span) = record.spans.get_mut(key.index as usize - 1) {
+                *span = histogram(&node);
+            }
+        }
+        Ok(tree)
+    }
+
+    /// The record of a path, made if it is new.
+    fn record(
+        &mut self,
+        id: u64,
+        crossings: &[Crossing],
+        count: u32,
+        end: End,
+        protocol: u8,
+        reason: u32,
+    ) -> &mut PathRecord {
+        let reasons = &self.reasons;
+        self.paths.entry(id).or_insert_with(|| {
+            let count = (count as usize).min(MAX_CROSSINGS);
+            PathRecord {
+                id,
+                crossings: crossings[..count]
+                    .iter()
+                    .map(|crossing| CrossingRecord {
+                        point: Point::from_id(crossing.point).unwrap_or(Point::None),
+                        netns: crossing.netns,
+                        ifindex: crossing.ifindex,
+                    })
+                    .collect(),
+                end: end.name().into(),
+                reason: (end == End::Dropped).then(|| reason_name(reasons, reason)),
+                protocol,
+                spans: vec![Histogram::default(); count.saturating_sub(1)],
+                ..PathRecord::default()
+            }
+        })
+    }
+
+    /// Ends the journeys that were still open: used up unseen, or (counted) on their way: their weighted count.
+    fn sweep(&mut self, recording: &Recording) -> Result<u64> {
+        let open: Vec<Journey> = recording.session.array("JOURNEYS")?;
+        let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
+        let mut in_flight = 0;
+        for journey in open.iter().filter(|journey| journey.skb != 0 && journey.count > 0) {
+            let waits = [Point::Enqueue as u8, Point::Rx as u8].contains(&journey.last_point);
+            let weight = u64::from(journey.weight);
+            if waits || journey.epoch != recording.config.epoch || newest - journey.last_ns < IN_FLIGHT_NS {
+                in_flight += weight;
+                continue;
+            }
+            let asked = recording.config.filters & 3;
+            if u32::from(journey.matched) & asked != asked {
+                continue;
+            }
+            let id = path_end(journey.path, End::Absorbed, journey.protocol, 0);
+            let record = self.record(id, &journey.crossings, journey.count, End::Absorbed, journey.protocol, 0);
+            record.samples += 1;
+            record.packets += weight;
+            record.wire_packets += weight * u64::from(journey.wire);
+            record.bytes += weight * u64::from(journey.len);
+            record.cpu_hops += weight * u64::from(journey.cpu_hops);
+            record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
+            for (span, crossing) in record.spans.iter_mut().zip(&journey.crossings[1..]) {
+                span.add(crossing.delta_ns, weight);
+            }
+        }
+        Ok(in_flight)
+    }
+
+    /// Busiest first; equal ones by id, so that the order never depends on a map's.
+    fn into_records(self) -> Vec<PathRecord> {
+        let mut paths: Vec<PathRecord> = self.paths.into_values().filter(|path| path.packets > 0).collect();
+        paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
+        paths
+    }
+}
+
+fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
+    match reasons.get(&reason) {
+        Some(name) => name.clone(),
+        None if reason == 0 => "NOT_SPECIFIED".into(),
+        None => format!("reason {reason}"),
+    }
+}
+
+fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord> {
+    seen.iter()
+        .filter_map(|journey| {
+            let path = path_end(journey.path, End::from_id(journey.end), journey.protocol, journey.reason);
+            tree.paths.contains_key(&path).then(|| JourneyRecord {
+                path,
+                start_ns: journey.start_ns.saturating_sub(started_ns),
+                bytes: journey.len,
+                wire_packets: journey.wire,
+                crossings: journey.crossings[..(journey.count as usize).min(MAX_CROSSINGS)]
+                    .iter()
+                    .map(|crossing| (crossing.delta_ns, crossing.cpu))
+                    .collect(),
+            })
+        })
+        .collect()
+}
+
+fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology: &Topology) -> Result<CpuRecord> {
+    let mut names = Interner::default();
+    let mut stack_index: HashMap<u64, Option<u32>> = HashMap::new();
+    let mut stack_list: Interner<Vec<u32>> = Interner::default();
+    let mut tasks: Interner<TaskRecord> = Interner::default();
+    let stacks: HashMap<u64, Stack> = recording.session.entries("STACKS")?.into_iter().collect();
+    let mut entries: BTreeMap<(Option<u32>, u32, u16, bool, Option<CrossingRecord>), u64> = BTreeMap::new();
+    let mut samples = recording.session.entries::<SampleKey, u64>("SAMPLES")?;
+    samples.sort_by(|a, b| (a.0.stack, a.0.pid, a.0.comm, a.0.cpu).cmp(&(b.0.stack, b.0.pid, b.0.comm, b.0.cpu)));
+    for (key, count) in samples {
+        let stack = *stack_index.entry(key.stack).or_insert_with(|| {
+            let frames = stacks.get(&key.stack)?.frames.iter().take_while(|address| **address != 0);
+            let frames = frames.map(|address| names.index(recording.symbols.name(*address).to_owned())).collect();
+            Some(stack_list.index(frames))
+        });
+        let comm = String::from_utf8_lossy(key.comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        let container = topology
+            .containers
+            .iter()
+            .find(|container| {
+                (container.cgroup != 0 && container.cgroup == key.cgroup) || container.pids.contains(&key.pid)
+            })
+            .map(|container| container.name.clone())
+            .or_else(|| if key.pid == 0 { None } else { container_of_pid(key.pid, topology) });
+        let task = tasks.index(TaskRecord { pid: key.pid, comm, container });
+        let place = Point::from_id(key.point as u8)
+            .filter(|point| *point != Point::None && key.netns != 0)
+            .map(|point| CrossingRecord { point, netns: key.netns, ifindex: key.ifindex });
+        *entries.entry((stack, task, key.cpu, key.user != 0, place)).or_default() += count;
+    }
+    let frequency = recording.frequency;
+    Ok(CpuRecord {
+        source: recording.source.into(),
+        period_ns: 1_000_000_000 / frequency,
+        expected: (duration.as_secs_f64() * frequency as f64 * online_cpus().len() as f64) as u64,
+        samples: sum(states, |state| state.samples),
+        symbols: names.items,
+        stacks: stack_list.items,
+        tasks: tasks.items,
+        entries: entries
+            .into_iter()
+            .map(|((stack, task, cpu, user, place), count)| SampleRecord { stack, task, cpu, user, place, count })
+            .collect(),
+    })
+}
+
+/// Gives equal things one number.
+struct Interner<T> {
+    items: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
+    fn index(&mut self, item: T) -> u32 {
+        if let Some(number) = self.numbers.get(&item) {
+            return *number;
+        }
+        let number = self.items.len() as u32;
+        self.items.push(item.clone());
+        self.numbers.insert(item, number);
+        number
+    }
+}
+
+fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
+    let mut vectors = Vec::new();
+    for (index, cpus) in recording.session.per_cpu::<Softirq>("SOFTIRQ")?.into_iter().enumerate() {
+        for (cpu, softirq) in cpus.into_iter().enumerate() {
+            let reading =
+                |counters: &Counters| counters.softirqs.get(index).and_then(|row| row.get(cpu)).copied().unwrap_or(0);
+            let total = reading(after).saturating_sub(reading(&recording.counters));
+            if total == 0 && softirq.count == 0 {
+                continue;
+            }
+            vectors.push(SoftirqVector {
+                cpu: cpu as u16,
+                vector: VECTORS[index].into(),
+                total,
+                count: softirq.count,
+                ns: softirq.ns,
+                waits: softirq.waits,
+                wait_ns: softirq.wait_ns,
+                polls: softirq.polls,
+                polled: softirq.polled,
+            });
+        }
+    }
+    Ok(SoftirqRecord {
+        observed_ns: recording.softirq_observed.as_nanos() as u64,
+        vectors,
+        backlog_drops: after.backlog_drops.saturating_sub(recording.counters.backlog_drops),
+    })
+}
+
+fn drops(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Vec<DropRecord>> {
+    let mut by_place: BTreeMap<(String, String, u32, u32), u64> = BTreeMap::new();
+    for (key, count) in recording.session.entries::<DropKey, u64>("DROPS")? {
+        let function = recording.symbols.name(key.location).to_owned();
+        *by_place.entry((reason_name(reasons, key.reason), function, key.netns, key.ifindex)).or_default() += count;
+    }
+    Ok(by_place
+        .into_iter()
+        .map(|((reason, function, netns, ifindex), count)| DropRecord { reason, function, netns, ifindex, count })
+        .collect())
+}
+
+fn turnarounds(recording: &Recording) -> Result<Vec<TurnRecord>> {
+    let mut turns: Vec<TurnRecord> = recording
+        .session
+        .entries::<TurnKey, Node>("TURNS")?
+        .into_iter()
+        .map(|(key, node)| TurnRecord { netns: key.netns, pid: key.pid, ns: histogram(&node) })
+        .collect();
+    turns.sort_by_key(|turn| (turn.netns, turn.pid));
+    Ok(turns)
+}
+
+fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duration: Duration) -> Observer {
+    let crossings = sum(states, |state| state.crossings);
+    let followed_crossings = sum(states, |state| state.followed_crossings);
+    let costs = recording.costs;
+    let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
+        + followed_crossings as f64 * costs.ns_per_followed_crossing
+        + cpu.samples as f64 * costs.ns_per_sample;
+    let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
+    Observer {
+        ns_per_crossing: costs.ns_per_crossing,
+        ns_per_followed_crossing: costs.ns_per_followed_crossing,
+        crossings,
+        followed_crossings,
+        ns_per_sample: costs.ns_per_sample,
+        cpu_share: spent / available.max(1.0),
+        recorder_share: own_cpu_time().saturating_sub(recording.own_cpu).as_secs_f64()
+            / duration.as_secs_f64().max(1e-9),
+        recorder_rss_bytes: own_peak_memory(),
+    }
+}

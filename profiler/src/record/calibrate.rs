@@ -1,0 +1,175 @@
+//! What the probes cost on this machine, measured before a recording; and whether the offsets are right.
+//!
+//! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
+//! probes attached and no packet followed, and with every packet followed. Rounds are interleaved and the smallest time
+//! of each kind counts, because disturbances only ever add. Costs are per crossing, dispatch included.
+
+use std::{
+    net::UdpSocket,
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use netstrata_common::{Config, CpuState, Path, Point};
+
+use super::{
+    online_cpus,
+    session::{Group, Session, Sizes},
+};
+use crate::{failure::Failure, kernel::btf::KernelTypes};
+
+const ROUNDS: usize = 4;
+const BATCHES: usize = 6;
+const DATAGRAMS: usize = 150;
+/// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
+const SAMPLER_HZ: u64 = 5_000;
+const SAMPLER_SPIN: Duration = Duration::from_millis(8);
+
+/// Measured costs, nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calibration {
+    /// A crossing of a packet that is not followed.
+    pub ns_per_crossing: f64,
+    /// A crossing of a followed packet, its share of the end of the journey included.
+    pub ns_per_followed_crossing: f64,
+    /// A CPU sample.
+    pub ns_per_sample: f64,
+}
+
+/// Measures; refuses if the programs read something else than the known loopback device.
+pub fn calibrate(types: &KernelTypes) -> Result<Calibration> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("ns-calibrate".into());
+        let handle = thread.spawn_scoped(scope, || in_own_namespace(types)).context("cannot start a thread")?;
+        handle.join().map_err(|_| anyhow::anyhow!("the calibration panicked"))?
+    })
+}
+
+fn in_own_namespace(types: &KernelTypes) -> Result<Calibration> {
+    // Without the privilege the loopback of the current namespace serves; it is only noisier.
+    // SAFETY: affects this thread only, which ends after the calibration.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
+        loopback_up()?;
+    }
+    let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
+    let mut session = Session::load(types, &Sizes::default())?;
+    let traffic = Traffic::new()?;
+    traffic.batch()?;
+    let mut best = [f64::MAX; 3];
+    let (mut plain, mut followed) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        best[0] = best[0].min(traffic.fastest()?);
+        session.set_config(Config { sample_every: 1, accept: 0, ..Config::default() })?;
+        session.attach(Group::Journey)?;
+        let before = session.cpu_states()?;
+        best[1] = best[1].min(traffic.fastest()?);
+        let between = session.cpu_states()?;
+        session.set_config(Config { sample_every: 1, accept: 1, ..Config::default() })?;
+        best[2] = best[2].min(traffic.fastest()?);
+        let after = session.cpu_states()?;
+        session.detach(Group::Journey)?;
+        plain.push(crossings(&between) - crossings(&before));
+        followed.push(crossings(&after) - crossings(&between));
+    }
+    check_offsets(&session, netns)?;
+    let per_datagram = |counts: &[u64]| {
+        let smallest = counts.iter().copied().min().unwrap_or(0);
+        smallest as f64 / (BATCHES * DATAGRAMS) as f64
+    };
+    let (plain, followed) = (per_datagram(&plain), per_datagram(&followed));
+    anyhow::ensure!(plain >= 1.0 && followed >= 1.0, "the probes saw none of the calibration's packets");
+    let cost = |with: f64, crossings: f64| ((with - best[0]).max(0.0) / crossings).max(1.0);
+    Ok(Calibration {
+        ns_per_crossing: cost(best[1], plain),
+        ns_per_followed_crossing: cost(best[2], followed),
+        ns_per_sample: sampler_cost(&mut session)?,
+    })
+}
+
+fn crossings(states: &[CpuState]) -> u64 {
+    states.iter().map(|state| state.crossings).sum()
+}
+
+/// Datagrams from a socket to itself.
+struct Traffic {
+    socket: UdpSocket,
+}
+
+impl Traffic {
+    fn new() -> Result<Self> {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).context("cannot use the loopback device")?;
+        socket.connect(socket.local_addr()?)?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(Self { socket })
+    }
+
+    /// Nanoseconds per datagram of one batch.
+    fn batch(&self) -> Result<f64> {
+        let mut buffer = [0; 64];
+        let start = Instant::now();
+        for _ in 0..DATAGRAMS {
+            self.socket.send(&[1; 16])?;
+            self.socket.recv(&mut buffer)?;
+        }
+        Ok(start.elapsed().as_nanos() as f64 / DATAGRAMS as f64)
+    }
+
+    fn fastest(&self) -> Result<f64> {
+        (0..BATCHES).map(|_| self.batch()).try_fold(f64::MAX, |best, time| Ok(best.min(time?)))
+    }
+}
+
+/// Cost of a sample: by how much a loop of known work slows down.
+fn sampler_cost(session: &mut Session) -> Result<f64> {
+    let spin = || {
+        let start = Instant::now();
+        let mut turns = 0u64;
+        while start.elapsed() < SAMPLER_SPIN {
+            turns += 1;
+        }
+        turns as f64
+    };
+    let (mut free, mut sampled) = (0f64, 0f64);
+    for _ in 0..3 {
+        free = free.max(spin());
+        session.attach_sampler(SAMPLER_HZ, &online_cpus())?;
+        sampled = sampled.max(spin());
+        session.detach_sampler()?;
+    }
+    let samples = SAMPLER_SPIN.as_secs_f64() * SAMPLER_HZ as f64;
+    Ok(((1.0 - sampled / free).max(0.0) * SAMPLER_SPIN.as_nanos() as f64 / samples).max(100.0))
+}
+
+/// The programs must have seen this thread's datagrams on device 1 of this thread's namespace.
+fn check_offsets(session: &Session, netns: u32) -> Result<()> {
+    let paths: Vec<(u64, Path)> = session.entries("PATHS")?;
+    let seen = paths.iter().any(|(_, path)| {
+        path.protocol == libc::IPPROTO_UDP as u8
+            && path.crossings[0].point == Point::Queue as u8
+            && path.crossings[0].ifindex == 1
+            && path.crossings[0].netns == netns
+    });
+    if seen {
+        return Ok(());
+    }
+    let first = paths.first().map(|(_, path)| path.crossings[0]);
+    Err(Failure::Refused(format!(
+        "packets on the loopback device were not recognised (expected device 1 in namespace {netns}, the programs read \
+         {first:?}): the kernel's structures are not what its BTF says, so nothing they read can be trusted"
+    ))
+    .into())
+}
+
+fn loopback_up() -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: an all-zero ifreq is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request outlives the call.
+    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &raw mut request) };
+    anyhow::ensure!(result == 0, "cannot bring the loopback device up: {}", std::io::Error::last_os_error());
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Keeps the recording within its budget: how many packets are followed, and for which part of the time the probes are
+//! attached at all.
+//!
+//! A crossing of a packet that is not followed costs little, but on a host that does nothing but pass small packets
+//! those crossings alone exceed 1 % of a CPU. Below that only attaching in turns goes.
+
+use std::time::Duration;
+
+use super::Calibration;
+
+/// Share of the budget that followed packets may use; dispatch may use the rest.
+const FOLLOWED_SHARE: f64 = 0.4;
+/// One turn of attaching and detaching.
+pub const TURN: Duration = Duration::from_millis(1000);
+/// The least part of a turn that is observed, whatever the budget says.
+const LEAST_DUTY: f64 = 0.05;
+const MOST_EVERY: f64 = 65_536.0;
+
+/// What happened on the busiest CPU while the probes were attached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Attached time.
+    pub seconds: f64,
+    /// Crossings.
+    pub crossings: f64,
+    /// Crossings of followed packets.
+    pub followed_crossings: f64,
+}
+
+/// Decides rates.
+#[derive(Clone, Debug)]
+pub struct Governor {
+    budget: f64,
+    costs: Calibration,
+    fixed: bool,
+    /// Follow one packet in this many.
+    pub every: u32,
+    /// Part of the time in which the probes are attached.
+    pub duty: f64,
+}
+
+impl Governor {
+    /// `fixed` follows one packet in so many, all the time, whatever it costs.
+    pub fn new(budget: f64, costs: Calibration, fixed: Option<u32>) -> Self {
+        Self { budget, costs, fixed: fixed.is_some(), every: fixed.unwrap_or(64), duty: 1.0 }
+    }
+
+    /// The rate of CPU samples that fits: at most half of the budget.
+    pub fn sampler_frequency(&self, asked: u64) -> u64 {
+        if self.fixed {
+            return asked;
+        }
+        let affordable = 0.5 * self.budget * 1e9 / self.costs.ns_per_sample;
+        asked.min(affordable as u64).max(49)
+    }
+
+    /// Adapts to what was seen. Returns whether the rate of followed packets changed.
+    pub fn adapt(&mut self, load: Load, sampler_frequency: u64) -> bool {
+        if self.fixed || load.seconds <= 0.0 {
+            return false;
+        }
+        let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9;
+        let left = (self.budget - sampler).max(0.2 * self.budget);
+        let plain =
+            (load.crossings - load.followed_crossings).max(0.0) / load.seconds * self.costs.ns_per_crossing / 1e9;
+        let followed = load.followed_crossings / load.seconds * self.costs.ns_per_followed_crossing / 1e9;
+        self.duty = if plain > 0.0 { (left * (1.0 - FOLLOWED_SHARE) / plain).clamp(LEAST_DUTY, 1.0) } else { 1.0 };
+        // While the probes are attached only for a part of the time, packets may be followed more densely.
+        let allowed = left * FOLLOWED_SHARE / self.duty;
+        let wanted = f64::from(self.every) * followed / allowed;
+        // Powers of two, and only when clearly off, so that the rate is steady.
+        let steps = wanted.clamp(1.0, MOST_EVERY).log2().ceil();
+        let next = 2f64.powf(steps) as u32;
+        let changes = next > self.every || next * 2 < self.every;
+        if changes {
+            self.every = next;
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const COSTS: Calibration =
+        Calibration { ns_per_crossing: 15.0, ns_per_followed_crossing: 400.0, ns_per_sample: 2000.0 };
+
+    #[test]
+    fn an_idle_host_is_watched_all_the_time() {
+        let mut governor = Governor::new(0.01, COSTS, None);
+        governor.adapt(Load { seconds: 1.0, crossings: 100.0, followed_crossings: 10.0 }, 999);
+        assert_eq!(governor.duty, 1.0);
+    }
+
+    #[test]
+    fn a_fixed_rate_stays() {
+        let mut governor = Governor::new(0.01, COSTS, Some(1));
+        governor.adapt(Load { seconds: 1.0, crossings: 1e8, followed_crossings: 1e8 }, 999);
+        assert_eq!((governor.every, governor.duty), (1, 1.0));
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_asks_for_keeps_to_the_budget(crossings in 1e3f64..5e6, budget in 0.005f64..0.2) {
+            let mut governor = Governor::new(budget, COSTS, None);
+            let frequency = governor.sampler_frequency(999);
+            for _ in 0..20 {
+                let followed = crossings / f64::from(governor.every);
+                governor.adapt(Load { seconds: 1.0, crossings, followed_crossings: followed }, frequency);
+            }
+            let followed = crossings / f64::from(governor.every);
+            let cost = governor.duty * ((crossings - followed) * 15.0 + followed * 400.0) / 1e9
+                + frequency as f64 * COSTS.ns_per_sample / 1e9;
+            let least = LEAST_DUTY * crossings * 15.0 / 1e9;
+            prop_assert!(cost <= budget * 1.1 + least, "{cost} of {budget}");
+        }
+    }
+}

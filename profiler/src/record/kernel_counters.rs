@@ -1,0 +1,93 @@
+//! Counters that the kernel keeps anyway: softirqs, backlog drops, stolen time, our own use of resources.
+
+use std::time::Duration;
+
+/// The softirq vectors in the kernel's order.
+pub const VECTORS: [&str; 10] =
+    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
+
+/// A reading of the counters.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Runs by vector, then CPU.
+    pub softirqs: Vec<Vec<u64>>,
+    /// Packets that full backlogs dropped, over all CPUs.
+    pub backlog_drops: u64,
+    /// Stolen time, clock ticks over all CPUs.
+    pub steal: u64,
+    /// All time, clock ticks over all CPUs.
+    pub total: u64,
+}
+
+impl Counters {
+    /// Reads them now.
+    pub fn read() -> Self {
+        let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let (steal, total) = cpu_times(&text("/proc/stat"));
+        Self {
+            softirqs: softirqs(&text("/proc/softirqs")),
+            backlog_drops: backlog_drops(&text("/proc/net/softnet_stat")),
+            steal,
+            total,
+        }
+    }
+}
+
+/// Rows of `/proc/softirqs`.
+fn softirqs(text: &str) -> Vec<Vec<u64>> {
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name}:")));
+        let numbers = line.map(|line| line.split_ascii_whitespace().skip(1).filter_map(|word| word.parse().ok()));
+        numbers.map(Iterator::collect).unwrap_or_default()
+    };
+    VECTORS.iter().map(|name| row(name)).collect()
+}
+
+/// Second column of `/proc/net/softnet_stat`, hexadecimal, summed.
+fn backlog_drops(text: &str) -> u64 {
+    text.lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(1))
+        .filter_map(|word| u64::from_str_radix(word, 16).ok())
+        .sum()
+}
+
+/// Stolen and all time of the first line of `/proc/stat`. Guest time is already in user time.
+fn cpu_times(text: &str) -> (u64, u64) {
+    let line = text.lines().next().unwrap_or_default();
+    let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect();
+    (fields.get(7).copied().unwrap_or(0), fields.iter().sum())
+}
+
+/// CPU time that this process has used.
+pub fn own_cpu_time() -> Duration {
+    // SAFETY: an all-zero rusage is valid, and it outlives the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let time = |value: libc::timeval| Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// Largest resident memory of this process, bytes.
+pub fn own_peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_from_the_kernels_text() {
+        let rows = softirqs("   CPU0  CPU1\n  HI:  1  2\n  NET_TX: 3 4\n  NET_RX:  10  20\n");
+        assert_eq!(rows[0], [1, 2]);
+        assert_eq!(rows[3], [10, 20]);
+        assert!(rows[1].is_empty());
+        assert_eq!(backlog_drops("0001 0000000a 0\n0002 00000001 0\n"), 11);
+        assert_eq!(cpu_times("cpu  10 0 20 60 5 1 2 2 7 7\ncpu0 1\n"), (2, 100));
+    }
+}

@@ -1,0 +1,318 @@
+//! A running recording: a thread that owns the programs, keeps to the budget and collects.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq};
+
+use super::{
+    Calibration, assemble, calibrate, filter,
+    governor::{Governor, Load, TURN},
+    kernel_counters::{Counters, own_cpu_time},
+    online_cpus,
+    session::{Group, Session, Sizes},
+};
+use crate::{cli::RecordArgs, failure::Failure, kernel, profile::Profile, topology::Watcher};
+
+const TICK: Duration = Duration::from_millis(25);
+/// Time between two looks at the load.
+const LOOK: Duration = Duration::from_millis(100);
+/// Part of each turn in which softirqs are timed.
+const SOFTIRQ_DUTY: f64 = 0.1;
+/// Whole journeys that go through the ring, at most about so many a second.
+const JOURNEYS_PER_SECOND: f64 = 20.0;
+const MOST_JOURNEYS: usize = 2000;
+/// Time for followed packets to end before the probes are detached.
+const DRAIN: Duration = Duration::from_millis(4);
+
+/// A recording that runs.
+pub struct Recorder {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Profile>>,
+}
+
+impl Recorder {
+    /// Attaches everything, then returns.
+    pub fn start(args: &RecordArgs) -> Result<Self> {
+        let mask = kernel::privilege::effective();
+        let missing = kernel::privilege::missing_required(mask);
+        if !missing.is_empty() {
+            return Err(Failure::Refused(format!(
+                "recording needs {}; run as root, or give the program those capabilities",
+                missing.join(" and ")
+            ))
+            .into());
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, attached) = mpsc::channel();
+        let (args, until) = (args.clone(), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("ns-recorder".into())
+            .spawn(move || {
+                let mut recording = Recording::open(&args)?;
+                // The receiver may be gone only if the starter died; then the loop ends at once.
+                let _ = ready.send(());
+                recording.run(&args, &until)?;
+                recording.finish(&args)
+            })
+            .context("cannot start a thread")?;
+        if attached.recv().is_err() {
+            return Err(match thread.join() {
+                Ok(Ok(_)) => anyhow::anyhow!("the recorder ended before it began"),
+                Ok(Err(error)) => error,
+                Err(_) => anyhow::anyhow!("the recorder panicked"),
+            });
+        }
+        Ok(Self { stop, thread })
+    }
+
+    /// Detaches everything and returns what was recorded.
+    pub fn stop(self) -> Result<Profile> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the recorder panicked"))?
+    }
+}
+
+/// Everything that a recording holds, in the recorder's thread.
+pub(super) struct Recording {
+    pub session: Session,
+    pub types: kernel::btf::KernelTypes,
+    pub symbols: kernel::symbols::Symbols,
+    /// Taken at the end.
+    pub watcher: Option<Watcher>,
+    pub costs: Calibration,
+    pub governor: Governor,
+    pub config: Config,
+    pub frequency: u64,
+    pub source: &'static str,
+    pub started: Instant,
+    /// CLOCK_MONOTONIC at the start, as the programs see it.
+    pub started_ns: u64,
+    /// Time during which journeys were observed.
+    pub observed: Duration,
+    /// Time during which softirqs were timed.
+    pub softirq_observed: Duration,
+    pub rates: Vec<(u64, u32)>,
+    pub journeys: Vec<Journey>,
+    pub counters: Counters,
+    pub own_cpu: Duration,
+    window: Option<Instant>,
+    softirq_window: Option<Instant>,
+    last_load: (Vec<CpuState>, Duration),
+    turn: Instant,
+}
+
+impl Recording {
+    fn open(args: &RecordArgs) -> Result<Self> {
+        let types = kernel::btf::KernelTypes::running()?;
+        let symbols = kernel::symbols::Symbols::running()?;
+        let costs = calibrate(&types)?;
+        let watcher = Watcher::start()?;
+        filter::check(args, &watcher.current())?;
+        let sizes = Sizes { slots: args.debug_slots, ring_bytes: args.debug_ring_bytes, nodes: args.debug_nodes };
+        let session = Session::load(&types, &sizes)?;
+        let governor = Governor::new(args.budget, costs, args.sample_every);
+        let frequency = governor.sampler_frequency(args.frequency);
+        let mut config = Config { sample_every: governor.every, ring_every: 64, accept: 1, ..Config::default() };
+        filter::configure(args, &mut config);
+        let mut recording = Self {
+            session,
+            types,
+            symbols,
+            watcher: Some(watcher),
+            costs,
+            rates: vec![(0, governor.every)],
+            governor,
+            config,
+            frequency,
+            source: "",
+            started: Instant::now(),
+            started_ns: monotonic_ns(),
+            observed: Duration::ZERO,
+            softirq_observed: Duration::ZERO,
+            journeys: Vec::new(),
+            counters: Counters::default(),
+            own_cpu: own_cpu_time(),
+            window: None,
+            softirq_window: None,
+            last_load: (Vec::new(), Duration::ZERO),
+            turn: Instant::now(),
+        };
+        recording.refresh_filters(args)?;
+        recording.open_window()?;
+        recording.open_softirq_window()?;
+        recording.source = recording.session.attach_sampler(frequency, &online_cpus())?;
+        recording.started = Instant::now();
+        recording.started_ns = monotonic_ns();
+        recording.counters = Counters::read();
+        recording.turn = recording.started;
+        Ok(recording)
+    }
+
+    fn refresh_filters(&mut self, args: &RecordArgs) -> Result<()> {
+        if !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty() {
+            let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
+            for key in filter::wanted(args, &topology) {
+                self.session.insert("WANTED", key, 1u32)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects until told to stop.
+    fn run(&mut self, args: &RecordArgs, until: &AtomicBool) -> Result<()> {
+        let mut looked = Instant::now();
+        while !until.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+            self.drain()?;
+            let elapsed = self.turn.elapsed();
+            if self.window.is_some() && looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.adapt()?;
+            }
+            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= TURN.mul_f64(SOFTIRQ_DUTY)) {
+                self.close_softirq_window()?;
+            }
+            if self.window.is_some() && elapsed >= TURN.mul_f64(self.governor.duty) && self.governor.duty < 1.0 {
+                self.close_window()?;
+            }
+            if elapsed >= TURN {
+                self.turn = Instant::now();
+                self.refresh_filters(args)?;
+                if self.window.is_none() {
+                    self.open_window()?;
+                }
+                if self.softirq_window.is_none() {
+                    self.open_softirq_window()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Attached time of the journey probes so far.
+    fn attached(&self) -> Duration {
+        self.observed + self.window.map_or(Duration::ZERO, |opened| opened.elapsed())
+    }
+
+    /// Fits the rates to the load of the busiest CPU since the last look.
+    fn adapt(&mut self) -> Result<()> {
+        let states = self.session.cpu_states()?;
+        let attached = self.attached();
+        let seconds = (attached.saturating_sub(self.last_load.1)).as_secs_f64();
+        if seconds < 0.02 {
+            return Ok(());
+        }
+        let before = |cpu: usize| self.last_load.0.get(cpu).copied().unwrap_or_default();
+        let busiest = states
+            .iter()
+            .enumerate()
+            .map(|(cpu, state)| {
+                let crossings = state.crossings.saturating_sub(before(cpu).crossings) as f64;
+                let followed = state.followed_crossings.saturating_sub(before(cpu).followed_crossings) as f64;
+                (crossings, followed)
+            })
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .unwrap_or_default();
+        let followed: u64 = states.iter().map(|state| state.followed).sum();
+        let followed_before: u64 = self.last_load.0.iter().map(|state| state.followed).sum();
+        let per_second = followed.saturating_sub(followed_before) as f64 / seconds;
+        self.last_load = (states, attached);
+        let load = Load { seconds, crossings: busiest.0, followed_crossings: busiest.1 };
+        let ring_every = ((per_second / JOURNEYS_PER_SECOND) as u32).max(1);
+        if self.governor.adapt(load, self.frequency) {
+            self.rates.push((self.started.elapsed().as_nanos() as u64, self.governor.every));
+        } else if ring_every == self.config.ring_every {
+            return Ok(());
+        }
+        self.config.sample_every = self.governor.every;
+        self.config.ring_every = ring_every;
+        self.session.set_config(self.config)
+    }
+
+    fn open_window(&mut self) -> Result<()> {
+        // What the CPUs saw last belongs to the window before.
+        let mut states = self.session.cpu_states()?;
+        for state in &mut states {
+            (state.point, state.object, state.pending_socket, state.turn_task) = (0, 0, 0, 0);
+        }
+        self.session.set_per_cpu("CPUS", 0, states)?;
+        self.config.epoch += 1;
+        self.config.accept = 1;
+        self.session.set_config(self.config)?;
+        self.session.attach(Group::Journey)?;
+        self.window = Some(Instant::now());
+        Ok(())
+    }
+
+    fn close_window(&mut self) -> Result<()> {
+        self.config.accept = 0;
+        self.session.set_config(self.config)?;
+        if let Some(opened) = self.window.take() {
+            self.observed += opened.elapsed();
+        }
+        std::thread::sleep(DRAIN);
+        self.session.detach(Group::Journey)
+    }
+
+    fn open_softirq_window(&mut self) -> Result<()> {
+        // An entry or raise seen in the last window has nothing to do with this one.
+        for vector in 0..SOFTIRQS as u32 {
+            let mut values: Vec<Softirq> = self.session.per_cpu::<Softirq>("SOFTIRQ")?.swap_remove(vector as usize);
+            for value in &mut values {
+                (value.entry_ns, value.raise_ns) = (0, 0);
+            }
+            self.session.set_per_cpu("SOFTIRQ", vector, values)?;
+        }
+        self.session.attach(Group::Softirq)?;
+        self.softirq_window = Some(Instant::now());
+        Ok(())
+    }
+
+    fn close_softirq_window(&mut self) -> Result<()> {
+        if let Some(opened) = self.softirq_window.take() {
+            self.softirq_observed += opened.elapsed();
+            self.session.detach(Group::Softirq)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        let journeys = &mut self.journeys;
+        self.session.drain_ring(|bytes| {
+            if bytes.len() == size_of::<Journey>() && journeys.len() < MOST_JOURNEYS {
+                // SAFETY: the programs put whole `Journey`s into the ring; the length was checked.
+                journeys.push(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
+            }
+        })
+    }
+
+    /// Detaches and puts the profile together.
+    fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
+        let duration = self.started.elapsed();
+        if self.window.is_some() {
+            self.close_window()?;
+        }
+        self.close_softirq_window()?;
+        self.session.detach_sampler()?;
+        let counters = Counters::read();
+        self.drain()?;
+        assemble::profile(self, args, duration, &counters)
+    }
+}
+
+/// The clock that the programs read.
+fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

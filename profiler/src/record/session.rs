@@ -1,0 +1,345 @@
+//! The kernel programs, loaded: which of them this kernel has, attaching and detaching them, and their maps.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{
+        PerfEvent, RawTracePoint,
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+    },
+};
+use netstrata_common::{Config, CpuState, MAX_SLOTS};
+
+use crate::{failure::Failure, kernel::btf::KernelTypes};
+
+/// A program and when it is wanted.
+pub struct Probe {
+    /// Name of the program and of its tracepoint.
+    pub name: &'static str,
+    /// Which group it is attached with.
+    pub group: Group,
+    /// Without it there is no recording.
+    pub required: bool,
+    /// What is lost where the kernel lacks it.
+    pub lost: &'static str,
+}
+
+/// Programs that are attached and detached together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Journeys of packets.
+    Journey,
+    /// Softirq times.
+    Softirq,
+}
+
+macro_rules! probes {
+    ($($group:ident $name:literal $required:literal $lost:literal;)*) => {
+        /// Every tracepoint program, in the order in which they are attached: ends of journeys first, starts last, so
+        /// that nothing starts that could not be followed.
+        pub const PROBES: &[Probe] = &[
+            $(Probe { name: $name, group: Group::$group, required: $required, lost: $lost },)*
+        ];
+    };
+}
+
+probes! {
+    Journey "kfree_skb" true "drops";
+    Journey "consume_skb" true "the end of packets that nobody reads";
+    Journey "skb_copy_datagram_iovec" true "the reader's copy";
+    Journey "sk_data_ready" false "the split between protocol work and waking the reader (needs 6.3)";
+    Journey "fib_table_lookup" false "the place of the route look-up";
+    Journey "tcp_retransmit_skb" false "retransmits";
+    Journey "netif_receive_skb" true "reception";
+    Journey "napi_gro_receive_entry" false "GRO";
+    Journey "netif_rx" true "the backlog queue";
+    Journey "net_dev_xmit" true "the end of transmission";
+    Journey "net_dev_start_xmit" true "the start of transmission";
+    Journey "qdisc_enqueue" false "the difference between passing and waiting in a qdisc (needs 5.15)";
+    Journey "tcp_sendmsg_locked" false "TCP's own send work, before the first device (needs 6.15)";
+    Journey "net_dev_queue" true "the start of journeys";
+    Softirq "softirq_exit" false "softirq times";
+    Softirq "softirq_entry" false "softirq times";
+    Softirq "softirq_raise" false "the wait between raise and entry of a softirq";
+    Softirq "napi_poll" false "packets per poll";
+}
+
+/// Sizes that a hidden option can make tiny.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    /// Slots for followed packets.
+    pub slots: Option<u32>,
+    /// Bytes of the ring.
+    pub ring_bytes: Option<u32>,
+    /// Nodes of the tree.
+    pub nodes: Option<u32>,
+}
+
+/// Loaded programs with their maps.
+pub struct Session {
+    ebpf: Ebpf,
+    /// Attached links by program.
+    links: Vec<(&'static str, aya::programs::raw_trace_point::RawTracePointLinkId)>,
+    samplers: Vec<aya::programs::perf_event::PerfEventLinkId>,
+    /// Programs that the kernel has.
+    available: Vec<&'static Probe>,
+    /// Programs that it lacks, with what is lost.
+    pub missing: BTreeMap<String, String>,
+}
+
+impl Session {
+    /// Loads the programs, fitted to the running kernel. Nothing is attached yet.
+    pub fn load(types: &KernelTypes, sizes: &Sizes) -> Result<Self> {
+        let offsets = types.offsets().context("this kernel's packet structures are not what netstrata knows")?;
+        let slots = sizes.slots.unwrap_or(MAX_SLOTS as u32).clamp(1, MAX_SLOTS as u32).next_power_of_two();
+        let slot_mask = slots - 1;
+        let has_reason = u32::from(types.tracepoint_arguments("kfree_skb").unwrap_or(0) >= 3);
+        let reason_consumed =
+            types.drop_reasons().iter().find(|reason| reason.1 == "CONSUMED").map_or(0, |reason| reason.0);
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("OFFSETS", &offsets, true)
+            .override_global("SLOT_MASK", &slot_mask, true)
+            .override_global("HAS_REASON", &has_reason, true)
+            .override_global("REASON_CONSUMED", &reason_consumed, true);
+        if let Some(nodes) = sizes.nodes {
+            loader.map_max_entries("NODES", nodes.max(1));
+        }
+        if let Some(bytes) = sizes.ring_bytes {
+            // A power of two of pages, or the kernel refuses.
+            loader.map_max_entries("RING", bytes.max(4096).next_power_of_two());
+        }
+        let mut ebpf =
+            loader.load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netstrata-ebpf"))).map_err(refused)?;
+        let mut missing = BTreeMap::new();
+        let mut available = Vec::new();
+        for probe in PROBES {
+            if types.tracepoint_arguments(probe.name).is_none() {
+                if probe.required {
+                    return Err(Failure::Refused(format!(
+                        "this kernel has no tracepoint {}, without which {} cannot be seen",
+                        probe.name, probe.lost
+                    ))
+                    .into());
+                }
+                missing.insert(probe.name.to_owned(), format!("not in this kernel; lost: {}", probe.lost));
+                continue;
+            }
+            let program: &mut RawTracePoint = program(&mut ebpf, probe.name)?;
+            match program.load() {
+                Ok(()) => available.push(probe),
+                Err(error) if probe.required => return Err(refused_program(error, probe.name)),
+                Err(error) => {
+                    missing.insert(probe.name.to_owned(), format!("{error}; lost: {}", probe.lost));
+                }
+            }
+        }
+        let sampler: &mut PerfEvent = program(&mut ebpf, "cpu_sample")?;
+        sampler.load().map_err(|error| refused_program(error, "cpu_sample"))?;
+        Ok(Self { ebpf, links: Vec::new(), samplers: Vec::new(), available, missing })
+    }
+
+    /// Names of the probes that can be attached.
+    pub fn probe_names(&self) -> Vec<String> {
+        self.available.iter().map(|probe| probe.name.to_owned()).collect()
+    }
+
+    /// Attaches a group.
+    pub fn attach(&mut self, group: Group) -> Result<()> {
+        for probe in self.available.iter().filter(|probe| probe.group == group) {
+            let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
+            let link = program.attach(probe.name).map_err(|error| refused_program(error, probe.name))?;
+            self.links.push((probe.name, link));
+        }
+        Ok(())
+    }
+
+    /// Detaches a group, starts of journeys first.
+    pub fn detach(&mut self, group: Group) -> Result<()> {
+        let of_group = |name: &str| PROBES.iter().any(|probe| probe.name == name && probe.group == group);
+        let (going, staying) = std::mem::take(&mut self.links).into_iter().partition(|link| of_group(link.0));
+        self.links = staying;
+        let mut going: Vec<_> = going;
+        going.reverse();
+        for (name, link) in going {
+            let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
+            program.detach(link).with_context(|| format!("cannot detach {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a group is attached.
+    pub fn is_attached(&self, group: Group) -> bool {
+        self.links.iter().any(|link| PROBES.iter().any(|probe| probe.name == link.0 && probe.group == group))
+    }
+
+    /// Starts sampling every CPU. Returns what is counted: "cycles" or "cpu-clock".
+    pub fn attach_sampler(&mut self, frequency: u64, cpus: &[u32]) -> Result<&'static str> {
+        let hardware = PerfEventConfig::Hardware(aya::programs::perf_event::HardwareEvent::CpuCycles);
+        match self.attach_sampler_of(hardware, SamplePolicy::Frequency(frequency), cpus) {
+            Ok(()) => Ok("cycles"),
+            Err(_) => {
+                self.detach_sampler()?;
+                // A fixed period: the kernel's own adaptation to a frequency starts far off and takes its time.
+                let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+                self.attach_sampler_of(clock, SamplePolicy::Period(1_000_000_000 / frequency), cpus)?;
+                Ok("cpu-clock")
+            }
+        }
+    }
+
+    fn attach_sampler_of(&mut self, event: PerfEventConfig, policy: SamplePolicy, cpus: &[u32]) -> Result<()> {
+        for &cpu in cpus {
+            let program: &mut PerfEvent = program(&mut self.ebpf, "cpu_sample")?;
+            let link = program
+                .attach(event, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
+                .map_err(|error| refused_program(error, "cpu_sample"))?;
+            self.samplers.push(link);
+        }
+        Ok(())
+    }
+
+    /// Stops sampling.
+    pub fn detach_sampler(&mut self) -> Result<()> {
+        for link in std::mem::take(&mut self.samplers) {
+            let program: &mut PerfEvent = program(&mut self.ebpf, "cpu_sample")?;
+            program.detach(link).context("cannot detach the sampler")?;
+        }
+        Ok(())
+    }
+
+    /// Tells the programs what to do.
+    pub fn set_config(&mut self, config: Config) -> Result<()> {
+        let mut map: Array<_, Config> = Array::try_from(self.ebpf.map_mut("CONFIG").context("no map CONFIG")?)?;
+        map.set(0, config, 0).context("cannot set the configuration")
+    }
+
+    /// The state of every CPU.
+    pub fn cpu_states(&self) -> Result<Vec<CpuState>> {
+        let map: PerCpuArray<&MapData, CpuState> = PerCpuArray::try_from(self.map("CPUS")?)?;
+        Ok(map.get(&0, 0)?.iter().copied().collect())
+    }
+
+    /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
+    pub fn entries<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
+        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
+        map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
+    }
+
+    /// All values of an array.
+    pub fn array<V: Pod>(&self, name: &str) -> Result<Vec<V>> {
+        let map: Array<&MapData, V> = Array::try_from(self.map(name)?)?;
+        map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
+    }
+
+    /// A per-CPU array: index, then CPU.
+    pub fn per_cpu<V: Pod>(&self, name: &str) -> Result<Vec<Vec<V>>> {
+        let map: PerCpuArray<&MapData, V> = PerCpuArray::try_from(self.map(name)?)?;
+        (0..map.len()).map(|index| Ok(map.get(&index, 0)?.iter().copied().collect())).collect()
+    }
+
+    /// Overwrites an entry of a per-CPU array.
+    pub fn set_per_cpu<V: Pod>(&mut self, name: &str, index: u32, values: Vec<V>) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: PerCpuArray<&mut MapData, V> = PerCpuArray::try_from(map)?;
+        map.set(index, values.try_into()?, 0).with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Inserts into a hash map.
+    pub fn insert<K: Pod, V: Pod>(&mut self, name: &str, key: K, value: V) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
+        map.insert(key, value, 0).with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Takes what lies in the ring.
+    pub fn drain_ring(&mut self, mut take: impl FnMut(&[u8])) -> Result<()> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut("RING").context("no map RING")?)?;
+        while let Some(item) = ring.next() {
+            take(&item);
+        }
+        Ok(())
+    }
+
+    /// Runs that the kernel skipped because the same program was already running on that CPU.
+    pub fn missed_nested(&self) -> u64 {
+        PROBES
+            .iter()
+            .filter_map(|probe| self.ebpf.program(probe.name))
+            .filter_map(|program| program.fd().ok())
+            .map(|fd| recursion_misses(std::os::fd::AsFd::as_fd(fd)))
+            .sum()
+    }
+
+    fn map(&self, name: &str) -> Result<&aya::maps::Map> {
+        self.ebpf.map(name).with_context(|| format!("no map {name}"))
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+}
+
+/// The sentence for a refused load or attachment.
+fn refused(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    refused_text(&describe(&error))
+}
+
+fn refused_program(error: aya::programs::ProgramError, name: &str) -> anyhow::Error {
+    refused_text(&format!("{name}: {}", describe(&error)))
+}
+
+fn refused_text(what: &str) -> anyhow::Error {
+    let lacking = crate::kernel::privilege::missing_required(crate::kernel::privilege::effective());
+    let advice = if lacking.is_empty() {
+        "run `netstrata doctor` for what this kernel allows".to_owned()
+    } else {
+        format!("run as root, or with {}", lacking.join(" and "))
+    };
+    Failure::Refused(format!("the kernel refused a program ({what}); {advice}")).into()
+}
+
+/// An error with its causes in one line; of a verifier's log only the end.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut current = Some(error);
+    while let Some(error) = current {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        current = error.source();
+    }
+    if std::env::var_os("NETSTRATA_VERIFIER_LOG").is_some() {
+        return text;
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    match lines.as_slice() {
+        [first, .., before, last] if lines.len() > 4 => format!("{first} … {before} {last}"),
+        _ => lines.join(" "),
+    }
+}
+
+/// `bpf_prog_info.recursion_misses` of a program, 0 if the kernel does not tell.
+fn recursion_misses(fd: std::os::fd::BorrowedFd<'_>) -> u64 {
+    use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: both are plain C structures for which all-zero is valid.
+    let (mut info, mut attr): (bpf_prog_info, bpf_attr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    attr.info.bpf_fd = fd.as_raw_fd() as u32;
+    attr.info.info = &raw mut info as u64;
+    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    // SAFETY: `attr` names a buffer of the length that it tells, which outlives the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<bpf_attr>()) };
+    if result == 0 { info.recursion_misses } else { 0 }
+}
