@@ -43,8 +43,10 @@ pub fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut line = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for argument in command.get_args() {
+        let argument = argument.to_string_lossy();
+        let plain = argument.chars().all(|c| c.is_alphanumeric() || "-_=./:,@%+".contains(c)) && !argument.is_empty();
         line.push(' ');
-        line.push_str(&argument.to_string_lossy());
+        line.push_str(&if plain { argument } else { format!("'{argument}'").into() });
     }
     line
 }
@@ -91,4 +93,25 @@ pub fn metadata() -> Result<serde_json::Value> {
 pub fn target_directory() -> Result<PathBuf> {
     let metadata = metadata()?;
     metadata["target_directory"].as_str().map(PathBuf::from).context("`cargo metadata` names no target directory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_one_would_type_it() {
+        let mut command = Command::new("/usr/bin/cargo");
+        command.args(["test", "--test", "*", "-p=a"]);
+        assert_eq!(shown(&command), "cargo test --test '*' -p=a");
+    }
+
+    #[test]
+    fn system_directories_come_after_those_of_the_user() {
+        let path = search_path();
+        let directories: Vec<_> = std::env::split_paths(&path).collect();
+        assert!(directories.contains(&PathBuf::from("/usr/sbin")));
+        let given: Vec<_> = std::env::split_paths(&std::env::var_os("PATH").expect("PATH")).collect();
+        assert_eq!(directories[..given.len()], given);
+    }
 }
