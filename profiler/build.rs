@@ -3,9 +3,14 @@
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain};
 
+#[path = "bpf_toolchain.rs"]
+mod bpf_toolchain;
+
 fn main() -> Result<()> {
-    println!("cargo:rerun-if-env-changed=NETSTRATA_BPF_TOOLCHAIN");
-    let name = std::env::var("NETSTRATA_BPF_TOOLCHAIN").unwrap_or_else(|_| default_toolchain());
+    println!("cargo:rerun-if-env-changed={}", bpf_toolchain::TOOLCHAIN_VARIABLE);
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=bpf_toolchain.rs");
+    let name = bpf_toolchain::find().unwrap_or_else(|| "nightly".into());
     // A stable compiler is only accepted for the BPF target with this set; nightly ignores it.
     // SAFETY: a build script has a single thread here.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
@@ -14,14 +19,4 @@ fn main() -> Result<()> {
         Toolchain::Custom(&name),
     )
     .with_context(|| format!("building the kernel programs with toolchain `{name}` failed; run `cargo xtask setup`"))
-}
-
-/// The toolchain that `cargo xtask setup` links when Debian's compiler is used, if it is there;
-/// otherwise rustup's nightly.
-fn default_toolchain() -> String {
-    let linked = std::process::Command::new("rustup")
-        .args(["run", "netstrata-bpf", "rustc", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if linked { "netstrata-bpf".into() } else { "nightly".into() }
 }

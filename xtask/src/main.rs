@@ -1,2 +1,50 @@
-//! x
-fn main() {}
+//! Set-up, demo and tests: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`.
+
+mod demo;
+mod exit;
+mod facts;
+mod packages;
+mod plan;
+mod run;
+mod setup;
+mod tally;
+mod test;
+
+#[path = "../../profiler/bpf_toolchain.rs"]
+mod bpf_toolchain;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Set-up, demo and tests of netstrata.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done; 1 a test failed; 2 something is missing that cannot be installed here; 3 \
+                        a privilege or a step was refused. A step of the demo that fails gives its own code.")]
+enum Cli {
+    /// Install what building, testing and the demo need; does nothing where all is there
+    Setup,
+    /// Set up, build, and run every test: unit, property, golden and live
+    Test,
+    /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
+    Demo,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // SAFETY: no other thread exists yet, so nobody reads the environment meanwhile.
+    unsafe { std::env::set_var("PATH", run::search_path()) };
+    let result = match cli {
+        Cli::Setup => setup::setup(setup::Voice::Full),
+        Cli::Test => test::test(),
+        Cli::Demo => demo::demo(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(exit::Exit::code_of(&error))
+        }
+    }
+}
