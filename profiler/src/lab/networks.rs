@@ -15,6 +15,7 @@ use super::{
     docker::{Container, Daemon},
     modes::Mode,
     process::{self, Process},
+    signal,
 };
 use crate::failure::Failure;
 
@@ -37,6 +38,15 @@ impl Namespace {
     /// Its file below `/run/netns`.
     pub fn path(&self) -> PathBuf {
         Path::new(NETNS).join(&self.name)
+    }
+
+    /// Without an IPv6 address a device sends nothing by itself, so that only the workload's packets are there. A
+    /// kernel without IPv6 refuses the setting and needs none.
+    fn quieten(&self, device: &str) -> anyhow::Result<()> {
+        let result = self.ip(&["link", "set", device, "addrgenmode", "none"]);
+        signal::check()?;
+        drop(result);
+        Ok(())
     }
 
     fn ip(&self, words: &[&str]) -> anyhow::Result<()> {
@@ -144,17 +154,17 @@ fn host(session: &Session) -> anyhow::Result<Network> {
 fn bridge(session: &Session) -> anyhow::Result<Network> {
     let middle = Namespace::new(session, "bridge-middle")?;
     let ends = [("client", "10.201.0.2/24"), ("server", "10.201.0.3/24")];
-    // Without an IPv6 address of its own a device sends nothing by itself, so only the workload's packets are there.
-    middle.ip(&["link", "add", "br0", "addrgenmode", "none", "type", "bridge"])?;
+    middle.ip(&["link", "add", "br0", "type", "bridge"])?;
+    middle.quieten("br0")?;
     middle.ip(&["link", "set", "br0", "up"])?;
     let mut sides = Vec::new();
     for (side, address) in ends {
         let namespace = Namespace::new(session, &format!("bridge-{side}"))?;
         let port = format!("veth-{side}");
         middle.ip(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &namespace.name])?;
-        middle.ip(&["link", "set", &port, "addrgenmode", "none"])?;
+        middle.quieten(&port)?;
         middle.ip(&["link", "set", &port, "master", "br0", "up"])?;
-        namespace.ip(&["link", "set", "eth0", "addrgenmode", "none"])?;
+        namespace.quieten("eth0")?;
         namespace.ip(&["addr", "add", address, "dev", "eth0"])?;
         namespace.ip(&["link", "set", "eth0", "up"])?;
         sides.push(Place::Namespace(Rc::new(namespace)));
