@@ -1,5 +1,7 @@
 //! The lab on this machine: real namespaces, real traffic, and nothing left afterwards. Needs root.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     fs,
     io::Read as _,
@@ -12,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netstrata::lab::cleanup::start_time;
+use netstrata::{cli::LabRunArgs, lab::cleanup::start_time};
 
 const NOTHING: [&str; 0] = [];
 
@@ -143,6 +145,49 @@ fn every_built_in_workload_crosses_the_own_networks_and_leaves_nothing() {
         }
         assert_eq!(left(lab.pid()), NOTHING, "{workload}");
     }
+}
+
+#[test]
+fn docker_modes_leave_neither_daemon_nor_containers() {
+    let Some(_one) = ready("docker_modes_leave_neither_daemon_nor_containers") else { return };
+    if let Some(reason) = netstrata::lab::docker::missing() {
+        println!("skipped docker_modes_leave_neither_daemon_nor_containers: {reason}");
+        return;
+    }
+    let mut lab = Lab::start(&["docker-host", "docker-bridge", "--no-record", "--duration", "300ms"]);
+    let (status, out, err) = lab.wait();
+    if err.contains("skipped docker") {
+        println!("skipped docker_modes_leave_neither_daemon_nor_containers: {err}");
+        return;
+    }
+    assert!(status.success(), "{err}");
+    assert!(out.contains("docker-host") && out.contains("docker-bridge"), "{out}");
+    assert_eq!(left(lab.pid()), NOTHING);
+    let state = format!("/run/netstrata-lab/{}/", lab.pid());
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&line).contains(&state), "{}", String::from_utf8_lossy(&line));
+    }
+}
+
+#[test]
+fn a_mode_can_be_run_from_a_program() {
+    let Some(_one) = ready("a_mode_can_be_run_from_a_program") else { return };
+    let args = LabRunArgs {
+        workload: "tcp-rr".into(),
+        duration: Duration::from_millis(200),
+        pairs: 1,
+        repeat: 1,
+        no_record: true,
+        ..LabRunArgs::default()
+    };
+    let measured = netstrata::lab::run_mode("host", &args).unwrap();
+    assert!(measured.profile.is_none());
+    let (client, server) = measured.driven.reports.unwrap();
+    assert_eq!((client.side.as_str(), server.side.as_str()), ("client", "server"));
+    assert!(client.transactions > 0 && client.user_ns + client.system_ns > 0);
+    assert!(measured.driven.command.iter().any(|word| word == "--connect"), "{:?}", measured.driven.command);
+    assert_eq!(left(std::process::id()), NOTHING);
 }
 
 #[test]

@@ -20,6 +20,17 @@ pub const STATE: &str = "/run/netstrata-lab";
 pub const NETNS: &str = "/run/netns";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
+/// What dockerd and containerd make outside their own directories, the innermost first. The session notes which of them
+/// were not there before.
+const STRAYS: &[&str] = &[
+    "/etc/docker/key.json",
+    "/etc/docker",
+    "/run/docker/plugins",
+    "/run/docker",
+    "/run/containerd/s",
+    "/run/containerd",
+];
+
 static ONE: Mutex<()> = Mutex::new(());
 
 /// The state of this process's lab; one at a time. Dropping it removes everything that bears its name.
@@ -63,6 +74,12 @@ impl Session {
     /// Directory where ids of children are kept.
     pub fn children(&self) -> PathBuf {
         self.directory.join("children")
+    }
+
+    /// Notes which of Docker's directories outside the session's are not there yet, to remove them again.
+    pub fn note_strays(&self) -> io::Result<()> {
+        let absent: Vec<&str> = STRAYS.iter().copied().filter(|path| !Path::new(path).exists()).collect();
+        fs::write(self.directory.join("strays"), absent.join("\n"))
     }
 
     /// The control group under which containers are put.
@@ -135,6 +152,7 @@ fn remove(pid: u32) {
     for name in names(Path::new(NETNS)).iter().filter(|name| owner(name) == Some(pid)) {
         remove_namespace(name);
     }
+    remove_strays(&directory);
     if unmount_below(&directory) {
         let _ = fs::remove_dir_all(&directory);
     }
@@ -176,6 +194,14 @@ fn stop_processes(directory: &Path, pid: u32) {
         kill(process, libc::SIGKILL);
     }
     wait_until(Duration::from_secs(5), || contained().chain(noted()).chain(helpers()).next().is_none());
+}
+
+fn remove_strays(directory: &Path) {
+    let noted = fs::read_to_string(directory.join("strays")).unwrap_or_default();
+    for path in STRAYS.iter().filter(|stray| noted.lines().any(|line| line == **stray)).map(Path::new) {
+        // A directory that someone else uses meanwhile is not empty and stays.
+        let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    }
 }
 
 fn kill(pid: u32, signal: libc::c_int) {
@@ -260,6 +286,7 @@ fn mounts_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -157,6 +157,7 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -40,21 +40,10 @@ pub fn missing() -> Option<String> {
     }
 }
 
-/// What dockerd and containerd make outside their own directories, the innermost first.
-const STRAY: &[&str] = &[
-    "/etc/docker/key.json",
-    "/etc/docker",
-    "/run/docker/plugins",
-    "/run/docker",
-    "/run/containerd/s",
-    "/run/containerd",
-];
-
 /// A running private daemon with the lab's image; dropping it stops it.
 pub struct Daemon {
     directory: PathBuf,
     cgroup: String,
-    made: Vec<&'static str>,
     // Fields are dropped in order: the daemon before its namespace.
     process: Process,
     _namespace: Namespace,
@@ -75,9 +64,9 @@ impl Daemon {
         // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{search}:/usr/sbin:/sbin"));
-        let made = STRAY.iter().copied().filter(|path| !Path::new(path).exists()).collect();
+        session.note_strays()?;
         let process = Process::spawn(command, Some(&namespace.path()), libc::SIGTERM, Some(&session.children()))?;
-        let mut daemon = Self { directory, cgroup: session.cgroup(), made, process, _namespace: namespace };
+        let mut daemon = Self { directory, cgroup: session.cgroup(), process, _namespace: namespace };
         daemon.wait()?;
         daemon.make_image().context("cannot make the image of the containers")?;
         Ok(daemon)
@@ -136,11 +125,6 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.process.stop(libc::SIGTERM, Duration::from_secs(20));
-        for path in &self.made {
-            // A directory that someone else uses meanwhile is not empty and stays.
-            let path = Path::new(path);
-            let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
-        }
     }
 }
 

@@ -69,6 +69,7 @@ pub fn json() -> serde_json::Value {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -27,6 +27,8 @@ use crate::{
 
 /// What a worker may take beyond its duration.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// How much longer a server waits for its clients: the recording is set up between the two.
+const WAIT_FOR_CLIENTS: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -97,7 +99,8 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
         bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.largest_size())));
     }
     let pairs = args.pairs.clamp(1, 1000);
-    watch(args.duration + GRACE);
+    let patience = if args.listen.is_some() { WAIT_FOR_CLIENTS } else { Duration::ZERO };
+    watch(args.duration + GRACE + patience);
     let cpu = cpu_time();
     let (side, results) = match (args.listen, args.connect) {
         (Some(address), None) => ("server", serve(workload, address, args, pairs)?),
@@ -488,6 +491,7 @@ fn retransmits(stream: &TcpStream) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -264,6 +264,7 @@ fn netperf_unit(words: &[&str], stdout: &str) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
