@@ -1,20 +1,241 @@
 //! Networks of the program's own, and traffic through them.
+//!
+//! `lab run` builds each mode once, drives the same traffic through all of them in turns, records it, compares, and
+//! removes everything: also on a failure, a panic, Ctrl-C and SIGTERM, and what a crashed run left goes at the next
+//! start.
 
-use std::process::ExitCode;
+pub mod cleanup;
+pub mod compare;
+pub mod docker;
+pub mod external;
+pub mod modes;
+pub mod networks;
+pub mod process;
+pub mod signal;
+pub mod workload;
 
-use crate::cli::{FormatArgs, LabRunArgs, LabWorkerArgs};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::{
+    cleanup::Session,
+    compare::ModeRuns,
+    external::{Driven, Driver},
+    modes::Mode,
+    networks::{Network, Shared},
+    signal::{Handlers, Interrupted},
+};
+use crate::{
+    cli::{FormatArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
+    failure::Failure,
+    profile::{self, Profile},
+    record,
+};
+
+/// What one run of one mode gave.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What the traffic measured, and the client's command.
+    pub driven: Driven,
+    /// The recording, with both in its meta data; none with `--no-record`.
+    pub profile: Option<Profile>,
+}
 
 /// Runs `netstrata lab list`.
-pub fn list(_args: &FormatArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn list(args: &FormatArgs) -> anyhow::Result<ExitCode> {
+    match args.format {
+        TextFormat::Text => print!("{}", modes::text()),
+        TextFormat::Json => println!("{:#}", modes::json()),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs `netstrata lab run`.
-pub fn run(_args: &LabRunArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
+    let result = run_all(args);
+    // The recorder may turn a signal into an error of its own: the flag decides.
+    let interrupted = signal::check().err().or_else(|| result.as_ref().err()?.downcast_ref::<Interrupted>().copied());
+    if let (Some(Interrupted(number)), true) = (interrupted, result.is_err()) {
+        eprintln!("netstrata: interrupted; everything that the lab made is removed");
+        return Ok(ExitCode::from(128u8.saturating_add(number as u8)));
+    }
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs `netstrata lab worker`.
-pub fn worker(_args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
+    if args.workload == "idle" {
+        return idle(args.duration);
+    }
+    let report = workload::work(args)?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first process of a container: waits for a signal. As process 1 it needs a handler, or signals are ignored.
+fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
+    let _handlers = Handlers::install();
+    let deadline = std::time::Instant::now() + limit;
+    while signal::check().is_ok() && std::time::Instant::now() < deadline {
+        // A signal ends the sleep early only in the C library's view; std resumes it, so it is short.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the network of one mode, drives the traffic once and records it; everything is removed afterwards.
+///
+/// A mode that cannot run here (no Docker) is [`Failure::Refused`].
+pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
+    let mode = modes::find(mode)?;
+    let driver = Driver::find(args)?;
+    need_root()?;
+    let _handlers = Handlers::install();
+    let session = Session::open()?;
+    let mut shared = Shared::default();
+    let network = prepare(mode, &session, &mut shared)?.map_err(Failure::Refused)?;
+    let measured = measure(driver, args, &session, &network, &args.output)?;
+    Ok(measured)
+}
+
+fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
+    let wanted: Vec<&Mode> = args.modes.iter().map(|name| modes::find(name)).collect::<Result<_, _>>()?;
+    let driver = Driver::find(args)?;
+    need_root()?;
+    fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    let _handlers = Handlers::install();
+    let progress = progress(args, wanted.len());
+    let session = Session::open()?;
+    let mut shared = Shared::default();
+    let mut built: Vec<(ModeRuns, Network)> = Vec::new();
+    let mut reasons = Vec::new();
+    for mode in wanted {
+        if built.iter().any(|(runs, _)| runs.mode == mode.name) {
+            continue;
+        }
+        progress.set_message(format!("building {}", mode.name));
+        match prepare(mode, &session, &mut shared)? {
+            Ok(network) => built.push((ModeRuns { mode: mode.name.into(), runs: Vec::new() }, network)),
+            Err(reason) => {
+                progress.suspend(|| eprintln!("skipped {}: {reason}", mode.name));
+                reasons.push(reason);
+            }
+        }
+    }
+    if built.is_empty() {
+        return Err(Failure::Refused(format!("no mode could run: {}", reasons.join("; "))).into());
+    }
+    for repeat in 1..=args.repeat {
+        for (runs, network) in &mut built {
+            progress.set_message(format!("{} {repeat}/{}", runs.mode, args.repeat));
+            let file = args.output.join(profile_name(&runs.mode, repeat, args.repeat));
+            let measured = measure(driver, args, &session, network, &file)
+                .with_context(|| format!("mode {}, run {repeat}", runs.mode))?;
+            if let Some(profile) = &measured.profile {
+                profile::write(profile, &file)?;
+            }
+            runs.runs.push(measured.driven.benchmark);
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    let runs: Vec<ModeRuns> = built.iter().map(|(runs, _)| runs.clone()).collect();
+    // Away with the networks first: a reader that closes the pipe early must not keep them.
+    drop(built);
+    drop(shared);
+    drop(session);
+    let rows = compare::rows(&runs);
+    let json = compare::json(&rows, &args.workload, driver.size(args), args.pairs, !args.no_record);
+    let path = args.output.join("comparison.json");
+    fs::write(&path, format!("{json:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    print!("{}", compare::table(&rows));
+    Ok(())
+}
+
+fn profile_name(mode: &str, repeat: u32, repeats: u32) -> String {
+    if repeats == 1 { format!("{mode}.prof") } else { format!("{mode}-{repeat}.prof") }
+}
+
+fn need_root() -> Result<(), Failure> {
+    // SAFETY: a plain system call without arguments.
+    if unsafe { libc::geteuid() } == 0 {
+        return Ok(());
+    }
+    Err(Failure::Refused("the lab makes network namespaces and needs root; run it with sudo".into()))
+}
+
+fn progress(args: &LabRunArgs, modes: usize) -> ProgressBar {
+    use std::io::IsTerminal as _;
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(modes as u64 * u64::from(args.repeat)), target);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Builds a mode; the inner error is the reason why this machine cannot run it.
+fn prepare(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Result<Result<Network, String>> {
+    if mode.docker
+        && let Some(reason) = docker::missing()
+    {
+        return Ok(Err(reason));
+    }
+    match networks::build(mode, session, shared) {
+        Ok(network) => Ok(Ok(network)),
+        // A Docker that does not start is a property of the machine; our own namespaces are not.
+        Err(error) if mode.docker && signal::check().is_ok() => Ok(Err(format!("{error:#}"))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Warms up, then drives the traffic while recording.
+fn measure(
+    driver: Driver,
+    args: &LabRunArgs,
+    session: &Session,
+    network: &Network,
+    file: &Path,
+) -> anyhow::Result<Measured> {
+    driver.warm_up(args, session, network)?;
+    let server = driver.serve(args, session, network)?;
+    if args.no_record {
+        let driven = server.drive(args, session, network, args.duration)?;
+        return Ok(Measured { driven, profile: None });
+    }
+    let record_args =
+        RecordArgs { output: file.to_owned(), budget: args.budget, frequency: 999, ..RecordArgs::default() };
+    let (mut profile, driven) = record::record_while(&record_args, || {
+        signal::check()?;
+        // The recorder may have put handlers of its own in force: while traffic flows, the lab's count.
+        let _handlers = Handlers::install();
+        server.drive(args, session, network, args.duration)
+    })?;
+    signal::check()?;
+    profile.meta.command = driven.command.clone();
+    profile.meta.exit_code = Some(0);
+    profile.meta.benchmark = Some(driven.benchmark.clone());
+    Ok(Measured { driven, profile: Some(profile) })
+}
+
+/// The `netstrata` program, to be started as a worker: this one, or the one that was built beside it (tests and the
+/// demonstration call the library from other programs).
+pub(crate) fn worker_program() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find this program's file")?;
+    if own.file_name().is_some_and(|name| name == "netstrata") {
+        return Ok(own);
+    }
+    let beside = own.ancestors().skip(1).take(2).map(|directory| directory.join("netstrata"));
+    beside.into_iter().find(|path| path.is_file()).with_context(|| {
+        format!("no `netstrata` beside {}: the lab starts it as its worker; build it first", own.display())
+    })
 }

@@ -1,5 +1,6 @@
 //! The profile: its data, its file, and reading what benchmarks print.
 
+pub mod benchmark;
 mod file;
 mod model;
 

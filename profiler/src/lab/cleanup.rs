@@ -1,0 +1,319 @@
+//! What the lab leaves on a machine while it runs, and the removal of what a crashed run left.
+//!
+//! Everything is found from two names alone: namespaces `/run/netns/nslab-PID-…` and the directory
+//! `/run/netstrata-lab/PID/`, which holds the start time of the lab (a reused process id is not the lab), the ids and
+//! start times of its children, and Docker's state. Containers are in the control group `nslab-PID`.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+
+/// Where the lab keeps its state.
+pub const STATE: &str = "/run/netstrata-lab";
+/// Where named network namespaces are.
+pub const NETNS: &str = "/run/netns";
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// What dockerd and containerd make outside their own directories, the innermost first. The session notes which of them
+/// were not there before.
+const STRAYS: &[&str] = &[
+    "/etc/docker/key.json",
+    "/etc/docker",
+    "/run/docker/plugins",
+    "/run/docker",
+    "/run/containerd/s",
+    "/run/containerd",
+];
+
+static ONE: Mutex<()> = Mutex::new(());
+
+/// The state of this process's lab; one at a time. Dropping it removes everything that bears its name.
+pub struct Session {
+    pid: u32,
+    directory: PathBuf,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Session {
+    /// Removes leftovers of crashed runs, then opens a session for this process.
+    pub fn open() -> anyhow::Result<Self> {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = Path::new(STATE);
+        let pid = std::process::id();
+        for leftover in leftovers(state, Path::new(NETNS), start_time) {
+            remove(leftover);
+        }
+        // The lock says that no other session of this process is open, so whatever bears its id is stale.
+        if state.join(pid.to_string()).exists() {
+            remove(pid);
+        }
+        let directory = state.join(pid.to_string());
+        fs::create_dir_all(directory.join("children"))
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let start = start_time(pid).context("cannot read /proc/self/stat")?;
+        fs::write(directory.join("start"), start.to_string())?;
+        Ok(Self { pid, directory, _one: one })
+    }
+
+    /// The full name of a namespace of this session.
+    pub fn namespace(&self, name: &str) -> String {
+        format!("nslab-{}-{name}", self.pid)
+    }
+
+    /// Directory of the session.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Directory where ids of children are kept.
+    pub fn children(&self) -> PathBuf {
+        self.directory.join("children")
+    }
+
+    /// Notes which of Docker's directories outside the session's are not there yet, to remove them again.
+    pub fn note_strays(&self) -> io::Result<()> {
+        let absent: Vec<&str> = STRAYS.iter().copied().filter(|path| !Path::new(path).exists()).collect();
+        fs::write(self.directory.join("strays"), absent.join("\n"))
+    }
+
+    /// The control group under which containers are put.
+    pub fn cgroup(&self) -> String {
+        format!("nslab-{}", self.pid)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        remove(self.pid);
+    }
+}
+
+/// Start time of a process in clock ticks since boot (field 22 of `/proc/PID/stat`); none if it does not live.
+pub fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name in parentheses, may hold anything; the third follows the last parenthesis.
+    let rest = &stat[stat.rfind(')')? + 1..];
+    let mut fields = rest.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// Keeps the id and start time of a child in `notes`.
+pub(super) fn note_child(notes: &Path, pid: u32) -> io::Result<PathBuf> {
+    let path = notes.join(pid.to_string());
+    fs::write(&path, start_time(pid).unwrap_or(0).to_string())?;
+    Ok(path)
+}
+
+/// Ids of runs that left something below `state` or `netns` and live no longer. `alive` gives the start time of a
+/// living process.
+pub fn leftovers(state: &Path, netns: &Path, alive: impl Fn(u32) -> Option<u64>) -> Vec<u32> {
+    let mut pids: Vec<u32> = names(state).iter().filter_map(|name| name.parse().ok()).collect();
+    pids.extend(names(netns).iter().filter_map(|name| owner(name)));
+    pids.sort_unstable();
+    pids.dedup();
+    pids.retain(|&pid| match alive(pid) {
+        None => true,
+        Some(start) => {
+            // Alive with another start time: the id was reused. Without a state directory nothing tells, so it stays.
+            match fs::read_to_string(state.join(pid.to_string()).join("start")) {
+                Ok(text) => text.trim().parse() != Ok(start),
+                Err(_) => false,
+            }
+        }
+    });
+    pids
+}
+
+fn owner(namespace: &str) -> Option<u32> {
+    namespace.strip_prefix("nslab-")?.split_once('-')?.0.parse().ok()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Removes everything that bears the id of this run: processes, mounts, control groups, namespaces, directory.
+fn remove(pid: u32) {
+    let directory = Path::new(STATE).join(pid.to_string());
+    if directory.exists() {
+        stop_processes(&directory, pid);
+    }
+    remove_cgroups(pid);
+    for name in names(Path::new(NETNS)).iter().filter(|name| owner(name) == Some(pid)) {
+        remove_namespace(name);
+    }
+    remove_strays(&directory);
+    if unmount_below(&directory) {
+        let _ = fs::remove_dir_all(&directory);
+    }
+    // Succeeds only when no other run has a directory there.
+    let _ = fs::remove_dir(STATE);
+}
+
+/// Ends the processes that the run started and that still live: children by id and start time; Docker's helpers by
+/// the run's directory in their command line; containers by control group.
+fn stop_processes(directory: &Path, pid: u32) {
+    let noted = || {
+        names(&directory.join("children")).into_iter().filter_map(|name| {
+            let child: u32 = name.parse().ok()?;
+            let start: u64 = fs::read_to_string(directory.join("children").join(&name)).ok()?.trim().parse().ok()?;
+            (start_time(child) == Some(start)).then_some(child)
+        })
+    };
+    let marker = format!("{}/", directory.display());
+    let helpers = || {
+        names(Path::new("/proc")).into_iter().filter_map(|name| {
+            let process: u32 = name.parse().ok()?;
+            let line = fs::read(format!("/proc/{process}/cmdline")).ok()?;
+            let program = line.split(|byte| *byte == 0).next()?.rsplit(|byte| *byte == b'/').next()?;
+            let known = [&b"dockerd"[..], b"containerd", b"containerd-shim", b"containerd-shim-runc-v2"];
+            let ours = String::from_utf8_lossy(&line).contains(&marker);
+            (ours && known.contains(&program)).then_some(process)
+        })
+    };
+    let contained = || cgroups(pid).into_iter().flat_map(|group| members(&group));
+    let mut asked = false;
+    for process in noted() {
+        kill(process, libc::SIGTERM);
+        asked = true;
+    }
+    if asked {
+        wait_until(Duration::from_secs(20), || noted().next().is_none());
+    }
+    for process in contained().chain(noted()).chain(helpers()) {
+        kill(process, libc::SIGKILL);
+    }
+    wait_until(Duration::from_secs(5), || contained().chain(noted()).chain(helpers()).next().is_none());
+}
+
+fn remove_strays(directory: &Path) {
+    let noted = fs::read_to_string(directory.join("strays")).unwrap_or_default();
+    for path in STRAYS.iter().filter(|stray| noted.lines().any(|line| line == **stray)).map(Path::new) {
+        // A directory that someone else uses meanwhile is not empty and stays.
+        let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    }
+}
+
+fn kill(pid: u32, signal: libc::c_int) {
+    // SAFETY: a plain system call; the caller has made sure that the process is one of the lab's.
+    unsafe { libc::kill(pid as libc::pid_t, signal) };
+}
+
+fn wait_until(limit: Duration, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !done() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Directories of the run's control group in every hierarchy (version 2: the root is the only one).
+fn cgroups(pid: u32) -> Vec<PathBuf> {
+    let root = Path::new(CGROUPS);
+    let name = format!("nslab-{pid}");
+    let hierarchies = names(root).into_iter().map(|entry| root.join(entry));
+    std::iter::once(root.to_owned())
+        .chain(hierarchies)
+        .map(|base| base.join(&name))
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+fn members(group: &Path) -> Vec<u32> {
+    let mut found: Vec<u32> = fs::read_to_string(group.join("cgroup.procs"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    for child in subdirectories(group) {
+        found.extend(members(&child));
+    }
+    found
+}
+
+fn subdirectories(group: &Path) -> Vec<PathBuf> {
+    names(group).into_iter().map(|name| group.join(name)).filter(|path| path.is_dir()).collect()
+}
+
+pub(super) fn remove_cgroups(pid: u32) {
+    fn remove_tree(group: &Path) {
+        for child in subdirectories(group) {
+            remove_tree(&child);
+        }
+        let _ = fs::remove_dir(group);
+    }
+    for group in cgroups(pid) {
+        remove_tree(&group);
+    }
+}
+
+/// Takes a named namespace away; it dies with its last process.
+pub fn remove_namespace(name: &str) {
+    let path = Path::new(NETNS).join(name);
+    unmount(&path);
+    let _ = fs::remove_file(path);
+}
+
+fn unmount(path: &Path) {
+    use std::os::unix::ffi::OsStrExt as _;
+    if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
+        // SAFETY: `path` is a C string that outlives the call.
+        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// Unmounts everything below `directory`, the newest first; whether nothing is mounted there afterwards.
+fn unmount_below(directory: &Path) -> bool {
+    for path in mounts_below(directory).into_iter().rev() {
+        unmount(&path);
+    }
+    mounts_below(directory).is_empty()
+}
+
+fn mounts_below(directory: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| point.starts_with(directory)).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_start_time_is_known() {
+        assert!(start_time(std::process::id()).is_some_and(|start| start > 0));
+        assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn leftovers_are_runs_that_are_dead_or_whose_id_was_reused() {
+        let base = std::env::temp_dir().join(format!("nslab-test-{}", std::process::id()));
+        let (state, netns) = (base.join("state"), base.join("netns"));
+        for (pid, start) in [("10", Some("100")), ("11", Some("100")), ("12", Some("99")), ("13", None)] {
+            fs::create_dir_all(state.join(pid)).unwrap();
+            if let Some(start) = start {
+                fs::write(state.join(pid).join("start"), start).unwrap();
+            }
+        }
+        fs::create_dir_all(&netns).unwrap();
+        for name in ["nslab-14-host", "nslab-11-bridge-client", "nslab-15-host", "cni-1234", "nslab-x-host", "nslab-16"]
+        {
+            fs::write(netns.join(name), "").unwrap();
+        }
+        // 10 is dead, 11 lives, 12 is another process now, 13 is just starting, 14 is dead, 15 lives.
+        let alive = |pid| [11, 12, 13, 15].contains(&pid).then_some(100);
+        assert_eq!(leftovers(&state, &netns, alive), [10, 12, 14]);
+        fs::remove_dir_all(base).unwrap();
+    }
+}

@@ -1,0 +1,245 @@
+//! A private Docker daemon in a network namespace of its own: its bridges, its netfilter rules and its FORWARD policy
+//! never touch the host's.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    cleanup::{self, Session},
+    external::EXTERNAL_PROGRAMS,
+    networks::Namespace,
+    process::{self, Process, find_program},
+    signal, worker_program,
+};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_secs(60);
+const IMAGE: &str = "netstrata-lab";
+/// Where the worker is inside the containers.
+const WORKER: &str = "/usr/local/bin/netstrata";
+
+/// Why Docker cannot be used here, if so.
+pub fn missing() -> Option<String> {
+    let absent: Vec<&str> = ["docker", "dockerd"].into_iter().filter(|name| find_program(name).is_none()).collect();
+    if absent.len() == 2 {
+        Some("docker is not installed (Debian: apt-get install docker.io iptables)".into())
+    } else if let [name] = absent[..] {
+        Some(format!("{name} is not installed (Debian: apt-get install docker.io iptables)"))
+    } else if find_program("iptables").is_none() {
+        Some("Docker needs iptables (Debian: apt-get install iptables)".into())
+    } else {
+        None
+    }
+}
+
+/// A running private daemon with the lab's image; dropping it stops it.
+pub struct Daemon {
+    directory: PathBuf,
+    cgroup: String,
+    // Fields are dropped in order: the daemon before its namespace.
+    process: Process,
+    _namespace: Namespace,
+}
+
+impl Daemon {
+    /// Starts dockerd and makes the image.
+    pub fn start(session: &Session) -> anyhow::Result<Self> {
+        let directory = session.directory().join("docker");
+        fs::create_dir_all(&directory)?;
+        let namespace = Namespace::new(session, "docker")?;
+        let path = |name: &str| directory.join(name).display().to_string();
+        let mut command = Command::new(find_program("dockerd").context("dockerd is not installed")?);
+        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        command.args(["-H", &format!("unix://{}", path("sock")), "--config-file", &path("daemon.json")]);
+        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--log-level", "error"]);
+        fs::write(path("daemon.json"), "{}")?;
+        // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
+        let search = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{search}:/usr/sbin:/sbin"));
+        session.note_strays()?;
+        let process = Process::spawn(command, Some(&namespace.path()), libc::SIGTERM, Some(&session.children()))?;
+        let mut daemon = Self { directory, cgroup: session.cgroup(), process, _namespace: namespace };
+        daemon.wait()?;
+        daemon.make_image().context("cannot make the image of the containers")?;
+        Ok(daemon)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            signal::check()?;
+            if process::run(self.docker(&["version"]), STEP, true).is_ok() {
+                return Ok(());
+            }
+            if self.process.ended() {
+                bail!(self.process.reason());
+            }
+            if Instant::now() > deadline {
+                bail!("dockerd did not answer within {START_LIMIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The client with its words, speaking to this daemon alone.
+    fn docker(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(find_program("docker").unwrap_or_else(|| "docker".into()));
+        command.arg("-H").arg(format!("unix://{}", self.directory.join("sock").display())).args(words);
+        command.env("DOCKER_CONFIG", self.directory.join("client"));
+        command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
+        command
+    }
+
+    /// No image can be counted on to be there or to be pulled: the containers hold this program, the benchmarks that
+    /// are installed, and the libraries that those need.
+    fn make_image(&self) -> anyhow::Result<()> {
+        let root = self.directory.join("root");
+        for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        let worker = worker_program()?;
+        copy_into(&root, &worker, Path::new(WORKER))?;
+        for program in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| find_program(name)) {
+            copy_into(&root, &program, &program)?;
+        }
+        let archive = self.directory.join("image.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
+        process::run(tar, STEP, true)?;
+        let archive_name = archive.display().to_string();
+        process::run(self.docker(&["import", &archive_name, IMAGE]), STEP, true)?;
+        fs::remove_file(archive)?;
+        fs::remove_dir_all(root)?;
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process.stop(libc::SIGTERM, Duration::from_secs(20));
+    }
+}
+
+/// Copies a program and the libraries that `ldd` names into `root`.
+fn copy_into(root: &Path, program: &Path, target: &Path) -> anyhow::Result<()> {
+    let copy = |from: &Path, to: &Path| -> anyhow::Result<()> {
+        let to = root.join(to.strip_prefix("/").unwrap_or(to));
+        if to.exists() {
+            return Ok(());
+        }
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        Ok(())
+    };
+    copy(program, target)?;
+    let mut ldd = Command::new("ldd");
+    ldd.arg(program);
+    // A static program has none, and ldd fails.
+    for library in libraries(&process::run(ldd, STEP, true).unwrap_or_default()) {
+        copy(&library, &library)?;
+    }
+    Ok(())
+}
+
+/// The paths in ldd's output: `libc.so.6 => /lib/…/libc.so.6 (0x…)` or `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+fn libraries(ldd: &str) -> Vec<PathBuf> {
+    ldd.split_ascii_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
+}
+
+/// A container that only waits; programs are started in it. Dropping it removes it.
+pub struct Container {
+    daemon: Rc<Daemon>,
+    name: String,
+    pid: u32,
+}
+
+impl Container {
+    /// Starts a container on the host network (the daemon's namespace) or on the default bridge.
+    pub fn start(daemon: &Rc<Daemon>, session: &Session, name: &str, host: bool) -> anyhow::Result<Self> {
+        let name = session.namespace(name);
+        let network = if host { "host" } else { "bridge" };
+        // A group of the session's own, so that its removal leaves no empty group behind. The last part keeps the
+        // name by which tools know Docker's containers.
+        let group = format!("/{}/docker", daemon.cgroup);
+        let mut container = Self { daemon: daemon.clone(), name, pid: 0 };
+        let idle = [WORKER, "lab", "worker", "--workload", "idle", "--size", "1", "--duration", "24h"];
+        let run = ["run", "-d", "--name", &container.name, "--network", network, "--cgroup-parent", &group, IMAGE];
+        process::run(daemon.docker(&[&run[..], &idle].concat()), STEP, true)?;
+        let pid = container.inspect("{{.State.Pid}}")?;
+        container.pid = pid.parse().with_context(|| format!("`{pid}` is not a process"))?;
+        if container.pid == 0 {
+            bail!("container {} ended at once", container.name);
+        }
+        Ok(container)
+    }
+
+    fn inspect(&self, format: &str) -> anyhow::Result<String> {
+        let text = process::run(self.daemon.docker(&["inspect", "--format", format, &self.name]), STEP, true)?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Address on the default bridge.
+    pub fn address(&self) -> anyhow::Result<Ipv4Addr> {
+        let text = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")?;
+        text.parse().with_context(|| format!("container {} has the address `{text}`", self.name))
+    }
+
+    /// Process id of its first process, as this namespace sees it.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// A command that runs `words` inside.
+    pub fn exec(&self, words: &[String]) -> Command {
+        let mut command = self.daemon.docker(&["exec", &self.name]);
+        let is_worker = worker_program().is_ok_and(|program| program.as_os_str() == words[0].as_str());
+        command.arg(if is_worker { WORKER } else { &words[0] }).args(&words[1..]);
+        command
+    }
+
+    /// Kills all processes of the container but the first.
+    pub fn sweep(&self) {
+        let space = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let Some(own) = space(self.pid).filter(|own| Some(own) != space(std::process::id()).as_ref()) else { return };
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+            if pid != self.pid && space(pid).as_ref() == Some(&own) {
+                // SAFETY: a plain system call; the process is inside the lab's container.
+                unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+            }
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = process::run(self.daemon.docker(&["rm", "-f", &self.name]), STEP, false);
+        cleanup::remove_cgroups(std::process::id());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_the_paths_of_ldd() {
+        let text = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
+                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
+        assert_eq!(
+            libraries(text),
+            [PathBuf::from("/lib/x86_64-linux-gnu/libc.so.6"), PathBuf::from("/lib64/ld-linux-x86-64.so.2")]
+        );
+        assert!(libraries("\tnot a dynamic executable\n").is_empty());
+    }
+}

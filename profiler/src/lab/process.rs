@@ -1,0 +1,241 @@
+//! Processes that the lab starts: in a namespace, in their own group, with an end in every case.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    os::{
+        fd::AsRawFd as _,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{cleanup, signal};
+
+const TICK: Duration = Duration::from_millis(10);
+
+/// A process of the lab. Dropping it kills its group and waits for it.
+pub struct Process {
+    child: Child,
+    name: String,
+    note: Option<PathBuf>,
+    lines: Receiver<String>,
+    errors: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
+    status: Option<ExitStatus>,
+    term: bool,
+}
+
+impl Process {
+    /// Starts `command` in the network namespace at `netns` (this process's own without one). The process gets `death`
+    /// when the lab dies; `notes` is a directory where its id is kept for the next run's clean-up.
+    pub fn spawn(
+        mut command: Command,
+        netns: Option<&Path>,
+        death: libc::c_int,
+        notes: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let namespace = match netns {
+            Some(path) => Some(File::open(path).with_context(|| format!("cannot open namespace {}", path.display()))?),
+            None => None,
+        };
+        let fd = namespace.as_ref().map(|file| file.as_raw_fd());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        // SAFETY: runs between fork and exec: only system calls that are async-signal-safe, on numbers that were
+        // copied into the closure; `namespace` stays open until after the spawn.
+        unsafe {
+            command.pre_exec(move || {
+                if let Some(fd) = fd
+                    && libc::setns(fd, libc::CLONE_NEWNET) != 0
+                {
+                    return Err(std::io::Error::last_os_error());
+                }
+                if libc::prctl(libc::PR_SET_PDEATHSIG, death) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        drop(namespace);
+        let note = notes.and_then(|notes| cleanup::note_child(notes, child.id()).ok());
+        let (sender, lines) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+                    if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        let errors = Arc::new(Mutex::new(String::new()));
+        let kept = errors.clone();
+        let listener = child.stderr.take().map(|stderr| {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    // The last lines tell the cause; a talkative daemon must not fill the memory.
+                    if kept.len() > 1 << 16 {
+                        kept.clear();
+                    }
+                    kept.push_str(&String::from_utf8_lossy(&line));
+                    kept.push('\n');
+                }
+            })
+        });
+        let term = death == libc::SIGTERM;
+        Ok(Self { child, name, note, lines, errors, listener, status: None, term })
+    }
+
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten();
+        }
+        self.status.is_some()
+    }
+
+    /// Waits for a line of standard output that is `wanted`.
+    pub fn wait_line(&mut self, wanted: &str, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            signal::check()?;
+            match self.lines.recv_timeout(TICK) {
+                Ok(line) if line.trim_end() == wanted => return Ok(()),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.failure("ended early")),
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
+                    bail!("{} did not say `{wanted}` within {limit:?}", self.name)
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Waits for its end and gives its standard output; a failure or a time-out is an error. With `heed` a signal to
+    /// the lab ends the wait too.
+    pub fn finish(mut self, limit: Duration, heed: bool) -> anyhow::Result<String> {
+        let deadline = Instant::now() + limit;
+        let mut output = String::new();
+        let mut open = true;
+        loop {
+            if heed {
+                signal::check()?;
+            }
+            if open {
+                match self.lines.recv_timeout(TICK) {
+                    Ok(line) => {
+                        output.push_str(&line);
+                        output.push('\n');
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => open = false,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if self.ended() && !open {
+                break;
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not end within {limit:?}", self.name);
+            }
+        }
+        match self.status {
+            Some(status) if status.success() => Ok(output),
+            _ => {
+                let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
+                Err(self.failure("failed").context(last))
+            }
+        }
+    }
+
+    /// Asks with `signal` and kills after `grace`.
+    pub fn stop(&mut self, signal: libc::c_int, grace: Duration) {
+        if !self.ended() {
+            // SAFETY: a plain system call; the child is not yet waited for, so the id is still its own.
+            unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+            let deadline = Instant::now() + grace;
+            while !self.ended() && Instant::now() < deadline {
+                std::thread::sleep(TICK);
+            }
+        }
+        if !self.ended() {
+            // SAFETY: as above; the group is the child's own (`process_group(0)`).
+            unsafe { libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL) };
+            self.status = self.child.wait().ok();
+        }
+        if let Some(note) = self.note.take() {
+            let _ = std::fs::remove_file(note);
+        }
+    }
+
+    /// Why it ended: status and the last lines of its standard error.
+    pub fn reason(&mut self) -> anyhow::Error {
+        self.failure("ended")
+    }
+
+    fn failure(&mut self, what: &str) -> anyhow::Error {
+        self.stop(libc::SIGKILL, Duration::from_secs(1));
+        // A grandchild may hold the pipe open, so the wait for the last words has an end.
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while self.listener.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let status = match self.status {
+            Some(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => format!("exit code {code}"),
+                (None, Some(signal)) => format!("signal {signal}"),
+                (None, None) => "unknown status".into(),
+            },
+            None => "unknown status".into(),
+        };
+        let lines: Vec<&str> = errors.trim().lines().collect();
+        let last = lines[lines.len().saturating_sub(3)..].join(" / ");
+        anyhow::anyhow!("{} {what} ({status}): {last}", self.name)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let (signal, grace) =
+            if self.term { (libc::SIGTERM, Duration::from_secs(15)) } else { (libc::SIGKILL, Duration::from_secs(1)) };
+        self.stop(signal, grace);
+    }
+}
+
+/// Runs a command of the set-up to its end and gives its standard output. With `heed` a signal ends the wait.
+pub fn run(command: Command, limit: Duration, heed: bool) -> anyhow::Result<String> {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    Process::spawn(command, None, libc::SIGKILL, None)?.finish(limit, heed).with_context(|| words.join(" "))
+}
+
+/// The program's path in `PATH`, as a shell would find it; `/usr/sbin` and `/sbin` are looked at too.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}

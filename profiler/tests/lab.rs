@@ -1,0 +1,236 @@
+//! The lab on this machine: real namespaces, real traffic, and nothing left afterwards. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use netstrata::{cli::LabRunArgs, lab::cleanup::start_time};
+
+const NOTHING: [&str; 0] = [];
+
+/// One lab at a time: the measurements would disturb each other, and a sweep is part of the tests.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn ready(test: &str) -> Option<MutexGuard<'static, ()>> {
+    // SAFETY: a plain system call without arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("skipped {test}: needs root for network namespaces");
+        return None;
+    }
+    if Command::new("ip").arg("-V").output().is_err() {
+        println!("skipped {test}: `ip` is not installed");
+        return None;
+    }
+    Some(ONE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+struct Lab {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Lab {
+    fn start(words: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let output = std::env::temp_dir().join(format!("netstrata-lab-test-{}-{number}", std::process::id()));
+        let child = Command::new(env!("CARGO_BIN_EXE_netstrata"))
+            .args(["lab", "run"])
+            .args(words)
+            .arg("-o")
+            .arg(&output)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child, output }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: a plain system call on a child that has not been waited for.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    fn wait(&mut self) -> (ExitStatus, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap(), out, err)
+    }
+
+    /// Waits until the workers of the measured run (not the short warm-up) run, and gives their ids.
+    fn until_traffic(&self) -> Vec<u32> {
+        let warm_up = Duration::from_secs(1);
+        wait_for("workers", || children(self.pid()).len() >= 2);
+        std::thread::sleep(warm_up);
+        wait_for("workers", || children(self.pid()).len() >= 2);
+        children(self.pid())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.output);
+    }
+}
+
+fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "no {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ids of the processes that run `pid` started, from the notes that it keeps.
+fn children(pid: u32) -> Vec<u32> {
+    let directory = Path::new("/run/netstrata-lab").join(pid.to_string()).join("children");
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// What is left of run `pid`.
+fn left(pid: u32) -> Vec<String> {
+    let prefix = format!("nslab-{pid}-");
+    let state = format!("/run/netstrata-lab/{pid}");
+    let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let mut found: Vec<String> = namespaces
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(&prefix))
+        .collect();
+    if Path::new(&state).exists() {
+        found.push(state.clone());
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    found.extend(mounts.lines().filter(|line| line.contains(&prefix) || line.contains(&state)).map(str::to_owned));
+    found
+}
+
+#[test]
+fn every_built_in_workload_crosses_the_own_networks_and_leaves_nothing() {
+    let Some(_one) = ready("every_built_in_workload_crosses_the_own_networks") else { return };
+    for workload in ["tcp-stream", "tcp-rr", "udp-stream", "udp-rr"] {
+        let words = ["host", "bridge", "--no-record", "--duration", "300ms", "--pairs", "2", "--workload", workload];
+        let mut lab = Lab::start(&words);
+        let (status, out, err) = lab.wait();
+        assert!(status.success(), "{workload}: {err}");
+        assert!(out.contains("host") && out.contains("bridge") && out.contains("100.0 %"), "{out}");
+        let text = fs::read_to_string(lab.output.join("comparison.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["schema"], "netstrata.comparison/1");
+        assert_eq!(json["workload"], workload);
+        for (row, mode) in json["modes"].as_array().unwrap().iter().zip(["host", "bridge"]) {
+            assert_eq!(row["mode"], mode);
+            assert!(row["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
+            if workload.ends_with("-rr") {
+                assert!(row["round_trip_ns"]["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
+            }
+        }
+        assert_eq!(left(lab.pid()), NOTHING, "{workload}");
+    }
+}
+
+#[test]
+fn docker_modes_leave_neither_daemon_nor_containers() {
+    let Some(_one) = ready("docker_modes_leave_neither_daemon_nor_containers") else { return };
+    if let Some(reason) = netstrata::lab::docker::missing() {
+        println!("skipped docker_modes_leave_neither_daemon_nor_containers: {reason}");
+        return;
+    }
+    let mut lab = Lab::start(&["docker-host", "docker-bridge", "--no-record", "--duration", "300ms"]);
+    let (status, out, err) = lab.wait();
+    if err.contains("skipped docker") {
+        println!("skipped docker_modes_leave_neither_daemon_nor_containers: {err}");
+        return;
+    }
+    assert!(status.success(), "{err}");
+    assert!(out.contains("docker-host") && out.contains("docker-bridge"), "{out}");
+    assert_eq!(left(lab.pid()), NOTHING);
+    let state = format!("/run/netstrata-lab/{}/", lab.pid());
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&line).contains(&state), "{}", String::from_utf8_lossy(&line));
+    }
+}
+
+#[test]
+fn a_mode_can_be_run_from_a_program() {
+    let Some(_one) = ready("a_mode_can_be_run_from_a_program") else { return };
+    let args = LabRunArgs {
+        workload: "tcp-rr".into(),
+        duration: Duration::from_millis(200),
+        pairs: 1,
+        repeat: 1,
+        no_record: true,
+        ..LabRunArgs::default()
+    };
+    let measured = netstrata::lab::run_mode("host", &args).unwrap();
+    assert!(measured.profile.is_none());
+    let (client, server) = measured.driven.reports.unwrap();
+    assert_eq!((client.side.as_str(), server.side.as_str()), ("client", "server"));
+    assert!(client.transactions > 0 && client.user_ns + client.system_ns > 0);
+    assert!(measured.driven.command.iter().any(|word| word == "--connect"), "{:?}", measured.driven.command);
+    assert_eq!(left(std::process::id()), NOTHING);
+}
+
+#[test]
+fn ctrl_c_and_sigterm_clean_up_and_show_in_the_exit_code() {
+    let Some(_one) = ready("ctrl_c_and_sigterm_clean_up") else { return };
+    for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
+        let mut lab = Lab::start(&["bridge", "--no-record", "--duration", "30s"]);
+        let workers = lab.until_traffic();
+        lab.signal(signal);
+        let (status, _, err) = lab.wait();
+        assert_eq!(status.code(), Some(code), "{err}");
+        assert!(err.contains("interrupted"), "{err}");
+        assert_eq!(left(lab.pid()), NOTHING);
+        wait_for("end of the workers", || workers.iter().all(|pid| start_time(*pid).is_none()));
+    }
+}
+
+#[test]
+fn the_next_run_removes_what_a_killed_one_left() {
+    let Some(_one) = ready("the_next_run_removes_what_a_killed_one_left") else { return };
+    let mut killed = Lab::start(&["bridge", "--no-record", "--duration", "30s"]);
+    let workers = killed.until_traffic();
+    killed.signal(libc::SIGKILL);
+    killed.child.wait().unwrap();
+    assert!(!left(killed.pid()).is_empty(), "a killed run cannot clean up");
+    let mut next = Lab::start(&["host", "--no-record", "--duration", "100ms", "--workload", "tcp-rr"]);
+    let (status, _, err) = next.wait();
+    assert!(status.success(), "{err}");
+    assert_eq!(left(killed.pid()), NOTHING);
+    assert_eq!(left(next.pid()), NOTHING);
+    wait_for("end of the workers", || workers.iter().all(|pid| start_time(*pid).is_none()));
+}
+
+#[test]
+fn wrong_words_are_wrong_usage() {
+    for (words, said) in [
+        (&["overlay9", "--no-record"][..], "known: host, bridge"),
+        (&["host", "--workload", "ftp"][..], "known: tcp-stream"),
+        (&["host", "--workload", "udp-rr", "--size", "70000"][..], "65507"),
+    ] {
+        let mut lab = Lab::start(words);
+        let (status, _, err) = lab.wait();
+        assert_eq!(status.code(), Some(2), "{err}");
+        assert!(err.contains(said), "{err}");
+    }
+}
