@@ -1,6 +1,7 @@
 //! netstrata: follows packets through the network datapath of a live Linux host and accounts for their latency and
 //! for the CPU time they cost, by layer and device.
 
+pub mod analysis;
 pub mod cli;
 pub mod cpu;
 pub mod explain;

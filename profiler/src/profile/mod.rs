@@ -4,9 +4,6 @@ pub mod benchmark;
 mod file;
 mod model;
 
+pub use benchmark::parse as parse_benchmark;
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use model::*;
-/// stub
-pub fn parse_benchmark(_c: &[String], _o: &str) -> Option<Benchmark> {
-    None
-}

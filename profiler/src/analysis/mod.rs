@@ -1,0 +1,11 @@
+//! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
+
+mod paths;
+mod spans;
+mod totals;
+mod trust;
+
+pub use paths::{PathAccount, Span, path_accounts};
+pub use spans::{Kind, SpanClass, classify};
+pub use totals::{Account, LayerTotal, Reconciliation, account};
+pub use trust::{Trust, Verdict, trust};

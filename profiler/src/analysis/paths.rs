@@ -1,0 +1,268 @@
+//! The account of a path: its spans by layer and device, which with what is unattributed sum to its end-to-end time.
+
+use std::collections::BTreeMap;
+
+use netstrata_common::{Layer, Point};
+
+use super::spans::{Kind, classify, device_name};
+use crate::{
+    cpu::split::{Places, split_table},
+    profile::{CrossingRecord, Histogram, PathRecord, Profile},
+};
+
+/// Fewer samples than this in a place do not split its spans.
+const LEAST_SAMPLES: u64 = 30;
+
+/// Time of a path in one layer at one device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The layer; none: unattributed.
+    pub layer: Option<Layer>,
+    /// Name of the device, empty without one.
+    pub device: String,
+    /// Inode of the device's namespace.
+    pub netns: u32,
+    /// Service or wait.
+    pub kind: Kind,
+    /// "tracepoint": between two crossings; "sampling": a part of such a span, sized by CPU samples within it.
+    pub tier: &'static str,
+    /// Packets (weighted).
+    pub count: u64,
+    /// Weighted sum of nanoseconds.
+    pub sum_ns: u64,
+    /// The distribution, where this is a whole span. Of a part only the mean is known.
+    pub distribution: Option<Histogram>,
+}
+
+/// A class of journeys with its time by layer and device, in the order of the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathAccount {
+    /// The recorded path.
+    pub record: PathRecord,
+    /// Name of the namespace of the first crossing.
+    pub from: String,
+    /// Name of the namespace of the last crossing.
+    pub to: String,
+    /// Name of the protocol.
+    pub protocol: String,
+    /// Devices in order, each once.
+    pub devices: Vec<String>,
+    /// Spans with a layer.
+    pub spans: Vec<Span>,
+    /// Spans without one, and what losses left between the spans and the end-to-end time.
+    pub unattributed_ns: u64,
+    /// Passes through a softirq: receptions after a queue.
+    pub softirqs: u32,
+}
+
+impl PathAccount {
+    /// Whether layers and unattributed time sum to the end-to-end time, in integers.
+    pub fn is_closed(&self) -> bool {
+        self.spans.iter().map(|span| span.sum_ns).sum::<u64>() + self.unattributed_ns == self.record.end_to_end.sum
+    }
+}
+
+/// Accounts of all paths, in the profile's order.
+pub fn path_accounts(profile: &Profile) -> Vec<PathAccount> {
+    let places = split_table(profile);
+    profile.paths.iter().map(|path| path_account(profile, path, &places)).collect()
+}
+
+fn path_account(profile: &Profile, path: &PathRecord, places: &BTreeMap<CrossingRecord, Places>) -> PathAccount {
+    let topology = &profile.topology;
+    let mut spans: Vec<Span> = Vec::new();
+    for (index, histogram) in path.spans.iter().enumerate() {
+        let class = classify(path, index, topology);
+        let whole = Span {
+            layer: class.layer,
+            device: class.device,
+            netns: class.netns,
+            kind: class.kind,
+            tier: "tracepoint",
+            count: histogram.count,
+            sum_ns: histogram.sum,
+            distribution: Some(histogram.clone()),
+        };
+        let (from, to) = (path.crossings[index], path.crossings[index + 1]);
+        match places.get(&place_of(from)) {
+            Some(samples)
+                if class.kind == Kind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
+            {
+                let names = [device_name(topology, from), device_name(topology, to)];
+                spans.extend(split(whole, samples, &names));
+            }
+            _ => spans.push(whole),
+        }
+    }
+    // What losses tore out of the tree is no layer's time.
+    let known: u64 = spans.iter().filter(|span| span.layer.is_some()).map(|span| span.sum_ns).sum();
+    spans.retain(|span| span.layer.is_some());
+    let unattributed_ns = path.end_to_end.sum.saturating_sub(known);
+    let name = |crossing: Option<&CrossingRecord>| {
+        crossing.map(|crossing| topology.namespace_name(crossing.netns)).unwrap_or_default()
+    };
+    let mut devices: Vec<String> = Vec::new();
+    for crossing in &path.crossings {
+        let device = device_name(topology, *crossing);
+        if !device.is_empty() && devices.last() != Some(&device) {
+            devices.push(device);
+        }
+    }
+    PathAccount {
+        from: name(path.crossings.first()),
+        to: name(path.crossings.last()),
+        protocol: protocol_name(path.protocol),
+        devices,
+        spans,
+        unattributed_ns,
+        softirqs: softirqs(path),
+        record: path.clone(),
+    }
+}
+
+/// Samples know the namespace of a sender, but no device yet; a route look-up is part of the reception.
+fn place_of(crossing: CrossingRecord) -> CrossingRecord {
+    CrossingRecord { ifindex: if crossing.point == Point::Send { 0 } else { crossing.ifindex }, ..crossing }
+}
+
+/// Splits a span in proportion to the CPU samples within it. The parts sum to the whole in integers; what no layer
+/// claims stays with the span's own layer.
+fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
+    let total = places.total();
+    let own = whole.layer;
+    let mut parts: Vec<(Layer, String, u64)> = Vec::new();
+    for (layer, count) in &places.layers {
+        let Some(layer) = *layer else { continue };
+        if layer == Layer::Tc {
+            // A classifier belongs to the device it is attached to, not to what lies between the two.
+            parts.push((layer, ends[0].clone(), places.tc_ingress));
+            parts.push((layer, ends[1].clone(), places.tc_egress));
+        } else if Some(layer) != own && layer.is_datapath() {
+            parts.push((layer, whole.device.clone(), *count));
+        }
+    }
+    let mut left = whole.sum_ns;
+    let mut spans = Vec::new();
+    for (layer, device, samples) in parts.into_iter().filter(|part| part.2 > 0) {
+        let ns = (u128::from(whole.sum_ns) * u128::from(samples) / u128::from(total)) as u64;
+        left -= ns;
+        spans.push(Span {
+            layer: Some(layer),
+            device,
+            tier: "sampling",
+            sum_ns: ns,
+            distribution: None,
+            ..whole.clone()
+        });
+    }
+    if spans.is_empty() {
+        return vec![whole];
+    }
+    spans.insert(0, Span { tier: "sampling", sum_ns: left, distribution: None, ..whole });
+    spans
+}
+
+fn softirqs(path: &PathRecord) -> u32 {
+    let received = |pair: &&[CrossingRecord]| {
+        pair[1].point == Point::Receive && matches!(pair[0].point, Point::Rx | Point::Gro)
+    };
+    path.crossings.windows(2).filter(received).count() as u32
+}
+
+/// Name of an IP protocol.
+pub fn protocol_name(protocol: u8) -> String {
+    match protocol {
+        0 => "other".into(),
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmpv6".into(),
+        other => format!("ip-{other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn whole(sum_ns: u64) -> Span {
+        Span {
+            layer: Some(Layer::Bridge),
+            device: "br0".into(),
+            netns: 1,
+            kind: Kind::Service,
+            tier: "tracepoint",
+            count: 10,
+            sum_ns,
+            distribution: None,
+        }
+    }
+
+    #[test]
+    fn a_classifier_is_charged_to_the_device_it_is_attached_to() {
+        let places = Places {
+            layers: BTreeMap::from([(Some(Layer::Tc), 60), (Some(Layer::Netfilter), 20), (None, 20)]),
+            tc_ingress: 50,
+            tc_egress: 10,
+        };
+        let parts = split(whole(1000), &places, &["in".into(), "out".into()]);
+        let found = |layer, device: &str| {
+            parts.iter().find(|part| part.layer == Some(layer) && part.device == device).map(|part| part.sum_ns)
+        };
+        assert_eq!(found(Layer::Tc, "in"), Some(500));
+        assert_eq!(found(Layer::Tc, "out"), Some(100));
+        assert_eq!(found(Layer::Netfilter, "br0"), Some(200));
+        assert_eq!(found(Layer::Bridge, "br0"), Some(200));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_sum_to_the_whole(
+            sum_ns: u64, tc in 0u64..1000, egress in 0u64..1000, netfilter in 0u64..1000, none in 1u64..1000,
+        ) {
+            let places = Places {
+                layers: BTreeMap::from([
+                    (Some(Layer::Tc), tc + egress), (Some(Layer::Netfilter), netfilter), (None, none),
+                ]),
+                tc_ingress: tc,
+                tc_egress: egress,
+            };
+            let parts = split(whole(sum_ns), &places, &["in".into(), "out".into()]);
+            prop_assert_eq!(parts.iter().map(|part| u128::from(part.sum_ns)).sum::<u128>(), u128::from(sum_ns));
+        }
+
+        #[test]
+        fn layers_and_unattributed_sum_to_end_to_end(
+            ids in proptest::collection::vec((0usize..15, 1u32..3, 0u32..5), 1..20),
+            values in proptest::collection::vec((0u64..1_000_000_000, 1u64..1000), 1..20),
+            keep in 0usize..21,
+        ) {
+            let crossings: Vec<CrossingRecord> = ids
+                .iter()
+                .map(|&(point, netns, ifindex)| CrossingRecord { point: Point::ALL[point].0, netns, ifindex })
+                .collect();
+            let mut path = PathRecord {
+                spans: vec![Histogram::default(); crossings.len() - 1],
+                crossings,
+                ..PathRecord::default()
+            };
+            for &(value, weight) in &values {
+                let mut total = 0;
+                for (index, span) in path.spans.iter_mut().enumerate() {
+                    let part = value.rotate_left(index as u32) % 1_000_000;
+                    total += part;
+                    // Some spans are lost, as when the tree is full.
+                    if index != keep {
+                        span.add(part, weight);
+                    }
+                }
+                path.end_to_end.add(total, weight);
+            }
+            let profile = Profile { paths: vec![path], ..Profile::default() };
+            for account in path_accounts(&profile) {
+                prop_assert!(account.is_closed());
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What the time between two crossings means: it follows from the points and from the kind of the devices.
+
+use netstrata_common::{Layer, Point};
+
+use crate::{
+    profile::{CrossingRecord, PathRecord},
+    topology::{Device, Topology},
+};
+
+/// Whether a CPU works on the packet, or the packet lies in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A CPU works on the packet.
+    Service,
+    /// The packet lies in a queue, or the reader has to be woken.
+    Wait,
+}
+
+impl Kind {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+/// The layer of a span and the device it is charged to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpanClass {
+    /// None: nothing is known about such a pair of points; reports show it as unattributed.
+    pub layer: Option<Layer>,
+    /// Service or wait.
+    pub kind: Kind,
+    /// Name of the device, or empty where there is none (sockets).
+    pub device: String,
+    /// Inode of the device's namespace.
+    pub netns: u32,
+}
+
+/// The layer of a device's own work, by its kind as the kernel names it.
+fn device_layer(kind: &str) -> Option<Layer> {
+    Some(match kind {
+        "veth" => Layer::Veth,
+        "bridge" => Layer::Bridge,
+        "openvswitch" => Layer::Ovs,
+        "macvlan" | "macvtap" => Layer::Macvlan,
+        "ipvlan" | "ipvtap" => Layer::Ipvlan,
+        "vxlan" => Layer::Vxlan,
+        "geneve" => Layer::Geneve,
+        "ipip" | "sit" | "ip6tnl" => Layer::Ipip,
+        "gre" | "gretap" | "erspan" | "ip6gre" => Layer::Gre,
+        "tun" | "tap" => Layer::Tun,
+        "loopback" => Layer::Loopback,
+        "nic" => Layer::Nic,
+        _ => return None,
+    })
+}
+
+fn transport(protocol: u8) -> Layer {
+    match i32::from(protocol) {
+        6 => Layer::Tcp,
+        17 => Layer::Udp,
+        _ => Layer::Ip,
+    }
+}
+
+/// Classifies span `index` of a path: the time between its crossings `index` and `index + 1`.
+pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanClass {
+    let (from, to) = (path.crossings[index], path.crossings[index + 1]);
+    let find = |crossing: CrossingRecord| topology.device(crossing.netns, crossing.ifindex);
+    let class = |layer: Option<Layer>, kind: Kind, at: CrossingRecord| SpanClass {
+        layer,
+        kind,
+        device: device_name(topology, at),
+        netns: at.netns,
+    };
+    let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| device_layer(&device.kind));
+    use Kind::{Service, Wait};
+    use Point::*;
+    match (from.point, to.point) {
+        (_, Drop) => class(Some(Layer::Drop), Service, from),
+        (Send, Queue) => class(Some(Layer::Tcp), Service, to),
+        (Queue, Xmit | Enqueue) => class(Some(Layer::Qdisc), Service, from),
+        (Enqueue, Xmit) => class(Some(Layer::Qdisc), Wait, from),
+        // A device that hands the packet to another one, or back to the stack: its own work.
+        (Xmit, Queue | Rx | Receive | XmitEnd) => class(of_device(from), Service, from),
+        // With GRO or XDP on the peer, veth queues into the peer's ring, and NAPI takes it from there.
+        (Xmit | XmitEnd, Gro) => class(Some(Layer::Backlog), Wait, to),
+        (XmitEnd, Rx | Receive) => class(of_device(from), Service, from),
+        (Rx, Receive | Gro) => class(Some(Layer::Backlog), Wait, to),
+        (Gro, Receive | Rx) => class(Some(Layer::Gro), Service, to),
+        (Receive | Route, Queue | Xmit) => forwarding(find(from), find(to), topology)
+            .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
+        // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
+        (Receive | Route, Receive | Rx | Gro) => class(upper_layer(find(from), find(to)), Service, to),
+        (Receive, Route) => class(Some(Layer::Ip), Service, from),
+        (Route, Route) => class(Some(Layer::Route), Service, from),
+        (Receive | Route, Ready | ReadyWake) => class(Some(transport(path.protocol)), Service, from),
+        (ReadyWake, Copy) => class(Some(Layer::Wakeup), Wait, from),
+        (Ready | Copy, Copy) => class(Some(Layer::Socket), Wait, from),
+        // No announcement was seen: the packet went through the socket's own backlog, or the kernel has no such point.
+        (Receive | Route, Copy) => class(Some(Layer::Socket), Wait, from),
+        // A program reads a tun device.
+        (Xmit | XmitEnd, Copy) => class(Some(Layer::Tun), Wait, from),
+        _ => class(None, Service, from),
+    }
+}
+
+/// What forwards between two devices: their common master, or IP.
+fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -> Option<(Layer, CrossingRecord)> {
+    let (from, to) = (from?, to?);
+    let master = |device: &Device| device.master.and_then(|index| topology.device(device.netns, index));
+    // Out through another port, up to the bridge's own stack and out again, or from a bridge itself.
+    let bridge = master(from).filter(|bridge| {
+        from.netns == to.netns && (to.master == from.master || to.ifindex == bridge.ifindex)
+    })?;
+    let layer = device_layer(&bridge.kind)?;
+    Some((layer, CrossingRecord { point: Point::None, netns: bridge.netns, ifindex: bridge.ifindex }))
+}
+
+/// Whose work it is to lift a packet from one device to another.
+fn upper_layer(from: Option<&Device>, to: Option<&Device>) -> Option<Layer> {
+    let to = to?;
+    if from.is_some_and(|from| from.netns == to.netns && from.ifindex == to.ifindex) {
+        return Some(Layer::Gro);
+    }
+    device_layer(&to.kind)
+}
+
+/// A device's name; its index where the topology does not know it; empty without one.
+pub fn device_name(topology: &Topology, at: CrossingRecord) -> String {
+    match topology.device(at.netns, at.ifindex) {
+        Some(device) => device.name.clone(),
+        None if at.ifindex == 0 => String::new(),
+        None => format!("if{}", at.ifindex),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology() -> Topology {
+        let device = |netns, ifindex, name: &str, kind: &str, master| Device {
+            netns,
+            ifindex,
+            name: name.into(),
+            kind: kind.into(),
+            master,
+            ..Device::default()
+        };
+        Topology {
+            devices: vec![
+                device(1, 2, "eth0", "veth", None),
+                device(2, 1, "br0", "bridge", None),
+                device(2, 3, "vethA", "veth", Some(1)),
+                device(2, 4, "vethB", "veth", Some(1)),
+                device(2, 5, "vx0", "vxlan", Some(1)),
+                device(3, 1, "lo", "loopback", None),
+            ],
+            ..Topology::default()
+        }
+    }
+
+    fn span(from: (Point, u32, u32), to: (Point, u32, u32)) -> (Option<Layer>, Kind, String) {
+        let crossing = |(point, netns, ifindex)| CrossingRecord { point, netns, ifindex };
+        let path = PathRecord { crossings: vec![crossing(from), crossing(to)], protocol: 6, ..PathRecord::default() };
+        let class = classify(&path, 0, &topology());
+        (class.layer, class.kind, class.device)
+    }
+
+    #[test]
+    fn the_way_through_a_bridge_has_the_layers_of_its_devices() {
+        use Point::*;
+        let cases = [
+            ((Send, 1, 0), (Queue, 1, 2), Layer::Tcp, Kind::Service, "eth0"),
+            ((Queue, 1, 2), (Xmit, 1, 2), Layer::Qdisc, Kind::Service, "eth0"),
+            ((Enqueue, 1, 2), (Xmit, 1, 2), Layer::Qdisc, Kind::Wait, "eth0"),
+            ((Xmit, 1, 2), (Rx, 2, 3), Layer::Veth, Kind::Service, "eth0"),
+            ((Rx, 2, 3), (Receive, 2, 3), Layer::Backlog, Kind::Wait, "vethA"),
+            ((Receive, 2, 3), (Queue, 2, 4), Layer::Bridge, Kind::Service, "br0"),
+            ((Receive, 2, 3), (Queue, 2, 5), Layer::Bridge, Kind::Service, "br0"),
+            ((Receive, 2, 3), (Receive, 2, 1), Layer::Bridge, Kind::Service, "br0"),
+            ((Receive, 1, 2), (ReadyWake, 1, 2), Layer::Tcp, Kind::Service, "eth0"),
+            ((ReadyWake, 1, 2), (Copy, 1, 2), Layer::Wakeup, Kind::Wait, "eth0"),
+            ((Ready, 1, 2), (Copy, 1, 2), Layer::Socket, Kind::Wait, "eth0"),
+            ((Xmit, 3, 1), (Rx, 3, 1), Layer::Loopback, Kind::Service, "lo"),
+            ((Receive, 1, 2), (Drop, 1, 2), Layer::Drop, Kind::Service, "eth0"),
+        ];
+        for (from, to, layer, kind, device) in cases {
+            assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
+        }
+    }
+
+    #[test]
+    fn forwarding_without_a_bridge_is_ip_and_an_unknown_pair_is_no_layer() {
+        assert_eq!(span((Point::Receive, 1, 2), (Point::Queue, 3, 1)).0, Some(Layer::Ip));
+        assert_eq!(span((Point::Copy, 1, 2), (Point::Queue, 1, 2)).0, None);
+    }
+}

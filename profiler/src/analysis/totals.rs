@@ -1,0 +1,90 @@
+//! Layers over all paths, latency beside CPU, and how well the two instruments agree.
+
+use std::collections::BTreeMap;
+
+use netstrata_common::Layer;
+
+use super::{
+    paths::{PathAccount, path_accounts},
+    spans::Kind,
+    trust::{Trust, trust},
+};
+use crate::{
+    cpu::account::{CpuAccount, account as cpu_account},
+    cpu::split::split_table,
+    profile::Profile,
+};
+
+/// A layer's part of latency and of CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LayerTotal {
+    /// Weighted nanoseconds in journeys.
+    pub latency_ns: u64,
+    /// The part of it that was waiting.
+    pub wait_ns: u64,
+    /// Busy CPU samples.
+    pub cpu_samples: u64,
+}
+
+/// Service time of journeys against CPU samples at the same places: measured apart, they should agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reconciliation {
+    /// Service time per packet from journeys, nanoseconds.
+    pub service_ns_per_packet: f64,
+    /// CPU time per packet from samples taken within the same spans, nanoseconds.
+    pub cpu_ns_per_packet: f64,
+}
+
+/// Everything that reports show.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Paths, busiest first.
+    pub paths: Vec<PathAccount>,
+    /// Layers that have latency or CPU time.
+    pub layers: BTreeMap<Layer, LayerTotal>,
+    /// CPU samples by layer, context, CPU and task.
+    pub cpu: CpuAccount,
+    /// How far to believe it.
+    pub trust: Trust,
+    /// Packets of the recording: those seen while attached, scaled to the whole duration.
+    pub packets: f64,
+    /// Bytes, likewise.
+    pub bytes: f64,
+    /// How well journeys and samples agree.
+    pub reconciliation: Reconciliation,
+}
+
+/// Accounts for a profile.
+pub fn account(profile: &Profile) -> Account {
+    let paths = path_accounts(profile);
+    let cpu = cpu_account(profile);
+    let trust = trust(profile);
+    let mut layers: BTreeMap<Layer, LayerTotal> = BTreeMap::new();
+    for span in paths.iter().flat_map(|path| &path.spans) {
+        if let Some(layer) = span.layer {
+            let total = layers.entry(layer).or_default();
+            total.latency_ns += span.sum_ns;
+            total.wait_ns += if span.kind == Kind::Wait { span.sum_ns } else { 0 };
+        }
+    }
+    for (layer, samples) in &cpu.layers {
+        layers.entry(*layer).or_default().cpu_samples += samples;
+    }
+    let scale = if trust.observed_share > 0.0 { 1.0 / trust.observed_share } else { 0.0 };
+    let seen: u64 = paths.iter().map(|path| path.record.packets).sum();
+    let bytes: u64 = paths.iter().map(|path| path.record.bytes).sum();
+    let packets = seen as f64 * scale;
+    let service: u64 = paths
+        .iter()
+        .flat_map(|path| &path.spans)
+        .filter(|span| span.kind == Kind::Service && span.layer != Some(Layer::Drop))
+        .map(|span| span.sum_ns)
+        .sum();
+    let sampled: u64 = split_table(profile).values().map(|places| places.total()).sum();
+    let per = |value: f64, count: f64| if count > 0.0 { value / count } else { 0.0 };
+    let reconciliation = Reconciliation {
+        service_ns_per_packet: per(service as f64, seen as f64),
+        cpu_ns_per_packet: per(cpu.ns(sampled) as f64, packets),
+    };
+    Account { paths, layers, cpu, trust, packets, bytes: bytes as f64 * scale, reconciliation }
+}
