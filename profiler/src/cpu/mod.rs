@@ -1,1 +1,13 @@
 //! The CPU account: kernel symbols to layers, samples to layers and contexts.
+
+mod account;
+mod classify;
+mod split;
+mod symbols;
+#[cfg(test)]
+pub(crate) mod testdata;
+
+pub use account::{Context, CpuAccount, Station, TaskAccount, TaskKey, account, context_of};
+pub use classify::{Classifier, InSpan};
+pub use split::{Places, roots, split_table};
+pub use symbols::{Class, RULES, Role, Rule, classify, strip};
