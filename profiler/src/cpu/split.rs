@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn layer(point: Point, stack: &str) -> Option<Option<Layer>> {
-        split(point, stack).map(|places| *places.layers.keys().next().unwrap())
+        split(point, stack).map(|places| *places.layers.keys().next().expect("the test has it"))
     }
 
     #[test]

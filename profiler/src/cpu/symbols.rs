@@ -425,11 +425,11 @@ mod tests {
     #[test]
     fn helpers_are_layers_outside_of_the_datapath_except_wakeup() {
         for rule in RULES.iter().filter(|rule| rule.role == Role::Helper) {
-            let layer = rule.layer.unwrap();
+            let layer = rule.layer.expect("the test has it");
             assert!(!layer.is_datapath() || layer == Layer::Wakeup, "{}", layer.name());
         }
         for rule in RULES.iter().filter(|rule| rule.role == Role::Decides) {
-            let layer = rule.layer.unwrap();
+            let layer = rule.layer.expect("the test has it");
             assert!(layer.is_datapath() || layer == Layer::Idle, "{}", layer.name());
         }
     }
