@@ -77,13 +77,15 @@ pub(crate) fn profile(rows: &[Row<'_>]) -> Profile {
     Profile { cpu, ..Profile::default() }
 }
 
+type OwnedRow = (u32, u16, Option<String>, Option<CrossingRecord>, u64);
+
 /// A stream between two containers over a bridge.
 pub(crate) fn stream() -> Profile {
     let sent = |inner: &str| format!("{inner};{SEND};sock_write_iter;vfs_write;ksys_write;{SYSCALL}");
     let inline = |inner: &str| sent(&format!("{inner};{RECEIVE};{SOFTIRQ};{OUTPUT}"));
     let receive = Some(place(Point::Receive, 3));
     let arrived = Some(place(Point::Receive, 5));
-    let rows: Vec<(u32, u16, Option<String>, Option<CrossingRecord>, u64)> = vec![
+    let rows: Vec<OwnedRow> = vec![
         (0, 0, Some("pv_native_safe_halt;default_idle;default_idle_call;do_idle;cpu_startup_entry".into()), receive, 300),
         (1, 0, None, None, 40),
         (1, 0, Some(sent("rep_movs_alternative;_copy_from_iter;skb_do_copy_data_nocache")), Some(place(Point::Send, 0)), 90),

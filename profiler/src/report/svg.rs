@@ -32,7 +32,7 @@ const ROW: f64 = 18.0;
 /// Boxes below this share of their graph are left out.
 const SMALLEST: f64 = 0.001;
 /// Mean width of a letter of the font at its size.
-const LETTER: f64 = 6.3;
+const LETTER: f64 = 6.8;
 const LEGEND: f64 = 20.0;
 
 /// A box and what stands on it. Children keep the order of their keys.
@@ -69,11 +69,11 @@ struct Family {
 const SOCKETS: Family = Family { name: "sockets, TCP, UDP", colour: (205, 62, 66) };
 const NETWORK: Family = Family { name: "IP, route, neighbour", colour: (165, 42, 60) };
 const FILTERS: Family = Family { name: "netfilter, conntrack, NAT", colour: (350, 70, 70) };
-const QUEUES: Family = Family { name: "qdisc, tc, XDP, backlog, GRO, GSO", colour: (45, 80, 62) };
+const QUEUES: Family = Family { name: "queues, tc, XDP, GRO, GSO", colour: (45, 80, 62) };
 const DEVICES: Family = Family { name: "devices, bridges, tunnels", colour: (25, 82, 66) };
 const MEMORY: Family = Family { name: "copy, checksum, memory, lock", colour: (270, 45, 74) };
-const CORE: Family = Family { name: "wakeup, scheduler, entry, softirq", colour: (95, 38, 64) };
-const OTHER: Family = Family { name: "user space, unattributed, observer", colour: (220, 8, 76) };
+const CORE: Family = Family { name: "wakeup, sched, entry, softirq", colour: (95, 38, 64) };
+const OTHER: Family = Family { name: "user, observer, no layer", colour: (220, 8, 76) };
 const FAMILIES: [&Family; 8] = [&SOCKETS, &NETWORK, &FILTERS, &QUEUES, &DEVICES, &MEMORY, &CORE, &OTHER];
 
 fn family(layer: &str) -> &'static Family {
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn text_is_cut_to_its_box() {
         assert_eq!(fit("tcp_sendmsg", 100.0), "tcp_sendmsg");
-        assert_eq!(fit("tcp_sendmsg_locked", 60.0), "tcp_sen…");
+        assert_eq!(fit("tcp_sendmsg_locked", 60.0), "tcp_se…");
         assert_eq!(fit("tcp_sendmsg", 20.0), "");
         assert_eq!(escape("a<b>\u{1}&\""), "a&lt;b&gt;\u{fffd}&amp;&quot;");
     }
