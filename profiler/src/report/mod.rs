@@ -1,5 +1,8 @@
 //! Reports of a profile: text, JSON, folded stacks, SVG.
 
+pub mod folded;
+pub mod svg;
+
 use std::process::ExitCode;
 
 use crate::cli::ReportArgs;

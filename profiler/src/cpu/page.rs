@@ -1,0 +1,69 @@
+//! The part of `docs/layers.md` that is made from the table, and the test that holds the page to it.
+
+use std::fmt::Write as _;
+
+use netstrata_common::Layer;
+
+use super::symbols::{RULES, Role};
+
+/// Ends what is written by hand.
+const INTRODUCTION: &str = "writes what follows.\n\n";
+
+fn words(out: &mut String, lead: &str, words: &[&str]) {
+    let mut words = words.to_vec();
+    words.sort_unstable();
+    let mut line = lead.to_owned();
+    for word in words {
+        if line.chars().count() + word.len() + 3 > 118 {
+            let _ = writeln!(out, "{line}");
+            line.clear();
+        }
+        let gap = if line.is_empty() { "" } else { " " };
+        let _ = write!(line, "{gap}`{word}`");
+    }
+    let _ = writeln!(out, "{line}\n");
+}
+
+fn sections() -> String {
+    let mut out = String::new();
+    for info in Layer::ALL {
+        let kind = if info.datapath { "Packets dwell in it." } else { "CPU account only." };
+        let _ = writeln!(out, "### `{}`\n\n{}. {kind}\n", info.name, info.about);
+        let mut ruled = false;
+        for rule in RULES.iter().filter(|rule| rule.layer == Some(info.layer)) {
+            ruled = true;
+            let lead = match rule.role {
+                Role::Helper => "Helper:",
+                Role::Absorbs => "With everything inside:",
+                _ => "Decides:",
+            };
+            words(&mut out, lead, rule.words);
+        }
+        if !ruled {
+            out.push_str("No kernel function stands for it.\n\n");
+        }
+    }
+    out.push_str("### Shared\n\nThe caller's work.\n\n");
+    for rule in RULES.iter().filter(|rule| rule.layer.is_none()) {
+        words(&mut out, "Passes:", rule.words);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+#[test]
+fn layers_page_is_made_from_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/layers.md");
+    let page = std::fs::read_to_string(path).expect("the test has it");
+    let intro = page.find(INTRODUCTION).expect("the page has its introduction") + INTRODUCTION.len();
+    let wanted = format!("{}{}", &page[..intro], sections());
+    if std::env::var_os("NETSTRATA_BLESS").is_some() {
+        std::fs::write(path, &wanted).expect("the test has it");
+    } else {
+        assert_eq!(page, wanted, "run with NETSTRATA_BLESS=1");
+    }
+    for info in Layer::ALL {
+        assert!(wanted.contains(&format!("\n### `{}`\n", info.name)), "{}", info.name);
+    }
+}

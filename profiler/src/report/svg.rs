@@ -1,0 +1,415 @@
+//! Two flame graphs in one file: CPU time by layer and stack, latency by path, layer and device.
+//!
+//! Drawn with plain rectangles: the script of a flame graph library cannot live twice in one document, and a file
+//! without a script can be opened anywhere. Hovering shows the full name, the value and the share. Idle samples are not
+//! drawn: the CPU graph is of busy time.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use netstrata_common::Layer;
+
+use super::folded;
+use crate::profile::Profile;
+
+/// A span of a path for the latency graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LatencyRow {
+    /// Name of the path.
+    pub path: String,
+    /// Name of the layer.
+    pub layer: String,
+    /// Name of the device.
+    pub device: String,
+    /// The packet was queued (a CPU worked on it otherwise).
+    pub wait: bool,
+    /// Weighted sum. All rows of a path sum to its end-to-end time.
+    pub ns: u64,
+}
+
+const WIDTH: f64 = 1200.0;
+const MARGIN: f64 = 12.0;
+const ROW: f64 = 18.0;
+/// Boxes below this share of their graph are left out.
+const SMALLEST: f64 = 0.001;
+/// Mean width of a letter of the font at its size.
+const LETTER: f64 = 6.8;
+const LEGEND: f64 = 20.0;
+
+/// A box and what stands on it. Children keep the order of their keys.
+#[derive(Default)]
+struct Node {
+    value: u64,
+    colour: String,
+    note: &'static str,
+    children: BTreeMap<(usize, String), Node>,
+}
+
+impl Node {
+    fn child(&mut self, order: usize, name: &str, value: u64, colour: &str, note: &'static str) -> &mut Self {
+        let node = self.children.entry((order, name.to_owned())).or_default();
+        node.value += value;
+        node.colour = colour.to_owned();
+        node.note = note;
+        node
+    }
+
+    /// Rows that are drawn, with boxes of less than `least` left out.
+    fn depth(&self, least: f64) -> usize {
+        let drawn = self.children.values().filter(|child| child.value as f64 >= least);
+        drawn.map(|child| 1 + child.depth(least)).max().unwrap_or(0)
+    }
+}
+
+/// A group of layers and its colour: hue, saturation, lightness.
+struct Family {
+    name: &'static str,
+    colour: (u32, u32, u32),
+}
+
+const SOCKETS: Family = Family { name: "sockets, TCP, UDP", colour: (205, 62, 66) };
+const NETWORK: Family = Family { name: "IP, route, neighbour", colour: (165, 42, 60) };
+const FILTERS: Family = Family { name: "netfilter, conntrack, NAT", colour: (350, 70, 70) };
+const QUEUES: Family = Family { name: "queues, tc, XDP, GRO, GSO", colour: (45, 80, 62) };
+const DEVICES: Family = Family { name: "devices, bridges, tunnels", colour: (25, 82, 66) };
+const MEMORY: Family = Family { name: "copy, checksum, memory, lock", colour: (270, 45, 74) };
+const CORE: Family = Family { name: "wakeup, sched, entry, softirq", colour: (95, 38, 64) };
+const OTHER: Family = Family { name: "user, observer, no layer", colour: (220, 8, 76) };
+const FAMILIES: [&Family; 8] = [&SOCKETS, &NETWORK, &FILTERS, &QUEUES, &DEVICES, &MEMORY, &CORE, &OTHER];
+
+fn family(layer: &str) -> &'static Family {
+    match Layer::from_name(layer) {
+        Some(Layer::Socket | Layer::Tcp | Layer::Udp) => &SOCKETS,
+        Some(Layer::Ip | Layer::Route | Layer::Neighbour) => &NETWORK,
+        Some(Layer::Netfilter | Layer::Conntrack | Layer::Nat) => &FILTERS,
+        Some(Layer::Qdisc | Layer::Tc | Layer::Xdp | Layer::Gso | Layer::Gro | Layer::Backlog) => &QUEUES,
+        Some(
+            Layer::Veth
+            | Layer::Bridge
+            | Layer::Ovs
+            | Layer::Macvlan
+            | Layer::Ipvlan
+            | Layer::Vxlan
+            | Layer::Geneve
+            | Layer::Ipip
+            | Layer::Gre
+            | Layer::Tun
+            | Layer::Loopback
+            | Layer::Nic,
+        ) => &DEVICES,
+        Some(Layer::Copy | Layer::Checksum | Layer::SkbMemory | Layer::Memory | Layer::Lock) => &MEMORY,
+        Some(Layer::Wakeup | Layer::Scheduler | Layer::Timer | Layer::Entry | Layer::Softirq) => &CORE,
+        Some(Layer::Userspace | Layer::Drop | Layer::Observer | Layer::Idle) | None => &OTHER,
+    }
+}
+
+/// A colour of a family; frames of one family differ a little in lightness, by their name.
+fn shade(family: &Family, name: &str, lighter: u32) -> String {
+    let (hue, saturation, lightness) = family.colour;
+    let sum = name.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    rgb(hue, saturation, (lightness + lighter + sum % 7).min(90))
+}
+
+fn rgb(hue: u32, saturation: u32, lightness: u32) -> String {
+    let (saturation, lightness) = (f64::from(saturation) / 100.0, f64::from(lightness) / 100.0);
+    let reach = saturation * lightness.min(1.0 - lightness);
+    let part = |offset: u32| {
+        let at = f64::from((offset * 30 + hue) % 360) / 30.0;
+        let value = lightness - reach * (at - 3.0).min(9.0 - at).clamp(-1.0, 1.0);
+        (value * 255.0).round() as u8
+    };
+    format!("#{:02x}{:02x}{:02x}", part(0), part(8), part(4))
+}
+
+fn order(layer: &str) -> usize {
+    Layer::from_name(layer).map_or(Layer::ALL.len(), |layer| layer as usize)
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            // XML has no way to write them.
+            letter if letter.is_control() || letter == '\u{fffe}' || letter == '\u{ffff}' => out.push('\u{fffd}'),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// The text that fits into a width, shortened with an ellipsis; empty if nothing readable fits.
+fn fit(text: &str, width: f64) -> String {
+    let room = ((width - 6.0) / LETTER).floor().max(0.0) as usize;
+    let letters = text.chars().count();
+    if letters <= room {
+        text.to_owned()
+    } else if room < 3 {
+        String::new()
+    } else {
+        text.chars().take(room - 1).chain(['…']).collect()
+    }
+}
+
+fn duration(ns: u64) -> String {
+    let ns = ns as f64;
+    match ns {
+        _ if ns < 1e3 => format!("{ns} ns"),
+        _ if ns < 1e6 => format!("{:.2} µs", ns / 1e3),
+        _ if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        _ => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+/// Draws the children of a node above one another's start, from the top down.
+struct Drawing<'a> {
+    out: &'a mut String,
+    total: u64,
+    value: &'a dyn Fn(u64) -> String,
+}
+
+impl Drawing<'_> {
+    fn draw(&mut self, node: &Node, left: f64, top: f64) {
+        let scale = (WIDTH - 2.0 * MARGIN) / self.total.max(1) as f64;
+        let mut at = left;
+        for ((_, name), child) in &node.children {
+            let width = child.value as f64 * scale;
+            if child.value as f64 >= self.total as f64 * SMALLEST {
+                self.rectangle(name, child, at, top, width);
+                self.draw(child, at, top + ROW);
+            }
+            at += width;
+        }
+    }
+
+    fn rectangle(&mut self, name: &str, node: &Node, left: f64, top: f64, width: f64) {
+        let share = 100.0 * node.value as f64 / self.total.max(1) as f64;
+        let title = format!("{name}{} — {}, {share:.2} %", node.note, (self.value)(node.value));
+        let height = ROW - 1.0;
+        let drawn = (width - 0.6).max(0.4);
+        let _ = write!(
+            self.out,
+            "<g><title>{}</title><rect x=\"{left:.2}\" y=\"{top:.1}\" width=\"{drawn:.2}\" height=\"{height:.1}\" \
+             rx=\"1.5\" fill=\"{}\"/>",
+            escape(&title),
+            node.colour
+        );
+        if node.note == WAIT {
+            let _ = write!(
+                self.out,
+                "<rect x=\"{left:.2}\" y=\"{top:.1}\" width=\"{drawn:.2}\" height=\"{height:.1}\" rx=\"1.5\" \
+                 fill=\"url(#wait)\"/>"
+            );
+        }
+        let text = fit(name, width);
+        if !text.is_empty() {
+            let _ = write!(
+                self.out,
+                "<svg x=\"{left:.2}\" y=\"{top:.1}\" width=\"{drawn:.2}\" height=\"{height:.1}\"><text x=\"3\" y=\"12.8\">{}\
+                 </text></svg>",
+                escape(&text)
+            );
+        }
+        self.out.push_str("</g>\n");
+    }
+}
+
+const WAIT: &str = " (wait)";
+const SERVICE: &str = " (service)";
+
+fn cpu_tree(profile: &Profile) -> Node {
+    let mut root = Node::default();
+    for (frames, count) in folded::stacks(profile) {
+        let Some(layer) = frames.first() else { continue };
+        if layer == Layer::Idle.name() && frames.get(1).is_some_and(|context| context == "idle") {
+            continue;
+        }
+        root.value += count;
+        let family = family(layer);
+        let mut node = &mut root;
+        for (depth, frame) in frames.iter().enumerate() {
+            let (order, lighter) = if depth == 0 { (order(layer), 0) } else { (0, 6) };
+            node = node.child(order, frame, count, &shade(family, if depth == 0 { layer } else { frame }, lighter), "");
+        }
+    }
+    root
+}
+
+fn latency_tree(rows: &[LatencyRow]) -> Node {
+    let mut root = Node::default();
+    for row in rows.iter().filter(|row| row.ns > 0) {
+        root.value += row.ns;
+        let (colour, note) = if row.wait {
+            (rgb(212, 60, 68), WAIT)
+        } else {
+            (rgb(22 + (order(&row.layer) as u32 * 7) % 24, 84, 64 + (order(&row.layer) as u32 * 5) % 9), SERVICE)
+        };
+        // Waits stand beside the service of the same layer.
+        let order = order(&row.layer) * 2 + usize::from(row.wait);
+        let device = if row.device.is_empty() { "(no device)" } else { &row.device };
+        root.child(0, &row.path, row.ns, &rgb(220, 10, 84), "")
+            .child(order, &row.layer, row.ns, &colour, note)
+            .child(0, device, row.ns, &colour, note);
+    }
+    root
+}
+
+fn heading(out: &mut String, top: f64, title: &str, about: &str) {
+    let _ = writeln!(
+        out,
+        "<text x=\"{MARGIN}\" y=\"{:.1}\" class=\"h\">{}</text><text x=\"{}\" y=\"{:.1}\" class=\"n\" \
+         text-anchor=\"end\">{}</text>",
+        top + 16.0,
+        escape(title),
+        WIDTH - MARGIN,
+        top + 16.0,
+        escape(about)
+    );
+}
+
+fn legend(out: &mut String, top: f64, entries: &[(&str, String, bool)]) {
+    let mut left = MARGIN;
+    for (name, colour, hatched) in entries {
+        for fill in [Some(colour.as_str()), hatched.then_some("url(#wait)")].into_iter().flatten() {
+            let _ = write!(
+                out,
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"11\" height=\"11\" rx=\"1.5\" fill=\"{fill}\"/>"
+            );
+        }
+        let _ =
+            writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"l\">{}</text>", left + 15.0, top + 9.5, escape(name));
+        left += 27.0 + name.chars().count() as f64 * 4.9;
+    }
+}
+
+/// Draws the CPU time of a profile and the latency of its paths.
+///
+/// The same input gives the same bytes.
+///
+/// # Errors
+/// None today; the type leaves room for renderers that can fail.
+pub fn svg(profile: &Profile, latency: &[LatencyRow]) -> anyhow::Result<String> {
+    let cpu = cpu_tree(profile);
+    let paths = latency_tree(latency);
+    let rows = |tree: &Node| tree.depth(tree.value as f64 * SMALLEST).max(1) as f64 * ROW;
+    let cpu_top = 24.0 + LEGEND + 6.0;
+    let second = cpu_top + rows(&cpu) + 26.0;
+    let paths_top = second + 24.0 + LEGEND;
+    let height = paths_top + rows(&paths) + MARGIN;
+
+    let mut out = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" \
+         height=\"{height:.0}\" viewBox=\"0 0 {WIDTH} {height:.0}\">\n<title>netstrata: CPU time and latency by \
+         layer</title>\n<style>text{{font:11px Verdana,DejaVu Sans,sans-serif;fill:#1b1f24}}.h{{font-size:15px;\
+         font-weight:bold}}.n{{fill:#5a6470}}.l{{font-size:9px}}g:hover>rect{{stroke:#1b1f24;stroke-width:.8}}</style>\n\
+         <defs><pattern id=\"wait\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+         patternTransform=\"rotate(45)\"><rect width=\"2\" height=\"6\" fill=\"#ffffff\" fill-opacity=\".35\"/></pattern></defs>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+    );
+    let small = format!("boxes under {} % are not drawn", SMALLEST * 100.0);
+
+    let period = profile.cpu.period_ns;
+    let about = format!("{} samples, {} busy; {small}", cpu.value, duration(cpu.value.saturating_mul(period)));
+    heading(&mut out, 4.0, "CPU time by layer and stack", &about);
+    let entries: Vec<_> = FAMILIES.iter().map(|family| (family.name, shade(family, "", 0), false)).collect();
+    legend(&mut out, 28.0, &entries);
+    let samples = |count: u64| format!("{count} samples, {}", duration(count.saturating_mul(period)));
+    empty(&mut out, &cpu, cpu_top, "no busy samples");
+    Drawing { out: &mut out, total: cpu.value, value: &samples }.draw(&cpu, MARGIN, cpu_top);
+
+    let about = format!("{} over all packets; {small}", duration(paths.value));
+    heading(&mut out, second, "Latency by path, layer and device", &about);
+    let entries = [
+        ("service: a CPU works on the packet", rgb(28, 84, 66), false),
+        ("wait: the packet is queued", rgb(212, 60, 68), true),
+    ];
+    legend(&mut out, second + 24.0, &entries);
+    empty(&mut out, &paths, paths_top, "no journeys");
+    Drawing { out: &mut out, total: paths.value, value: &duration }.draw(&paths, MARGIN, paths_top);
+    out.push_str("</svg>\n");
+    Ok(out)
+}
+
+fn empty(out: &mut String, tree: &Node, top: f64, text: &str) {
+    if tree.value == 0 {
+        let _ = writeln!(out, "<text x=\"{MARGIN}\" y=\"{:.1}\" class=\"n\">{text}</text>", top + 13.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::testdata;
+
+    fn rows() -> Vec<LatencyRow> {
+        let row = |path: &str, layer: &str, device: &str, wait, ns| LatencyRow {
+            path: path.to_owned(),
+            layer: layer.to_owned(),
+            device: device.to_owned(),
+            wait,
+            ns,
+        };
+        vec![
+            row("client → server, tcp", "tcp", "eth0", false, 5_500_000),
+            row("client → server, tcp", "qdisc", "eth0", false, 900_000),
+            row("client → server, tcp", "qdisc", "veth1", false, 700_000),
+            row("client → server, tcp", "veth", "eth0", false, 1_300_000),
+            row("client → server, tcp", "backlog", "veth0", true, 5_800_000),
+            row("client → server, tcp", "backlog", "eth0", true, 1_700_000),
+            row("client → server, tcp", "bridge", "docker0", false, 6_500_000),
+            row("client → server, tcp", "wakeup", "eth0", true, 8_000_000),
+            row("server → client, tcp <ack>", "tcp", "", false, 2_500_000),
+            row("server → client, tcp <ack>", "backlog", "eth0", true, 1_500_000),
+            row("server → client, tcp <ack>", "ip", "eth0", false, 1_000),
+        ]
+    }
+
+    #[test]
+    fn both_graphs_are_in_one_file_and_bytes_do_not_change() {
+        let profile = testdata::stream();
+        let text = svg(&profile, &rows()).expect("the test has it");
+        if let Some(path) = std::env::var_os("NETSTRATA_SVG") {
+            std::fs::write(path, &text).expect("the test has it");
+        }
+        assert_eq!(text, svg(&profile, &rows()).expect("the test has it"));
+        assert!(text.contains("CPU time by layer and stack") && text.contains("Latency by path, layer and device"));
+        assert!(text.contains("<title>backlog (wait) — 7.50 ms, 21.80 %</title>"), "{text}");
+        assert!(text.contains("<title>bridge — 67 samples, 67.00 ms, 12.74 %</title>"));
+        assert!(text.contains("tcp &lt;ack&gt;") && !text.contains("<ack>"));
+        assert!(text.contains("boxes under 0.1 % are not drawn"));
+        assert!(!text.contains("swapper/0 —  484"));
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter() {
+        let mut turned = rows();
+        turned.reverse();
+        let profile = testdata::stream();
+        assert_eq!(svg(&profile, &rows()).expect("the test has it"), svg(&profile, &turned).expect("the test has it"));
+    }
+
+    #[test]
+    fn nothing_recorded_is_said() {
+        let text = svg(&Profile::default(), &[]).expect("the test has it");
+        assert!(text.contains("no busy samples") && text.contains("no journeys"));
+    }
+
+    #[test]
+    fn text_is_cut_to_its_box() {
+        assert_eq!(fit("tcp_sendmsg", 100.0), "tcp_sendmsg");
+        assert_eq!(fit("tcp_sendmsg_locked", 60.0), "tcp_se…");
+        assert_eq!(fit("tcp_sendmsg", 20.0), "");
+        assert_eq!(escape("a<b>\u{1}&\""), "a&lt;b&gt;\u{fffd}&amp;&quot;");
+    }
+
+    #[test]
+    fn every_layer_has_a_colour_and_unknown_ones_too() {
+        for info in Layer::ALL {
+            assert!(shade(family(info.name), info.name, 0).starts_with('#'));
+        }
+        assert_eq!(family("unattributed").name, OTHER.name);
+        assert_eq!(rgb(0, 100, 50), "#ff0000");
+    }
+}
