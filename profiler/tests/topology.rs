@@ -137,3 +137,29 @@ fn a_watch_keeps_a_namespace_that_came_and_went_and_holds_nothing() {
         assert_eq!(lo.rx_packets, 4, "two requests and two replies");
     }
 }
+
+/// CPU time of this process so far, in clock ticks of 10 ms.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// A measurement, not a promise: run it alone with `--release --ignored --nocapture`.
+#[test]
+#[ignore = "takes 20 s and wants a quiet machine"]
+fn the_cost_of_watching_300_processes() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sleepers: Vec<_> = (0..300).map(|_| Command::new("sleep").arg("60").spawn().unwrap()).collect();
+    let watcher = Watcher::start().unwrap();
+    let before = cpu_ticks();
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (cpu_ticks() - before) as f64 / 2000.0;
+    let seen = watcher.finish();
+    for sleeper in &mut sleepers {
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    }
+    println!("{:.2} % of one CPU, {} devices", share * 100.0, seen.topology.devices.len());
+    assert!(share < 0.05);
+}

@@ -144,7 +144,8 @@ fn get(socket: &str, path: &str) -> anyhow::Result<String> {
     let mut stream = UnixStream::connect(socket).context("cannot connect")?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").context("cannot ask")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("cannot ask")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer).context("no answer")?;
     let answer = String::from_utf8_lossy(&answer);

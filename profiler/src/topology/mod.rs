@@ -37,7 +37,7 @@ pub fn run(args: &FormatArgs) -> anyhow::Result<ExitCode> {
     }
     let text = match args.format {
         TextFormat::Text => print::text(&snapshot.topology),
-        TextFormat::Json => format!("{:#}\n", print::json(&snapshot.topology)),
+        TextFormat::Json => print::json(&snapshot.topology)? + "\n",
     };
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

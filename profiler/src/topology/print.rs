@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Device, Topology, Tunnel};
+use super::{Device, Namespace, Topology, Tunnel};
 
 /// The name of the JSON format.
 const SCHEMA: &str = "netstrata.topology/1";
@@ -103,8 +104,17 @@ fn clean(name: &str) -> String {
     name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
+/// The document, its schema first.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'a str,
+    namespaces: &'a [Namespace],
+    devices: Vec<Value>,
+    containers: Vec<Value>,
+}
+
 /// The model with names beside numbers.
-pub(super) fn json(topology: &Topology) -> Value {
+pub(super) fn json(topology: &Topology) -> serde_json::Result<String> {
     let devices: Vec<Value> = topology.devices.iter().map(|device| device_json(topology, device)).collect();
     let containers: Vec<Value> = topology
         .containers
@@ -121,12 +131,8 @@ pub(super) fn json(topology: &Topology) -> Value {
             })
         })
         .collect();
-    json!({
-        "schema": SCHEMA,
-        "namespaces": topology.namespaces,
-        "devices": devices,
-        "containers": containers,
-    })
+    let document = Document { schema: SCHEMA, namespaces: &topology.namespaces, devices, containers };
+    serde_json::to_string_pretty(&document)
 }
 
 fn device_json(topology: &Topology, device: &Device) -> Value {

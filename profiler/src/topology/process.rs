@@ -127,7 +127,7 @@ fn container_in_path(path: &str) -> Option<(String, &'static str, &str)> {
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         // conmon is the engine's helper beside the container, not in it.
         if is_id && !prefix.ends_with("conmon") {
-            let engine = if path[..start].contains("kubepods") {
+            let engine = if path[..end].contains("kubepods") {
                 "kubernetes"
             } else if prefix == "docker" || path[..start].ends_with("/docker/") {
                 "docker"
@@ -186,7 +186,7 @@ mod tests {
             ),
             (format!("0::/kubepods/besteffort/pod1234/{ID}"), Some("kubernetes")),
             (format!("0::/system.slice/cri-containerd-{ID}.scope"), Some("containerd")),
-            (format!("0::/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{ID}"), Some("containerd")),
+            (format!("0::/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{ID}"), Some("kubernetes")),
             (format!("0::/default/{ID}"), Some("unknown")),
             ("0::/user.slice/user-1000.slice/session-2.scope".to_owned(), None),
             ("0::/docker/0123456789ab".to_owned(), None),

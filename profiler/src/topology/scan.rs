@@ -97,7 +97,8 @@ impl Scanner {
         let refused = self.processes.refresh();
         if refused > 0 {
             notes.push(format!(
-                "{refused} processes do not let their network namespace be read (run as root to see all)"
+                "the network namespaces of {refused} of {} processes cannot be read: reading them needs CAP_SYS_PTRACE",
+                self.processes.by_pid.len()
             ));
         }
         let named = namespaces::named();

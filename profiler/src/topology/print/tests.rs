@@ -1,5 +1,5 @@
 use super::*;
-use crate::topology::{Container, Namespace};
+use crate::topology::Container;
 
 fn device(netns: u32, ifindex: u32, name: &str, kind: &str) -> Device {
     Device {
@@ -60,7 +60,24 @@ fn example() -> Topology {
 
 #[test]
 fn text_is_a_tree_with_ports_under_their_master() {
-    insta::assert_snapshot!(text(&example()), @"");
+    insta::assert_snapshot!(text(&example()), @r#"
+    host (host, netns 1)
+      lo        loopback  mtu 65536  up  qdisc noqueue  127.0.0.1/8  ::1/128
+      eth0      nic       mtu 1500  up  qdisc noqueue
+      docker0   bridge    mtu 1500  up  qdisc noqueue  172.17.0.1/16
+        veth1?  veth      mtu 1500  up  qdisc noqueue  peer eth0@web
+        vxlan0  vxlan     mtu 1450  up  qdisc noqueue  on eth0@host  id 42  local 10.0.0.1  remote 10.0.0.2  port 4789
+      veth2     veth      mtu 1500  down  qdisc noqueue  peer if9@unknown
+
+    web (container, netns 2)
+      eth0  veth  mtu 1500  up  qdisc noqueue  peer veth1?@host  172.17.0.2/16
+
+    empty (named, netns 3)
+      (no devices seen)
+
+    containers
+      web  docker  0123456789ab  namespace web
+    "#);
 }
 
 #[test]
@@ -68,7 +85,114 @@ fn json_names_the_other_ends() {
     let mut topology = example();
     topology.namespaces.truncate(2);
     topology.devices.retain(|device| device.name.starts_with("veth") || device.netns == 2);
-    insta::assert_snapshot!(format!("{:#}", json(&topology)), @"");
+    insta::assert_snapshot!(json(&topology).expect("it can be written"), @r#"
+    {
+      "schema": "netstrata.topology/1",
+      "namespaces": [
+        {
+          "inum": 1,
+          "name": "host",
+          "origin": "host",
+          "pids": [
+            10
+          ]
+        },
+        {
+          "inum": 2,
+          "name": "web",
+          "origin": "container",
+          "pids": [
+            20
+          ]
+        }
+      ],
+      "devices": [
+        {
+          "addresses": [],
+          "ifindex": 4,
+          "kind": "veth",
+          "lower": null,
+          "mac": "02:00:00:00:00:01",
+          "master": {
+            "ifindex": 3,
+            "name": null,
+            "namespace": "host",
+            "netns": 1
+          },
+          "mtu": 1500,
+          "name": "veth1\u001b",
+          "namespace": "host",
+          "netns": 1,
+          "peer": {
+            "ifindex": 2,
+            "name": "eth0",
+            "namespace": "web",
+            "netns": 2
+          },
+          "qdisc": "noqueue",
+          "tunnel": null,
+          "up": true
+        },
+        {
+          "addresses": [],
+          "ifindex": 5,
+          "kind": "veth",
+          "lower": null,
+          "mac": "02:00:00:00:00:01",
+          "master": null,
+          "mtu": 1500,
+          "name": "veth2",
+          "namespace": "host",
+          "netns": 1,
+          "peer": {
+            "ifindex": 9,
+            "name": null,
+            "namespace": null,
+            "netns": 0
+          },
+          "qdisc": "noqueue",
+          "tunnel": null,
+          "up": false
+        },
+        {
+          "addresses": [
+            "172.17.0.2/16"
+          ],
+          "ifindex": 2,
+          "kind": "veth",
+          "lower": null,
+          "mac": "02:00:00:00:00:01",
+          "master": null,
+          "mtu": 1500,
+          "name": "eth0",
+          "namespace": "web",
+          "netns": 2,
+          "peer": {
+            "ifindex": 4,
+            "name": "veth1\u001b",
+            "namespace": "host",
+            "netns": 1
+          },
+          "qdisc": "noqueue",
+          "tunnel": null,
+          "up": true
+        }
+      ],
+      "containers": [
+        {
+          "cgroup": 77,
+          "engine": "docker",
+          "id": "0123456789abcdef",
+          "name": "web",
+          "namespace": "web",
+          "netns": 2,
+          "pids": [
+            20
+          ]
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
