@@ -6,7 +6,7 @@ use netstrata_common::{Layer, Point};
 
 use super::spans::{Kind, classify, device_name};
 use crate::{
-    cpu::split::{Places, split_table},
+    cpu::{Places, split_table},
     profile::{CrossingRecord, Histogram, PathRecord, Profile},
 };
 
@@ -128,7 +128,11 @@ fn place_of(crossing: CrossingRecord) -> CrossingRecord {
 /// Splits a span in proportion to the CPU samples within it. The parts sum to the whole in integers; what no layer
 /// claims stays with the span's own layer.
 fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
-    let total = places.total();
+    // What the probes themselves took is neither layer's; it is left out on both sides of the fraction.
+    let total = places.total() - places.layers.get(&Some(Layer::Observer)).copied().unwrap_or(0);
+    if total == 0 {
+        return vec![whole];
+    }
     let own = whole.layer;
     let mut parts: Vec<(Layer, String, u64)> = Vec::new();
     for (layer, count) in &places.layers {
@@ -163,9 +167,8 @@ fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
 }
 
 fn softirqs(path: &PathRecord) -> u32 {
-    let received = |pair: &&[CrossingRecord]| {
-        pair[1].point == Point::Receive && matches!(pair[0].point, Point::Rx | Point::Gro)
-    };
+    let received =
+        |pair: &&[CrossingRecord]| pair[1].point == Point::Receive && matches!(pair[0].point, Point::Rx | Point::Gro);
     path.crossings.windows(2).filter(received).count() as u32
 }
 

@@ -113,9 +113,8 @@ fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -
     let (from, to) = (from?, to?);
     let master = |device: &Device| device.master.and_then(|index| topology.device(device.netns, index));
     // Out through another port, up to the bridge's own stack and out again, or from a bridge itself.
-    let bridge = master(from).filter(|bridge| {
-        from.netns == to.netns && (to.master == from.master || to.ifindex == bridge.ifindex)
-    })?;
+    let bridge = master(from)
+        .filter(|bridge| from.netns == to.netns && (to.master == from.master || to.ifindex == bridge.ifindex))?;
     let layer = device_layer(&bridge.kind)?;
     Some((layer, CrossingRecord { point: Point::None, netns: bridge.netns, ifindex: bridge.ifindex }))
 }

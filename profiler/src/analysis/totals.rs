@@ -10,8 +10,7 @@ use super::{
     trust::{Trust, trust},
 };
 use crate::{
-    cpu::account::{CpuAccount, account as cpu_account},
-    cpu::split::split_table,
+    cpu::{CpuAccount, account as cpu_account, split_table},
     profile::Profile,
 };
 

@@ -101,12 +101,18 @@ pub fn trust(profile: &Profile) -> Trust {
     if profile.meta.steal_share > VOID_STEAL {
         find(Verdict::Void, format!("the hypervisor took {:.0} % of the CPU time", 100.0 * profile.meta.steal_share));
     } else if profile.meta.steal_share > DEGRADED_STEAL {
-        find(Verdict::Degraded, format!("the hypervisor took {:.0} % of the CPU time", 100.0 * profile.meta.steal_share));
+        find(
+            Verdict::Degraded,
+            format!("the hypervisor took {:.0} % of the CPU time", 100.0 * profile.meta.steal_share),
+        );
     }
     let missed = profile.cpu.expected.saturating_sub(profile.cpu.samples);
     if profile.cpu.source == "cpu-clock" && missed > profile.cpu.expected / 10 && profile.cpu.expected > 1000 {
         let part = 100.0 * missed as f64 / profile.cpu.expected as f64;
-        find(Verdict::Degraded, format!("sampler: {missed} of {} CPU samples were not taken ({part:.0} %)", profile.cpu.expected));
+        find(
+            Verdict::Degraded,
+            format!("sampler: {missed} of {} CPU samples were not taken ({part:.0} %)", profile.cpu.expected),
+        );
     }
     if profile.observer.cpu_share > 2.0 * profile.sampling.budget && profile.observer.cpu_share > 0.02 {
         find(
@@ -137,7 +143,13 @@ mod tests {
 
     fn profile(lost: &[(&str, u64)]) -> Profile {
         Profile {
-            sampling: Sampling { followed: 10_000, packets: 100_000, observed_ns: 1, budget: 0.01, ..Sampling::default() },
+            sampling: Sampling {
+                followed: 10_000,
+                packets: 100_000,
+                observed_ns: 1,
+                budget: 0.01,
+                ..Sampling::default()
+            },
             lost: lost.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             ..Profile::default()
         }
