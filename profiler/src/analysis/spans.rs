@@ -78,7 +78,7 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     };
     let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| device_layer(&device.kind));
     use Kind::{Service, Wait};
-    use Point::*;
+    use Point::{Copy, Drop, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Xmit, XmitEnd};
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
         (Send, Queue) => class(Some(Layer::Tcp), Service, to),

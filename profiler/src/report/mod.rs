@@ -1,13 +1,67 @@
 //! Reports of a profile: text, JSON, folded stacks, SVG.
 
 pub mod folded;
+pub mod json;
 pub mod svg;
+pub mod text;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-use crate::cli::ReportArgs;
+use anyhow::{Context as _, Result};
+
+use crate::{
+    analysis::{Account, Kind, account},
+    cli::{ReportArgs, ReportFormat},
+    profile,
+};
 
 /// Runs `netstrata report`.
-pub fn run(_args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &ReportArgs) -> Result<ExitCode> {
+    let profile = profile::read(&args.file)?;
+    let output = match args.format {
+        ReportFormat::Text => text::text(&profile, &account(&profile)),
+        ReportFormat::Json => serde_json::to_string_pretty(&json::json(&profile, &account(&profile)))? + "\n",
+        ReportFormat::Folded => folded::folded(&profile),
+        ReportFormat::Svg => svg::svg(&profile, &latency_rows(&account(&profile)))?,
+    };
+    print(&output)
+}
+
+/// Writes a result to standard output; a reader that has seen enough (`| head`) is no error.
+pub fn print(output: &str) -> Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the result"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The rows of the latency flame graph.
+pub fn latency_rows(account: &Account) -> Vec<svg::LatencyRow> {
+    let mut rows = Vec::new();
+    for path in &account.paths {
+        let name = text::path_name(path);
+        for span in &path.spans {
+            rows.push(svg::LatencyRow {
+                path: name.clone(),
+                layer: span.layer.map_or("unattributed", |layer| layer.name()).to_owned(),
+                device: span.device.clone(),
+                wait: span.kind == Kind::Wait,
+                ns: span.sum_ns,
+            });
+        }
+        if path.unattributed_ns > 0 {
+            rows.push(svg::LatencyRow {
+                path: name,
+                layer: "unattributed".into(),
+                device: String::new(),
+                wait: false,
+                ns: path.unattributed_ns,
+            });
+        }
+    }
+    rows
 }

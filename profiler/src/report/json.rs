@@ -1,0 +1,272 @@
+//! The contract `netstrata.report/1`. Its schema is `docs/report.schema.json`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    analysis::{Account, LayerTotal, PathAccount, Span},
+    cpu::Context,
+    profile::{Histogram, Profile},
+};
+
+/// The report as JSON.
+pub fn json(profile: &Profile, account: &Account) -> Value {
+    json!({
+        "schema": "netstrata.report/1",
+        "meta": meta(profile),
+        "trust": trust(profile, account),
+        "paths": account.paths.iter().map(|path| path_json(profile, path)).collect::<Vec<_>>(),
+        "layers": layers(account),
+        "cpu": cpu(profile, account),
+        "softirqs": softirqs(profile),
+        "drops": drops(profile),
+        "devices": devices(profile),
+        "turnarounds": profile.turnarounds.iter().map(|turn| json!({
+            "netns": profile.topology.namespace_name(turn.netns),
+            "pid": turn.pid,
+            "ns": times(&turn.ns),
+            "count": turn.ns.count,
+        })).collect::<Vec<_>>(),
+        "reconciliation": {
+            "service_ns_per_packet": round(account.reconciliation.service_ns_per_packet),
+            "cpu_ns_per_packet": round(account.reconciliation.cpu_ns_per_packet),
+        },
+        "retransmits": profile.retransmits,
+    })
+}
+
+/// Three decimals: enough for every unit in use, and the same text on every machine.
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// Shares get six decimals.
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (part / whole * 1e6).round() / 1e6 } else { 0.0 }
+}
+
+fn meta(profile: &Profile) -> Value {
+    let meta = &profile.meta;
+    json!({
+        "kernel": meta.kernel,
+        "arch": meta.arch,
+        "cpus": meta.cpus,
+        "duration_ns": meta.duration_ns,
+        "tiers": meta.tiers,
+        "probes": meta.probes,
+        "missing": meta.missing,
+        "filters": meta.filters,
+        "command": meta.command,
+        "exit_code": meta.exit_code,
+        "benchmark": meta.benchmark,
+        "recorder": meta.recorder,
+    })
+}
+
+fn trust(profile: &Profile, account: &Account) -> Value {
+    let observer = &profile.observer;
+    json!({
+        "verdict": account.trust.verdict.name(),
+        "reasons": account.trust.reasons,
+        "sample_rate": share(profile.sampling.followed as f64, profile.sampling.packets as f64),
+        "observed_share": share(profile.sampling.observed_ns as f64, profile.meta.duration_ns as f64),
+        "rates": profile.sampling.rates,
+        "budget": profile.sampling.budget,
+        "lost": account.trust.lost,
+        "observer": {
+            "cpu_share": share(observer.cpu_share, 1.0),
+            "ns_per_crossing": round(observer.ns_per_crossing),
+            "ns_per_followed_crossing": round(observer.ns_per_followed_crossing),
+            "ns_per_sample": round(observer.ns_per_sample),
+            "crossings": observer.crossings,
+            "followed_crossings": observer.followed_crossings,
+            "recorder_share": share(observer.recorder_share, 1.0),
+            "recorder_rss_bytes": observer.recorder_rss_bytes,
+        },
+        "steal_share": share(profile.meta.steal_share, 1.0),
+    })
+}
+
+/// Sum, mean and quantiles; the quantiles are within 6.25 %.
+fn times(histogram: &Histogram) -> Value {
+    json!({
+        "sum": histogram.sum,
+        "mean": round(histogram.mean()),
+        "p50": histogram.quantile(0.5),
+        "p90": histogram.quantile(0.9),
+        "p99": histogram.quantile(0.99),
+        "max": histogram.max,
+    })
+}
+
+/// A sum of which only the mean is known.
+fn mean_only(sum: u64, count: u64) -> Value {
+    let mean = if count > 0 { sum as f64 / count as f64 } else { 0.0 };
+    json!({ "sum": sum, "mean": round(mean), "p50": null, "p90": null, "p99": null, "max": null })
+}
+
+fn path_json(profile: &Profile, path: &PathAccount) -> Value {
+    let record = &path.record;
+    let total = record.end_to_end.sum as f64;
+    let mut end_to_end = times(&record.end_to_end);
+    end_to_end["count"] = record.end_to_end.count.into();
+    let mut unattributed = mean_only(path.unattributed_ns, record.end_to_end.count);
+    unattributed["count"] = record.end_to_end.count.into();
+    json!({
+        "id": format!("{:016x}", record.id),
+        "from": path.from,
+        "to": path.to,
+        "protocol": path.protocol,
+        "devices": path.devices,
+        "end": record.end,
+        "reason": record.reason,
+        "samples": record.samples,
+        "packets": record.packets,
+        "wire_packets": record.wire_packets,
+        "bytes": record.bytes,
+        "end_to_end_ns": end_to_end,
+        "unattributed_ns": unattributed,
+        "softirqs_per_packet": path.softirqs,
+        "cpu_hops_per_packet": round(record.cpu_hops as f64 / record.packets.max(1) as f64),
+        "spans": path.spans.iter().map(|span| span_json(profile, span, total)).collect::<Vec<_>>(),
+    })
+}
+
+fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
+    json!({
+        "layer": span.layer.map(|layer| layer.name()),
+        "device": span.device,
+        "netns": profile.topology.namespace_name(span.netns),
+        "kind": span.kind.name(),
+        "tier": span.tier,
+        "count": span.count,
+        "ns": span.distribution.as_ref().map_or_else(|| mean_only(span.sum_ns, span.count), times),
+        "share": share(span.sum_ns as f64, total),
+    })
+}
+
+fn layers(account: &Account) -> Vec<Value> {
+    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
+    let row = |layer: &str, total: &LayerTotal| {
+        let cpu_ns = account.cpu.ns(total.cpu_samples) as f64;
+        let per = |value: f64, count: f64| if count > 0.0 { round(value / count) } else { 0.0 };
+        json!({
+            "layer": layer,
+            "latency_ns_per_packet": per(total.latency_ns as f64, seen as f64),
+            "cpu_ns_per_packet": per(cpu_ns, account.packets),
+            "cpu_ns_per_byte": per(cpu_ns, account.bytes),
+            "cpu_share": share(total.cpu_samples as f64, account.cpu.busy as f64),
+            "wait_share": share(total.wait_ns as f64, total.latency_ns as f64),
+        })
+    };
+    let mut rows: Vec<Value> = account.layers.iter().map(|(layer, total)| row(layer.name(), total)).collect();
+    let unattributed = LayerTotal {
+        latency_ns: account.paths.iter().map(|path| path.unattributed_ns).sum(),
+        wait_ns: 0,
+        cpu_samples: account.cpu.unattributed,
+    };
+    rows.push(row("unattributed", &unattributed));
+    rows
+}
+
+fn cpu(profile: &Profile, account: &Account) -> Value {
+    let cpu = &account.cpu;
+    let contexts: serde_json::Map<String, Value> = Context::ALL
+        .iter()
+        .map(|context| (context.name().to_owned(), cpu.contexts.get(context).copied().unwrap_or(0).into()))
+        .collect();
+    let mut tasks: Vec<_> = cpu.tasks.iter().filter(|(task, _)| task.pid != 0).collect();
+    tasks.sort_by(|a, b| b.1.samples.cmp(&a.1.samples).then(a.0.cmp(b.0)));
+    json!({
+        "source": profile.cpu.source,
+        "samples": profile.cpu.samples,
+        "expected_samples": profile.cpu.expected,
+        "period_ns": profile.cpu.period_ns,
+        "busy_ns": cpu.ns(cpu.busy),
+        "unattributed_share": share(cpu.unattributed as f64, cpu.busy as f64),
+        "by_context": contexts,
+        "by_cpu": by_cpu(account),
+        "tasks": tasks.iter().take(50).map(|(task, row)| json!({
+            "pid": task.pid,
+            "comm": task.comm,
+            "container": task.container,
+            "samples": row.samples,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn by_cpu(account: &Account) -> Vec<Value> {
+    let mut cpus: Vec<u16> = account.cpu.cpus.keys().map(|key| key.0).collect();
+    cpus.dedup();
+    cpus.iter()
+        .map(|cpu| {
+            let of = |idle: bool| -> u64 {
+                let rows = account.cpu.cpus.iter().filter(|(key, _)| key.0 == *cpu && (key.1 == Context::Idle) == idle);
+                rows.map(|row| row.1).sum()
+            };
+            let (busy, idle) = (of(false), of(true));
+            json!({ "cpu": cpu, "samples": busy + idle, "busy_share": share(busy as f64, (busy + idle) as f64) })
+        })
+        .collect()
+}
+
+fn softirqs(profile: &Profile) -> Value {
+    let rows = profile.softirqs.vectors.iter().map(|row| {
+        let mean = |sum: u64, count: u64| if count > 0 { round(sum as f64 / count as f64) } else { 0.0 };
+        json!({
+            "cpu": row.cpu,
+            "vector": row.vector,
+            "total": row.total,
+            "timed": row.count,
+            "ns": row.ns,
+            "mean_ns": mean(row.ns, row.count),
+            "mean_wait_ns": mean(row.wait_ns, row.waits),
+            "packets_per_poll": mean(row.polled, row.polls),
+        })
+    });
+    json!({
+        "observed_ns": profile.softirqs.observed_ns,
+        "backlog_drops": profile.softirqs.backlog_drops,
+        "vectors": rows.collect::<Vec<_>>(),
+    })
+}
+
+fn drops(profile: &Profile) -> Vec<Value> {
+    profile
+        .drops
+        .iter()
+        .map(|drop| {
+            let device = profile.topology.device(drop.netns, drop.ifindex).map_or("", |device| &device.name);
+            let layer = crate::cpu::Classifier::new(std::slice::from_ref(&drop.function)).datapath_layer(&[0]);
+            json!({
+                "reason": drop.reason,
+                "layer": layer.map_or("drop", |layer| layer.name()),
+                "device": device,
+                "netns": profile.topology.namespace_name(drop.netns),
+                "function": drop.function,
+                "count": drop.count,
+            })
+        })
+        .collect()
+}
+
+fn devices(profile: &Profile) -> Vec<Value> {
+    profile
+        .devices
+        .iter()
+        .filter(|counters| counters.rx_packets + counters.tx_packets + counters.rx_dropped + counters.tx_dropped > 0)
+        .map(|counters| {
+            let device = profile.topology.device(counters.netns, counters.ifindex);
+            json!({
+                "netns": profile.topology.namespace_name(counters.netns),
+                "device": device.map_or_else(|| format!("if{}", counters.ifindex), |device| device.name.clone()),
+                "kind": device.map_or("", |device| &device.kind),
+                "rx_packets": counters.rx_packets,
+                "rx_bytes": counters.rx_bytes,
+                "tx_packets": counters.tx_packets,
+                "tx_bytes": counters.tx_bytes,
+                "rx_dropped": counters.rx_dropped,
+                "tx_dropped": counters.tx_dropped,
+            })
+        })
+        .collect()
+}

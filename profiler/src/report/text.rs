@@ -1,0 +1,312 @@
+//! Tables for a terminal of 100 columns.
+
+use std::fmt::Write as _;
+
+use crate::{
+    analysis::{Account, PathAccount},
+    cpu::Context,
+    profile::{Benchmark, Profile},
+};
+
+/// Paths that are shown whole.
+const SHOWN_PATHS: usize = 6;
+/// Paths below this share of all time in journeys are only counted.
+const LEAST_SHARE: f64 = 0.01;
+const SHOWN_TASKS: usize = 6;
+
+/// The report as text.
+pub fn text(profile: &Profile, account: &Account) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = head(&mut out, profile);
+    let _ = paths(&mut out, profile, account);
+    let _ = layers(&mut out, profile, account);
+    let _ = drops(&mut out, profile);
+    let _ = trust(&mut out, profile, account);
+    out
+}
+
+/// A time in the unit that reads best.
+pub fn time(ns: f64) -> String {
+    match ns {
+        ns if ns < 9_999.5 => format!("{ns:.0} ns"),
+        ns if ns < 9_999_500.0 => format!("{:.1} us", ns / 1e3),
+        ns if ns < 9_999_500_000.0 => format!("{:.1} ms", ns / 1e6),
+        ns => format!("{:.1} s", ns / 1e9),
+    }
+}
+
+/// A count with thousands set apart.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// What a benchmark measured, in a line.
+pub fn benchmark_line(benchmark: &Benchmark) -> String {
+    let mut parts = vec![format!("{} {}", benchmark.tool, benchmark.workload)];
+    if let Some(rate) = benchmark.throughput_bits_per_s {
+        parts.push(format!("{:.2} Gbit/s", rate / 1e9));
+    }
+    if let Some(rate) = benchmark.transactions_per_s {
+        parts.push(format!("{} transactions/s", count(rate as u64)));
+    }
+    if let Some(ns) = benchmark.round_trip_ns {
+        parts.push(format!("round trip {}", time(ns)));
+    }
+    if let Some(bytes) = benchmark.message_bytes {
+        parts.push(format!("{} B messages", count(bytes)));
+    }
+    if let Some(pairs) = benchmark.pairs.filter(|pairs| *pairs > 1) {
+        parts.push(format!("{pairs} pairs"));
+    }
+    parts.join(", ")
+}
+
+/// A path by its ends and devices.
+pub fn path_name(path: &PathAccount) -> String {
+    let end = match (path.record.end.as_str(), &path.record.reason) {
+        ("copied", _) => String::new(),
+        (_, Some(reason)) => format!(" (dropped: {reason})"),
+        ("absorbed", _) => " (ends in the kernel)".into(),
+        (end, _) => format!(" ({end})"),
+    };
+    format!("{} -> {} {} via {}{end}", path.from, path.to, path.protocol, path.devices.join(", "))
+}
+
+fn head(out: &mut String, profile: &Profile) -> std::fmt::Result {
+    let meta = &profile.meta;
+    writeln!(
+        out,
+        "Linux {} ({}), {} CPUs, {} recorded, journeys observed for {}",
+        meta.kernel,
+        meta.arch,
+        meta.cpus,
+        time(meta.duration_ns as f64),
+        time(profile.sampling.observed_ns as f64),
+    )?;
+    if !meta.command.is_empty() {
+        let line = meta.command.join(" ");
+        writeln!(out, "command: {}", clip(&line, 90))?;
+    }
+    if !meta.filters.is_empty() {
+        writeln!(out, "filters: {}", meta.filters.join(" "))?;
+    }
+    if let Some(benchmark) = &meta.benchmark {
+        writeln!(out, "measured: {}", benchmark_line(benchmark))?;
+    }
+    Ok(())
+}
+
+fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut clipped: String = text.chars().take(width - 1).collect();
+    clipped.push('…');
+    clipped
+}
+
+fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
+    let mut order: Vec<&PathAccount> = account.paths.iter().collect();
+    order.sort_by(|a, b| b.record.end_to_end.sum.cmp(&a.record.end_to_end.sum).then(a.record.id.cmp(&b.record.id)));
+    let all: u64 = order.iter().map(|path| path.record.end_to_end.sum).sum();
+    let shown = order
+        .iter()
+        .take(SHOWN_PATHS)
+        .take_while(|path| path.record.end_to_end.sum as f64 >= LEAST_SHARE * all as f64)
+        .count();
+    for path in &order[..shown] {
+        writeln!(out)?;
+        path_table(out, profile, path)?;
+    }
+    if shown < order.len() {
+        let rest: u64 = order[shown..].iter().map(|path| path.record.end_to_end.sum).sum();
+        writeln!(
+            out,
+            "\n{} more paths with {} of all time in journeys (`--format json` has them)",
+            order.len() - shown,
+            percent(rest as f64 / all.max(1) as f64)
+        )?;
+    }
+    Ok(())
+}
+
+fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
+    let record = &path.record;
+    let packets = record.end_to_end.count.max(1);
+    writeln!(out, "{}", clip(&path_name(path), 100))?;
+    writeln!(
+        out,
+        "  {} packets ({} on a wire, {} followed), {} B each, {} softirqs and {:.2} CPU hops per packet",
+        count(record.packets),
+        count(record.wire_packets),
+        count(record.samples),
+        count(record.bytes / record.packets.max(1)),
+        path.softirqs,
+        record.cpu_hops as f64 / packets as f64,
+    )?;
+    writeln!(
+        out,
+        "  {:<12} {:<16} {:<18} {:<8} {:>9} {:>9} {:>9} {:>7}",
+        "layer", "device", "in", "kind", "mean", "p50", "p99", "share"
+    )?;
+    let total = record.end_to_end.sum.max(1) as f64;
+    for span in path.spans.iter().filter(|span| span.sum_ns > 0) {
+        let quantile = |share: f64| match &span.distribution {
+            Some(histogram) => time(histogram.quantile(share) as f64),
+            None => "-".into(),
+        };
+        writeln!(
+            out,
+            "  {:<12} {:<16} {:<18} {:<8} {:>9} {:>9} {:>9} {:>7}",
+            span.layer.map_or("", |layer| layer.name()),
+            clip(&span.device, 16),
+            clip(&profile.topology.namespace_name(span.netns), 18),
+            span.kind.name(),
+            time(span.sum_ns as f64 / packets as f64),
+            quantile(0.5),
+            quantile(0.99),
+            percent(span.sum_ns as f64 / total),
+        )?;
+    }
+    let row = |name: &str, mean: f64, p50: String, p99: String, share: f64| {
+        format!("  {name:<57} {:>9} {p50:>9} {p99:>9} {:>7}", time(mean), percent(share))
+    };
+    let unattributed = path.unattributed_ns as f64;
+    writeln!(
+        out,
+        "{}",
+        row("unattributed", unattributed / packets as f64, "-".into(), "-".into(), unattributed / total)
+    )?;
+    writeln!(
+        out,
+        "{}",
+        row(
+            "end to end",
+            record.end_to_end.mean(),
+            time(record.end_to_end.quantile(0.5) as f64),
+            time(record.end_to_end.quantile(0.99) as f64),
+            1.0
+        )
+    )
+}
+
+fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
+    let cpu = &account.cpu;
+    let all = cpu.samples.max(1);
+    let contexts: Vec<String> = Context::ALL
+        .iter()
+        .filter_map(|context| {
+            let samples = cpu.contexts.get(context).copied().unwrap_or(0);
+            (samples > 0).then(|| format!("{} {}", context.name(), percent(samples as f64 / all as f64)))
+        })
+        .collect();
+    writeln!(out, "\nCPU by layer ({} samples, one per {})", count(cpu.samples), time(cpu.period_ns as f64))?;
+    writeln!(out, "  contexts: {}", contexts.join(", "))?;
+    writeln!(
+        out,
+        "  {:<14} {:>10} {:>14} {:>14} {:>18}",
+        "layer", "of busy", "per packet", "per byte", "in journeys/packet"
+    )?;
+    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
+    let mut rows: Vec<(&str, u64, Option<u64>)> =
+        account.layers.iter().map(|(layer, total)| (layer.name(), total.cpu_samples, Some(total.latency_ns))).collect();
+    rows.push(("unattributed", cpu.unattributed, Some(account.paths.iter().map(|path| path.unattributed_ns).sum())));
+    rows.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    for (name, samples, latency) in rows {
+        let ns = cpu.ns(samples) as f64;
+        let per = |whole: f64| if whole > 0.0 { ns / whole } else { 0.0 };
+        let journey = latency.filter(|ns| *ns > 0 && seen > 0).map_or("-".into(), |ns| time(ns as f64 / seen as f64));
+        writeln!(
+            out,
+            "  {name:<14} {:>10} {:>14} {:>14} {journey:>18}",
+            percent(cpu.share(samples)),
+            time(per(account.packets)),
+            format!("{:.3} ns", per(account.bytes)),
+        )?;
+    }
+    let mut tasks: Vec<_> = cpu.tasks.iter().filter(|(task, _)| task.pid != 0).collect();
+    tasks.sort_by(|a, b| b.1.samples.cmp(&a.1.samples).then(a.0.cmp(b.0)));
+    let named: Vec<String> = tasks
+        .iter()
+        .take(SHOWN_TASKS)
+        .map(|(task, row)| {
+            let container = task.container.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
+            format!(
+                "{}{container} {}",
+                task.comm,
+                percent(row.samples as f64 / all as f64 * f64::from(profile.meta.cpus.max(1)))
+            )
+        })
+        .collect();
+    writeln!(out, "  tasks (of one CPU, softirqs on top included): {}", named.join(", "))?;
+    writeln!(
+        out,
+        "  service time per packet: {} from journeys, {} from CPU samples within the same spans",
+        time(account.reconciliation.service_ns_per_packet),
+        time(account.reconciliation.cpu_ns_per_packet)
+    )
+}
+
+fn drops(out: &mut String, profile: &Profile) -> std::fmt::Result {
+    let total: u64 = profile.drops.iter().map(|drop| drop.count).sum();
+    if total == 0 && profile.softirqs.backlog_drops == 0 && profile.retransmits == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nDrops: {} packets, {} by full backlogs; TCP retransmits: {}",
+        count(total),
+        count(profile.softirqs.backlog_drops),
+        count(profile.retransmits)
+    )?;
+    let mut drops: Vec<_> = profile.drops.iter().collect();
+    drops.sort_by(|a, b| b.count.cmp(&a.count).then(a.reason.cmp(&b.reason)));
+    for drop in drops.iter().take(5) {
+        let device = profile.topology.device(drop.netns, drop.ifindex).map_or("-", |device| &device.name);
+        writeln!(out, "  {:>9} {} in {} at {}", count(drop.count), drop.reason, drop.function, device)?;
+    }
+    Ok(())
+}
+
+fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
+    let (trust, observer) = (&account.trust, &profile.observer);
+    writeln!(out, "\nTrust: {}", trust.verdict.name())?;
+    for reason in &trust.reasons {
+        writeln!(out, "  {reason}")?;
+    }
+    writeln!(
+        out,
+        "  followed {} of {} packets; journeys observed {} of the time",
+        count(profile.sampling.followed),
+        count(profile.sampling.packets),
+        percent(trust.observed_share)
+    )?;
+    writeln!(
+        out,
+        "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed, {} per CPU sample",
+        percent(observer.cpu_share),
+        observer.ns_per_crossing,
+        observer.ns_per_followed_crossing,
+        time(observer.ns_per_sample)
+    )?;
+    let lost: Vec<String> =
+        trust.lost.iter().filter(|entry| *entry.1 > 0).map(|(cause, count)| format!("{cause} {count}")).collect();
+    writeln!(out, "  lost: {}", if lost.is_empty() { "nothing".into() } else { lost.join(", ") })?;
+    for (probe, reason) in &profile.meta.missing {
+        writeln!(out, "  missing {probe}: {reason}")?;
+    }
+    writeln!(out, "  steal: {}", percent(profile.meta.steal_share))
+}
