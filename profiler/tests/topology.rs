@@ -48,6 +48,14 @@ fn allowed() -> bool {
     true
 }
 
+/// Waits for what the watcher sees at its next scan, up to 5 s later on a busy machine.
+fn until(condition: impl Fn() -> bool) -> bool {
+    (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        condition()
+    })
+}
+
 fn inum(topology: &Topology, name: &str) -> u32 {
     topology.namespaces.iter().find(|namespace| namespace.name == name).unwrap().inum
 }
@@ -119,13 +127,15 @@ fn a_watch_keeps_a_namespace_that_came_and_went_and_holds_nothing() {
     let traffic = Command::new("ip").args(["netns", "exec", SHORT, "ping", "-c2", "-i0.2", "127.0.0.1"]).output();
     let pinged = traffic.is_ok_and(|output| output.status.success());
     std::thread::sleep(Duration::from_millis(1300));
-    assert!(watcher.current().namespaces.iter().any(|namespace| namespace.name == SHORT));
+    let is_there = |topology: &Topology| topology.namespaces.iter().any(|namespace| namespace.name == SHORT);
+    assert!(until(|| is_there(&watcher.current())));
+    // The counters of the last scan before the end are what is kept of it.
+    std::thread::sleep(Duration::from_secs(5));
     ip(&format!("netns del {SHORT}"));
-    std::thread::sleep(Duration::from_millis(1500));
+    assert!(until(|| !is_there(&watcher.current())));
 
-    let now = watcher.current();
-    assert!(!now.namespaces.iter().any(|namespace| namespace.name == SHORT));
     // A namespace that something held would keep its end of the pair, and so this end, alive.
+    let now = watcher.current();
     let a = inum(&now, A);
     assert!(!now.devices.iter().any(|device| device.netns == a && device.name == "out"));
     let seen = watcher.finish();

@@ -131,11 +131,11 @@ impl Scanner {
         of_processes.chain(named.iter().map(|one| one.inum)).collect()
     }
 
-    /// A cheap look: is there a namespace that the last scan did not know? `processes` tells whether processes were
-    /// started since, so that they need looking at.
-    pub fn news(&self, processes: bool) -> bool {
+    /// A cheap look: is there a namespace that the last scan did not know? `before` and `newest` are the newest
+    /// process ids at the last look and now.
+    pub fn news(&self, before: Option<u32>, newest: Option<u32>) -> bool {
         let known = |inum: u32| self.known.contains(&inum);
-        namespaces::named().iter().any(|one| !known(one.inum)) || (processes && self.processes.new_namespace(&known))
+        namespaces::named().iter().any(|one| !known(one.inum)) || self.processes.new_namespace(before, newest, &known)
     }
 }
 

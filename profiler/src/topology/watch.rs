@@ -1,7 +1,6 @@
 //! Watches the topology while a recording runs, so that what came and went in between has a name.
 
 use std::{
-    fs,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -9,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{DeviceStats, Topology, scan::Scanner, union::Union};
+use super::{DeviceStats, Topology, process::newest_pid, scan::Scanner, union::Union};
 
 /// How often the watcher looks for new namespaces.
 const LOOK: Duration = Duration::from_millis(250);
@@ -100,16 +99,16 @@ fn scan(scanner: &mut Scanner, shared: &Mutex<Shared>) -> anyhow::Result<Duratio
 
 fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver<()>, first: Duration) {
     let mut took = first;
-    let mut last_pid = last_pid();
+    let mut before = None;
     let mut last_scan = Instant::now();
     let mut again = false;
     loop {
         let stop = !matches!(stopped.recv_timeout(LOOK), Err(mpsc::RecvTimeoutError::Timeout));
-        let pid = self::last_pid();
-        let news = scanner.news(pid.is_none() || pid != last_pid);
+        let newest = newest_pid();
+        let news = scanner.news(before, newest);
+        before = newest;
         let due = last_scan.elapsed() >= (took * SCAN_SHARE).clamp(SCAN, SCAN_AT_LEAST);
         if stop || news || again || due {
-            last_pid = pid;
             last_scan = Instant::now();
             match scan(scanner, shared) {
                 Ok(time) => took = time,
@@ -128,9 +127,4 @@ fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver
             return;
         }
     }
-}
-
-/// The newest process id, by which one sees cheaply that no process was started.
-fn last_pid() -> Option<u32> {
-    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().last()?.parse().ok()
 }
