@@ -400,6 +400,10 @@ pub struct Offsets {
     pub skb_dev: u32,
     /// sk_buff.sk
     pub skb_sk: u32,
+    /// sk_buff._skb_refdst
+    pub skb_dst: u32,
+    /// dst_entry.dev
+    pub dst_dev: u32,
     /// sk_buff.skb_iif
     pub skb_iif: u32,
     /// sk_buff.len

@@ -23,8 +23,14 @@ fn place(point: u32, object: u64) -> DeviceKey {
     } else if point == Point::Send as u32 {
         DeviceKey { netns: skb::socket_netns(object), ifindex: 0 }
     } else if point == Point::Receive as u32 || point == Point::Route as u32 {
-        // The packet's device changes on its way through a bridge; the index of the receiving one is kept.
-        let at = skb::device_key(skb::device(object));
+        // The packet's device changes on its way through a bridge, and TCP forgets it; the index of the receiving one is
+        // kept, and the route knows the namespace.
+        let mut device = skb::device(object);
+        if device == 0 {
+            let route: u64 = skb::read(object, offset!(skb_dst));
+            device = skb::read(route & !1, offset!(dst_dev));
+        }
+        let at = skb::device_key(device);
         DeviceKey { netns: at.netns, ifindex: skb::read::<i32>(object, offset!(skb_iif)) as u32 }
     } else if point == Point::Queue as u32 || point == Point::Enqueue as u32 || point == Point::Gro as u32 {
         skb::device_key(skb::device(object))

@@ -57,7 +57,7 @@ pub struct Account {
 pub fn account(profile: &Profile) -> Account {
     let paths = path_accounts(profile);
     let cpu = cpu_account(profile);
-    let trust = trust(profile);
+    let trust = trust(profile, cpu.busy);
     let mut layers: BTreeMap<Layer, LayerTotal> = BTreeMap::new();
     for span in paths.iter().flat_map(|path| &path.spans) {
         if let Some(layer) = span.layer {
@@ -83,7 +83,8 @@ pub fn account(profile: &Profile) -> Account {
     let per = |value: f64, count: f64| if count > 0.0 { value / count } else { 0.0 };
     let reconciliation = Reconciliation {
         service_ns_per_packet: per(service as f64, seen as f64),
-        cpu_ns_per_packet: per(cpu.ns(sampled) as f64, packets),
+        // Samples know their place only while the probes are attached, like the packets that were seen.
+        cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
     };
     Account { paths, layers, cpu, trust, packets, bytes: bytes as f64 * scale, reconciliation }
 }

@@ -61,8 +61,8 @@ const VOID_STEAL: f64 = 0.25;
 /// Fewer followed packets than this say little about a distribution.
 const FEW_PACKETS: u64 = 100;
 
-/// Judges a profile.
-pub fn trust(profile: &Profile) -> Trust {
+/// Judges a profile, of whose CPU samples so many were not idle.
+pub fn trust(profile: &Profile, busy_samples: u64) -> Trust {
     let mut trust = Trust {
         verdict: Verdict::Ok,
         reasons: Vec::new(),
@@ -106,12 +106,17 @@ pub fn trust(profile: &Profile) -> Trust {
             format!("the hypervisor took {:.0} % of the CPU time", 100.0 * profile.meta.steal_share),
         );
     }
-    let missed = profile.cpu.expected.saturating_sub(profile.cpu.samples);
-    if profile.cpu.source == "cpu-clock" && missed > profile.cpu.expected / 10 && profile.cpu.expected > 1000 {
-        let part = 100.0 * missed as f64 / profile.cpu.expected as f64;
+    // Idle CPUs may stop their clock: only busy time must have been sampled.
+    let sampled = busy_samples * profile.cpu.period_ns;
+    let kernel = profile.cpu.kernel_busy_ns;
+    if profile.cpu.source == "cpu-clock" && kernel > 500_000_000 && (sampled as f64) < 0.75 * kernel as f64 {
         find(
             Verdict::Degraded,
-            format!("sampler: {missed} of {} CPU samples were not taken ({part:.0} %)", profile.cpu.expected),
+            format!(
+                "sampler: samples stand for {:.1} s of CPU time, the kernel counted {:.1} s",
+                sampled as f64 / 1e9,
+                kernel as f64 / 1e9
+            ),
         );
     }
     if profile.observer.cpu_share > 2.0 * profile.sampling.budget && profile.observer.cpu_share > 0.02 {
@@ -157,19 +162,19 @@ mod tests {
 
     #[test]
     fn a_clean_profile_is_ok() {
-        assert_eq!(trust(&profile(&[("slot_busy", 100)])).verdict, Verdict::Ok);
+        assert_eq!(trust(&profile(&[("slot_busy", 100)]), 0).verdict, Verdict::Ok);
     }
 
     #[test]
     fn losses_degrade_and_great_losses_void() {
-        assert_eq!(trust(&profile(&[("slot_busy", 2_000)])).verdict, Verdict::Degraded);
-        assert_eq!(trust(&profile(&[("nodes_full", 30_000)])).verdict, Verdict::Void);
-        assert_eq!(trust(&profile(&[("ring_full", 1)])).verdict, Verdict::Degraded);
+        assert_eq!(trust(&profile(&[("slot_busy", 2_000)]), 0).verdict, Verdict::Degraded);
+        assert_eq!(trust(&profile(&[("nodes_full", 30_000)]), 0).verdict, Verdict::Void);
+        assert_eq!(trust(&profile(&[("ring_full", 1)]), 0).verdict, Verdict::Degraded);
     }
 
     #[test]
     fn a_recording_without_packets_says_so() {
-        let trust = trust(&Profile::default());
+        let trust = trust(&Profile::default(), 0);
         assert_eq!(trust.verdict, Verdict::Degraded);
         assert!(trust.reasons[0].contains("no packet"));
     }

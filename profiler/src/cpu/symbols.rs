@@ -325,8 +325,10 @@ pub const RULES: &[Rule] = &[
         "secondary_startup_64*", "__secondary_switched", "secondary_start_kernel", "rest_init", "start_kernel",
         "x86_64_start_*", "common_startup_64", "ct_idle_*", "rcu_idle_*", "schedule_idle",
     ]),
-    // Shared by several layers: whoever calls them pays.
+    // Shared by several layers: whoever calls them pays. So do those who unlock: where interrupts were off, the sampling
+    // timer fires at the unlock, and the cost was inside the section.
     Rule { layer: None, role: Role::Passes, words: &[
+        "_raw_spin_unlock*", "_raw_read_unlock*", "_raw_write_unlock*", "__raw_spin_unlock*", "__raw_callee_save___pv_queued_spin_unlock*",
         "udp_tunnel_*", "udp_tunnel6_*", "__udp_tunnel_*", "iptunnel_*", "ip_tunnel_*", "__ip_tunnel_*", "ip_md_tunnel_*",
         "skb_gso_validate_*", "skb_gso_transport_seglen", "bpf_xdp_*", "virtqueue_*", "vring_*", "vp_interrupt",
         "vp_vring_interrupt", "vp_notify*", "bpf_prog_*", "__bpf_prog_run*", "bpf_dispatcher_*", "arch_rethook_*",
@@ -621,7 +623,7 @@ mod tests {
             ),
             (
                 Lock,
-                "_raw_spin_lock _raw_spin_lock_bh _raw_spin_unlock_irqrestore native_queued_spin_lock_slowpath mutex_lock \
+                "_raw_spin_lock _raw_spin_lock_bh native_queued_spin_lock_slowpath mutex_lock \
                     __mutex_lock.constprop.0 rcu_core __rcu_read_lock osq_lock __pv_queued_spin_lock_slowpath rwsem_down_read_slowpath",
             ),
             (

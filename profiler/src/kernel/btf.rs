@@ -118,6 +118,8 @@ impl KernelTypes {
         Ok(Offsets {
             skb_dev: self.offset("sk_buff", "dev")?,
             skb_sk: self.offset("sk_buff", "sk")?,
+            skb_dst: self.offset("sk_buff", "_skb_refdst")?,
+            dst_dev: self.offset("dst_entry", "dev")?,
             skb_iif: self.offset("sk_buff", "skb_iif")?,
             skb_len: self.offset("sk_buff", "len")?,
             skb_head: self.offset("sk_buff", "head")?,

@@ -250,6 +250,8 @@ pub struct CpuRecord {
     pub expected: u64,
     /// Samples taken.
     pub samples: u64,
+    /// Time that the kernel itself counts as busy, over all CPUs (clock ticks; a check of the samples).
+    pub kernel_busy_ns: u64,
     /// Names of kernel functions; a frame is an index into them.
     pub symbols: Vec<String>,
     /// Kernel stacks, innermost frame first.

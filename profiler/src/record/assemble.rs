@@ -13,7 +13,7 @@ use netstrata_common::{
 
 use super::{
     filter,
-    kernel_counters::{Counters, VECTORS, own_cpu_time, own_peak_memory},
+    kernel_counters::{Counters, VECTORS, own_cpu_time, own_peak_memory, tick_ns},
     online_cpus,
     recorder::Recording,
 };
@@ -40,7 +40,8 @@ pub(super) fn profile(
     let watched = watcher.finish();
     let states = recording.session.cpu_states()?;
     let mut lost = losses(&states, recording.session.missed_nested());
-    let cpu = cpu(&recording, duration, &states, &watched.topology)?;
+    let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
+    cpu.kernel_busy_ns = after.busy.saturating_sub(recording.counters.busy) * tick_ns();
     let reasons: HashMap<u32, String> = recording.types.drop_reasons().into_iter().collect();
     let mut tree = Tree::read(&recording, &reasons)?;
     let in_flight = tree.sweep(&recording)?;
@@ -294,6 +295,7 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
         period_ns: 1_000_000_000 / frequency,
         expected: (duration.as_secs_f64() * frequency as f64 * online_cpus().len() as f64) as u64,
         samples: sum(states, |state| state.samples),
+        kernel_busy_ns: 0,
         symbols: names.items,
         stacks: stack_list.items,
         tasks: tasks.items,
