@@ -5,8 +5,8 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use netstrata_common::{
-    DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node, NodeKey, TurnKey,
-    bucket_of, path_end,
+    ACCEPT_AND_DISCARD, DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node,
+    NodeKey, TurnKey, bucket_of, path_end,
 };
 
 use crate::{
@@ -142,6 +142,9 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     journey.skb = 0;
     journey.end = end as u8;
     journey.reason = reason;
+    if config.accept == ACCEPT_AND_DISCARD {
+        return 0;
+    }
     let asked = config.filters & (FILTER_NETNS | FILTER_DEVICE);
     if journey.matched as u32 & asked != asked || journey.count == 0 {
         return 0;
@@ -201,10 +204,13 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     if journey.copied < len {
         return 0;
     }
-    cpu.turn_task = bpf_get_current_pid_tgid();
-    cpu.turn_ns = journey.last_ns;
-    cpu.turn_weight = journey.weight;
+    let weight = journey.weight;
     close(slot, End::Copied, 0);
+    // After the account, which is not the application's time.
+    cpu.turn_task = bpf_get_current_pid_tgid();
+    cpu.turn_weight = weight;
+    // SAFETY: a helper without arguments.
+    cpu.turn_ns = unsafe { bpf_ktime_get_ns() };
     0
 }
 

@@ -394,6 +394,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
+        ns_in_span_per_crossing: costs.ns_in_span_per_crossing,
         crossings,
         followed_crossings,
         ns_per_sample: costs.ns_per_sample,

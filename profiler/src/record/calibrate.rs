@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Config, CpuState, Path, Point};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point};
 
 use super::{
     online_cpus,
@@ -33,6 +33,8 @@ pub struct Calibration {
     pub ns_per_crossing: f64,
     /// A crossing of a followed packet, its share of the end of the journey included.
     pub ns_per_followed_crossing: f64,
+    /// The part of it that lies within the journey.
+    pub ns_in_span_per_crossing: f64,
     /// A CPU sample.
     pub ns_per_sample: f64,
 }
@@ -56,33 +58,31 @@ fn in_own_namespace(types: &KernelTypes) -> Result<Calibration> {
     let mut session = Session::load(types, &Sizes::default())?;
     let traffic = Traffic::new()?;
     traffic.batch()?;
-    let mut best = [f64::MAX; 3];
-    let (mut plain, mut followed) = (Vec::new(), Vec::new());
+    let mut best = [f64::MAX; 4];
+    let mut seen = [u64::MAX; 4];
     for _ in 0..ROUNDS {
         best[0] = best[0].min(traffic.fastest()?);
-        session.set_config(Config { sample_every: 1, accept: 0, ..Config::default() })?;
-        session.attach(Group::Journey)?;
-        let before = session.cpu_states()?;
-        best[1] = best[1].min(traffic.fastest()?);
-        let between = session.cpu_states()?;
-        session.set_config(Config { sample_every: 1, accept: 1, ..Config::default() })?;
-        best[2] = best[2].min(traffic.fastest()?);
-        let after = session.cpu_states()?;
+        for (kind, accept) in [(1, 0), (2, ACCEPT_AND_DISCARD), (3, 1)] {
+            session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
+            if kind == 1 {
+                session.attach(Group::Journey)?;
+            }
+            let before = crossings(&session.cpu_states()?);
+            best[kind] = best[kind].min(traffic.fastest()?);
+            seen[kind] = seen[kind].min(crossings(&session.cpu_states()?) - before);
+        }
         session.detach(Group::Journey)?;
-        plain.push(crossings(&between) - crossings(&before));
-        followed.push(crossings(&after) - crossings(&between));
     }
     check_offsets(&session, netns)?;
-    let per_datagram = |counts: &[u64]| {
-        let smallest = counts.iter().copied().min().unwrap_or(0);
-        smallest as f64 / (BATCHES * DATAGRAMS) as f64
+    anyhow::ensure!(seen[1] as usize >= BATCHES * DATAGRAMS, "the probes did not see the calibration's packets");
+    let cost = |kind: usize| {
+        let crossings = seen[kind] as f64 / (BATCHES * DATAGRAMS) as f64;
+        ((best[kind] - best[0]) / crossings).max(1.0)
     };
-    let (plain, followed) = (per_datagram(&plain), per_datagram(&followed));
-    anyhow::ensure!(plain >= 1.0 && followed >= 1.0, "the probes saw none of the calibration's packets");
-    let cost = |with: f64, crossings: f64| ((with - best[0]).max(0.0) / crossings).max(1.0);
     Ok(Calibration {
-        ns_per_crossing: cost(best[1], plain),
-        ns_per_followed_crossing: cost(best[2], followed),
+        ns_per_crossing: cost(1),
+        ns_per_followed_crossing: cost(3),
+        ns_in_span_per_crossing: cost(2),
         ns_per_sample: sampler_cost(&mut session)?,
     })
 }
