@@ -15,16 +15,18 @@ use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point};
 
 use super::{
     online_cpus,
-    session::{Group, Session, Sizes},
+    session::{Group, Session},
 };
-use crate::{failure::Failure, kernel::btf::KernelTypes};
+use crate::failure::Failure;
 
 const ROUNDS: usize = 4;
 const BATCHES: usize = 6;
 const DATAGRAMS: usize = 150;
+const WARM_UP: Duration = Duration::from_millis(20);
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
 const SAMPLER_HZ: u64 = 5_000;
-const SAMPLER_SPIN: Duration = Duration::from_millis(8);
+const SAMPLER_SPIN: Duration = Duration::from_millis(2);
+const SAMPLER_ROUNDS: usize = 8;
 
 /// Measured costs, nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,24 +42,27 @@ pub struct Calibration {
 }
 
 /// Measures; refuses if the programs read something else than the known loopback device.
-pub fn calibrate(types: &KernelTypes) -> Result<Calibration> {
+pub fn calibrate(session: &mut Session) -> Result<Calibration> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("ns-calibrate".into());
-        let handle = thread.spawn_scoped(scope, || in_own_namespace(types)).context("cannot start a thread")?;
+        let handle = thread.spawn_scoped(scope, || in_own_namespace(session)).context("cannot start a thread")?;
         handle.join().map_err(|_| anyhow::anyhow!("the calibration panicked"))?
     })
 }
 
-fn in_own_namespace(types: &KernelTypes) -> Result<Calibration> {
+fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
     // Without the privilege the loopback of the current namespace serves; it is only noisier.
     // SAFETY: affects this thread only, which ends after the calibration.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
         loopback_up()?;
     }
     let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
-    let mut session = Session::load(types, &Sizes::default())?;
     let traffic = Traffic::new()?;
-    traffic.batch()?;
+    // A processor that was idle is slow at first.
+    let start = Instant::now();
+    while start.elapsed() < WARM_UP {
+        traffic.batch()?;
+    }
     let mut best = [f64::MAX; 4];
     let mut seen = [u64::MAX; 4];
     for _ in 0..ROUNDS {
@@ -73,18 +78,20 @@ fn in_own_namespace(types: &KernelTypes) -> Result<Calibration> {
         }
         session.detach(Group::Journey)?;
     }
-    check_offsets(&session, netns)?;
+    check_offsets(session, netns)?;
     anyhow::ensure!(seen[1] as usize >= BATCHES * DATAGRAMS, "the probes did not see the calibration's packets");
     let cost = |kind: usize| {
         let crossings = seen[kind] as f64 / (BATCHES * DATAGRAMS) as f64;
         ((best[kind] - best[0]) / crossings).max(1.0)
     };
-    Ok(Calibration {
+    let costs = Calibration {
         ns_per_crossing: cost(1),
         ns_per_followed_crossing: cost(3),
         ns_in_span_per_crossing: cost(2),
-        ns_per_sample: sampler_cost(&mut session)?,
-    })
+        ns_per_sample: sampler_cost(session)?,
+    };
+    session.clear()?;
+    Ok(costs)
 }
 
 fn crossings(states: &[CpuState]) -> u64 {
@@ -131,7 +138,7 @@ fn sampler_cost(session: &mut Session) -> Result<f64> {
         turns as f64
     };
     let (mut free, mut sampled) = (0f64, 0f64);
-    for _ in 0..3 {
+    for _ in 0..SAMPLER_ROUNDS {
         free = free.max(spin());
         session.attach_sampler(SAMPLER_HZ, &online_cpus())?;
         sampled = sampled.max(spin());
