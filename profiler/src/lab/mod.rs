@@ -101,7 +101,7 @@ pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
     let session = Session::open()?;
     let mut shared = Shared::default();
     let network = prepare(mode, &session, &mut shared)?.map_err(Failure::Refused)?;
-    let measured = measure(driver, args, &session, &network, &args.output)?;
+    let measured = measure(mode.name, driver, args, &session, &network, &args.output)?;
     Ok(measured)
 }
 
@@ -136,7 +136,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
         for (runs, network) in &mut built {
             progress.set_message(format!("{} {repeat}/{}", runs.mode, args.repeat));
             let file = args.output.join(profile_name(&runs.mode, repeat, args.repeat));
-            let measured = measure(driver, args, &session, network, &file)
+            let measured = measure(&runs.mode, driver, args, &session, network, &file)
                 .with_context(|| format!("mode {}, run {repeat}", runs.mode))?;
             if let Some(profile) = &measured.profile {
                 profile::write(profile, &file)?;
@@ -200,6 +200,7 @@ fn prepare(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Resul
 
 /// Warms up, then drives the traffic while recording.
 fn measure(
+    mode: &str,
     driver: Driver,
     args: &LabRunArgs,
     session: &Session,
@@ -222,9 +223,25 @@ fn measure(
     })?;
     signal::check()?;
     profile.meta.command = driven.command.clone();
+    if let Some(program) = profile.meta.command.first_mut() {
+        // Where this build lies is nothing that a recording should tell.
+        *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
+    }
+    name_by_role(&mut profile.topology, mode);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })
+}
+
+/// Names of the lab's namespaces say which run made them; in a recording their role is what counts.
+fn name_by_role(topology: &mut crate::topology::Topology, mode: &str) {
+    let prefix = format!("nslab-{}-", std::process::id());
+    for namespace in &mut topology.namespaces {
+        if let Some(rest) = namespace.name.strip_prefix(&prefix) {
+            let role = rest.strip_prefix(mode).and_then(|role| role.strip_prefix('-')).unwrap_or(rest);
+            namespace.name = role.to_owned();
+        }
+    }
 }
 
 /// The `netstrata` program, to be started as a worker: this one, or the one that was built beside it (tests and the
