@@ -3,6 +3,7 @@
 mod demo;
 mod exit;
 mod facts;
+mod overhead;
 mod packages;
 mod plan;
 mod run;
@@ -27,6 +28,15 @@ enum Cli {
     Setup,
     /// Set up, build, and run every test: unit, property, golden and live
     Test,
+    /// Measure what recording costs: interleaved pairs with and without it
+    Overhead {
+        /// Pairs of runs for each mode and workload
+        #[arg(long, default_value_t = 12)]
+        pairs: u32,
+        /// Length of a run, like 2s
+        #[arg(long, default_value = "2s")]
+        duration: String,
+    },
     /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
     Demo,
 }
@@ -38,6 +48,7 @@ fn main() -> ExitCode {
     let result = match cli {
         Cli::Setup => setup::setup(setup::Voice::Full),
         Cli::Test => test::test(),
+        Cli::Overhead { pairs, duration } => overhead::overhead(pairs, &duration),
         Cli::Demo => demo::demo(),
     };
     match result {

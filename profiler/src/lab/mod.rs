@@ -74,9 +74,26 @@ pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
     if args.workload == "idle" {
         return idle(args.duration);
     }
+    if let Some(cpu) = args.cpu {
+        pin(cpu)?;
+    }
     let report = workload::work(args)?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps this process, and every thread it starts, on one CPU.
+fn pin(cpu: u32) -> anyhow::Result<()> {
+    // SAFETY: an all-zero set is valid; CPU_SET checks the number; the set outlives the call.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu as usize, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("this machine has no CPU {cpu} for --pin")).into())
 }
 
 /// The first process of a container: waits for a signal. As process 1 it needs a handler, or signals are ignored.
