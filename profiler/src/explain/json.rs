@@ -117,15 +117,20 @@ mod tests {
 
     #[test]
     fn the_names_of_the_contract_are_there_and_the_sum_closes() {
-        let found = json(&explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &labels()).unwrap());
+        let found = json(&explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &labels()).expect("the test has it"));
         assert_eq!(found["schema"], "netstrata.explain/1");
         assert_eq!(found["baseline"]["label"], "fast");
         assert_eq!(found["target"]["trust"]["verdict"], "ok");
-        let sum: i64 = found["waterfall"].as_array().unwrap().iter().map(|row| row["delta"].as_i64().unwrap()).sum();
-        let left = found["remainder"]["delta"].as_i64().unwrap();
-        let ends = ["baseline", "target"].map(|end| found["total"][end].as_i64().unwrap());
+        let sum: i64 = found["waterfall"]
+            .as_array()
+            .expect("the test has it")
+            .iter()
+            .map(|row| row["delta"].as_i64().expect("the test has it"))
+            .sum();
+        let left = found["remainder"]["delta"].as_i64().expect("the test has it");
+        let ends = ["baseline", "target"].map(|end| found["total"][end].as_i64().expect("the test has it"));
         assert_eq!(ends[0] + sum + left, ends[1]);
-        for row in found["waterfall"].as_array().unwrap() {
+        for row in found["waterfall"].as_array().expect("the test has it") {
             for name in ["layer", "kind", "baseline", "target", "delta", "share", "ns", "raw_ns"] {
                 assert!(row.get(name).is_some(), "{name}");
             }
@@ -134,7 +139,8 @@ mod tests {
 
     #[test]
     fn streams_are_in_nanoseconds_per_byte() {
-        let found = json(&explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 950)]), &labels()).unwrap());
+        let found =
+            json(&explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 950)]), &labels()).expect("the test has it"));
         assert_eq!(found["unit"], "ns_per_byte");
         assert_eq!(found["total"]["baseline"], 1.0);
         assert_eq!(found["baseline"]["station"]["utilisation"], 0.9);

@@ -14,6 +14,8 @@ mod waterfall;
 
 use std::{path::Path, process::ExitCode};
 
+use netstrata_common::Point;
+
 pub use causes::{Cause, Figure};
 pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
 
@@ -26,6 +28,9 @@ use crate::{
 
 /// Measured differences below this share of the baseline are no difference.
 const LEAST_DIFFERENCE: f64 = 0.02;
+
+/// Protocol number of UDP.
+const UDP: u8 = 17;
 
 /// Kind of the work that was done while recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +229,7 @@ fn guess(profile: &Profile, account: &Account) -> WorkKind {
     let protocol = protocol(profile);
     let mut directions: std::collections::BTreeMap<(u32, u32), u64> = std::collections::BTreeMap::new();
     let mut packets = 0;
-    for path in account.paths.iter().map(|path| &path.record).filter(|path| is_copied(path, protocol)) {
+    for path in account.paths.iter().map(|path| &path.record).filter(|path| reaches_reader(path, protocol)) {
         if let (Some(first), Some(last)) = (path.crossings.first(), path.crossings.last()) {
             *directions.entry((first.netns, last.netns)).or_default() += path.packets;
             packets += path.packets;
@@ -257,7 +262,7 @@ fn differing_work(profiles: [&Profile; 2], notes: &mut Vec<String>) {
 /// The protocol whose packets do the work: the benchmark's if packets of it reached a reader, else the commonest.
 fn protocol(profile: &Profile) -> u8 {
     let copied = |protocol| {
-        let of = profile.paths.iter().filter(|path| is_copied(path, protocol));
+        let of = profile.paths.iter().filter(|path| reaches_reader(path, protocol));
         of.map(|path| path.packets).sum::<u64>()
     };
     let workload = profile.meta.benchmark.as_ref().map_or("", |benchmark| benchmark.workload.as_str());
@@ -268,8 +273,18 @@ fn protocol(profile: &Profile) -> u8 {
     (0..=u8::MAX).max_by_key(|protocol| (copied(*protocol), u8::MAX - protocol)).unwrap_or(0)
 }
 
-fn is_copied(path: &PathRecord, protocol: u8) -> bool {
-    path.end == "copied" && path.protocol == protocol
+/// Whether a path of this protocol ends with its reader. Small UDP messages are copied without a probe: such a journey
+/// ends where the socket announces them.
+fn reaches_reader(path: &PathRecord, protocol: u8) -> bool {
+    path.protocol == protocol && (path.end == "copied" || is_announced(path))
+}
+
+/// A UDP message whose wake-up and copy were not seen.
+fn is_announced(path: &PathRecord) -> bool {
+    let last = path.crossings.last().map(|crossing| crossing.point);
+    path.protocol == UDP
+        && matches!(path.end.as_str(), "consumed" | "absorbed")
+        && matches!(last, Some(Point::Ready | Point::ReadyWake))
 }
 
 #[cfg(test)]
@@ -279,7 +294,7 @@ mod tests {
 
     #[test]
     fn different_work_is_wrong_usage() {
-        let error = explain(&rr(1, 20_000.0), &stream(&[]), &labels()).unwrap_err();
+        let error = explain(&rr(1, 20_000.0), &stream(&[]), &labels()).expect_err("it is refused");
         assert!(matches!(error, Failure::Usage(_)), "{error}");
         assert_eq!(error.to_string(), "fast did request-response and slow stream: give two profiles of the same work");
     }
@@ -288,11 +303,11 @@ mod tests {
     fn a_void_profile_and_one_without_journeys_are_not_judged() {
         let mut void = rr(1, 20_000.0);
         void.meta.steal_share = 0.5;
-        let error = explain(&rr(1, 20_000.0), &void, &labels()).unwrap_err();
+        let error = explain(&rr(1, 20_000.0), &void, &labels()).expect_err("it is refused");
         assert!(matches!(&error, Failure::Untrusted(reason) if reason.contains("hypervisor")), "{error}");
         let mut empty = rr(1, 20_000.0);
         empty.paths.clear();
-        let error = explain(&empty, &rr(1, 20_000.0), &labels()).unwrap_err();
+        let error = explain(&empty, &rr(1, 20_000.0), &labels()).expect_err("it is refused");
         assert!(matches!(&error, Failure::Untrusted(reason) if reason.contains("no journeys")), "{error}");
     }
 
@@ -301,7 +316,7 @@ mod tests {
         let (mut first, mut second) = (rr(1, 20_000.0), rr(2, 18_000.0));
         first.meta.benchmark = None;
         second.meta.benchmark = None;
-        let found = explain(&first, &second, &labels()).unwrap();
+        let found = explain(&first, &second, &labels()).expect("the test has it");
         assert_eq!(found.kind, WorkKind::RequestResponse);
         assert_eq!((found.baseline.measured, found.target.measured, found.explained_share), (None, None, None));
         assert!(found.notes[0].contains("no measurement"), "{:?}", found.notes);
@@ -310,7 +325,7 @@ mod tests {
         assert!(matches!(explain(&first, &second, &labels()), Err(Failure::Usage(_))));
         let mut one_way = stream(&[]);
         one_way.meta.benchmark = None;
-        assert_eq!(explain(&one_way, &one_way, &labels()).unwrap().kind, WorkKind::Stream);
+        assert_eq!(explain(&one_way, &one_way, &labels()).expect("the test has it").kind, WorkKind::Stream);
     }
 
     #[test]
@@ -327,8 +342,8 @@ mod tests {
     #[test]
     fn the_same_profiles_give_the_same_bytes_in_every_format() {
         let draw = || {
-            let found = explain(&rr(1, 20_000.0), &rr(3, 12_000.0), &labels()).unwrap();
-            (text::text(&found), json::json(&found).to_string(), svg::svg(&found).unwrap())
+            let found = explain(&rr(1, 20_000.0), &rr(3, 12_000.0), &labels()).expect("the test has it");
+            (text::text(&found), json::json(&found).to_string(), svg::svg(&found).expect("the test has it"))
         };
         assert_eq!(draw(), draw());
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::Point;
 
 use super::{
-    Side, is_copied, pairs, protocol,
+    Side, is_announced, pairs, protocol, reaches_reader,
     waterfall::{Part, Row, Slot, Waterfall},
 };
 use crate::{
@@ -22,6 +22,8 @@ const LEAST_TURNS: f64 = 0.05;
 const SEEN_TURNS: f64 = 0.1;
 /// Name of the remainder where the application and the UDP send call have no probe.
 const NOT_SEEN: &str = "userspace and udp send (not seen)";
+/// The same where journeys end at the announcement to the reader.
+const NOT_SEEN_EITHER: &str = "userspace, wakeup, udp calls (not seen)";
 
 /// Nanoseconds that the probes themselves take inside one span of a journey of this path. The only place where the
 /// observer's cost in latency is decided.
@@ -37,6 +39,8 @@ struct Transaction {
     turns: bool,
     /// Packets of the application that reached their reader, weighted.
     packets: u64,
+    /// Whether some journeys end before the wake-up and the copy.
+    announced: bool,
 }
 
 impl Transaction {
@@ -54,15 +58,17 @@ fn ends_in_tunnel(path: &PathRecord) -> bool {
 /// Paths whose time is part of a transaction.
 pub(super) fn counted<'a>(profile: &Profile, account: &'a Account) -> Vec<&'a PathAccount> {
     let protocol = protocol(profile);
-    let tunnel = account.paths.iter().any(|path| is_copied(&path.record, protocol) && ends_in_tunnel(&path.record));
-    let counts = |path: &&PathAccount| is_copied(&path.record, protocol) || (tunnel && path.record.end == "copied");
+    let tunnel =
+        account.paths.iter().any(|path| reaches_reader(&path.record, protocol) && ends_in_tunnel(&path.record));
+    let counts =
+        |path: &&PathAccount| reaches_reader(&path.record, protocol) || (tunnel && path.record.end == "copied");
     account.paths.iter().filter(counts).collect()
 }
 
 /// Packets of the application that reached their reader, weighted; two of them are a transaction.
 pub(super) fn endpoint_packets(profile: &Profile, paths: &[&PathAccount]) -> u64 {
     let protocol = protocol(profile);
-    let ends = paths.iter().filter(|path| is_copied(&path.record, protocol) && !ends_in_tunnel(&path.record));
+    let ends = paths.iter().filter(|path| reaches_reader(&path.record, protocol) && !ends_in_tunnel(&path.record));
     ends.map(|path| path.record.end_to_end.count).sum()
 }
 
@@ -123,6 +129,7 @@ fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Tran
     if packets == 0 {
         return Err(Failure::Untrusted(format!("{label} holds no packet that reached a reader")));
     }
+    let announced = paths.iter().any(|path| is_announced(&path.record));
     let mut sums: BTreeMap<Slot, (u64, u64)> = BTreeMap::from([(Slot::Unattributed, (0, 0))]);
     for path in paths {
         let probes = probes_by_span(profile, path);
@@ -142,7 +149,7 @@ fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Tran
     if let Some(mean) = turn {
         parts.insert(Slot::Turnaround, Part::plain((2.0 * mean).round() as i64));
     }
-    Ok(Transaction { parts, turns: turn.is_some(), packets })
+    Ok(Transaction { parts, turns: turn.is_some(), packets, announced })
 }
 
 /// The waterfall of one transaction; fills in what the layers predict.
@@ -184,7 +191,14 @@ pub(super) fn waterfall(
         .iter()
         .map(|slot| Row { slot: *slot, baseline: part(&first, slot), target: part(&second, slot) })
         .collect();
-    let name = if turns { "remainder" } else { NOT_SEEN };
+    let name = match (turns, first.announced || second.announced) {
+        (true, _) => "remainder",
+        (false, false) => NOT_SEEN,
+        (false, true) => NOT_SEEN_EITHER,
+    };
+    if first.announced != second.announced {
+        notes.push("only one of the two has the reader's wake-up in its spans: their waits do not compare".into());
+    }
     let waterfall = Waterfall::new(totals[0], totals[1], rows, name);
     if sides[0].measured.is_some() {
         let ns = totals[0] + waterfall.rows.iter().map(Row::delta).sum::<i64>();
@@ -226,26 +240,26 @@ mod tests {
     #[test]
     fn a_transaction_is_two_packets_and_two_turnarounds() {
         // Each packet: 1000 ns tcp + 500 ns backlog for each device; 2000 ns turnaround.
-        let found = explain(&rr(1, 1e9 / 7000.0), &rr(2, 1e9 / 8200.0), &labels()).unwrap();
+        let found = explain(&rr(1, 1e9 / 7000.0), &rr(2, 1e9 / 8200.0), &labels()).expect("the test has it");
         assert_eq!((found.waterfall.baseline, found.waterfall.target), (7000, 8200));
         assert_eq!(row(&found.waterfall, "backlog"), (1000, 2000));
         assert_eq!(row(&found.waterfall, "userspace"), (4000, 4000));
         assert_eq!(found.waterfall.remainder.delta(), 200);
-        assert!((found.explained_share.unwrap() - (1.0 - 200.0 / 1200.0)).abs() < 1e-9);
-        assert!((found.baseline.predicted.unwrap() - 1e9 / 7000.0).abs() < 1e-6);
-        assert!((found.target.predicted.unwrap() - 1e9 / 8000.0).abs() < 1e-6);
-        assert!((found.target.predicted_from_baseline.unwrap() - 1e9 / 8000.0).abs() < 1e-6);
+        assert!((found.explained_share.expect("the test has it") - (1.0 - 200.0 / 1200.0)).abs() < 1e-9);
+        assert!((found.baseline.predicted.expect("the test has it") - 1e9 / 7000.0).abs() < 1e-6);
+        assert!((found.target.predicted.expect("the test has it") - 1e9 / 8000.0).abs() < 1e-6);
+        assert!((found.target.predicted_from_baseline.expect("the test has it") - 1e9 / 8000.0).abs() < 1e-6);
     }
 
     #[test]
     fn several_pairs_run_beside_each_other() {
         let (mut first, mut second) = (rr(1, 4e9 / 7000.0), rr(2, 4e9 / 8000.0));
         for profile in [&mut first, &mut second] {
-            profile.meta.benchmark.as_mut().unwrap().pairs = Some(4);
+            profile.meta.benchmark.as_mut().expect("the test has it").pairs = Some(4);
         }
-        let found = explain(&first, &second, &labels()).unwrap();
+        let found = explain(&first, &second, &labels()).expect("the test has it");
         assert_eq!((found.waterfall.baseline, found.waterfall.target), (7000, 8000));
-        assert!((found.target.predicted.unwrap() - 4e9 / 8000.0).abs() < 1e-6);
+        assert!((found.target.predicted.expect("the test has it") - 4e9 / 8000.0).abs() < 1e-6);
     }
 
     #[test]
@@ -253,17 +267,17 @@ mod tests {
         let (mut first, mut second) = (rr(1, 1e9 / 9000.0), rr(1, 1e9 / 12_000.0));
         first.turnarounds.clear();
         second.turnarounds.clear();
-        let found = explain(&first, &second, &labels()).unwrap();
+        let found = explain(&first, &second, &labels()).expect("the test has it");
         assert_eq!(found.waterfall.remainder.name, NOT_SEEN);
         assert_eq!((found.waterfall.remainder.baseline, found.waterfall.remainder.target), (6000, 9000));
         assert_eq!(found.explained_share, Some(0.0));
         assert_eq!((found.target.predicted, found.baseline.predicted), (None, None));
-        assert!((found.target.predicted_from_baseline.unwrap() - 1e9 / 9000.0).abs() < 1e-6);
+        assert!((found.target.predicted_from_baseline.expect("the test has it") - 1e9 / 9000.0).abs() < 1e-6);
     }
 
     #[test]
     fn small_differences_are_not_split() {
-        let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).unwrap();
+        let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it");
         assert!(found.no_difference);
         assert_eq!(found.explained_share, None);
     }
@@ -287,9 +301,28 @@ mod tests {
         let account = crate::analysis::account(&profile);
         let paths = counted(&profile, &account);
         assert_eq!((paths.len(), endpoint_packets(&profile, &paths)), (3, 200));
-        let work = transaction(&profile, &account, "x").map_err(|error| error.to_string()).unwrap();
+        let work = transaction(&profile, &account, "x").map_err(|error| error.to_string()).expect("the test has it");
         assert_eq!(work.total(|part| part.raw), 7000 + 1000);
         assert_eq!(work.parts[&Slot::Layer(Layer::Tun, super::super::Work::Wait)].raw, 900);
+    }
+
+    #[test]
+    fn udp_messages_end_where_the_socket_announces_them() {
+        let udp = |devices, rate| {
+            let mut profile = rr(devices, rate);
+            profile.turnarounds.clear();
+            for path in &mut profile.paths {
+                path.protocol = 17;
+                path.end = "consumed".into();
+                path.crossings.last_mut().expect("the test has it").point = Point::ReadyWake;
+            }
+            profile.meta.benchmark.as_mut().expect("the test has it").workload = "udp-rr".into();
+            profile
+        };
+        let found = explain(&udp(1, 1e9 / 9000.0), &udp(2, 1e9 / 12_000.0), &labels()).expect("the test has it");
+        assert_eq!(found.waterfall.remainder.name, NOT_SEEN_EITHER);
+        assert_eq!(row(&found.waterfall, "backlog"), (1000, 2000));
+        assert!((found.explained_share.expect("the test has it") - 1.0 / 3.0).abs() < 1e-9);
     }
 
     proptest! {
@@ -310,7 +343,7 @@ mod tests {
                 }
                 path.end_to_end.add((ns + 3) * last as u64, weight);
             }
-            let found = explain(&first, &second, &labels()).unwrap();
+            let found = explain(&first, &second, &labels()).expect("the test has it");
             prop_assert!(found.waterfall.is_closed());
             prop_assert_eq!(found.waterfall.baseline, (1e9 / rates.0).round() as i64);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netstrata_common::Layer;
 
 use super::{
-    Side, is_copied, protocol,
+    Side, protocol, reaches_reader,
     waterfall::{Part, Row, Slot, Waterfall, Work},
 };
 use crate::{
@@ -70,7 +70,7 @@ fn work(profile: &Profile, account: &Account, side: &Side) -> (f64, f64) {
         }
         None => {
             let protocol = protocol(profile);
-            let paths = profile.paths.iter().filter(|path| is_copied(path, protocol));
+            let paths = profile.paths.iter().filter(|path| reaches_reader(path, protocol));
             let bytes: u64 = paths.map(|path| path.bytes).sum();
             (recorded, bytes as f64 / account.trust.observed_share.max(f64::MIN_POSITIVE))
         }
@@ -245,48 +245,50 @@ mod tests {
     fn the_busiest_task_is_the_station_with_its_softirqs() {
         let found =
             explain(&stream(&[(1, TCP, 400), (2, TCP, 200)]), &stream(&[(1, TCP, 400), (2, TCP, 900)]), &labels());
-        let found = found.unwrap();
-        let names = |side: &Side| side.station.as_ref().unwrap().name.clone();
+        let found = found.expect("the test has it");
+        let names = |side: &Side| side.station.as_ref().expect("the test has it").name.clone();
         assert_eq!((names(&found.baseline).as_str(), names(&found.target).as_str()), ("sender", "receiver"));
         assert!(found.notes.iter().any(|note| note.contains("two different tasks")));
         let both =
             explain(&stream(&[(1, SOFTIRQ, 600), (2, TCP, 590)]), &stream(&[(1, TCP, 590), (2, TCP, 600)]), &labels());
-        let both = both.unwrap();
+        let both = both.expect("the test has it");
         assert_eq!((names(&both.baseline).as_str(), names(&both.target).as_str()), ("sender", "sender"));
-        assert_eq!(both.baseline.station.unwrap().softirq_share, 1.0);
+        assert_eq!(both.baseline.station.expect("the test has it").softirq_share, 1.0);
     }
 
     #[test]
     fn layers_at_the_baselines_utilisation_predict_the_target() {
         // A second of 1 ms samples; the reader gets 1 GB, then 0.5 GB.
         let (first, mut second) = (stream(&[(1, TCP, 800)]), stream(&[(1, TCP, 400), (1, BRIDGE, 200)]));
-        second.meta.benchmark.as_mut().unwrap().throughput_bits_per_s = Some(4e9);
-        let found = explain(&first, &second, &labels()).unwrap();
-        let station = found.target.station.as_ref().unwrap();
+        second.meta.benchmark.as_mut().expect("the test has it").throughput_bits_per_s = Some(4e9);
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        let station = found.target.station.as_ref().expect("the test has it");
         assert!((station.cpu_ns_per_byte - 1.2).abs() < 1e-9 && (station.utilisation - 0.6).abs() < 1e-9);
-        assert!((found.target.predicted_from_baseline.unwrap() - 8e9 * 0.8 / 1.2).abs() < 1.0);
+        assert!((found.target.predicted_from_baseline.expect("the test has it") - 8e9 * 0.8 / 1.2).abs() < 1.0);
         assert_eq!((found.waterfall.baseline, found.waterfall.target), (1_000_000, 2_000_000));
-        let delta = |name: &str| found.waterfall.rows.iter().find(|row| row.slot.name() == name).unwrap().delta();
+        let delta = |name: &str| {
+            found.waterfall.rows.iter().find(|row| row.slot.name() == name).expect("the test has it").delta()
+        };
         assert_eq!((delta("tcp"), delta("bridge"), delta("utilisation")), (0, 500_000, 500_000));
         assert_eq!(found.waterfall.remainder.delta(), 0);
-        assert!((found.explained_share.unwrap() - 0.5).abs() < 1e-9);
+        assert!((found.explained_share.expect("the test has it") - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn a_full_machine_is_its_own_station() {
         let full = stream(&[(1, TCP, 980), (2, SOFTIRQ, 970)]);
-        let found = explain(&stream(&[(1, TCP, 800)]), &full, &labels()).unwrap();
-        assert_eq!(found.baseline.station.unwrap().name, "all CPUs");
-        assert!((found.target.station.unwrap().utilisation - 1.95).abs() < 1e-9);
+        let found = explain(&stream(&[(1, TCP, 800)]), &full, &labels()).expect("the test has it");
+        assert_eq!(found.baseline.station.expect("the test has it").name, "all CPUs");
+        assert!((found.target.station.expect("the test has it").utilisation - 1.95).abs() < 1e-9);
     }
 
     #[test]
     fn without_a_benchmark_bytes_come_from_the_journeys() {
         let mut profile = stream(&[(1, TCP, 500)]);
         profile.meta.benchmark = None;
-        let found = explain(&profile, &profile, &labels()).unwrap();
+        let found = explain(&profile, &profile, &labels()).expect("the test has it");
         let bytes: u64 = profile.paths.iter().map(|path| path.bytes).sum();
-        assert!((found.baseline.station.unwrap().bytes_per_s - bytes as f64).abs() < 1e-6);
+        assert!((found.baseline.station.expect("the test has it").bytes_per_s - bytes as f64).abs() < 1e-6);
         assert_eq!(found.target.predicted_from_baseline, None);
     }
 
@@ -308,10 +310,10 @@ mod tests {
                 let rows: Vec<_> =
                     list.iter().map(|&(task, stack, count)| (task, [TCP, BRIDGE, SOFTIRQ][stack], count)).collect();
                 let mut profile = stream(&rows);
-                profile.meta.benchmark.as_mut().unwrap().throughput_bits_per_s = Some(rate);
+                profile.meta.benchmark.as_mut().expect("the test has it").throughput_bits_per_s = Some(rate);
                 profile
             };
-            let found = explain(&make(&first, rates.0), &make(&second, rates.1), &labels()).unwrap();
+            let found = explain(&make(&first, rates.0), &make(&second, rates.1), &labels()).expect("the test has it");
             prop_assert!(found.waterfall.is_closed());
             // The rows hold all but rounding.
             let rounding = found.waterfall.rows.len() as u64 + 4;

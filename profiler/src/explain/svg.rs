@@ -38,7 +38,7 @@ struct Bar {
 fn number(kind: WorkKind, value: i64) -> String {
     match kind {
         WorkKind::RequestResponse => format!("{:.2} us", value as f64 / 1e3),
-        WorkKind::Stream => format!("{:.4} ns/B", value as f64 / 1e6),
+        WorkKind::Stream => format!("{:.4} ns/B", ((value as f64 / 100.0).round() + 0.0) / 1e4),
     }
 }
 
@@ -234,8 +234,9 @@ mod tests {
 
     #[test]
     fn the_picture_shows_both_ends_and_every_large_step() {
-        let found = explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &["a<b".into(), "slow".into()]).unwrap();
-        let text = svg(&found).unwrap();
+        let found =
+            explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &["a<b".into(), "slow".into()]).expect("the test has it");
+        let text = svg(&found).expect("the test has it");
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         for part in ["backlog (wait)", "remainder", "slow", "a&lt;b", "+2.00 us"] {
             assert!(text.contains(part), "{part}");
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn bars_hang_together() {
-        let found = explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 500), (1, BRIDGE, 100)]), &labels()).unwrap();
+        let found = explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 500), (1, BRIDGE, 100)]), &labels())
+            .expect("the test has it");
         let bars = bars(&found);
         for pair in bars[1..].windows(2).take(bars.len().saturating_sub(3)) {
             assert_eq!(pair[0].to, pair[1].from);
@@ -257,9 +259,9 @@ mod tests {
     fn ticks_are_round_and_the_axis_begins_at_zero_where_it_can() {
         assert_eq!(tick(80.0), 10.0);
         assert_eq!(tick(9.0), 2.0);
-        let found = explain(&rr(1, 100_000.0), &rr(3, 50_000.0), &labels()).unwrap();
+        let found = explain(&rr(1, 100_000.0), &rr(3, 50_000.0), &labels()).expect("the test has it");
         assert_eq!(limits(&bars(&found)).0, 0.0);
-        let near = explain(&rr(1, 20_000.0), &rr(2, 19_990.0), &labels()).unwrap();
+        let near = explain(&rr(1, 20_000.0), &rr(2, 19_990.0), &labels()).expect("the test has it");
         assert!(limits(&bars(&near)).0 > 0.0);
     }
 }

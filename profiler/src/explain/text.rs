@@ -32,7 +32,7 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
         WorkKind::RequestResponse => "request/response",
         WorkKind::Stream => "stream",
     };
-    writeln!(out, "{} against {}: {what}", second.label, first.label)?;
+    lines(out, "", &format!("{} against {}: {what}", second.label, first.label))?;
     for side in [first, second] {
         if let Some(benchmark) = &side.benchmark {
             lines(out, "  ", &format!("{}: {}", side.label, benchmark_line(benchmark)))?;
@@ -98,7 +98,8 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
 fn value(kind: WorkKind, number: i64) -> String {
     match kind {
         WorkKind::RequestResponse => grouped(number),
-        WorkKind::Stream => format!("{:.5}", number as f64 / 1e6),
+        // To the shown digit first: no "-0.00000".
+        WorkKind::Stream => format!("{:.5}", ((number as f64 / 10.0).round() + 0.0) / 1e5),
     }
 }
 
@@ -107,7 +108,9 @@ fn grouped(number: i64) -> String {
 }
 
 fn signed(kind: WorkKind, number: i64) -> String {
-    format!("{}{}", if number > 0 { "+" } else { "" }, value(kind, number))
+    let text = value(kind, number);
+    let zero = text.chars().all(|letter| matches!(letter, '0' | '.'));
+    format!("{}{text}", if number > 0 && !zero { "+" } else { "" })
 }
 
 fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Result {
@@ -257,7 +260,7 @@ mod tests {
             (stream(&[(1, TCP, 500)]), stream(&rows)),
         ] {
             let labels = ["a".repeat(40), "b".repeat(40)];
-            let text = text(&explain(&first, &second, &labels).unwrap());
+            let text = text(&explain(&first, &second, &labels).expect("the test has it"));
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
                 assert_eq!(line, line.trim_end());
@@ -268,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_difference_too_small_to_split_is_said() {
-        let text = text(&explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).unwrap());
+        let text = text(&explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it"));
         assert!(text.contains("do not differ measurably"), "{text}");
     }
 }

@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn only_layers_explain() {
         let row = |slot, target| Row { slot, baseline: Part::plain(0), target: Part::plain(target) };
-        let share = |rows| Waterfall::new(100, 200, rows, "remainder").explained_share().unwrap();
+        let share = |rows| Waterfall::new(100, 200, rows, "remainder").explained_share().expect("the test has it");
         assert_eq!(share(vec![row(Slot::Layer(Layer::Bridge, Work::Service), 100)]), 1.0);
         assert_eq!(share(vec![row(Slot::Turnaround, 60)]), 0.6);
         assert_eq!(share(vec![row(Slot::Unattributed, 100)]), 0.0);
