@@ -89,8 +89,7 @@ fn turnaround(profile: &Profile, packets: u64) -> Option<f64> {
 }
 
 /// Time of the probes in each span of a path, in the order of its account, unattributed time last.
-fn probes_by_span(profile: &Profile, path: &PathAccount) -> Vec<u64> {
-    let each = probe_ns(profile, &path.record);
+fn probes_by_span(profile: &Profile, path: &PathAccount, each: u64) -> Vec<u64> {
     let mut out = Vec::with_capacity(path.spans.len() + 1);
     let mut unattributed = 0;
     let mut spans = path.spans.iter().peekable();
@@ -132,7 +131,7 @@ fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Tran
     let announced = paths.iter().any(|path| is_announced(&path.record));
     let mut sums: BTreeMap<Slot, (u64, u64)> = BTreeMap::from([(Slot::Unattributed, (0, 0))]);
     for path in paths {
-        let probes = probes_by_span(profile, path);
+        let probes = probes_by_span(profile, path, probe_ns(profile, &path.record));
         let slots = path.spans.iter().map(|span| {
             let slot = span.layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, span.kind.into()));
             (slot, span.sum_ns)
@@ -280,6 +279,39 @@ mod tests {
         let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it");
         assert!(found.no_difference);
         assert_eq!(found.explained_share, None);
+    }
+
+    #[test]
+    fn the_probes_cost_is_taken_from_each_span_once_and_never_more_than_it_has() {
+        let profile = rr(2, 20_000.0);
+        let account = crate::analysis::account(&profile);
+        let path = &account.paths[0];
+        // tcp 1000 ns, backlog 500 ns twice, spans of no time, for 100 packets; the last is unattributed time.
+        let spans: Vec<u64> = path.spans.iter().map(|span| span.sum_ns).collect();
+        let costs = probes_by_span(&profile, path, 10);
+        assert_eq!(costs.len(), spans.len() + 1);
+        assert_eq!(costs.iter().sum::<u64>(), 3 * 1000);
+        let all = probes_by_span(&profile, path, 1_000_000);
+        assert_eq!(all[..spans.len()], spans[..]);
+        assert_eq!(probes_by_span(&profile, path, 0).iter().sum::<u64>(), 0);
+    }
+
+    #[test]
+    fn parts_of_a_split_span_share_its_cost() {
+        let mut profile = rr(1, 20_000.0);
+        let netfilter = "nft_do_chain;nf_hook_slow;ip_output;__tcp_transmit_skb;tcp_sendmsg_locked;tcp_sendmsg";
+        let place = Some(at(Point::Send, 1, 0));
+        profile.cpu =
+            crate::cpu::testdata::profile(&[(1, 0, Some(netfilter), place, 60), (1, 0, Some(TCP), place, 40)]).cpu;
+        let account = crate::analysis::account(&profile);
+        let path = &account.paths[0];
+        assert!(path.spans.iter().filter(|span| span.tier == "sampling").count() >= 2);
+        let costs = probes_by_span(&profile, path, 100);
+        assert_eq!(costs.iter().sum::<u64>(), 100 * 100 + 100 * 100);
+        for (span, cost) in path.spans.iter().zip(costs) {
+            let whole = if span.tier == "sampling" { 100_000 } else { span.sum_ns };
+            assert_eq!(cost, if whole == 0 { 0 } else { 10_000 * span.sum_ns / whole });
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Explanation, WorkKind, text::rate};
 
 const SIZE: (u32, u32) = (1200, 700);
 /// Left of the bars: names; right of them: values.
-const LEFT: i32 = 230;
+const LEFT: i32 = 290;
 const RIGHT: i32 = 1060;
 const TOP: i32 = 96;
 const BOTTOM: i32 = 640;
@@ -204,7 +204,7 @@ fn bar_ink(bar: &Bar) -> RGBColor {
 }
 
 fn short(text: &str) -> String {
-    if text.chars().count() <= 32 { text.to_owned() } else { text.chars().take(31).chain(['…']).collect() }
+    if text.chars().count() <= 40 { text.to_owned() } else { text.chars().take(39).chain(['…']).collect() }
 }
 
 /// Diagonal lines over a rectangle.
