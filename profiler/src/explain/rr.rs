@@ -309,8 +309,12 @@ mod tests {
         let costs = probes_by_span(&profile, path, 100);
         assert_eq!(costs.iter().sum::<u64>(), 100 * 100 + 100 * 100);
         for (span, cost) in path.spans.iter().zip(costs) {
-            let whole = if span.tier == "sampling" { 100_000 } else { span.sum_ns };
-            assert_eq!(cost, if whole == 0 { 0 } else { 10_000 * span.sum_ns / whole });
+            // Of 1000 ns for 100 packets, or of a whole span.
+            let expected = match span.tier {
+                "sampling" => span.sum_ns / 10,
+                _ => 10_000.min(span.sum_ns),
+            };
+            assert_eq!(cost, expected);
         }
     }
 
