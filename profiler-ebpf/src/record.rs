@@ -270,7 +270,7 @@ fn follow(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> b
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
+pub extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
     let (slot, previous) = (slot as u32 & (MAX_SLOTS as u32 - 1), previous as u32);
     match Point::from_id(point as u8) {
         Some(point) => follow_inner(point, packet, device, slot, previous) as i32,
@@ -425,14 +425,15 @@ pub fn copy(packet: u64, bytes: u32) {
     }
 }
 
-/// A packet is freed after its work was done. The time of the free is no work and is not counted.
+/// A packet is freed after its work was done. The time of the free is no work and is not counted; but a datagram that was
+/// announced is freed by its reader, who copies small ones without another trace: that is the copy.
 #[inline(always)]
 pub fn consume(packet: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     let slot = slot_of(packet);
     if key(slot) == packet {
-        account::close(slot, End::Consumed, 0);
+        account::consumed(packet, slot as u64);
     }
 }
 

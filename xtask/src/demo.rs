@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn a_step_that_fails_gives_its_exit_code() {
         let directory = directory("code");
-        let error = measure(&stand_in(&directory, 4), &directory, "tcp-rr", "same", &mut Vec::new()).expect_err("fails");
+        let error =
+            measure(&stand_in(&directory, 4), &directory, "tcp-rr", "same", &mut Vec::new()).expect_err("fails");
         assert_eq!(Exit::code_of(&error), 4);
         assert!(error.to_string().contains("netstrata explain"), "{error}");
         std::fs::remove_dir_all(directory).expect("remove");

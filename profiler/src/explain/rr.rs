@@ -11,7 +11,7 @@ use super::{
     waterfall::{Part, Row, Slot, Waterfall},
 };
 use crate::{
-    analysis::{Account, PathAccount, classify},
+    analysis::{Account, PathAccount},
     failure::Failure,
     profile::{PathRecord, Profile},
 };
@@ -24,12 +24,6 @@ const SEEN_TURNS: f64 = 0.1;
 const NOT_SEEN: &str = "userspace and udp send (not seen)";
 /// The same where journeys end at the announcement to the reader.
 const NOT_SEEN_EITHER: &str = "userspace, wakeup, udp calls (not seen)";
-
-/// Nanoseconds that the probes themselves take inside one span of a journey of this path. The only place where the
-/// observer's cost in latency is decided.
-fn probe_ns(_profile: &Profile, _path: &PathRecord) -> u64 {
-    0
-}
 
 /// One transaction of a profile.
 struct Transaction {
@@ -88,40 +82,6 @@ fn turnaround(profile: &Profile, packets: u64) -> Option<f64> {
     (count > 0).then(|| sum as f64 / count as f64)
 }
 
-/// Time of the probes in each span of a path, in the order of its account, unattributed time last.
-fn probes_by_span(profile: &Profile, path: &PathAccount, each: u64) -> Vec<u64> {
-    let mut out = Vec::with_capacity(path.spans.len() + 1);
-    let mut unattributed = 0;
-    let mut spans = path.spans.iter().peekable();
-    for (index, histogram) in path.record.spans.iter().enumerate() {
-        let cost = each.saturating_mul(histogram.count).min(histogram.sum);
-        if classify(&path.record, index, &profile.topology).layer.is_none() {
-            unattributed += cost;
-            continue;
-        }
-        // A span that samples split has several parts, which sum to it; the probes' cost is split alike.
-        let mut sum = 0;
-        let mut first = true;
-        while let Some(span) = spans.peek() {
-            if !first && (span.tier != "sampling" || sum >= histogram.sum) {
-                break;
-            }
-            let part = u128::from(cost) * u128::from(span.sum_ns) / u128::from(histogram.sum.max(1));
-            out.push(part as u64);
-            sum += span.sum_ns;
-            let whole = span.tier != "sampling";
-            spans.next();
-            first = false;
-            if whole {
-                break;
-            }
-        }
-    }
-    out.resize(path.spans.len(), 0);
-    out.push(unattributed.min(path.unattributed_ns));
-    out
-}
-
 fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Transaction, Failure> {
     let paths = counted(profile, account);
     let packets = endpoint_packets(profile, &paths);
@@ -131,15 +91,13 @@ fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Tran
     let announced = paths.iter().any(|path| is_announced(&path.record));
     let mut sums: BTreeMap<Slot, (u64, u64)> = BTreeMap::from([(Slot::Unattributed, (0, 0))]);
     for path in paths {
-        let probes = probes_by_span(profile, path, probe_ns(profile, &path.record));
-        let slots = path.spans.iter().map(|span| {
+        for span in &path.spans {
             let slot = span.layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, span.kind.into()));
-            (slot, span.sum_ns)
-        });
-        for ((slot, sum), probes) in slots.chain([(Slot::Unattributed, path.unattributed_ns)]).zip(probes) {
             let entry = sums.entry(slot).or_default();
-            *entry = (entry.0 + sum, entry.1 + sum.saturating_sub(probes));
+            *entry = (entry.0 + span.sum_ns, entry.1 + span.sum_ns - span.probe_ns);
         }
+        let entry = sums.entry(Slot::Unattributed).or_default();
+        *entry = (entry.0 + path.unattributed_ns, entry.1 + path.unattributed_ns);
     }
     let per = |sum: u64| (2.0 * sum as f64 / packets as f64).round() as i64;
     let mut parts: BTreeMap<Slot, Part> =
@@ -279,43 +237,6 @@ mod tests {
         let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it");
         assert!(found.no_difference);
         assert_eq!(found.explained_share, None);
-    }
-
-    #[test]
-    fn the_probes_cost_is_taken_from_each_span_once_and_never_more_than_it_has() {
-        let profile = rr(2, 20_000.0);
-        let account = crate::analysis::account(&profile);
-        let path = &account.paths[0];
-        // tcp 1000 ns, backlog 500 ns twice, spans of no time, for 100 packets; the last is unattributed time.
-        let spans: Vec<u64> = path.spans.iter().map(|span| span.sum_ns).collect();
-        let costs = probes_by_span(&profile, path, 10);
-        assert_eq!(costs.len(), spans.len() + 1);
-        assert_eq!(costs.iter().sum::<u64>(), 3 * 1000);
-        let all = probes_by_span(&profile, path, 1_000_000);
-        assert_eq!(all[..spans.len()], spans[..]);
-        assert_eq!(probes_by_span(&profile, path, 0).iter().sum::<u64>(), 0);
-    }
-
-    #[test]
-    fn parts_of_a_split_span_share_its_cost() {
-        let mut profile = rr(1, 20_000.0);
-        let netfilter = "nft_do_chain;nf_hook_slow;ip_output;__tcp_transmit_skb;tcp_sendmsg_locked;tcp_sendmsg";
-        let place = Some(at(Point::Send, 1, 0));
-        profile.cpu =
-            crate::cpu::testdata::profile(&[(1, 0, Some(netfilter), place, 60), (1, 0, Some(TCP), place, 40)]).cpu;
-        let account = crate::analysis::account(&profile);
-        let path = &account.paths[0];
-        assert!(path.spans.iter().filter(|span| span.tier == "sampling").count() >= 2);
-        let costs = probes_by_span(&profile, path, 100);
-        assert_eq!(costs.iter().sum::<u64>(), 100 * 100 + 100 * 100);
-        for (span, cost) in path.spans.iter().zip(costs) {
-            // Of 1000 ns for 100 packets, or of a whole span.
-            let expected = match span.tier {
-                "sampling" => span.sum_ns / 10,
-                _ => 10_000.min(span.sum_ns),
-            };
-            assert_eq!(cost, expected);
-        }
     }
 
     #[test]

@@ -266,7 +266,7 @@ fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::R
             format!(
                 "{}{container} {}",
                 task.comm,
-                percent(row.samples as f64 / all as f64 * f64::from(profile.meta.cpus.max(1)))
+                percent(cpu.ns(row.samples) as f64 / profile.meta.duration_ns.max(1) as f64)
             )
         })
         .collect();
