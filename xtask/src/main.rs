@@ -1,5 +1,6 @@
 //! Set-up, demo and tests: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`.
 
+mod btf_reduce;
 mod demo;
 mod exit;
 mod facts;
@@ -29,6 +30,13 @@ enum Cli {
     Test,
     /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
     Demo,
+    /// Make a kernel's BTF small enough for fixtures/kernels (see docs/testing.md)
+    BtfReduce {
+        /// The section .BTF of a kernel
+        from: std::path::PathBuf,
+        /// The file to write
+        to: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -39,6 +47,7 @@ fn main() -> ExitCode {
         Cli::Setup => setup::setup(setup::Voice::Full),
         Cli::Test => test::test(),
         Cli::Demo => demo::demo(),
+        Cli::BtfReduce { from, to } => btf_reduce::run(&from, &to),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
