@@ -149,7 +149,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
     writeln!(out, "{}", clip(&path_name(path), 100))?;
     writeln!(
         out,
-        "  {} packets ({} on a wire, {} followed), {} B each, {} softirqs and {:.2} CPU hops per packet",
+        "  {} packets ({} on a wire, {} followed), {} B each\n  {} softirqs and {:.2} CPU hops per packet",
         count(record.packets),
         count(record.wire_packets),
         count(record.samples),
