@@ -71,6 +71,7 @@ extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
     if let Some(node) = NODES.get_ptr_mut(key) {
         // SAFETY: a valid pointer into the map.
         add_to_node(unsafe { &mut *node }, ns, weight);
+        return 1;
     }
     0
 }
@@ -160,7 +161,10 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
         add(&mut path.bytes, weight as u64 * journey.len as u64);
         add(&mut path.cpu_hops, weight as u64 * journey.cpu_hops as u64);
     }
-    enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64);
+    // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
+    if enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
+        return 0;
+    }
     for index in 1..MAX_CROSSINGS {
         if index as u32 >= journey.count {
             break;
