@@ -147,11 +147,26 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     if journey.matched as u32 & asked != asked || journey.count == 0 {
         return 0;
     }
+    let weight = journey.weight;
+    // Two CPUs that take a free slot at one moment mix two packets (kernels before 5.12 have no compare-and-exchange for
+    // programs to prevent it): such a journey does not sum, and is counted instead.
+    let mut sum = 0;
+    for index in 1..MAX_CROSSINGS {
+        if index as u32 >= journey.count {
+            break;
+        }
+        sum += journey.crossings[index].delta_ns;
+    }
+    if sum != journey.last_ns.wrapping_sub(journey.start_ns) {
+        if let Some(cpu) = state() {
+            cpu.lost.slot_busy += weight as u64;
+        }
+        return 0;
+    }
     let hash = path_end(journey.path, end, journey.protocol, reason);
     if !define_path(journey, hash) {
         return 0;
     }
-    let weight = journey.weight;
     if let Some(path) = PATHS.get_ptr_mut(hash) {
         // SAFETY: a valid pointer into the map.
         let path = unsafe { &mut *path };

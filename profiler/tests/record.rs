@@ -162,8 +162,7 @@ impl Drop for Lab {
 struct Recording(Child);
 
 impl Recording {
-    /// Starts one and waits until its programs are in the kernel: until it has written `ready` where it is told, or, as
-    /// it says nothing without a terminal, until the kernel lists a program of it.
+    /// Starts one and waits until it has attached: without a terminal it says nothing, so its descriptors tell.
     fn start(words: &[&str]) -> Self {
         let child = Command::new(PROGRAM)
             .arg("record")
@@ -174,11 +173,11 @@ impl Recording {
             .spawn()
             .unwrap();
         let mut recording = Self(child);
-        // The sampler is attached last; before the recording it is attached only by the calibration.
         wait_for("attached probes", || {
             assert!(recording.0.try_wait().unwrap().is_none(), "it ended early");
             attached(recording.0.id()) > 0
         });
+        // That may still have been the calibration.
         std::thread::sleep(Duration::from_millis(1500));
         recording
     }
@@ -409,14 +408,16 @@ fn without_privilege_the_missing_capabilities_are_named() {
 #[test]
 fn few_capabilities_suffice() {
     let Some(mut lab) = Lab::open() else { return };
-    // (docs/privileges.md, whether devices in other namespaces have names)
+    // Copies the program, which takes its time.
+    let _ = as_nobody(&lab, "", &["--version"]);
+    // As docs/privileges.md says; and whether devices in other namespaces have names.
     for (capabilities, named) in [
         ("bpf perfmon syslog", false),
         ("bpf perfmon syslog sys_admin", true),
         ("bpf perfmon syslog sys_admin sys_ptrace net_admin", true),
     ] {
         lab.serve("198.18.5.2:7001", "tcp-rr");
-        let words = lab.client("198.18.5.2:7001", "tcp-rr", "3s");
+        let words = lab.client("198.18.5.2:7001", "tcp-rr", "8s");
         let mut client = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::null()).spawn().unwrap();
         let file = lab.file("capable");
         let _ = fs::remove_file(&file);

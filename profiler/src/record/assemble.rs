@@ -210,6 +210,12 @@ impl Tree {
             if u32::from(journey.matched) & asked != asked {
                 continue;
             }
+            // Two packets mixed in one slot; the programs leave such journeys out too.
+            let crossings = &journey.crossings[..(journey.count as usize).min(MAX_CROSSINGS)];
+            let sum: u64 = crossings.iter().skip(1).map(|crossing| crossing.delta_ns).sum();
+            if sum != journey.last_ns.wrapping_sub(journey.start_ns) {
+                continue;
+            }
             let id = path_end(journey.path, End::Absorbed, journey.protocol, 0);
             let record = self.record(id, &journey.crossings, journey.count, End::Absorbed, journey.protocol, 0);
             record.samples += 1;
