@@ -1,5 +1,6 @@
 //! Set-up, demo and tests: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`.
 
+mod btf_reduce;
 mod demo;
 mod exit;
 mod facts;
@@ -39,6 +40,13 @@ enum Cli {
     },
     /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
     Demo,
+    /// Make a kernel's BTF small enough for fixtures/kernels (see docs/testing.md)
+    BtfReduce {
+        /// The section .BTF of a kernel
+        from: std::path::PathBuf,
+        /// The file to write
+        to: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +58,7 @@ fn main() -> ExitCode {
         Cli::Test => test::test(),
         Cli::Overhead { pairs, duration } => overhead::overhead(pairs, &duration),
         Cli::Demo => demo::demo(),
+        Cli::BtfReduce { from, to } => btf_reduce::run(&from, &to),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

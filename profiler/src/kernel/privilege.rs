@@ -21,7 +21,13 @@ pub const CAPABILITIES: &[Capability] = &[
         why: "attach to tracepoints and sample the CPUs with kernel stacks",
         required: true,
     },
-    Capability { number: 34, name: "CAP_SYSLOG", why: "read the addresses of kernel functions", required: false },
+    Capability {
+        number: 34,
+        name: "CAP_SYSLOG",
+        why: "read the addresses of kernel functions; required unless kernel.perf_event_paranoid is at most 1 and \
+              kernel.kptr_restrict is 0",
+        required: false,
+    },
     Capability {
         number: 21,
         name: "CAP_SYS_ADMIN",
@@ -32,6 +38,12 @@ pub const CAPABILITIES: &[Capability] = &[
         number: 19,
         name: "CAP_SYS_PTRACE",
         why: "see the namespaces of other users' processes",
+        required: false,
+    },
+    Capability {
+        number: 12,
+        name: "CAP_NET_ADMIN",
+        why: "measure the cost of probes in a network namespace of its own (with CAP_SYS_ADMIN)",
         required: false,
     },
 ];

@@ -18,7 +18,7 @@ impl Symbols {
         if symbols.table.is_empty() {
             return Err(Failure::Refused(
                 "the kernel hides its symbol addresses: run as root or with CAP_SYSLOG, or set \
-                 kernel.kptr_restrict=0"
+                 kernel.kptr_restrict=0 and kernel.perf_event_paranoid=1"
                     .into(),
             )
             .into());

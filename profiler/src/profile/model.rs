@@ -11,6 +11,7 @@ use crate::topology::Topology;
 
 /// A recording.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Profile {
     /// Machine, command and how the recording was made.
     pub meta: Meta,
@@ -42,6 +43,7 @@ pub struct Profile {
 
 /// Machine, command and how the recording was made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Meta {
     /// Version of netstrata that recorded.
     pub recorder: String,
@@ -73,6 +75,7 @@ pub struct Meta {
 
 /// What a benchmark program reported.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Benchmark {
     /// "iperf3", "sockperf", "netperf" or "netstrata" (the built-in workloads).
     pub tool: String,
@@ -102,6 +105,7 @@ pub struct Benchmark {
 
 /// How packets were chosen.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Sampling {
     /// Budget asked for, as a share of each CPU.
     pub budget: f64,
@@ -117,6 +121,7 @@ pub struct Sampling {
 
 /// A class of journeys: the same sequence of (point, device), protocol and end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct PathRecord {
     /// Stable hash of the class.
     pub id: u64,
@@ -172,6 +177,7 @@ mod point_name {
 
 /// Weighted values with an exact sum and a log-linear histogram.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
 pub struct Histogram {
     /// Values, not weighted.
     pub samples: u64,
@@ -241,6 +247,7 @@ impl Histogram {
 
 /// CPU samples.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct CpuRecord {
     /// "cpu-clock" or "cycles".
     pub source: String,
@@ -264,6 +271,7 @@ pub struct CpuRecord {
 
 /// A task seen by the sampler.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, Hash)]
+#[serde(default)]
 pub struct TaskRecord {
     /// Process id; 0 is the idle task.
     pub pid: u32,
@@ -275,6 +283,7 @@ pub struct TaskRecord {
 
 /// Samples that are alike.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
 pub struct SampleRecord {
     /// Index into `stacks`; none where the stack was lost or user mode was interrupted.
     pub stack: Option<u32>,
@@ -292,6 +301,7 @@ pub struct SampleRecord {
 
 /// Softirqs of the recording.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct SoftirqRecord {
     /// Time during which softirqs were timed; they are timed in turns where there are many.
     pub observed_ns: u64,
@@ -303,6 +313,7 @@ pub struct SoftirqRecord {
 
 /// One softirq vector on one CPU.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct SoftirqVector {
     /// The CPU.
     pub cpu: u16,
@@ -326,6 +337,7 @@ pub struct SoftirqVector {
 
 /// The journey of a single packet.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct JourneyRecord {
     /// Path class.
     pub path: u64,
@@ -341,6 +353,7 @@ pub struct JourneyRecord {
 
 /// Dropped packets that are alike.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct DropRecord {
     /// Reason, as the kernel names it.
     pub reason: String,
@@ -356,6 +369,7 @@ pub struct DropRecord {
 
 /// The application's own time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct TurnRecord {
     /// Namespace of its socket.
     pub netns: u32,
@@ -367,6 +381,7 @@ pub struct TurnRecord {
 
 /// What a device counted during the recording.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct DeviceCounters {
     /// Inode of the namespace.
     pub netns: u32,
@@ -388,6 +403,7 @@ pub struct DeviceCounters {
 
 /// What the recording itself cost.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Observer {
     /// Cost of a crossing of a packet that is not followed, measured on this machine at start.
     pub ns_per_crossing: f64,

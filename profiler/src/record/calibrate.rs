@@ -51,11 +51,7 @@ pub fn calibrate(session: &mut Session) -> Result<Calibration> {
 }
 
 fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
-    // Without the privilege the loopback of the current namespace serves; it is only noisier.
-    // SAFETY: affects this thread only, which ends after the calibration.
-    if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
-        loopback_up()?;
-    }
+    own_loopback()?;
     let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
     let traffic = Traffic::new()?;
     // A processor that was idle is slow at first.
@@ -92,6 +88,22 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
     };
     session.clear()?;
     Ok(costs)
+}
+
+/// Moves this thread into a network namespace of its own with a loopback device. Where that is not allowed the current
+/// namespace serves; it is only noisier.
+fn own_loopback() -> Result<()> {
+    let before = std::fs::File::open("/proc/thread-self/ns/net");
+    // SAFETY: affects this thread only, which ends after the calibration.
+    let (Ok(before), 0) = (before, unsafe { libc::unshare(libc::CLONE_NEWNET) }) else { return Ok(()) };
+    let up = loopback_up();
+    if up.is_err() {
+        // CAP_SYS_ADMIN without CAP_NET_ADMIN: a namespace may be made, but not its device brought up.
+        // SAFETY: the descriptor is open; affects this thread only.
+        let back = unsafe { libc::setns(std::os::fd::AsRawFd::as_raw_fd(&before), libc::CLONE_NEWNET) };
+        anyhow::ensure!(back == 0, "cannot leave the calibration's namespace: {}", std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn crossings(states: &[CpuState]) -> u64 {

@@ -41,7 +41,7 @@ pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -158,7 +158,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
     writeln!(out, "{}", clip(&path_name(path), 100))?;
     writeln!(
         out,
-        "  {} packets ({} on a wire, {} followed), {} B each, {} softirqs and {:.2} CPU hops per packet",
+        "  {} packets ({} on a wire, {} followed), {} B each\n  {} softirqs and {:.2} CPU hops per packet",
         count(record.packets),
         count(record.wire_packets),
         count(record.samples),
@@ -233,7 +233,7 @@ fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::R
         })
         .collect();
     writeln!(out, "\nCPU by layer ({} samples, one per {})", count(cpu.samples), time(cpu.period_ns as f64))?;
-    writeln!(out, "  contexts: {}", contexts.join(", "))?;
+    list(out, "  contexts: ", &contexts)?;
     writeln!(
         out,
         "  {:<14} {:>10} {:>14} {:>14} {:>18}",
@@ -270,13 +270,27 @@ fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::R
             )
         })
         .collect();
-    writeln!(out, "  tasks (of one CPU, softirqs on top included): {}", named.join(", "))?;
+    list(out, "  tasks (of one CPU, softirqs on top included): ", &named)?;
     writeln!(
         out,
         "  service time per packet: {} from journeys, {} from CPU samples within the same spans",
         time(account.reconciliation.service_ns_per_packet),
         time(account.reconciliation.cpu_ns_per_packet)
     )
+}
+
+/// Items after a head, on further lines where they do not fit.
+fn list(out: &mut String, head: &str, items: &[String]) -> std::fmt::Result {
+    let mut line = head.to_owned();
+    for (index, item) in items.iter().enumerate() {
+        let comma = if index + 1 < items.len() { "," } else { "" };
+        if line.chars().count() + item.chars().count() + comma.len() > 100 && line != head {
+            writeln!(out, "{}", line.trim_end())?;
+            line = "    ".into();
+        }
+        line += &format!("{item}{comma} ");
+    }
+    writeln!(out, "{}", line.trim_end())
 }
 
 fn drops(out: &mut String, profile: &Profile) -> std::fmt::Result {
@@ -325,7 +339,7 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     )?;
     let lost: Vec<String> =
         trust.lost.iter().filter(|entry| *entry.1 > 0).map(|(cause, count)| format!("{cause} {count}")).collect();
-    writeln!(out, "  lost: {}", if lost.is_empty() { "nothing".into() } else { lost.join(", ") })?;
+    list(out, "  lost: ", &if lost.is_empty() { vec!["nothing".into()] } else { lost })?;
     for (probe, reason) in &profile.meta.missing {
         writeln!(out, "  missing {probe}: {reason}")?;
     }

@@ -1,0 +1,119 @@
+//! Resolution on recorded kernels: what `fixtures/kernels` says, against what `bpftool` says about the whole BTF of the
+//! same kernels. Debian 5.10 (5.10.223), 6.1 (6.1.176), 6.12 (6.12.107), 7.2 (7.2.13), and a hardened 6.18.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use netstrata::{kernel::btf::KernelTypes, record::PROBES};
+use netstrata_common::Offsets;
+
+const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.2"];
+
+fn kernel(version: &str) -> KernelTypes {
+    let path = format!("{}/../fixtures/kernels/{version}/btf", env!("CARGO_MANIFEST_DIR"));
+    KernelTypes::from_bytes(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// From `bpftool btf dump file BTF format raw` of each whole kernel, bytes; a column for each of [`KERNELS`].
+fn expected(column: usize) -> Offsets {
+    let row = |values: [u32; KERNELS.len()]| values[column];
+    Offsets {
+        skb_dev: row([16, 16, 16, 16, 16]),
+        skb_sk: row([24, 24, 24, 24, 24]),
+        skb_dst: row([88, 88, 88, 88, 88]),
+        dst_dev: row([0, 0, 0, 0, 0]),
+        skb_iif: row([144, 144, 148, 144, 148]),
+        skb_len: row([112, 112, 112, 112, 112]),
+        skb_head: row([192, 200, 200, 192, 200]),
+        skb_end: row([188, 192, 192, 188, 192]),
+        skb_network_header: row([180, 184, 184, 180, 184]),
+        skb_transport_header: row([178, 182, 182, 178, 182]),
+        shinfo_gso_segs: row([6, 6, 6, 6, 6]),
+        dev_ifindex: row([256, 216, 224, 224, 224]),
+        dev_net: row([1264, 1272, 280, 264, 264]),
+        dev_link_ops: row([2096, 2112, 2216, 2088, 2360]),
+        dev_flags: row([528, 192, 176, 176, 176]),
+        link_ops_kind: row([16, 16, 16, 40, 48]),
+        net_inum: row([136, 144, 136, 176, 280]),
+        sk_net: row([48, 48, 48, 48, 48]),
+        sk_num: row([14, 14, 14, 14, 14]),
+        sk_dport: row([12, 12, 12, 12, 12]),
+        sk_daddr: row([0, 0, 0, 0, 0]),
+        sk_saddr: row([4, 4, 4, 4, 4]),
+        sk_wq: row([288, 296, 256, 256, 256]),
+        wq_head: row([8, 8, 8, 8, 8]),
+    }
+}
+
+/// Arguments after the private one, from the same source.
+const ARGUMENTS: &[(&str, [Option<usize>; KERNELS.len()])] = &[
+    ("kfree_skb", [Some(2), Some(3), Some(4), Some(4), Some(4)]),
+    ("consume_skb", [Some(1), Some(1), Some(2), Some(2), Some(2)]),
+    ("skb_copy_datagram_iovec", [Some(2), Some(2), Some(2), Some(2), Some(2)]),
+    ("sk_data_ready", [None, None, Some(1), Some(1), Some(1)]),
+    ("fib_table_lookup", [Some(4), Some(4), Some(4), Some(4), Some(4)]),
+    ("tcp_retransmit_skb", [Some(2), Some(2), Some(2), Some(3), Some(3)]),
+    ("netif_receive_skb", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("napi_gro_receive_entry", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("netif_rx", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("net_dev_xmit", [Some(4), Some(4), Some(4), Some(4), Some(4)]),
+    ("net_dev_start_xmit", [Some(2), Some(2), Some(2), Some(2), Some(2)]),
+    ("qdisc_enqueue", [None, Some(3), Some(3), Some(3), Some(3)]),
+    ("tcp_sendmsg_locked", [None, None, None, Some(4), Some(4)]),
+    ("net_dev_queue", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("softirq_exit", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("softirq_entry", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("softirq_raise", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
+    ("napi_poll", [Some(3), Some(3), Some(3), Some(3), Some(3)]),
+];
+
+#[test]
+fn offsets_are_those_of_each_kernel() {
+    for (column, version) in KERNELS.iter().enumerate() {
+        assert_eq!(kernel(version).offsets().unwrap(), expected(column), "{version}");
+    }
+}
+
+#[test]
+fn tracepoints_and_their_arguments_are_those_of_each_kernel() {
+    for (column, version) in KERNELS.iter().enumerate() {
+        let types = kernel(version);
+        for (name, arguments) in ARGUMENTS {
+            assert_eq!(types.tracepoint_arguments(name), arguments[column], "{name} of {version}");
+        }
+        assert_eq!(types.tracepoint_arguments("no_such_tracepoint"), None);
+    }
+}
+
+#[test]
+fn every_required_probe_is_in_every_kernel_and_every_probe_in_the_newest() {
+    for version in KERNELS {
+        let types = kernel(version);
+        for probe in PROBES.iter().filter(|probe| probe.required || version == "7.2") {
+            assert!(types.tracepoint_arguments(probe.name).is_some(), "{} of {version}", probe.name);
+        }
+    }
+}
+
+#[test]
+fn drop_reasons_have_the_numbers_of_each_kernel() {
+    // NETFILTER_DROP and CONSUMED moved; 5.10 has no reasons at all.
+    for (version, netfilter, consumed) in
+        [("6.1", 7, None), ("6.12", 11, Some(1)), ("6.18", 12, Some(1)), ("7.2", 12, Some(1))]
+    {
+        let reasons = kernel(version).drop_reasons();
+        let number = |name: &str| reasons.iter().find(|reason| reason.1 == name).map(|reason| reason.0);
+        assert_eq!(number("NETFILTER_DROP"), Some(netfilter), "{version}");
+        assert_eq!(number("CONSUMED"), consumed, "{version}");
+    }
+    assert_eq!(kernel("5.10").drop_reasons(), []);
+}
+
+#[test]
+fn a_field_that_does_not_exist_is_named() {
+    let types = kernel("6.12");
+    let error = format!("{:#}", types.offset("sk_buff", "nothing").unwrap_err());
+    assert!(error.contains("sk_buff") && error.contains("nothing"), "{error}");
+    let error = format!("{:#}", types.offset("no_such_struct", "x").unwrap_err());
+    assert!(error.contains("no_such_struct"), "{error}");
+    assert!(KernelTypes::from_bytes(b"not BTF").is_err());
+}
