@@ -13,7 +13,7 @@ use std::{
 
 use support::{
     inject::{Cost, Hook, TC_ACT_OK, TC_ACT_UNSPEC, inject},
-    measure::{Load, Row},
+    measure::{Awake, Load, Row},
     median,
     network::Network,
 };
@@ -27,7 +27,7 @@ fn ready(test: &str, programs: &[&str]) -> Option<MutexGuard<'static, ()>> {
         println!("skipped: needs root ({test})");
         return None;
     }
-    for program in ["ip", "nsenter", "taskset"].iter().chain(programs) {
+    for program in ["ip", "nsenter", "taskset", "chrt"].iter().chain(programs) {
         if Command::new(program).arg("-V").output().is_err() {
             println!("skipped: `{program}` is not installed ({test})");
             return None;
@@ -83,6 +83,7 @@ fn table_of_injected_costs() {
     let count: usize = setting("PAIRS", "3").parse().unwrap();
     let duration: &'static str = Box::leak(setting("DURATION", "4s").into_boxed_str());
     let load = Load { workload: "tcp-rr", duration, pinned: setting("PINNED", "1") == "1" };
+    let _awake = Awake::start();
     for (name, cost, layer, device) in scenarios().into_iter().filter(|row| only.is_empty() || row.0 == only) {
         let network = Network::bridge();
         let (mut pairs, mut truths) = (Vec::new(), Vec::new());
@@ -119,6 +120,66 @@ fn table_of_injected_costs() {
                     row.kind,
                     100.0 * more / truth
                 );
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes minutes; prints the table"]
+fn table_of_closure() {
+    let Some(_one) = ready("table_of_closure", &[]) else { return };
+    let count: usize = setting("PAIRS", "5").parse().unwrap();
+    for (name, make) in [("host", Network::host as fn() -> Network), ("bridge", Network::bridge)] {
+        let network = make();
+        for pinned in [true, false] {
+            for every in ["1", "64"] {
+                let load = Load { workload: "tcp-rr", duration: "2s", pinned };
+                let mut ratios = Vec::new();
+                for _ in 0..count {
+                    let plain = load.round_trip(&network);
+                    let recorded = load.record(&network, &["--sample-every", every, "--frequency", "99"]);
+                    let parts = recorded.parts();
+                    let sum: f64 = parts.iter().sum();
+                    ratios.push(sum / recorded.round_trip_ns);
+                    println!(
+                        "{name:7} pinned {pinned:5} 1/{every:3} plain {plain:7.0} trip {:7.0} ways {:7.0} {:7.0} turns {:7.0} \
+                         sum/trip {:.3}",
+                        recorded.round_trip_ns,
+                        parts[0],
+                        parts[1],
+                        parts[2],
+                        sum / recorded.round_trip_ns
+                    );
+                }
+                println!("{name:7} pinned {pinned:5} 1/{every:3} median ratio {:.3}", median(&ratios));
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes a minute; prints the table"]
+fn table_of_losses() {
+    let Some(_one) = ready("table_of_losses", &[]) else { return };
+    for (name, make) in [("host", Network::host as fn() -> Network), ("bridge", Network::bridge)] {
+        for workload in ["tcp-rr", "udp-rr", "tcp-stream", "udp-stream"] {
+            for options in [&[][..], &["--debug-slots", "8"], &["--debug-nodes", "16"]] {
+                let network = make();
+                let load = Load { workload, duration: "1s", pinned: false };
+                let recorded = load.record(&network, &[&["--sample-every", "1", "--frequency", "99"], options].concat());
+                let trust = &recorded.report["trust"];
+                let lost: Vec<String> = trust["lost"]
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .filter(|(_, value)| value.as_u64() != Some(0))
+                    .map(|(name, value)| format!("{name} {value}"))
+                    .collect();
+                println!("{name} {workload} {options:?}: {} lost: {}", trust["verdict"], lost.join(", "));
+                for (device, sent, seen) in recorded.sent() {
+                    println!("    {device:12} sent {sent:9.0} on paths {seen:9.0} missing {:7.0}", sent - seen);
+                }
             }
         }
     }
