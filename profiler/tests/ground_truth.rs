@@ -134,7 +134,7 @@ fn table_of_closure() {
         let network = make();
         for pinned in [true, false] {
             for every in ["1", "64"] {
-                let load = Load { workload: "tcp-rr", duration: "2s", pinned };
+                let load = Load { workload: "tcp-rr", duration: "1s", pinned };
                 let mut ratios = Vec::new();
                 for _ in 0..count {
                     let plain = load.round_trip(&network);
