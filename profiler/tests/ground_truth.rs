@@ -69,6 +69,107 @@ fn differences(pairs: &[[BTreeMap<Row, f64>; 2]]) -> BTreeMap<Row, (f64, f64)> {
         .collect()
 }
 
+/// Long enough for a thousand samples, at a budget that allows them.
+const SHORT: Load = Load { workload: "tcp-rr", duration: "1500ms", pinned: true };
+const ENOUGH: [&str; 2] = ["--budget", "20%"];
+
+/// Nanoseconds per packet of a layer in a direction: at a device, and elsewhere. Both by service and wait.
+fn found(rows: &BTreeMap<Row, f64>, request: bool, layer: &str, device: &str) -> (f64, f64) {
+    let of_layer = || rows.iter().filter(|(row, _)| row.layer == layer);
+    let here: f64 = of_layer().filter(|(row, _)| row.device == device && row.request == request).map(|row| row.1).sum();
+    (here, of_layer().map(|row| row.1).sum::<f64>() - here)
+}
+
+/// Wide, because machines that run tests are shared: what is tested is the place, not the time.
+fn assert_about(what: &str, measured: f64, truth: f64) {
+    assert!(measured > truth / 2.0 && measured < truth * 2.0, "{what}: {measured:.0} ns, {truth:.0} were put there");
+}
+
+#[test]
+fn a_spinning_program_is_found_at_its_device_and_direction() {
+    let Some(_one) = ready("a_spinning_program_is_found_at_its_device_and_direction", &["tc"]) else { return };
+    let network = Network::bridge();
+    for (side, device, egress, verdict) in [
+        ("middle", "veth-client", false, TC_ACT_OK),
+        ("middle", "veth-server", true, TC_ACT_UNSPEC),
+        ("client", "eth0", true, TC_ACT_OK),
+    ] {
+        let _injected = inject(&network, spin(side, device, egress, Hook::Clsact, verdict));
+        let rows = SHORT.record(&network, &ENOUGH).rows();
+        let (here, elsewhere) = found(&rows, true, "tc", &format!("{side}/{device}"));
+        assert_about(&format!("{side}/{device} egress {egress}"), here, f64::from(SPIN_NS));
+        assert!(elsewhere < 0.25 * f64::from(SPIN_NS), "{side}/{device}: {elsewhere:.0} ns of tc elsewhere: {rows:#?}");
+    }
+}
+
+#[test]
+fn rules_of_the_bridge_are_netfilter_at_the_bridge_in_both_directions() {
+    let test = "rules_of_the_bridge_are_netfilter_at_the_bridge_in_both_directions";
+    let Some(_one) = ready(test, &["nft"]) else { return };
+    let network = Network::bridge();
+    let without = SHORT.record(&network, &ENOUGH);
+    let _injected = inject(&network, Cost::Rules(2000));
+    let with = SHORT.record(&network, &ENOUGH);
+    let truth = (with.round_trip_ns - without.round_trip_ns) / 2.0;
+    for request in [true, false] {
+        let more = |device| {
+            let of = |rows| found(&rows, request, "netfilter", device).0;
+            of(with.rows()) - of(without.rows())
+        };
+        assert_about("netfilter at br0", more("middle/br0"), truth);
+    }
+    let more =
+        |layer, device| found(&with.rows(), true, layer, device).0 - found(&without.rows(), true, layer, device).0;
+    assert!(more("bridge", "middle/br0") < 0.25 * truth, "the bridge itself: {:#?}", with.rows());
+}
+
+#[test]
+fn a_shaped_device_is_a_wait_in_its_qdisc() {
+    let Some(_one) = ready("a_shaped_device_is_a_wait_in_its_qdisc", &["tc"]) else { return };
+    let network = Network::bridge();
+    // A request is 64 bytes with 66 of headers: at 4 Mbit/s a token comes every 260 us, and that is the round trip.
+    let _injected = inject(&network, Cost::Shape(4));
+    let recorded = SHORT.record(&network, &ENOUGH);
+    let rows = recorded.rows();
+    let (wait, elsewhere) = found(&rows, true, "qdisc", "middle/veth-server");
+    assert_about("qdisc at veth-server", wait, 260_000.0);
+    assert!(wait < recorded.round_trip_ns, "{wait:.0} of {:.0} ns", recorded.round_trip_ns);
+    assert!(elsewhere < 0.1 * wait, "{rows:#?}");
+    let kind =
+        |kind: &str| rows.iter().filter(|(row, _)| row.layer == "qdisc" && row.kind == kind).map(|row| row.1).sum();
+    let (service, waiting): (f64, f64) = (kind("service"), kind("wait"));
+    assert!(waiting > 10.0 * service, "{rows:#?}");
+}
+
+#[test]
+fn packets_on_paths_and_lost_ones_are_what_the_devices_counted() {
+    let Some(_one) = ready("packets_on_paths_and_lost_ones_are_what_the_devices_counted", &[]) else { return };
+    for workload in ["tcp-rr", "udp-rr"] {
+        for slots in [None, Some("8")] {
+            let network = Network::bridge();
+            let mut options = vec!["--sample-every", "1", "--frequency", "99"];
+            options.extend(slots.iter().flat_map(|slots| ["--debug-slots", slots]));
+            let load = Load { workload, duration: "500ms", pinned: false };
+            let recorded = load.record(&network, &options);
+            let trust = &recorded.report["trust"];
+            let (sent, seen) = recorded.sent().iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.1, sum.1 + row.2));
+            let lost: f64 =
+                ["slot_busy", "in_flight_at_end", "paths_full", "map_busy", "missed_nested", "address_reused"]
+                    .iter()
+                    .map(|cause| trust["lost"][cause].as_f64().unwrap())
+                    .sum();
+            assert!(sent > 100.0, "{:?}", recorded.report["devices"]);
+            // What other networks of this machine lost is in `lost` too, so only its lack is an error.
+            assert!(
+                sent - seen <= lost + 0.005 * sent + 2.0,
+                "{workload} {slots:?}: sent {sent}, on paths {seen}, lost {}",
+                trust["lost"]
+            );
+            assert!(seen <= sent * 1.005 + 2.0, "{workload} {slots:?}: sent {sent}, on paths {seen}");
+        }
+    }
+}
+
 fn setting(name: &str, default: &str) -> String {
     std::env::var(format!("NETSTRATA_TRUTH_{name}")).unwrap_or_else(|_| default.into())
 }
@@ -167,7 +268,8 @@ fn table_of_losses() {
             for options in [&[][..], &["--debug-slots", "8"], &["--debug-nodes", "16"]] {
                 let network = make();
                 let load = Load { workload, duration: "1s", pinned: false };
-                let recorded = load.record(&network, &[&["--sample-every", "1", "--frequency", "99"], options].concat());
+                let recorded =
+                    load.record(&network, &[&["--sample-every", "1", "--frequency", "99"], options].concat());
                 let trust = &recorded.report["trust"];
                 let lost: Vec<String> = trust["lost"]
                     .as_object()

@@ -124,10 +124,10 @@ fn spinner(ns: i32, verdict: i32) -> OwnedFd {
         instruction(0xbf, 7, 0, 0, 0),     // r7 = r0
         instruction(0xb7, 8, 0, 0, TURNS), // r8 = TURNS
         instruction(CALL_KTIME.0, 0, 0, 0, CALL_KTIME.1),
-        instruction(0x1f, 0, 7, 0, 0),   // r0 -= r7
-        instruction(0x35, 0, 0, 2, ns),  // if r0 >= ns goto +2
-        instruction(0x07, 8, 0, 0, -1),  // r8 -= 1
-        instruction(0x55, 8, 0, -5, 0),  // if r8 != 0 goto -5
+        instruction(0x1f, 0, 7, 0, 0),  // r0 -= r7
+        instruction(0x35, 0, 0, 2, ns), // if r0 >= ns goto +2
+        instruction(0x07, 8, 0, 0, -1), // r8 -= 1
+        instruction(0x55, 8, 0, -5, 0), // if r8 != 0 goto -5
         instruction(0xb7, 0, 0, 0, verdict),
         instruction(0x95, 0, 0, 0, 0),
     ];
