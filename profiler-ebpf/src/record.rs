@@ -261,6 +261,16 @@ fn can_follow(from: u8, to: Point) -> bool {
     }
 }
 
+/// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
+/// frees without a word (acknowledgements) leaves its address to packets of other families, Unix sockets above all,
+/// that have no crossing but this one.
+#[inline(always)]
+fn is_foreign(packet: u64, last: u8) -> bool {
+    let is = |point: Point| last == point as u8;
+    let received = is(Point::Receive) || is(Point::Route) || is(Point::Ready) || is(Point::ReadyWake);
+    received && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+}
+
 /// A followed packet crosses a point. True if this turned out to be another packet at the same address, which may be
 /// chosen in its turn.
 #[inline(always)]
@@ -302,7 +312,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         account::close(slot, End::Absorbed, 0);
         return true;
     }
-    if !may_follow {
+    if !may_follow || matches!(point, Point::Copy) && is_foreign(packet, last) {
         if let Some(cpu) = state() {
             cpu.lost.stale += 1;
         }

@@ -10,7 +10,7 @@ use netstrata_common::{DeviceKey, Point, STACK_FRAMES, SampleKey, Stack, mix};
 use crate::{
     account,
     globals::offset,
-    maps::{NEW_STACK, SAMPLES, STACKS},
+    maps::{CONFIG, NEW_STACK, SAMPLES, STACKS},
     record::state,
     skb,
 };
@@ -75,7 +75,10 @@ pub fn take(context: &PerfEventContext) {
     let Some(cpu) = state() else { return };
     cpu.samples += 1;
     let (stack, user) = kernel_stack(context);
-    let at = place(cpu.point, cpu.object);
+    // While the probes are detached, or being attached one by one, the last crossing says nothing about what runs now.
+    let complete = CONFIG.get(0).is_some_and(|config| config.accept != 0);
+    let point = if complete { cpu.point } else { Point::None as u32 };
+    let at = place(point, cpu.object);
     let key = SampleKey {
         stack,
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
@@ -84,7 +87,7 @@ pub fn take(context: &PerfEventContext) {
         cgroup: unsafe { generated::bpf_get_current_cgroup_id() },
         netns: at.netns,
         ifindex: at.ifindex,
-        point: cpu.point as u16,
+        point: point as u16,
         // SAFETY: a helper without arguments.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         user: user as u16,

@@ -246,9 +246,12 @@ impl Recording {
         }
         self.session.set_per_cpu("CPUS", 0, states)?;
         self.config.epoch += 1;
-        self.config.accept = 1;
+        self.config.accept = 0;
         self.session.set_config(self.config)?;
         self.session.attach(Group::Journey)?;
+        // Only now does a CPU's last crossing tell the place of a sample: before, crossings in between are not seen.
+        self.config.accept = 1;
+        self.session.set_config(self.config)?;
         self.window = Some(Instant::now());
         Ok(())
     }

@@ -1,0 +1,215 @@
+//! Traffic through a network, with and without a recording.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::Value;
+
+use super::{network::Network, run};
+
+const NETSTRATA: &str = env!("CARGO_BIN_EXE_netstrata");
+
+/// What to drive and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// A built-in workload.
+    pub workload: &'static str,
+    /// How long.
+    pub duration: &'static str,
+    /// Both sides on CPU 0, so that waking the other CPU is no part of it.
+    pub pinned: bool,
+}
+
+impl Load {
+    fn worker(&self, network: &Network, side: &str) -> Vec<String> {
+        let address = format!("{}:5300", network.address());
+        // Batch tasks do not preempt each other when they are woken: else the scheduler's choice, which flips from run
+        // to run, moves microseconds between the two ends.
+        let mut words = if self.pinned { vec!["taskset", "-c", "0", "chrt", "-b", "0"] } else { Vec::new() };
+        let size = if self.workload == "udp-stream" { "1400" } else { "64" };
+        words.extend([NETSTRATA, "lab", "worker", "--workload", self.workload, "--size", size]);
+        words.extend(["--duration", self.duration, if side == "server" { "--listen" } else { "--connect" }, &address]);
+        network.enter(side, &words)
+    }
+
+    fn serve(&self, network: &Network) -> Server {
+        let words = self.worker(network, "server");
+        let mut child = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready");
+        Server(child)
+    }
+
+    /// Mean round trip in nanoseconds, without recording.
+    pub fn round_trip(&self, network: &Network) -> f64 {
+        let _server = self.serve(network);
+        let words = self.worker(network, "client");
+        round_trip_of(&run(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Drives the load while recording with these options.
+    pub fn record(&self, network: &Network, options: &[&str]) -> Recorded {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("{}-{number}.prof", network.namespace("client")));
+        let file = Profile(file);
+        let _server = self.serve(network);
+        let mut words = vec![NETSTRATA, "record", "-o", file.0.to_str().unwrap()];
+        words.extend(options);
+        words.push("--");
+        let client = self.worker(network, "client");
+        words.extend(client.iter().map(String::as_str));
+        let output = run(&words);
+        let report = run(&[NETSTRATA, "report", "--format", "json", file.0.to_str().unwrap()]);
+        if let Ok(kept) = std::env::var("NETSTRATA_TRUTH_KEEP") {
+            std::fs::copy(&file.0, kept).unwrap();
+        }
+        Recorded {
+            report: serde_json::from_str(&report).unwrap(),
+            round_trip_ns: if self.workload.ends_with("rr") { round_trip_of(&output) } else { f64::NAN },
+            client: network.namespace("client"),
+            server: network.namespace("server"),
+        }
+    }
+}
+
+struct Profile(PathBuf);
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+struct Server(Child);
+
+/// Keeps a CPU from going idle, at the lowest priority: leaving idleness would cost more whenever there is more waiting.
+pub struct Awake(Child);
+
+impl Awake {
+    /// Keeps CPU 0 awake.
+    pub fn start() -> Self {
+        let words = ["-c", "0", "chrt", "-i", "0", "sh", "-c", "while :; do :; done"];
+        Self(Command::new("taskset").args(words).spawn().unwrap())
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn round_trip_of(output: &str) -> f64 {
+    let line = output.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no report: {output}"));
+    serde_json::from_str::<Value>(line).unwrap()["round_trip"]["mean_ns"].as_f64().unwrap()
+}
+
+/// A direction of packets, a layer, a device and a kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    /// From the client to the server.
+    pub request: bool,
+    /// Name of the layer; `unattributed` without one.
+    pub layer: String,
+    /// Name of the device; the sides' are both called `eth0`, so the namespace's is put before.
+    pub device: String,
+    /// `service` or `wait`.
+    pub kind: String,
+}
+
+/// A recording's report with what the worker itself measured.
+pub struct Recorded {
+    /// `netstrata.report/1`.
+    pub report: Value,
+    /// The worker's mean round trip.
+    pub round_trip_ns: f64,
+    client: String,
+    server: String,
+}
+
+impl Recorded {
+    /// Paths of this network that carried data to a reader.
+    fn copied(&self) -> impl Iterator<Item = &Value> {
+        let ours = |name: &Value| *name == self.client.as_str() || *name == self.server.as_str();
+        let paths = self.report["paths"].as_array().unwrap().iter();
+        paths.filter(move |path| path["end"] == "copied" && ours(&path["from"]) && ours(&path["to"]))
+    }
+
+    /// Over loopback both directions look alike and count as requests.
+    fn is_request(&self, path: &Value) -> bool {
+        path["from"] == self.client.as_str()
+    }
+
+    /// Packets of a direction.
+    pub fn packets(&self, request: bool) -> f64 {
+        let of = self.copied().filter(|path| self.is_request(path) == request);
+        of.map(|path| path["packets"].as_f64().unwrap()).sum()
+    }
+
+    /// Mean nanoseconds per packet, over all paths of a direction that carried data.
+    pub fn rows(&self) -> BTreeMap<Row, f64> {
+        let mut rows = BTreeMap::new();
+        for path in self.copied() {
+            let request = self.is_request(path);
+            let packets = self.packets(request);
+            let mut add = |layer: &str, device: String, kind: &str, sum: &Value| {
+                let row = Row { request, layer: layer.into(), device, kind: kind.into() };
+                *rows.entry(row).or_default() += sum.as_f64().unwrap() / packets;
+            };
+            for span in path["spans"].as_array().unwrap() {
+                let place = span["netns"].as_str().unwrap().rsplit('-').next().unwrap();
+                let device = format!("{place}/{}", span["device"].as_str().unwrap());
+                add(span["layer"].as_str().unwrap(), device, span["kind"].as_str().unwrap(), &span["ns"]["sum"]);
+            }
+            add("unattributed", String::new(), "service", &path["unattributed_ns"]["sum"]);
+        }
+        rows
+    }
+
+    /// Mean end-to-end times of both directions and the applications' own, per round trip, nanoseconds.
+    pub fn parts(&self) -> [f64; 3] {
+        let way = |request: bool| {
+            let of = self.copied().filter(|path| self.is_request(path) == request);
+            of.map(|path| path["end_to_end_ns"]["sum"].as_f64().unwrap()).sum::<f64>() / self.packets(request)
+        };
+        let turns = self.report["turnarounds"].as_array().unwrap().iter();
+        let turns = turns.filter(|turn| turn["netns"] == self.client.as_str() || turn["netns"] == self.server.as_str());
+        let reply = if self.client == self.server { way(true) } else { way(false) };
+        [way(true), reply, turns.map(|turn| turn["ns"]["mean"].as_f64().unwrap()).sum()]
+    }
+
+    /// Packets that the devices counted as sent, and those of paths that crossed them on their way out.
+    pub fn sent(&self) -> Vec<(String, f64, f64)> {
+        let ours = |name: &str| name == self.client || name == self.server;
+        let devices = self.report["devices"].as_array().unwrap().iter();
+        devices
+            .filter(|device| ours(device["netns"].as_str().unwrap()))
+            .map(|device| {
+                let (netns, name) = (device["netns"].as_str().unwrap(), device["device"].as_str().unwrap());
+                let from = |path: &&Value| path["from"] == netns && path["devices"][0] == name;
+                let paths = self.report["paths"].as_array().unwrap().iter().filter(from);
+                let side = netns.rsplit('-').next().unwrap();
+                (
+                    format!("{side}/{name}"),
+                    device["tx_packets"].as_f64().unwrap(),
+                    paths.map(|path| path["packets"].as_f64().unwrap()).sum(),
+                )
+            })
+            .collect()
+    }
+}
