@@ -276,7 +276,7 @@ pub struct Config {
     pub sample_every: u32,
     /// Send one followed journey in this many through the ring; 0: none.
     pub ring_every: u32,
-    /// Start new journeys.
+    /// 0: start no journeys; 1: start them; [`ACCEPT_AND_DISCARD`]: follow them, but keep nothing.
     pub accept: u32,
     /// Filters in force: bit 0 namespace, bit 1 device, bit 2 flow.
     pub filters: u32,
@@ -289,6 +289,9 @@ pub struct Config {
     /// Number of the attachment window; packets followed in an earlier one were lost from sight.
     pub epoch: u32,
 }
+
+/// Follow packets to their end and throw the journey away: tells what following costs without the account.
+pub const ACCEPT_AND_DISCARD: u32 = 2;
 
 /// Filter bit: the journey touches a chosen namespace.
 pub const FILTER_NETNS: u32 = 1;

@@ -5,14 +5,14 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use netstrata_common::{
-    DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node, NodeKey, TurnKey,
-    bucket_of, path_end,
+    ACCEPT_AND_DISCARD, DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node,
+    NodeKey, Point, TurnKey, bucket_of, path_end,
 };
 
 use crate::{
     globals::{has_reason, offset, reason_consumed},
     maps::{CONFIG, DROPS, JOURNEYS, NEW_PATH, NODES, PATHS, RING, TURNS, ZERO_NODE, set_key},
-    record::state,
+    record::{follow_global, state},
     skb,
 };
 
@@ -143,6 +143,9 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     journey.skb = 0;
     journey.end = end as u8;
     journey.reason = reason;
+    if config.accept == ACCEPT_AND_DISCARD {
+        return 0;
+    }
     let asked = config.filters & (FILTER_NETNS | FILTER_DEVICE);
     if journey.matched as u32 & asked != asked || journey.count == 0 {
         return 0;
@@ -220,10 +223,30 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     if journey.copied < len {
         return 0;
     }
-    cpu.turn_task = bpf_get_current_pid_tgid();
-    cpu.turn_ns = journey.last_ns;
-    cpu.turn_weight = journey.weight;
+    let weight = journey.weight;
     close(slot, End::Copied, 0);
+    // After the account, which is not the application's time.
+    cpu.turn_task = bpf_get_current_pid_tgid();
+    cpu.turn_weight = weight;
+    // SAFETY: a helper without arguments.
+    cpu.turn_ns = unsafe { bpf_ktime_get_ns() };
+    0
+}
+
+/// A packet was freed after its work: its journey ends, at the reader if it had been announced to one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
+    let slot = slot as u32 & (MAX_SLOTS as u32 - 1);
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: a valid pointer into the map.
+    let last = unsafe { (*journey).last_point };
+    if last == Point::Ready as u8 || last == Point::ReadyWake as u8 {
+        follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
+        close(slot, End::Copied, 0);
+    } else {
+        close(slot, End::Consumed, 0);
+    }
     0
 }
 

@@ -194,6 +194,11 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
         append(journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
     append(journey, point, device, now, config);
+    // Choosing the packet took far longer than a crossing does; that time is cut out of its journey.
+    // SAFETY: a helper without arguments.
+    let chosen = unsafe { bpf_ktime_get_ns() };
+    journey.start_ns += chosen.wrapping_sub(now);
+    journey.last_ns = chosen;
     set_key(slot, packet);
     0
 }
@@ -265,7 +270,7 @@ fn follow(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> b
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
+pub extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
     let (slot, previous) = (slot as u32 & (MAX_SLOTS as u32 - 1), previous as u32);
     match Point::from_id(point as u8) {
         Some(point) => follow_inner(point, packet, device, slot, previous) as i32,
@@ -291,14 +296,13 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     if matches!(point, Point::XmitEnd) && last != Point::Xmit as u8 {
         return false;
     }
-    if may_start(point)
-        && is_fresh(point, packet, previous)
-        && !(matches!(point, Point::Rx | Point::Receive) && can_follow(last, point))
-    {
+    // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
+    let may_follow = can_follow(last, point);
+    if may_start(point) && (matches!(point, Point::Queue) || !may_follow) && is_fresh(point, packet, previous) {
         account::close(slot, End::Absorbed, 0);
         return true;
     }
-    if !can_follow(last, point) {
+    if !may_follow {
         if let Some(cpu) = state() {
             cpu.lost.stale += 1;
         }
@@ -308,21 +312,28 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let at = match point {
+        // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
+        // from the backlog to the softirq, a packet stays at one device.
+        Point::Receive if last == Point::Rx as u8 => last_device(journey),
         Point::Queue | Point::Rx | Point::Receive | Point::Gro => skb::device_key(skb::device(packet)),
-        Point::Xmit | Point::XmitEnd => skb::device_key(device),
+        Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => skb::device_key(device),
         // Inside a socket or a queue the packet knows no device: it is still at the last one.
-        _ => {
-            let index = journey.count.wrapping_sub(1) as usize;
-            if index >= MAX_CROSSINGS {
-                return false;
-            }
-            DeviceKey { netns: journey.crossings[index].netns, ifindex: journey.crossings[index].ifindex }
-        }
+        _ => last_device(journey),
     };
     if !append(journey, point, at, now, config) {
         account::close(slot, End::Absorbed, 0);
     }
     false
+}
+
+/// The device of the last crossing.
+#[inline(always)]
+fn last_device(journey: &Journey) -> DeviceKey {
+    let index = journey.count.wrapping_sub(1) as usize;
+    if index >= MAX_CROSSINGS {
+        return DeviceKey { netns: 0, ifindex: 0 };
+    }
+    DeviceKey { netns: journey.crossings[index].netns, ifindex: journey.crossings[index].ifindex }
 }
 
 /// Adds a crossing; false if there is no room.
@@ -414,14 +425,15 @@ pub fn copy(packet: u64, bytes: u32) {
     }
 }
 
-/// A packet is freed after its work was done. The time of the free is no work and is not counted.
+/// A packet is freed after its work was done. The time of the free is no work and is not counted; but a datagram that was
+/// announced is freed by its reader, who copies small ones without another trace: that is the copy.
 #[inline(always)]
 pub fn consume(packet: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     let slot = slot_of(packet);
     if key(slot) == packet {
-        account::close(slot, End::Consumed, 0);
+        account::consumed(packet, slot as u64);
     }
 }
 

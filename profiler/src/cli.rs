@@ -155,6 +155,18 @@ pub enum LabCommand {
     Worker(LabWorkerArgs),
 }
 
+/// Where client and server of a pair run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Pin {
+    /// Where the scheduler puts them.
+    #[default]
+    None,
+    /// Both on one CPU: round trips without wake-ups across CPUs, which vary most.
+    Same,
+    /// On different CPUs.
+    Different,
+}
+
 /// Arguments of `lab run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LabRunArgs {
@@ -182,6 +194,9 @@ pub struct LabRunArgs {
     /// CPU time that the recording may cost, as a share of each CPU
     #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
     pub budget: f64,
+    /// Where client and server run (built-in workloads)
+    #[arg(long, value_enum, default_value = "none")]
+    pub pin: Pin,
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
@@ -208,4 +223,7 @@ pub struct LabWorkerArgs {
     /// Pairs at one time
     #[arg(long, default_value_t = 1)]
     pub pairs: u32,
+    /// Run on this CPU only
+    #[arg(long)]
+    pub cpu: Option<u32>,
 }

@@ -4,6 +4,7 @@ mod btf_reduce;
 mod demo;
 mod exit;
 mod facts;
+mod overhead;
 mod packages;
 mod plan;
 mod run;
@@ -28,6 +29,15 @@ enum Cli {
     Setup,
     /// Set up, build, and run every test: unit, property, golden and live
     Test,
+    /// Measure what recording costs: interleaved pairs with and without it
+    Overhead {
+        /// Pairs of runs for each mode and workload
+        #[arg(long, default_value_t = 12)]
+        pairs: u32,
+        /// Length of a run, like 2s
+        #[arg(long, default_value = "2s")]
+        duration: String,
+    },
     /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
     Demo,
     /// Make a kernel's BTF small enough for fixtures/kernels (see docs/testing.md)
@@ -46,6 +56,7 @@ fn main() -> ExitCode {
     let result = match cli {
         Cli::Setup => setup::setup(setup::Voice::Full),
         Cli::Test => test::test(),
+        Cli::Overhead { pairs, duration } => overhead::overhead(pairs, &duration),
         Cli::Demo => demo::demo(),
         Cli::BtfReduce { from, to } => btf_reduce::run(&from, &to),
     };

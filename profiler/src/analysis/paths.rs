@@ -28,8 +28,10 @@ pub struct Span {
     pub tier: &'static str,
     /// Packets (weighted).
     pub count: u64,
-    /// Weighted sum of nanoseconds.
+    /// Weighted sum of nanoseconds, as measured.
     pub sum_ns: u64,
+    /// The part of it that the probes themselves took on followed packets, by calibration.
+    pub probe_ns: u64,
     /// The distribution, where this is a whole span. Of a part only the mean is known.
     pub distribution: Option<Histogram>,
 }
@@ -55,7 +57,21 @@ pub struct PathAccount {
     pub softirqs: u32,
 }
 
+impl Span {
+    /// Mean without what the probes took, nanoseconds.
+    pub fn corrected_mean(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { (self.sum_ns - self.probe_ns) as f64 / self.count as f64 }
+    }
+}
+
 impl PathAccount {
+    /// Mean end-to-end time without what the probes took, nanoseconds.
+    pub fn corrected_mean(&self) -> f64 {
+        let probes: u64 = self.spans.iter().map(|span| span.probe_ns).sum();
+        let histogram = &self.record.end_to_end;
+        if histogram.count == 0 { 0.0 } else { histogram.sum.saturating_sub(probes) as f64 / histogram.count as f64 }
+    }
+
     /// Whether layers and unattributed time sum to the end-to-end time, in integers.
     pub fn is_closed(&self) -> bool {
         self.spans.iter().map(|span| span.sum_ns).sum::<u64>() + self.unattributed_ns == self.record.end_to_end.sum
@@ -81,6 +97,7 @@ fn path_account(profile: &Profile, path: &PathRecord, places: &BTreeMap<Crossing
             tier: "tracepoint",
             count: histogram.count,
             sum_ns: histogram.sum,
+            probe_ns: probe_ns(profile, path, index),
             distribution: Some(histogram.clone()),
         };
         let (from, to) = (path.crossings[index], path.crossings[index + 1]);
@@ -120,6 +137,16 @@ fn path_account(profile: &Profile, path: &PathRecord, places: &BTreeMap<Crossing
     }
 }
 
+/// What the probes took within a span: one crossing of a followed packet, and where the transmit function comes back
+/// meanwhile (after `netif_rx`) that probe too. Never more than the span.
+fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
+    let observer = &profile.observer;
+    let returns = path.crossings[index].point == Point::Rx && path.crossings[index + 1].point == Point::Receive;
+    let each = observer.ns_in_span_per_crossing + if returns { observer.ns_per_crossing } else { 0.0 };
+    let histogram = &path.spans[index];
+    ((each * histogram.count as f64) as u64).min(histogram.sum)
+}
+
 /// Samples know the namespace of a sender, but no device yet; a route look-up is part of the reception.
 fn place_of(crossing: CrossingRecord) -> CrossingRecord {
     CrossingRecord { ifindex: if crossing.point == Point::Send { 0 } else { crossing.ifindex }, ..crossing }
@@ -145,16 +172,19 @@ fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
             parts.push((layer, whole.device.clone(), *count));
         }
     }
+    // Samples of all packets size the parts, so the probes' cost on followed ones is set apart before.
+    let real = whole.sum_ns - whole.probe_ns;
     let mut left = whole.sum_ns;
     let mut spans = Vec::new();
     for (layer, device, samples) in parts.into_iter().filter(|part| part.2 > 0) {
-        let ns = (u128::from(whole.sum_ns) * u128::from(samples) / u128::from(total)) as u64;
+        let ns = (u128::from(real) * u128::from(samples) / u128::from(total)) as u64;
         left -= ns;
         spans.push(Span {
             layer: Some(layer),
             device,
             tier: "sampling",
             sum_ns: ns,
+            probe_ns: 0,
             distribution: None,
             ..whole.clone()
         });
@@ -198,6 +228,7 @@ mod tests {
             tier: "tracepoint",
             count: 10,
             sum_ns,
+            probe_ns: 0,
             distribution: None,
         }
     }

@@ -19,6 +19,8 @@ use crate::{
 pub struct LayerTotal {
     /// Weighted nanoseconds in journeys.
     pub latency_ns: u64,
+    /// The part of it that the probes themselves took.
+    pub probe_ns: u64,
     /// The part of it that was waiting.
     pub wait_ns: u64,
     /// Busy CPU samples.
@@ -28,7 +30,7 @@ pub struct LayerTotal {
 /// Service time of journeys against CPU samples at the same places: measured apart, they should agree.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reconciliation {
-    /// Service time per packet from journeys, nanoseconds.
+    /// Service time per packet from journeys without what the probes took, nanoseconds.
     pub service_ns_per_packet: f64,
     /// CPU time per packet from samples taken within the same spans, nanoseconds.
     pub cpu_ns_per_packet: f64,
@@ -63,6 +65,7 @@ pub fn account(profile: &Profile) -> Account {
         if let Some(layer) = span.layer {
             let total = layers.entry(layer).or_default();
             total.latency_ns += span.sum_ns;
+            total.probe_ns += span.probe_ns;
             total.wait_ns += if span.kind == Kind::Wait { span.sum_ns } else { 0 };
         }
     }
@@ -77,9 +80,13 @@ pub fn account(profile: &Profile) -> Account {
         .iter()
         .flat_map(|path| &path.spans)
         .filter(|span| span.kind == Kind::Service && span.layer != Some(Layer::Drop))
-        .map(|span| span.sum_ns)
+        .map(|span| span.sum_ns - span.probe_ns)
         .sum();
-    let sampled: u64 = split_table(profile).values().map(|places| places.total()).sum();
+    let observer = Some(Layer::Observer);
+    let sampled: u64 = split_table(profile)
+        .values()
+        .map(|places| places.total() - places.layers.get(&observer).copied().unwrap_or(0))
+        .sum();
     let per = |value: f64, count: f64| if count > 0.0 { value / count } else { 0.0 };
     let reconciliation = Reconciliation {
         service_ns_per_packet: per(service as f64, seen as f64),

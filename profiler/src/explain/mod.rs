@@ -1,10 +1,350 @@
-//! The account of a slower mode against a faster one.
+//! The account of a slower mode against a faster one: pure, the same two profiles give the same bytes.
+//!
+//! What is a formula and what a prediction: `docs/explain.md`.
 
-use std::process::ExitCode;
+mod causes;
+mod json;
+mod rr;
+mod stream;
+mod svg;
+#[cfg(test)]
+mod testdata;
+mod text;
+mod waterfall;
 
-use crate::cli::ExplainArgs;
+use std::{path::Path, process::ExitCode};
+
+use netstrata_common::Point;
+
+pub use causes::{Cause, Figure};
+pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
+
+use crate::{
+    analysis::{Account, Verdict, account},
+    cli::{ExplainArgs, ExplainFormat},
+    failure::Failure,
+    profile::{self, Benchmark, PathRecord, Profile},
+};
+
+/// Measured differences below this share of the baseline are no difference.
+const LEAST_DIFFERENCE: f64 = 0.02;
+
+/// Protocol number of UDP.
+const UDP: u8 = 17;
+
+/// Kind of the work that was done while recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkKind {
+    /// One message there, one back, and again.
+    RequestResponse,
+    /// Bytes in one direction, as many as go.
+    Stream,
+}
+
+impl WorkKind {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RequestResponse => "request-response",
+            Self::Stream => "stream",
+        }
+    }
+
+    /// Unit of measured and predicted rates.
+    pub fn rate_unit(self) -> &'static str {
+        match self {
+            Self::RequestResponse => "transactions_per_s",
+            Self::Stream => "bits_per_s",
+        }
+    }
+}
+
+/// One of the two profiles in the account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Side {
+    /// Stem of the file's name.
+    pub label: String,
+    /// What ran, as its benchmark tells.
+    pub benchmark: Option<Benchmark>,
+    /// What the benchmark measured: transactions a second or bits a second.
+    pub measured: Option<f64>,
+    /// The same, predicted from this profile's own spans without what the probes cost (request/response only).
+    pub predicted: Option<f64>,
+    /// The same with what the probes cost.
+    pub predicted_raw: Option<f64>,
+    /// Predicted from the baseline's measurement and the layers' differences (target only).
+    pub predicted_from_baseline: Option<f64>,
+    /// Verdict of the profile on itself.
+    pub verdict: Verdict,
+    /// Its reasons.
+    pub reasons: Vec<String>,
+    /// The busiest station (streams only).
+    pub station: Option<stream::StationFacts>,
+    /// Busy share of each CPU (0 to 1).
+    pub cpus: Vec<(u16, f64)>,
+}
+
+/// The account of a target against a baseline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// What both did.
+    pub kind: WorkKind,
+    /// The faster profile.
+    pub baseline: Side,
+    /// The slower profile.
+    pub target: Side,
+    /// From baseline to target, layer by layer; it closes in integers.
+    pub waterfall: Waterfall,
+    /// Share of the measured difference that has a layer; none where nothing was measured or nothing differs.
+    pub explained_share: Option<f64>,
+    /// Whether a measured difference is too small to be split.
+    pub no_difference: bool,
+    /// Structural causes with the figures that prove them.
+    pub causes: Vec<Cause>,
+    /// What a reader should know about this comparison.
+    pub notes: Vec<String>,
+}
 
 /// Runs `netstrata explain`.
-pub fn run(_args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+///
+/// # Errors
+/// [`Failure::Usage`] if the two did different work, [`Failure::Untrusted`] if one cannot be judged by, and whatever
+/// reading the files gives.
+pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let (baseline, target) = (profile::read(&args.baseline)?, profile::read(&args.target)?);
+    let labels = [label(&args.baseline), label(&args.target)];
+    let explanation = explain(&baseline, &target, &labels)?;
+    let output = match args.format {
+        ExplainFormat::Text => text::text(&explanation),
+        ExplainFormat::Json => serde_json::to_string_pretty(&json::json(&explanation))? + "\n",
+        ExplainFormat::Svg => svg::svg(&explanation)?,
+    };
+    crate::report::print(&output)
+}
+
+fn label(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Explains why a target is slower than a baseline.
+///
+/// # Errors
+/// [`Failure::Usage`] if the two did different work; [`Failure::Untrusted`] if a profile is void or holds nothing that
+/// could be explained.
+pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Result<Explanation, Failure> {
+    let profiles = [baseline, target];
+    let accounts = [account(baseline), account(target)];
+    for ((profile, account), label) in profiles.iter().zip(&accounts).zip(labels) {
+        if account.trust.verdict == Verdict::Void {
+            return Err(Failure::Untrusted(format!("{label} is void: {}", account.trust.reasons.join("; "))));
+        }
+        if !profile.paths.iter().any(|path| path.packets > 0) {
+            return Err(Failure::Untrusted(format!("{label} holds no journeys; record while the work runs")));
+        }
+    }
+    let mut notes = Vec::new();
+    let (kind, compared) = choose(profiles, &accounts, labels, &mut notes)?;
+    differing_work(profiles, &mut notes);
+    let mut sides = [0, 1].map(|index| {
+        let benchmark = profiles[index].meta.benchmark.clone();
+        Side {
+            label: labels[index].clone(),
+            measured: benchmark.as_ref().filter(|_| compared).and_then(|benchmark| measured(kind, benchmark)),
+            benchmark,
+            predicted: None,
+            predicted_raw: None,
+            predicted_from_baseline: None,
+            verdict: accounts[index].trust.verdict,
+            reasons: accounts[index].trust.reasons.clone(),
+            station: None,
+            cpus: stream::cpu_shares(profiles[index], &accounts[index]),
+        }
+    });
+    let waterfall = match kind {
+        WorkKind::RequestResponse => rr::waterfall(profiles, &accounts, &mut sides, &mut notes)?,
+        WorkKind::Stream => stream::waterfall(profiles, &accounts, &mut sides, &mut notes)?,
+    };
+    let causes = causes::causes(kind, profiles, &accounts, &sides);
+    let [baseline, target] = sides;
+    let both = baseline.measured.is_some() && target.measured.is_some();
+    let no_difference = both && waterfall.delta().unsigned_abs() as f64 <= LEAST_DIFFERENCE * waterfall.baseline as f64;
+    let explained_share = if both && !no_difference { waterfall.explained_share() } else { None };
+    Ok(Explanation { kind, baseline, target, waterfall, explained_share, no_difference, causes, notes })
+}
+
+fn measured(kind: WorkKind, benchmark: &Benchmark) -> Option<f64> {
+    let rate = match kind {
+        WorkKind::RequestResponse => benchmark.transactions_per_s.or_else(|| {
+            let trip = benchmark.round_trip_ns.filter(|ns| *ns > 0.0)?;
+            Some(pairs(Some(benchmark)) * 1e9 / trip)
+        }),
+        WorkKind::Stream => benchmark.throughput_bits_per_s,
+    };
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+}
+
+/// Connections at one time; one where nothing is known.
+fn pairs(benchmark: Option<&Benchmark>) -> f64 {
+    f64::from(benchmark.and_then(|benchmark| benchmark.pairs).unwrap_or(1).max(1))
+}
+
+fn benchmark_kind(profile: &Profile) -> Option<WorkKind> {
+    let benchmark = profile.meta.benchmark.as_ref()?;
+    [WorkKind::RequestResponse, WorkKind::Stream].into_iter().find(|kind| measured(*kind, benchmark).is_some())
+}
+
+/// What both did, and whether both measured it.
+fn choose(
+    profiles: [&Profile; 2],
+    accounts: &[Account; 2],
+    labels: &[String; 2],
+    notes: &mut Vec<String>,
+) -> Result<(WorkKind, bool), Failure> {
+    let known = profiles.map(benchmark_kind);
+    let kinds = [0, 1].map(|index| known[index].unwrap_or_else(|| guess(profiles[index], &accounts[index])));
+    if kinds[0] != kinds[1] {
+        let [first, second] = kinds.map(WorkKind::name);
+        return Err(Failure::Usage(format!(
+            "{} did {first} and {} {second}: give two profiles of the same work",
+            labels[0], labels[1]
+        )));
+    }
+    let compared = known.iter().all(Option::is_some);
+    if !compared {
+        let who = match known {
+            [None, None] => "neither profile holds".to_owned(),
+            [None, _] => format!("{} does not hold", labels[0]),
+            _ => format!("{} does not hold", labels[1]),
+        };
+        notes.push(format!(
+            "{who} a benchmark's result: taken as {} by its packets, and there is no measurement to compare with",
+            kinds[0].name()
+        ));
+    }
+    Ok((kinds[0], compared))
+}
+
+/// A request/response has about as many packets in both directions, or answers most of what it reads.
+fn guess(profile: &Profile, account: &Account) -> WorkKind {
+    let protocol = protocol(profile);
+    let mut directions: std::collections::BTreeMap<(u32, u32), u64> = std::collections::BTreeMap::new();
+    let mut packets = 0;
+    for path in account.paths.iter().map(|path| &path.record).filter(|path| reaches_reader(path, protocol)) {
+        if let (Some(first), Some(last)) = (path.crossings.first(), path.crossings.last()) {
+            *directions.entry((first.netns, last.netns)).or_default() += path.packets;
+            packets += path.packets;
+        }
+    }
+    let answers: u64 = profile.turnarounds.iter().map(|turn| turn.ns.count).sum();
+    let back = |&(from, to): &(u32, u32)| directions.get(&(to, from)).copied().unwrap_or(0);
+    let both = directions
+        .iter()
+        .any(|(way, there)| way.0 != way.1 && *there.min(&back(way)) as f64 >= 0.8 * *there.max(&back(way)) as f64);
+    if both || (packets > 0 && 2 * answers >= packets) { WorkKind::RequestResponse } else { WorkKind::Stream }
+}
+
+/// Workload, message size and pairs should be the same; it is said where they are not.
+fn differing_work(profiles: [&Profile; 2], notes: &mut Vec<String>) {
+    let [Some(first), Some(second)] = profiles.map(|profile| profile.meta.benchmark.as_ref()) else { return };
+    let mut differ = |what: &str, a: String, b: String| {
+        if a != b {
+            notes.push(format!("the {what} differ: {a} and {b}"));
+        }
+    };
+    let number = |value: Option<u64>| value.map_or("unknown".into(), |value| value.to_string());
+    differ("workloads", first.workload.clone(), second.workload.clone());
+    differ("message sizes", number(first.message_bytes), number(second.message_bytes));
+    differ("numbers of pairs", pairs(Some(first)).to_string(), pairs(Some(second)).to_string());
+    let machine = |profile: &Profile| format!("Linux {} with {} CPUs", profile.meta.kernel, profile.meta.cpus);
+    differ("machines", machine(profiles[0]), machine(profiles[1]));
+}
+
+/// The protocol whose packets do the work: the benchmark's if packets of it reached a reader, else the commonest.
+fn protocol(profile: &Profile) -> u8 {
+    let copied = |protocol| {
+        let of = profile.paths.iter().filter(|path| reaches_reader(path, protocol));
+        of.map(|path| path.packets).sum::<u64>()
+    };
+    let workload = profile.meta.benchmark.as_ref().map_or("", |benchmark| benchmark.workload.as_str());
+    let named = [("tcp", 6), ("udp", 17)].into_iter().find(|(name, _)| workload.starts_with(name));
+    if let Some((_, protocol)) = named.filter(|(_, protocol)| copied(*protocol) > 0) {
+        return protocol;
+    }
+    (0..=u8::MAX).max_by_key(|protocol| (copied(*protocol), u8::MAX - protocol)).unwrap_or(0)
+}
+
+/// Whether a path of this protocol ends with its reader. Small UDP messages are copied without a probe: such a journey
+/// ends where the socket announces them.
+fn reaches_reader(path: &PathRecord, protocol: u8) -> bool {
+    path.protocol == protocol && (path.end == "copied" || is_announced(path))
+}
+
+/// A UDP message whose wake-up and copy were not seen.
+fn is_announced(path: &PathRecord) -> bool {
+    let last = path.crossings.last().map(|crossing| crossing.point);
+    path.protocol == UDP
+        && matches!(path.end.as_str(), "consumed" | "absorbed")
+        && matches!(last, Some(Point::Ready | Point::ReadyWake))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testdata::{labels, profile, rr, stream};
+
+    #[test]
+    fn different_work_is_wrong_usage() {
+        let error = explain(&rr(1, 20_000.0), &stream(&[]), &labels()).expect_err("it is refused");
+        assert!(matches!(error, Failure::Usage(_)), "{error}");
+        assert_eq!(error.to_string(), "fast did request-response and slow stream: give two profiles of the same work");
+    }
+
+    #[test]
+    fn a_void_profile_and_one_without_journeys_are_not_judged() {
+        let mut void = rr(1, 20_000.0);
+        void.meta.steal_share = 0.5;
+        let error = explain(&rr(1, 20_000.0), &void, &labels()).expect_err("it is refused");
+        assert!(matches!(&error, Failure::Untrusted(reason) if reason.contains("hypervisor")), "{error}");
+        let mut empty = rr(1, 20_000.0);
+        empty.paths.clear();
+        let error = explain(&empty, &rr(1, 20_000.0), &labels()).expect_err("it is refused");
+        assert!(matches!(&error, Failure::Untrusted(reason) if reason.contains("no journeys")), "{error}");
+    }
+
+    #[test]
+    fn without_a_benchmark_the_packets_tell_the_kind() {
+        let (mut first, mut second) = (rr(1, 20_000.0), rr(2, 18_000.0));
+        first.meta.benchmark = None;
+        second.meta.benchmark = None;
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        assert_eq!(found.kind, WorkKind::RequestResponse);
+        assert_eq!((found.baseline.measured, found.target.measured, found.explained_share), (None, None, None));
+        assert!(found.notes[0].contains("no measurement"), "{:?}", found.notes);
+        second.turnarounds.clear();
+        second.paths.truncate(1);
+        assert!(matches!(explain(&first, &second, &labels()), Err(Failure::Usage(_))));
+        let mut one_way = stream(&[]);
+        one_way.meta.benchmark = None;
+        assert_eq!(explain(&one_way, &one_way, &labels()).expect("the test has it").kind, WorkKind::Stream);
+    }
+
+    #[test]
+    fn the_protocol_is_the_benchmarks_or_the_commonest() {
+        assert_eq!(protocol(&rr(1, 1.0)), 6);
+        let mut profile = profile();
+        assert_eq!(protocol(&profile), 0);
+        profile.paths = rr(1, 1.0).paths;
+        profile.paths[0].protocol = 17;
+        profile.paths[0].packets += 1;
+        assert_eq!(protocol(&profile), 17);
+    }
+
+    #[test]
+    fn the_same_profiles_give_the_same_bytes_in_every_format() {
+        let draw = || {
+            let found = explain(&rr(1, 20_000.0), &rr(3, 12_000.0), &labels()).expect("the test has it");
+            (text::text(&found), json::json(&found).to_string(), svg::svg(&found).expect("the test has it"))
+        };
+        assert_eq!(draw(), draw());
+    }
 }

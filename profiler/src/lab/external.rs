@@ -16,7 +16,7 @@ use super::{
     workload::{BUILTIN, Builtin, GRACE},
 };
 use crate::{
-    cli::LabRunArgs,
+    cli::{LabRunArgs, Pin},
     failure::Failure,
     profile::{
         Benchmark,
@@ -73,6 +73,9 @@ impl Driver {
                 }
             },
         };
+        if args.pin != Pin::None && !matches!(driver, Self::Builtin(_)) {
+            bail!(Failure::Usage(format!("--pin works with the built-in workloads, not with {name}")));
+        }
         if let Self::Builtin(builtin) = driver
             && args.size.is_some_and(|size| !(1..=builtin.largest_size()).contains(&size))
         {
@@ -125,8 +128,15 @@ impl Driver {
             Self::Builtin(_) => {
                 let common =
                     ["--workload", &args.workload, "--size", &size, "--pairs", &pairs, "--duration", &milliseconds];
-                let side = |option| [&["lab", "worker", option, target.as_str()][..], &common].concat();
-                (side("--listen"), side("--connect"))
+                let side = |option, cpu: &'static [&'static str]| {
+                    [&["lab", "worker", option, target.as_str()][..], &common, cpu].concat()
+                };
+                let (server, client): (&[&str], &[&str]) = match args.pin {
+                    Pin::None => (&[], &[]),
+                    Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),
+                    Pin::Different => (&["--cpu", "1"], &["--cpu", "0"]),
+                };
+                (side("--listen", server), side("--connect", client))
             }
             Self::Iperf3 => (
                 vec!["-s", "-1", "-J", "-p", &port],

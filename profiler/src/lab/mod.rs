@@ -74,9 +74,26 @@ pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
     if args.workload == "idle" {
         return idle(args.duration);
     }
+    if let Some(cpu) = args.cpu {
+        pin(cpu)?;
+    }
     let report = workload::work(args)?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps this process, and every thread it starts, on one CPU.
+fn pin(cpu: u32) -> anyhow::Result<()> {
+    // SAFETY: an all-zero set is valid; CPU_SET checks the number; the set outlives the call.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu as usize, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("this machine has no CPU {cpu} for --pin")).into())
 }
 
 /// The first process of a container: waits for a signal. As process 1 it needs a handler, or signals are ignored.
@@ -101,7 +118,7 @@ pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
     let session = Session::open()?;
     let mut shared = Shared::default();
     let network = prepare(mode, &session, &mut shared)?.map_err(Failure::Refused)?;
-    let measured = measure(driver, args, &session, &network, &args.output)?;
+    let measured = measure(mode.name, driver, args, &session, &network, &args.output)?;
     Ok(measured)
 }
 
@@ -136,7 +153,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
         for (runs, network) in &mut built {
             progress.set_message(format!("{} {repeat}/{}", runs.mode, args.repeat));
             let file = args.output.join(profile_name(&runs.mode, repeat, args.repeat));
-            let measured = measure(driver, args, &session, network, &file)
+            let measured = measure(&runs.mode, driver, args, &session, network, &file)
                 .with_context(|| format!("mode {}, run {repeat}", runs.mode))?;
             if let Some(profile) = &measured.profile {
                 profile::write(profile, &file)?;
@@ -200,6 +217,7 @@ fn prepare(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Resul
 
 /// Warms up, then drives the traffic while recording.
 fn measure(
+    mode: &str,
     driver: Driver,
     args: &LabRunArgs,
     session: &Session,
@@ -222,9 +240,25 @@ fn measure(
     })?;
     signal::check()?;
     profile.meta.command = driven.command.clone();
+    if let Some(program) = profile.meta.command.first_mut() {
+        // Where this build lies is nothing that a recording should tell.
+        *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
+    }
+    name_by_role(&mut profile.topology, mode);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })
+}
+
+/// Names of the lab's namespaces say which run made them; in a recording their role is what counts.
+fn name_by_role(topology: &mut crate::topology::Topology, mode: &str) {
+    let prefix = format!("nslab-{}-", std::process::id());
+    for namespace in &mut topology.namespaces {
+        if let Some(rest) = namespace.name.strip_prefix(&prefix) {
+            let role = rest.strip_prefix(mode).and_then(|role| role.strip_prefix('-')).unwrap_or(rest);
+            namespace.name = role.to_owned();
+        }
+    }
 }
 
 /// The `netstrata` program, to be started as a worker: this one, or the one that was built beside it (tests and the

@@ -409,6 +409,8 @@ pub struct Observer {
     pub ns_per_crossing: f64,
     /// Cost of a crossing of a followed packet, measured at start.
     pub ns_per_followed_crossing: f64,
+    /// The part of it that lies within the packet's own journey: what a span is longer because its packet is followed.
+    pub ns_in_span_per_crossing: f64,
     /// Crossings that the probes saw.
     pub crossings: u64,
     /// Crossings of followed packets.

@@ -199,7 +199,8 @@ impl Tree {
         let open: Vec<Journey> = recording.session.array("JOURNEYS")?;
         let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
         let mut in_flight = 0;
-        for journey in open.iter().filter(|journey| journey.skb != 0 && journey.count > 0) {
+        // Epoch 0 is the calibration's.
+        for journey in open.iter().filter(|journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0) {
             let waits = [Point::Enqueue as u8, Point::Rx as u8].contains(&journey.last_point);
             let weight = u64::from(journey.weight);
             if waits || journey.epoch != recording.config.epoch || newest - journey.last_ns < IN_FLIGHT_NS {
@@ -401,6 +402,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
+        ns_in_span_per_crossing: costs.ns_in_span_per_crossing,
         crossings,
         followed_crossings,
         ns_per_sample: costs.ns_per_sample,

@@ -11,20 +11,22 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Config, CpuState, Path, Point};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point};
 
 use super::{
     online_cpus,
-    session::{Group, Session, Sizes},
+    session::{Group, Session},
 };
-use crate::{failure::Failure, kernel::btf::KernelTypes};
+use crate::failure::Failure;
 
 const ROUNDS: usize = 4;
 const BATCHES: usize = 6;
 const DATAGRAMS: usize = 150;
+const WARM_UP: Duration = Duration::from_millis(20);
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
 const SAMPLER_HZ: u64 = 5_000;
-const SAMPLER_SPIN: Duration = Duration::from_millis(8);
+const SAMPLER_SPIN: Duration = Duration::from_millis(2);
+const SAMPLER_ROUNDS: usize = 8;
 
 /// Measured costs, nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,54 +35,59 @@ pub struct Calibration {
     pub ns_per_crossing: f64,
     /// A crossing of a followed packet, its share of the end of the journey included.
     pub ns_per_followed_crossing: f64,
+    /// The part of it that lies within the journey.
+    pub ns_in_span_per_crossing: f64,
     /// A CPU sample.
     pub ns_per_sample: f64,
 }
 
 /// Measures; refuses if the programs read something else than the known loopback device.
-pub fn calibrate(types: &KernelTypes) -> Result<Calibration> {
+pub fn calibrate(session: &mut Session) -> Result<Calibration> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("ns-calibrate".into());
-        let handle = thread.spawn_scoped(scope, || in_own_namespace(types)).context("cannot start a thread")?;
+        let handle = thread.spawn_scoped(scope, || in_own_namespace(session)).context("cannot start a thread")?;
         handle.join().map_err(|_| anyhow::anyhow!("the calibration panicked"))?
     })
 }
 
-fn in_own_namespace(types: &KernelTypes) -> Result<Calibration> {
+fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
     own_loopback()?;
     let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
-    let mut session = Session::load(types, &Sizes::default())?;
     let traffic = Traffic::new()?;
-    traffic.batch()?;
-    let mut best = [f64::MAX; 3];
-    let (mut plain, mut followed) = (Vec::new(), Vec::new());
+    // A processor that was idle is slow at first.
+    let start = Instant::now();
+    while start.elapsed() < WARM_UP {
+        traffic.batch()?;
+    }
+    let mut best = [f64::MAX; 4];
+    let mut seen = [u64::MAX; 4];
     for _ in 0..ROUNDS {
         best[0] = best[0].min(traffic.fastest()?);
-        session.set_config(Config { sample_every: 1, accept: 0, ..Config::default() })?;
-        session.attach(Group::Journey)?;
-        let before = session.cpu_states()?;
-        best[1] = best[1].min(traffic.fastest()?);
-        let between = session.cpu_states()?;
-        session.set_config(Config { sample_every: 1, accept: 1, ..Config::default() })?;
-        best[2] = best[2].min(traffic.fastest()?);
-        let after = session.cpu_states()?;
+        for (kind, accept) in [(1, 0), (2, ACCEPT_AND_DISCARD), (3, 1)] {
+            session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
+            if kind == 1 {
+                session.attach(Group::Journey)?;
+            }
+            let before = crossings(&session.cpu_states()?);
+            best[kind] = best[kind].min(traffic.fastest()?);
+            seen[kind] = seen[kind].min(crossings(&session.cpu_states()?) - before);
+        }
         session.detach(Group::Journey)?;
-        plain.push(crossings(&between) - crossings(&before));
-        followed.push(crossings(&after) - crossings(&between));
     }
-    check_offsets(&session, netns)?;
-    let per_datagram = |counts: &[u64]| {
-        let smallest = counts.iter().copied().min().unwrap_or(0);
-        smallest as f64 / (BATCHES * DATAGRAMS) as f64
+    check_offsets(session, netns)?;
+    anyhow::ensure!(seen[1] as usize >= BATCHES * DATAGRAMS, "the probes did not see the calibration's packets");
+    let cost = |kind: usize| {
+        let crossings = seen[kind] as f64 / (BATCHES * DATAGRAMS) as f64;
+        ((best[kind] - best[0]) / crossings).max(1.0)
     };
-    let (plain, followed) = (per_datagram(&plain), per_datagram(&followed));
-    anyhow::ensure!(plain >= 1.0 && followed >= 1.0, "the probes saw none of the calibration's packets");
-    let cost = |with: f64, crossings: f64| ((with - best[0]).max(0.0) / crossings).max(1.0);
-    Ok(Calibration {
-        ns_per_crossing: cost(best[1], plain),
-        ns_per_followed_crossing: cost(best[2], followed),
-        ns_per_sample: sampler_cost(&mut session)?,
-    })
+    let costs = Calibration {
+        ns_per_crossing: cost(1),
+        ns_per_followed_crossing: cost(3),
+        ns_in_span_per_crossing: cost(2),
+        ns_per_sample: sampler_cost(session)?,
+    };
+    session.clear()?;
+    Ok(costs)
 }
 
 /// Moves this thread into a network namespace of its own with a loopback device. Where that is not allowed the current
@@ -143,7 +150,7 @@ fn sampler_cost(session: &mut Session) -> Result<f64> {
         turns as f64
     };
     let (mut free, mut sampled) = (0f64, 0f64);
-    for _ in 0..3 {
+    for _ in 0..SAMPLER_ROUNDS {
         free = free.max(spin());
         session.attach_sampler(SAMPLER_HZ, &online_cpus())?;
         sampled = sampled.max(spin());

@@ -84,8 +84,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const COSTS: Calibration =
-        Calibration { ns_per_crossing: 15.0, ns_per_followed_crossing: 400.0, ns_per_sample: 2000.0 };
+    const COSTS: Calibration = Calibration {
+        ns_per_crossing: 15.0,
+        ns_per_followed_crossing: 400.0,
+        ns_in_span_per_crossing: 150.0,
+        ns_per_sample: 2000.0,
+    };
 
     #[test]
     fn an_idle_host_is_watched_all_the_time() {

@@ -38,7 +38,8 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
     let started = Instant::now();
     let recorder = Recorder::start(args)?;
-    let progress = progress(args, started.elapsed());
+    let attached_in = started.elapsed();
+    let progress = progress(args, attached_in);
     let outcome = match program {
         Some(program) => Some(command::run(&program, &args.command, args.duration, &progress)?),
         None => {
@@ -55,7 +56,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
         profile.meta.benchmark = crate::profile::parse_benchmark(&args.command, &outcome.output);
     }
     crate::profile::write(&profile, &args.output)?;
-    summary(args, &profile, stopping.elapsed());
+    summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(
             "the command ended with code {}; the recording is in {}",
@@ -105,15 +106,17 @@ fn wait(duration: Option<Duration>, progress: &indicatif::ProgressBar) {
     }
 }
 
-fn summary(args: &RecordArgs, profile: &Profile, stopped_in: Duration) {
+fn summary(args: &RecordArgs, profile: &Profile, attached_in: Duration, stopped_in: Duration) {
     eprintln!(
-        "netstrata: {:.1} s, {} packets followed for {}, {} CPU samples, {} paths -> {} (detached and written in {} ms)",
+        "netstrata: {:.1} s, {} packets followed for {}, {} CPU samples, {} paths -> {} (attached in {} ms, detached and \
+         written in {} ms)",
         profile.meta.duration_ns as f64 / 1e9,
         profile.sampling.followed,
         profile.sampling.packets,
         profile.cpu.samples,
         profile.paths.len(),
         args.output.display(),
+        attached_in.as_millis(),
         stopped_in.as_millis(),
     );
 }

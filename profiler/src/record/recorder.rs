@@ -114,11 +114,11 @@ impl Recording {
     fn open(args: &RecordArgs) -> Result<Self> {
         let types = kernel::btf::KernelTypes::running()?;
         let symbols = kernel::symbols::Symbols::running()?;
-        let costs = calibrate(&types)?;
         let watcher = Watcher::start()?;
         filter::check(args, &watcher.current())?;
         let sizes = Sizes { slots: args.debug_slots, ring_bytes: args.debug_ring_bytes, nodes: args.debug_nodes };
-        let session = Session::load(&types, &sizes)?;
+        let mut session = Session::load(&types, &sizes)?;
+        let costs = calibrate(&mut session)?;
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
         let mut config = Config { sample_every: governor.every, ring_every: 64, accept: 1, ..Config::default() };

@@ -11,7 +11,7 @@ use aya::{
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
-use netstrata_common::{Config, CpuState, MAX_SLOTS};
+use netstrata_common::{Config, CpuState, DropKey, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey};
 
 use crate::{failure::Failure, kernel::btf::KernelTypes};
 
@@ -253,6 +253,33 @@ impl Session {
         let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
         let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
         map.insert(key, value, 0).with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Forgets everything that was recorded. Nothing may be attached.
+    pub fn clear(&mut self) -> Result<()> {
+        self.clear_hash::<NodeKey, Node>("NODES")?;
+        self.clear_hash::<u64, Path>("PATHS")?;
+        self.clear_hash::<SampleKey, u64>("SAMPLES")?;
+        self.clear_hash::<u64, Stack>("STACKS")?;
+        self.clear_hash::<DropKey, u64>("DROPS")?;
+        self.clear_hash::<TurnKey, Node>("TURNS")?;
+        let cpus = self.cpu_states()?.len();
+        self.set_per_cpu("CPUS", 0, vec![CpuState::default(); cpus])?;
+        self.drain_ring(|_| ())?;
+        // The addresses of followed packets, which the programs keep in their global memory.
+        let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
+        let mut keys: Array<&mut MapData, [u64; MAX_SLOTS]> = Array::try_from(map)?;
+        keys.set(0, [0; MAX_SLOTS], 0).context("cannot clear the slots")
+    }
+
+    fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
+        let keys: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            map.remove(&key).with_context(|| format!("cannot clear map {name}"))?;
+        }
+        Ok(())
     }
 
     /// Takes what lies in the ring.

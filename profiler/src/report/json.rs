@@ -76,6 +76,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "cpu_share": share(observer.cpu_share, 1.0),
             "ns_per_crossing": round(observer.ns_per_crossing),
             "ns_per_followed_crossing": round(observer.ns_per_followed_crossing),
+            "ns_in_span_per_crossing": round(observer.ns_in_span_per_crossing),
             "ns_per_sample": round(observer.ns_per_sample),
             "crossings": observer.crossings,
             "followed_crossings": observer.followed_crossings,
@@ -124,6 +125,7 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
         "wire_packets": record.wire_packets,
         "bytes": record.bytes,
         "end_to_end_ns": end_to_end,
+        "corrected_end_to_end_ns": { "mean": round(path.corrected_mean()) },
         "unattributed_ns": unattributed,
         "softirqs_per_packet": path.softirqs,
         "cpu_hops_per_packet": round(record.cpu_hops as f64 / record.packets.max(1) as f64),
@@ -140,6 +142,7 @@ fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
         "tier": span.tier,
         "count": span.count,
         "ns": span.distribution.as_ref().map_or_else(|| mean_only(span.sum_ns, span.count), times),
+        "corrected_mean_ns": round(span.corrected_mean()),
         "share": share(span.sum_ns as f64, total),
     })
 }
@@ -152,6 +155,7 @@ fn layers(account: &Account) -> Vec<Value> {
         json!({
             "layer": layer,
             "latency_ns_per_packet": per(total.latency_ns as f64, seen as f64),
+            "corrected_latency_ns_per_packet": per((total.latency_ns - total.probe_ns) as f64, seen as f64),
             "cpu_ns_per_packet": per(cpu_ns, account.packets),
             "cpu_ns_per_byte": per(cpu_ns, account.bytes),
             "cpu_share": share(total.cpu_samples as f64, account.cpu.busy as f64),
@@ -161,6 +165,7 @@ fn layers(account: &Account) -> Vec<Value> {
     let mut rows: Vec<Value> = account.layers.iter().map(|(layer, total)| row(layer.name(), total)).collect();
     let unattributed = LayerTotal {
         latency_ns: account.paths.iter().map(|path| path.unattributed_ns).sum(),
+        probe_ns: 0,
         wait_ns: 0,
         cpu_samples: account.cpu.unattributed,
     };

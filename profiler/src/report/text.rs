@@ -50,7 +50,7 @@ pub fn count(value: u64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+    format!("{:.1}%", 100.0 * share)
 }
 
 /// What a benchmark measured, in a line.
@@ -118,6 +118,15 @@ fn clip(text: &str, width: usize) -> String {
     clipped
 }
 
+/// Like `clip`, but keeps the end: that is where names of namespaces differ.
+fn clip_left(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    std::iter::once('…').chain(text.chars().skip(length - width + 1)).collect()
+}
+
 fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
     let mut order: Vec<&PathAccount> = account.paths.iter().collect();
     order.sort_by(|a, b| b.record.end_to_end.sum.cmp(&a.record.end_to_end.sum).then(a.record.id.cmp(&b.record.id)));
@@ -159,8 +168,8 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
     )?;
     writeln!(
         out,
-        "  {:<12} {:<16} {:<18} {:<8} {:>9} {:>9} {:>9} {:>7}",
-        "layer", "device", "in", "kind", "mean", "p50", "p99", "share"
+        "  {:<10} {:<15} {:<15} {:<7} {:>9} {:>9} {:>9} {:>9} {:>6}",
+        "layer", "device", "in", "kind", "mean", "corrected", "p50", "p99", "share"
     )?;
     let total = record.end_to_end.sum.max(1) as f64;
     for span in path.spans.iter().filter(|span| span.sum_ns > 0) {
@@ -170,25 +179,34 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         };
         writeln!(
             out,
-            "  {:<12} {:<16} {:<18} {:<8} {:>9} {:>9} {:>9} {:>7}",
+            "  {:<10} {:<15} {:<15} {:<7} {:>9} {:>9} {:>9} {:>9} {:>6}",
             span.layer.map_or("", |layer| layer.name()),
-            clip(&span.device, 16),
-            clip(&profile.topology.namespace_name(span.netns), 18),
+            clip(&span.device, 15),
+            clip_left(&profile.topology.namespace_name(span.netns), 15),
             span.kind.name(),
             time(span.sum_ns as f64 / packets as f64),
+            time(span.corrected_mean()),
             quantile(0.5),
             quantile(0.99),
             percent(span.sum_ns as f64 / total),
         )?;
     }
-    let row = |name: &str, mean: f64, p50: String, p99: String, share: f64| {
-        format!("  {name:<57} {:>9} {p50:>9} {p99:>9} {:>7}", time(mean), percent(share))
+    let row = |name: &str, mean: f64, corrected: f64, p50: String, p99: String, share: f64| {
+        let (mean, corrected) = (time(mean), time(corrected));
+        format!("  {name:<50} {mean:>9} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
     };
     let unattributed = path.unattributed_ns as f64;
     writeln!(
         out,
         "{}",
-        row("unattributed", unattributed / packets as f64, "-".into(), "-".into(), unattributed / total)
+        row(
+            "unattributed",
+            unattributed / packets as f64,
+            unattributed / packets as f64,
+            "-".into(),
+            "-".into(),
+            unattributed / total
+        )
     )?;
     writeln!(
         out,
@@ -196,6 +214,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         row(
             "end to end",
             record.end_to_end.mean(),
+            path.corrected_mean(),
             time(record.end_to_end.quantile(0.5) as f64),
             time(record.end_to_end.quantile(0.99) as f64),
             1.0
@@ -247,7 +266,7 @@ fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::R
             format!(
                 "{}{container} {}",
                 task.comm,
-                percent(row.samples as f64 / all as f64 * f64::from(profile.meta.cpus.max(1)))
+                percent(cpu.ns(row.samples) as f64 / profile.meta.duration_ns.max(1) as f64)
             )
         })
         .collect();
@@ -310,10 +329,12 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     )?;
     writeln!(
         out,
-        "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed, {} per CPU sample",
+        "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span),\n    \
+         {} per CPU sample",
         percent(observer.cpu_share),
         observer.ns_per_crossing,
         observer.ns_per_followed_crossing,
+        observer.ns_in_span_per_crossing,
         time(observer.ns_per_sample)
     )?;
     let lost: Vec<String> =

@@ -1,0 +1,149 @@
+//! `netstrata.explain/1`. Adding names is allowed, renaming is not.
+
+use serde_json::{Value, json};
+
+use super::{Cause, Explanation, Part, Row, Side, WorkKind};
+
+/// The account as JSON.
+pub(super) fn json(found: &Explanation) -> Value {
+    let unit = unit(found.kind);
+    let value = |number: i64| scaled(found.kind, number);
+    let waterfall = &found.waterfall;
+    let delta = waterfall.delta();
+    let share = |part: i64| (delta != 0).then(|| round(part as f64 / delta as f64, 6));
+    let row = |row: &Row| {
+        let mut out = json!({
+            "layer": row.slot.name(),
+            "kind": row.slot.work(),
+            "baseline": value(row.baseline.value),
+            "target": value(row.target.value),
+            "delta": value(row.delta()),
+            "share": share(row.delta()),
+            "explained": row.slot.is_explained(),
+        });
+        let both = |part: fn(&Part) -> i64| json!({"baseline": value(part(&row.baseline)), "target": value(part(&row.target))});
+        out[unit] = both(|part| part.value);
+        out[format!("raw_{unit}")] = both(|part| part.raw);
+        out
+    };
+    json!({
+        "schema": "netstrata.explain/1",
+        "kind": found.kind.name(),
+        "unit": unit,
+        "rate_unit": found.kind.rate_unit(),
+        "baseline": side(&found.baseline),
+        "target": side(&found.target),
+        "total": {
+            "baseline": value(waterfall.baseline),
+            "target": value(waterfall.target),
+            "delta": value(delta),
+        },
+        "waterfall": waterfall.rows.iter().map(row).collect::<Vec<_>>(),
+        "remainder": {
+            "name": waterfall.remainder.name,
+            "baseline": value(waterfall.remainder.baseline),
+            "target": value(waterfall.remainder.target),
+            "delta": value(waterfall.remainder.delta()),
+            "share": share(waterfall.remainder.delta()),
+        },
+        "explained_share": found.explained_share.map(|share| round(share, 6)),
+        "no_measurable_difference": found.no_difference,
+        "causes": found.causes.iter().map(cause).collect::<Vec<_>>(),
+        "notes": found.notes,
+    })
+}
+
+/// Name of the unit of a waterfall.
+fn unit(kind: WorkKind) -> &'static str {
+    match kind {
+        WorkKind::RequestResponse => "ns",
+        WorkKind::Stream => "ns_per_byte",
+    }
+}
+
+/// A value in its unit: whole nanoseconds, or nanoseconds per byte with six digits, in which sums are exact too.
+fn scaled(kind: WorkKind, number: i64) -> Value {
+    match kind {
+        WorkKind::RequestResponse => json!(number),
+        WorkKind::Stream => json!(number as f64 / 1e6),
+    }
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+fn side(side: &Side) -> Value {
+    let rate = |value: Option<f64>| value.map(|value| round(value, 3));
+    json!({
+        "label": side.label,
+        "benchmark": side.benchmark,
+        "measured": rate(side.measured),
+        "predicted": rate(side.predicted),
+        "predicted_raw": rate(side.predicted_raw),
+        "predicted_from_baseline": rate(side.predicted_from_baseline),
+        "trust": { "verdict": side.verdict.name(), "reasons": side.reasons },
+        "station": side.station.as_ref().map(|station| json!({
+            "pid": station.pid,
+            "name": station.name,
+            "container": station.container,
+            "utilisation": round(station.utilisation, 6),
+            "cpu_ns_per_byte": round(station.cpu_ns_per_byte, 9),
+            "bytes_per_s": round(station.bytes_per_s, 3),
+            "samples": station.samples,
+            "softirq_share": round(station.softirq_share, 6),
+        })),
+        "cpus": side.cpus.iter().map(|(cpu, busy)| json!({"cpu": cpu, "busy_share": round(*busy, 6)})).collect::<Vec<_>>(),
+    })
+}
+
+fn cause(cause: &Cause) -> Value {
+    let figures = cause.figures.iter().map(|figure| {
+        json!({
+            "name": figure.name,
+            "unit": figure.unit,
+            "baseline": round(figure.baseline, 6),
+            "target": round(figure.target, 6),
+        })
+    });
+    json!({ "name": cause.name, "sentence": cause.sentence, "figures": figures.collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::{explain, testdata::*};
+
+    #[test]
+    fn the_names_of_the_contract_are_there_and_the_sum_closes() {
+        let found = json(&explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &labels()).expect("the test has it"));
+        assert_eq!(found["schema"], "netstrata.explain/1");
+        assert_eq!(found["baseline"]["label"], "fast");
+        assert_eq!(found["target"]["trust"]["verdict"], "ok");
+        let sum: i64 = found["waterfall"]
+            .as_array()
+            .expect("the test has it")
+            .iter()
+            .map(|row| row["delta"].as_i64().expect("the test has it"))
+            .sum();
+        let left = found["remainder"]["delta"].as_i64().expect("the test has it");
+        let ends = ["baseline", "target"].map(|end| found["total"][end].as_i64().expect("the test has it"));
+        assert_eq!(ends[0] + sum + left, ends[1]);
+        for row in found["waterfall"].as_array().expect("the test has it") {
+            for name in ["layer", "kind", "baseline", "target", "delta", "share", "ns", "raw_ns"] {
+                assert!(row.get(name).is_some(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_are_in_nanoseconds_per_byte() {
+        let found =
+            json(&explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 950)]), &labels()).expect("the test has it"));
+        assert_eq!(found["unit"], "ns_per_byte");
+        assert_eq!(found["total"]["baseline"], 1.0);
+        assert_eq!(found["baseline"]["station"]["utilisation"], 0.9);
+        assert_eq!(found["waterfall"][0]["raw_ns_per_byte"]["baseline"], 1.0);
+    }
+}

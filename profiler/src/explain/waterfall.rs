@@ -1,0 +1,205 @@
+//! Steps from one total to another that sum exactly.
+
+use netstrata_common::Layer;
+
+use crate::analysis::Kind;
+
+/// What a layer's time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// A CPU works on the packet.
+    Service,
+    /// The packet waits.
+    Wait,
+    /// CPU time of a station.
+    Cpu,
+}
+
+impl Work {
+    /// The name in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Wait => "wait",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+impl From<Kind> for Work {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Service => Self::Service,
+            Kind::Wait => Self::Wait,
+        }
+    }
+}
+
+/// What a row of a waterfall stands for, in the order of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// A layer.
+    Layer(Layer, Work),
+    /// The application's own time between a read and its next send.
+    Turnaround,
+    /// Time or samples that no layer has.
+    Unattributed,
+    /// The station was more or less busy than the baseline's.
+    Utilisation,
+}
+
+impl Slot {
+    /// The layer in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Layer(layer, _) => layer.name(),
+            Self::Turnaround => Layer::Userspace.name(),
+            Self::Unattributed => "unattributed",
+            Self::Utilisation => "utilisation",
+        }
+    }
+
+    /// The kind in output; empty where there is none.
+    pub fn work(self) -> &'static str {
+        match self {
+            Self::Layer(_, work) => work.name(),
+            Self::Turnaround => Work::Service.name(),
+            _ => "",
+        }
+    }
+
+    /// Whether a layer answers for the row, so that it counts as explained.
+    pub fn is_explained(self) -> bool {
+        matches!(self, Self::Layer(..) | Self::Turnaround)
+    }
+}
+
+/// A value of one profile. Requests: nanoseconds per transaction. Streams: femtoseconds of wall time per byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// As recorded.
+    pub raw: i64,
+    /// Without what the probes themselves took.
+    pub value: i64,
+}
+
+impl Part {
+    /// A value that the probes have no part in.
+    pub fn plain(value: i64) -> Self {
+        Self { raw: value, value }
+    }
+}
+
+/// A step of a waterfall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it stands for.
+    pub slot: Slot,
+    /// In the baseline.
+    pub baseline: Part,
+    /// In the target.
+    pub target: Part,
+}
+
+impl Row {
+    /// The step.
+    pub fn delta(&self) -> i64 {
+        self.target.value - self.baseline.value
+    }
+}
+
+/// What the rows leave of the totals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remainder {
+    /// "remainder", or what is known to be in it.
+    pub name: &'static str,
+    /// The baseline's total without its rows.
+    pub baseline: i64,
+    /// The target's total without its rows.
+    pub target: i64,
+}
+
+impl Remainder {
+    /// What the rows do not explain, rounding included.
+    pub fn delta(&self) -> i64 {
+        self.target - self.baseline
+    }
+}
+
+/// Steps from a baseline's total to a target's: `baseline + Σ rows + remainder = target`, in integers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waterfall {
+    /// The baseline's total.
+    pub baseline: i64,
+    /// The target's total.
+    pub target: i64,
+    /// The steps.
+    pub rows: Vec<Row>,
+    /// What they leave.
+    pub remainder: Remainder,
+}
+
+impl Waterfall {
+    /// A waterfall; the remainder takes whatever the rows leave, so that it always closes.
+    pub fn new(baseline: i64, target: i64, rows: Vec<Row>, name: &'static str) -> Self {
+        let rest = |total: i64, part: fn(&Row) -> i64| total - rows.iter().map(part).sum::<i64>();
+        let remainder = Remainder {
+            name,
+            baseline: rest(baseline, |row| row.baseline.value),
+            target: rest(target, |row| row.target.value),
+        };
+        Self { baseline, target, rows, remainder }
+    }
+
+    /// The difference of the totals.
+    pub fn delta(&self) -> i64 {
+        self.target - self.baseline
+    }
+
+    /// Whether it sums.
+    pub fn is_closed(&self) -> bool {
+        self.baseline + self.rows.iter().map(Row::delta).sum::<i64>() + self.remainder.delta() == self.target
+    }
+
+    /// 1 − |what no layer answers for| / |difference|; none without a difference. Negative where the layers point the
+    /// other way.
+    pub fn explained_share(&self) -> Option<f64> {
+        let others: i64 = self.rows.iter().filter(|row| !row.slot.is_explained()).map(Row::delta).sum();
+        let left = (others + self.remainder.delta()).unsigned_abs() as f64;
+        (self.delta() != 0).then(|| 1.0 - left / self.delta().unsigned_abs() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_waterfall_closes(
+            totals in (0i64..1 << 40, 0i64..1 << 40),
+            parts in proptest::collection::vec((0i64..1 << 40, 0i64..1 << 40), 0..40),
+        ) {
+            let rows = parts.iter().map(|&(baseline, target)| Row {
+                slot: Slot::Layer(Layer::Ip, Work::Service),
+                baseline: Part::plain(baseline),
+                target: Part::plain(target),
+            });
+            let waterfall = Waterfall::new(totals.0, totals.1, rows.collect(), "remainder");
+            prop_assert!(waterfall.is_closed());
+        }
+    }
+
+    #[test]
+    fn only_layers_explain() {
+        let row = |slot, target| Row { slot, baseline: Part::plain(0), target: Part::plain(target) };
+        let share = |rows| Waterfall::new(100, 200, rows, "remainder").explained_share().expect("the test has it");
+        assert_eq!(share(vec![row(Slot::Layer(Layer::Bridge, Work::Service), 100)]), 1.0);
+        assert_eq!(share(vec![row(Slot::Turnaround, 60)]), 0.6);
+        assert_eq!(share(vec![row(Slot::Unattributed, 100)]), 0.0);
+        assert_eq!(share(vec![row(Slot::Utilisation, 40), row(Slot::Layer(Layer::Ip, Work::Cpu), 60)]), 0.6);
+        assert_eq!(share(vec![row(Slot::Layer(Layer::Ip, Work::Cpu), -50)]), -0.5);
+        assert_eq!(Waterfall::new(1, 1, vec![], "remainder").explained_share(), None);
+    }
+}
