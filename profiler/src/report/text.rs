@@ -329,8 +329,8 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     )?;
     writeln!(
         out,
-        "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span), {} per \
-         CPU sample",
+        "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span),\n    \
+         {} per CPU sample",
         percent(observer.cpu_share),
         observer.ns_per_crossing,
         observer.ns_per_followed_crossing,
