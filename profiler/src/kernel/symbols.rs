@@ -6,8 +6,10 @@ use crate::failure::Failure;
 
 /// Functions by address.
 pub struct Symbols {
-    /// (address, name), ascending.
-    table: Vec<(u64, Box<str>)>,
+    /// (address, place of the name), ascending.
+    table: Vec<(u64, u32)>,
+    /// All names, each ended by a line feed: one allocation, because there are more than a hundred thousand.
+    names: String,
 }
 
 impl Symbols {
@@ -28,25 +30,31 @@ impl Symbols {
 
     /// Reads the format of kallsyms; only code, only real addresses.
     pub fn parse(text: &str) -> Self {
-        let mut table: Vec<(u64, Box<str>)> = text
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.split_ascii_whitespace();
-                let address = u64::from_str_radix(words.next()?, 16).ok().filter(|address| *address != 0)?;
-                let kind = words.next()?;
-                let name = words.next()?;
-                matches!(kind, "t" | "T" | "w" | "W").then(|| (address, name.into()))
-            })
-            .collect();
-        table.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-        Self { table }
+        let mut table = Vec::new();
+        let mut names = String::new();
+        for line in text.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            let Some(address) = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0) else { continue };
+            if matches!(kind, "t" | "T" | "w" | "W") {
+                table.push((address, names.len() as u32));
+                names.push_str(name);
+                names.push('\n');
+            }
+        }
+        // Of several names for one address the first in the kernel's list counts.
+        table.sort_by_key(|entry| entry.0);
+        table.dedup_by_key(|entry| entry.0);
+        table.shrink_to_fit();
+        names.shrink_to_fit();
+        Self { table, names }
     }
 
     /// The function that an address lies in.
     pub fn name(&self, address: u64) -> &str {
         match self.table.partition_point(|entry| entry.0 <= address) {
             0 => "[unknown]",
-            after => &self.table[after - 1].1,
+            after => self.names[self.table[after - 1].1 as usize..].lines().next().unwrap_or_default(),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn profile(
     let mut lost = losses(&states, recording.session.missed_nested());
     let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
     cpu.kernel_busy_ns = after.busy.saturating_sub(recording.counters.busy) * tick_ns();
-    let reasons: HashMap<u32, String> = recording.types.drop_reasons().into_iter().collect();
+    let reasons = std::mem::take(&mut recording.reasons);
     let mut tree = Tree::read(&recording, &reasons)?;
     let in_flight = tree.sweep(&recording)?;
     lost.insert("in_flight_at_end".into(), in_flight);
@@ -151,14 +151,14 @@ impl Tree {
             record.bytes = path.bytes;
             record.cpu_hops = path.cpu_hops;
         }
-        for (key, node) in recording.session.entries::<NodeKey, Node>("NODES")? {
-            let Some(record) = tree.paths.get_mut(&key.path) else { continue };
+        recording.session.for_each("NODES", |key: NodeKey, node: &Node| {
+            let Some(record) = tree.paths.get_mut(&key.path) else { return };
             if key.index == END_TO_END {
-                record.end_to_end = histogram(&node);
+                record.end_to_end = histogram(node);
             } else if let Some(span) = record.spans.get_mut(key.index as usize - 1) {
-                *span = histogram(&node);
+                *span = histogram(node);
             }
-        }
+        })?;
         Ok(tree)
     }
 
@@ -196,11 +196,13 @@ impl Tree {
 
     /// Ends the journeys that were still open: used up unseen, or (counted) on their way: their weighted count.
     fn sweep(&mut self, recording: &Recording) -> Result<u64> {
-        let open: Vec<Journey> = recording.session.array("JOURNEYS")?;
+        // Epoch 0 is the calibration's.
+        let open: Vec<Journey> = recording
+            .session
+            .array("JOURNEYS", |journey: &Journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0)?;
         let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
         let mut in_flight = 0;
-        // Epoch 0 is the calibration's.
-        for journey in open.iter().filter(|journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0) {
+        for journey in &open {
             let waits = [Point::Enqueue as u8, Point::Rx as u8].contains(&journey.last_point);
             let weight = u64::from(journey.weight);
             if waits || journey.epoch != recording.config.epoch || newest - journey.last_ns < IN_FLIGHT_NS {
@@ -271,14 +273,17 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
     let mut stack_index: HashMap<u64, Option<u32>> = HashMap::new();
     let mut stack_list: Interner<Vec<u32>> = Interner::default();
     let mut tasks: Interner<TaskRecord> = Interner::default();
-    let stacks: HashMap<u64, Stack> = recording.session.entries("STACKS")?.into_iter().collect();
+    let mut stacks: HashMap<u64, Vec<u64>> = HashMap::new();
+    recording.session.for_each("STACKS", |hash: u64, stack: &Stack| {
+        stacks.insert(hash, stack.frames.iter().copied().take_while(|address| *address != 0).collect());
+    })?;
     type Alike = (Option<u32>, u32, u16, bool, Option<CrossingRecord>);
     let mut entries: BTreeMap<Alike, u64> = BTreeMap::new();
     let mut samples = recording.session.entries::<SampleKey, u64>("SAMPLES")?;
     samples.sort_by_key(|(key, _)| (key.stack, key.pid, key.comm, key.cpu));
     for (key, count) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
-            let frames = stacks.get(&key.stack)?.frames.iter().take_while(|address| **address != 0);
+            let frames = stacks.get(&key.stack)?.iter();
             let frames = frames.map(|address| names.index(recording.symbols.name(*address).to_owned())).collect();
             Some(stack_list.index(frames))
         });

@@ -1,6 +1,7 @@
 //! A running recording: a thread that owns the programs, keeps to the budget and collects.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -84,7 +85,8 @@ impl Recorder {
 /// Everything that a recording holds, in the recorder's thread.
 pub(super) struct Recording {
     pub session: Session,
-    pub types: kernel::btf::KernelTypes,
+    /// Names of the drop reasons.
+    pub reasons: HashMap<u32, String>,
     pub symbols: kernel::symbols::Symbols,
     /// Taken at the end.
     pub watcher: Option<Watcher>,
@@ -125,7 +127,7 @@ impl Recording {
         filter::configure(args, &mut config);
         let mut recording = Self {
             session,
-            types,
+            reasons: types.drop_reasons().into_iter().collect(),
             symbols,
             watcher: Some(watcher),
             costs,

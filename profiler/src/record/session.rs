@@ -229,10 +229,27 @@ impl Session {
         map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
     }
 
-    /// All values of an array.
-    pub fn array<V: Pod>(&self, name: &str) -> Result<Vec<V>> {
+    /// Calls `take` for each entry of a hash map, one at a time: values may be large.
+    pub fn for_each<K: Pod, V: Pod>(&self, name: &str, mut take: impl FnMut(K, &V)) -> Result<()> {
+        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
+        for entry in map.iter() {
+            let (key, value) = entry.with_context(|| format!("cannot read map {name}"))?;
+            take(key, &value);
+        }
+        Ok(())
+    }
+
+    /// The values of an array that `keep` wants.
+    pub fn array<V: Pod>(&self, name: &str, keep: impl Fn(&V) -> bool) -> Result<Vec<V>> {
         let map: Array<&MapData, V> = Array::try_from(self.map(name)?)?;
-        map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
+        let mut kept = Vec::new();
+        for value in map.iter() {
+            let value = value.with_context(|| format!("cannot read map {name}"))?;
+            if keep(&value) {
+                kept.push(value);
+            }
+        }
+        Ok(kept)
     }
 
     /// A per-CPU array: index, then CPU.
