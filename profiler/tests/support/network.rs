@@ -48,6 +48,7 @@ impl Network {
 
     fn named(host: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self { prefix: format!("nstest-gt-{}-{number}", std::process::id()), host }
     }
@@ -84,6 +85,17 @@ impl Network {
     /// Where the server listens.
     pub fn address(&self) -> &'static str {
         if self.host { "127.0.0.1" } else { "10.203.0.3" }
+    }
+}
+
+/// Removes what runs that were killed left.
+fn sweep() {
+    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("nstest-gt-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !std::path::Path::new(&format!("/proc/{owner}")).exists()) {
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
     }
 }
 
