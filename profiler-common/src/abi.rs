@@ -224,6 +224,23 @@ pub struct Lost {
     pub busy: u64,
 }
 
+/// Devices that a CPU remembers. A power of two.
+pub const DEVICE_CACHE: usize = 16;
+
+/// A device that a CPU met lately.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CachedDevice {
+    /// Address of the `net_device`, 0 for none.
+    pub device: u64,
+    /// When its key was read.
+    pub read_ns: u64,
+    /// Inode number of the namespace.
+    pub netns: u32,
+    /// Index of the device.
+    pub ifindex: u32,
+}
+
 /// State of one CPU. The head is what every crossing touches.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -266,6 +283,8 @@ pub struct CpuState {
     pub samples: u64,
     /// Losses.
     pub lost: Lost,
+    /// Devices met lately.
+    pub devices: [CachedDevice; DEVICE_CACHE],
 }
 
 /// What the profiler tells the programs; may change while they run.

@@ -5,8 +5,8 @@
 
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use netstrata_common::{
-    Config, CpuState, Crossing, DeviceKey, End, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS, Journey, MAX_CROSSINGS,
-    MAX_SLOTS, Point, path_step,
+    CachedDevice, Config, CpuState, Crossing, DEVICE_CACHE, DeviceKey, End, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS,
+    Journey, MAX_CROSSINGS, MAX_SLOTS, Point, path_step,
 };
 
 use crate::{
@@ -226,39 +226,62 @@ fn waits(point: u8) -> bool {
     point == Point::Enqueue as u8 || point == Point::Rx as u8
 }
 
+/// For each point the set of points after which it can be a packet's next; a table, because this is asked at every
+/// crossing of a followed packet and BPF has no jump tables.
+const PRECEDED_BY: [u16; 16] = {
+    const fn set(points: &[Point]) -> u16 {
+        let (mut mask, mut index) = (0, 0);
+        while index < points.len() {
+            mask |= 1 << points[index] as u8;
+            index += 1;
+        }
+        mask
+    }
+    use Point::{Copy, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Xmit, XmitEnd};
+    let mut table = [0; 16];
+    table[Queue as usize] = set(&[Receive, Route, Xmit, Send]);
+    table[Enqueue as usize] = set(&[Queue]);
+    table[Xmit as usize] = set(&[Queue, Enqueue, Receive, Route]);
+    table[XmitEnd as usize] = set(&[Xmit]);
+    table[Rx as usize] = set(&[Xmit, Receive, Route, XmitEnd, Gro]);
+    table[Gro as usize] = set(&[Xmit, XmitEnd, Receive, Route]);
+    table[Receive as usize] = set(&[Rx, Gro, Receive, Xmit, XmitEnd, Route]);
+    table[Route as usize] = set(&[Receive, Route]);
+    table[Ready as usize] = set(&[Receive, Route]);
+    table[ReadyWake as usize] = set(&[Receive, Route]);
+    table[Copy as usize] = set(&[Ready, ReadyWake, Copy, Receive, Route, Xmit, XmitEnd]);
+    table[Point::Consume as usize] = u16::MAX;
+    table[Point::Drop as usize] = u16::MAX;
+    table
+};
+
 /// Whether a packet that was last seen at `from` can be seen next at `to`. Everything else is another packet at the
 /// same address.
 #[inline(always)]
 fn can_follow(from: u8, to: Point) -> bool {
-    let is = |point: Point| from == point as u8;
-    match to {
-        Point::Queue => is(Point::Receive) || is(Point::Route) || is(Point::Xmit) || is(Point::Send),
-        Point::Enqueue => is(Point::Queue),
-        Point::Xmit => is(Point::Queue) || is(Point::Enqueue) || is(Point::Receive) || is(Point::Route),
-        Point::XmitEnd => is(Point::Xmit),
-        Point::Rx => is(Point::Xmit) || is(Point::Receive) || is(Point::Route) || is(Point::XmitEnd) || is(Point::Gro),
-        Point::Gro => is(Point::Xmit) || is(Point::XmitEnd) || is(Point::Receive) || is(Point::Route),
-        Point::Receive => {
-            is(Point::Rx)
-                || is(Point::Gro)
-                || is(Point::Receive)
-                || is(Point::Xmit)
-                || is(Point::XmitEnd)
-                || is(Point::Route)
-        }
-        Point::Route => is(Point::Receive) || is(Point::Route),
-        Point::Ready | Point::ReadyWake => is(Point::Receive) || is(Point::Route),
-        Point::Copy => {
-            is(Point::Ready)
-                || is(Point::ReadyWake)
-                || is(Point::Copy)
-                || is(Point::Receive)
-                || is(Point::Route)
-                || is(Point::Xmit)
-                || is(Point::XmitEnd)
-        }
-        _ => true,
+    let mut index = to as usize;
+    // The compiler knows that a point is small and drops the bound; the verifier does not.
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack)) };
+    PRECEDED_BY[index & 15] >> (from & 15) & 1 != 0
+}
+
+/// What a CPU read of a device is believed for this long: a new device at the address of an old one is not mistaken for
+/// it, unless within this time.
+const DEVICE_BELIEVED_NS: u64 = 50_000_000;
+
+/// Namespace and index of a device, from what this CPU read lately: each read of kernel memory costs as much as a clock.
+#[inline(always)]
+fn device_key(device: u64, now: u64) -> DeviceKey {
+    let Some(cpu) = state() else { return skb::device_key(device) };
+    let index = (device >> 12 ^ device >> 17) as usize & (DEVICE_CACHE - 1);
+    let cached = &mut cpu.devices[index];
+    if cached.device == device && now.wrapping_sub(cached.read_ns) < DEVICE_BELIEVED_NS {
+        return DeviceKey { netns: cached.netns, ifindex: cached.ifindex };
     }
+    let key = skb::device_key(device);
+    *cached = CachedDevice { device, read_ns: now, netns: key.netns, ifindex: key.ifindex };
+    key
 }
 
 /// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
@@ -325,8 +348,8 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
         // from the backlog to the softirq, a packet stays at one device.
         Point::Receive if last == Point::Rx as u8 => last_device(journey),
-        Point::Queue | Point::Rx | Point::Receive | Point::Gro => skb::device_key(skb::device(packet)),
-        Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => skb::device_key(device),
+        Point::Queue | Point::Rx | Point::Receive | Point::Gro => device_key(skb::device(packet), now),
+        Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => device_key(device, now),
         // Inside a socket or a queue the packet knows no device: it is still at the last one.
         _ => last_device(journey),
     };

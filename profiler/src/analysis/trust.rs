@@ -76,12 +76,15 @@ pub fn trust(profile: &Profile, busy_samples: u64) -> Trust {
     };
     let lost = |name: &str| profile.lost.get(name).copied().unwrap_or(0);
     let packets = profile.sampling.packets.max(1);
+    // A full tree loses single spans: it is held against the spans of all packets.
+    let spans: u64 = profile.paths.iter().map(|path| path.packets * path.crossings.len() as u64).sum();
     for name in PACKET_LOSSES {
-        let part = lost(name) as f64 / packets as f64;
+        let (whole, what) = if name == "nodes_full" { (packets.max(spans), "spans") } else { (packets, "packets") };
+        let part = lost(name) as f64 / whole as f64;
         if part > VOID_LOSS && lost(name) > FEW_PACKETS {
-            find(Verdict::Void, format!("{name}: {} of {packets} packets ({:.0} %)", lost(name), 100.0 * part));
+            find(Verdict::Void, format!("{name}: {} of {whole} {what} ({:.0} %)", lost(name), 100.0 * part));
         } else if part > DEGRADED_LOSS && lost(name) > 10 {
-            find(Verdict::Degraded, format!("{name}: {} of {packets} packets ({:.1} %)", lost(name), 100.0 * part));
+            find(Verdict::Degraded, format!("{name}: {} of {whole} {what} ({:.1} %)", lost(name), 100.0 * part));
         }
     }
     for (name, what) in [

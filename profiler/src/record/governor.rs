@@ -14,6 +14,8 @@ const FOLLOWED_SHARE: f64 = 0.4;
 pub const TURN: Duration = Duration::from_millis(1000);
 /// The least part of a turn that is observed, whatever the budget says.
 const LEAST_DUTY: f64 = 0.05;
+/// Fewer samples a second say too little about a recording of some seconds, whatever they cost.
+const LEAST_FREQUENCY: u64 = 199;
 const MOST_EVERY: f64 = 65_536.0;
 
 /// What happened on the busiest CPU while the probes were attached.
@@ -51,7 +53,7 @@ impl Governor {
             return asked;
         }
         let affordable = 0.5 * self.budget * 1e9 / self.costs.ns_per_sample;
-        asked.min(affordable as u64).max(49)
+        asked.min((affordable as u64).max(LEAST_FREQUENCY))
     }
 
     /// Adapts to what was seen. Returns whether the rate of followed packets changed.
