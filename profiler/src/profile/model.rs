@@ -417,9 +417,10 @@ pub struct Observer {
     pub followed_crossings: u64,
     /// Cost of one CPU sample, measured.
     pub ns_per_sample: f64,
-    /// Share of all CPU time spent in probes and sampler: counts times the measured costs.
+    /// Share of all CPU time that recording took: probes and sampler (counts times the measured costs), and the recorder's
+    /// own process while it recorded.
     pub cpu_share: f64,
-    /// Share of one CPU that the recorder's own process used.
+    /// Share of one CPU that the recorder's own process used while it recorded (part of `cpu_share`).
     pub recorder_share: f64,
     /// Largest resident memory of the recorder.
     pub recorder_rss_bytes: u64,

@@ -13,7 +13,7 @@ use netstrata_common::{
 
 use super::{
     filter,
-    kernel_counters::{Counters, VECTORS, own_cpu_time, own_peak_memory, tick_ns},
+    kernel_counters::{Counters, VECTORS, own_peak_memory, tick_ns},
     online_cpus,
     recorder::Recording,
 };
@@ -402,7 +402,8 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     let costs = recording.costs;
     let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
         + followed_crossings as f64 * costs.ns_per_followed_crossing
-        + cpu.samples as f64 * costs.ns_per_sample;
+        + cpu.samples as f64 * costs.ns_per_sample
+        + recording.own_cpu.as_nanos() as f64;
     let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
     Observer {
         ns_per_crossing: costs.ns_per_crossing,
@@ -412,8 +413,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         followed_crossings,
         ns_per_sample: costs.ns_per_sample,
         cpu_share: spent / available.max(1.0),
-        recorder_share: own_cpu_time().saturating_sub(recording.own_cpu).as_secs_f64()
-            / duration.as_secs_f64().max(1e-9),
+        recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),
         recorder_rss_bytes: own_peak_memory(),
     }
 }

@@ -40,6 +40,8 @@ pub struct Calibration {
     pub ns_in_span_per_crossing: f64,
     /// A CPU sample.
     pub ns_per_sample: f64,
+    /// Attaching the journey probes and detaching them again: the kernel patches its code and stops every CPU for it.
+    pub ns_per_turn: f64,
 }
 
 /// Measures; refuses if the programs read something else than the known loopback device.
@@ -63,18 +65,24 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
     // By kind of observation: the extra time of a datagram in each round, and the crossings that it made.
     let mut extra: [Vec<f64>; 4] = Default::default();
     let mut seen = [u64::MAX; 4];
+    let mut turns = Vec::new();
     for _ in 0..ROUNDS {
         let plain = traffic.fastest()?;
+        let mut turn = Duration::ZERO;
         for (kind, accept) in [(1, 0), (2, ACCEPT_AND_DISCARD), (3, 1)] {
             session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
             if kind == 1 {
+                let start = Instant::now();
                 session.attach(Group::Journey)?;
+                turn = start.elapsed();
             }
             let before = crossings(&session.cpu_states()?);
             extra[kind].push(traffic.fastest()? - plain);
             seen[kind] = seen[kind].min(crossings(&session.cpu_states()?) - before);
         }
+        let start = Instant::now();
         session.detach(Group::Journey)?;
+        turns.push((turn + start.elapsed()).as_nanos() as f64);
     }
     check_offsets(session, netns)?;
     anyhow::ensure!(seen[1] as usize >= BATCHES * DATAGRAMS, "the probes did not see the calibration's packets");
@@ -87,6 +95,7 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
         ns_per_followed_crossing: cost(3),
         ns_in_span_per_crossing: cost(2),
         ns_per_sample: sampler_cost(session)?,
+        ns_per_turn: median(&turns),
     };
     session.clear()?;
     Ok(costs)

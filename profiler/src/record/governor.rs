@@ -10,8 +10,10 @@ use super::Calibration;
 
 /// Share of the budget that followed packets may use; dispatch may use the rest.
 const FOLLOWED_SHARE: f64 = 0.4;
-/// One turn of attaching and detaching.
-pub const TURN: Duration = Duration::from_millis(1000);
+/// Share of the budget that attaching and detaching may use.
+const TURNS_SHARE: f64 = 0.25;
+/// Length of a turn of attaching and detaching: at least, and at most.
+const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(5000)];
 /// The least part of a turn that is observed, whatever the budget says.
 const LEAST_DUTY: f64 = 0.05;
 /// Fewer samples a second say too little about a recording of some seconds, whatever they cost.
@@ -45,6 +47,11 @@ impl Governor {
     /// `fixed` follows one packet in so many, all the time, whatever it costs.
     pub fn new(budget: f64, costs: Calibration, fixed: Option<u32>) -> Self {
         Self { budget, costs, fixed: fixed.is_some(), every: fixed.unwrap_or(64), duty: 1.0 }
+    }
+
+    /// How often the probes may be attached anew.
+    pub fn turn(&self) -> Duration {
+        Duration::from_nanos((self.costs.ns_per_turn / (TURNS_SHARE * self.budget)) as u64).clamp(TURN[0], TURN[1])
     }
 
     /// The rate of CPU samples that fits: at most half of the budget.
@@ -90,6 +97,7 @@ mod tests {
         ns_per_crossing: 15.0,
         ns_per_followed_crossing: 400.0,
         ns_in_span_per_crossing: 150.0,
+        ns_per_turn: 1e7,
         ns_per_sample: 2000.0,
     };
 

@@ -16,7 +16,7 @@ use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq};
 
 use super::{
     Calibration, assemble, calibrate, filter,
-    governor::{Governor, Load, TURN},
+    governor::{Governor, Load},
     kernel_counters::{Counters, own_cpu_time},
     online_cpus,
     session::{Group, Session, Sizes},
@@ -26,8 +26,8 @@ use crate::{cli::RecordArgs, failure::Failure, kernel, profile::Profile, topolog
 const TICK: Duration = Duration::from_millis(25);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(100);
-/// Part of each turn in which softirqs are timed.
-const SOFTIRQ_DUTY: f64 = 0.1;
+/// Time of each turn in which softirqs are timed.
+const SOFTIRQ_WINDOW: Duration = Duration::from_millis(100);
 /// Whole journeys that go through the ring, at most about so many a second.
 const JOURNEYS_PER_SECOND: f64 = 20.0;
 const MOST_JOURNEYS: usize = 2000;
@@ -105,6 +105,7 @@ pub(super) struct Recording {
     pub rates: Vec<(u64, u32)>,
     pub journeys: Vec<Journey>,
     pub counters: Counters,
+    /// CPU time of this process: at the start, at the end used meanwhile.
     pub own_cpu: Duration,
     window: Option<Instant>,
     softirq_window: Option<Instant>,
@@ -155,6 +156,7 @@ impl Recording {
         recording.started = Instant::now();
         recording.started_ns = monotonic_ns();
         recording.counters = Counters::read();
+        recording.own_cpu = own_cpu_time();
         recording.turn = recording.started;
         Ok(recording)
     }
@@ -172,6 +174,7 @@ impl Recording {
     /// Collects until told to stop.
     fn run(&mut self, args: &RecordArgs, until: &AtomicBool) -> Result<()> {
         let mut looked = Instant::now();
+        let turn = self.governor.turn();
         while !until.load(Ordering::Relaxed) {
             std::thread::sleep(TICK);
             self.drain()?;
@@ -180,13 +183,13 @@ impl Recording {
                 looked = Instant::now();
                 self.adapt()?;
             }
-            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= TURN.mul_f64(SOFTIRQ_DUTY)) {
+            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= SOFTIRQ_WINDOW) {
                 self.close_softirq_window()?;
             }
-            if self.window.is_some() && elapsed >= TURN.mul_f64(self.governor.duty) && self.governor.duty < 1.0 {
+            if self.window.is_some() && elapsed >= turn.mul_f64(self.governor.duty) && self.governor.duty < 1.0 {
                 self.close_window()?;
             }
-            if elapsed >= TURN {
+            if elapsed >= turn {
                 self.turn = Instant::now();
                 self.refresh_filters(args)?;
                 if self.window.is_none() {
@@ -308,6 +311,7 @@ impl Recording {
         }
         self.close_softirq_window()?;
         self.session.detach_sampler()?;
+        self.own_cpu = own_cpu_time().saturating_sub(self.own_cpu);
         let counters = Counters::read();
         self.drain()?;
         assemble::profile(self, args, duration, &counters)

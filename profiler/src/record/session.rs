@@ -81,6 +81,8 @@ pub struct Sizes {
 /// Loaded programs with their maps.
 pub struct Session {
     ebpf: Ebpf,
+    /// Mapped once: mapping it anew for each look would cost more than all else that the recorder does.
+    ring: RingBuf<MapData>,
     /// Attached links by program.
     links: Vec<(&'static str, aya::programs::raw_trace_point::RawTracePointLinkId)>,
     samplers: Vec<aya::programs::perf_event::PerfEventLinkId>,
@@ -139,7 +141,8 @@ impl Session {
         }
         let sampler: &mut PerfEvent = program(&mut ebpf, "cpu_sample")?;
         sampler.load().map_err(|error| refused_program(error, "cpu_sample"))?;
-        Ok(Self { ebpf, links: Vec::new(), samplers: Vec::new(), available, missing })
+        let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
+        Ok(Self { ebpf, ring, links: Vec::new(), samplers: Vec::new(), available, missing })
     }
 
     /// Names of the probes that can be attached.
@@ -301,8 +304,7 @@ impl Session {
 
     /// Takes what lies in the ring.
     pub fn drain_ring(&mut self, mut take: impl FnMut(&[u8])) -> Result<()> {
-        let mut ring = RingBuf::try_from(self.ebpf.map_mut("RING").context("no map RING")?)?;
-        while let Some(item) = ring.next() {
+        while let Some(item) = self.ring.next() {
             take(&item);
         }
         Ok(())
