@@ -1,9 +1,9 @@
 //! What the probes cost on this machine, measured before a recording; and whether the offsets are right.
 //!
 //! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
-//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. In each round
-//! the fastest of some batches counts, because disturbances only ever add, and of the differences within the rounds the
-//! median. Costs are per crossing, dispatch included.
+//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Of some
+//! batches the fastest counts, because disturbances only ever add, and of the differences between neighbours the median.
+//! Costs are per crossing, dispatch included.
 
 use std::{
     net::UdpSocket,
@@ -21,7 +21,8 @@ use super::{
 use crate::failure::Failure;
 
 const ROUNDS: usize = 5;
-const BATCHES: usize = 6;
+const ALTERNATIONS: usize = 3;
+const BATCHES: usize = 3;
 const DATAGRAMS: usize = 150;
 const WARM_UP: Duration = Duration::from_millis(20);
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
@@ -62,38 +63,44 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
     while start.elapsed() < WARM_UP {
         traffic.batch()?;
     }
-    // By kind of observation: the extra time of a datagram in each round, and the crossings that it made.
-    let mut extra: [Vec<f64>; 4] = Default::default();
-    let mut seen = [u64::MAX; 4];
+    // Extra time of a datagram: that of probes which turn it away, and beyond that by kind of following.
+    let (mut turned_away, mut beyond) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let mut seen = u64::MAX;
     let mut turns = Vec::new();
     for _ in 0..ROUNDS {
         let plain = traffic.fastest()?;
-        let mut turn = Duration::ZERO;
-        for (kind, accept) in [(1, 0), (2, ACCEPT_AND_DISCARD), (3, 1)] {
-            session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
-            if kind == 1 {
-                let start = Instant::now();
-                session.attach(Group::Journey)?;
-                turn = start.elapsed();
-            }
-            let before = crossings(&session.cpu_states()?);
-            extra[kind].push(traffic.fastest()? - plain);
-            seen[kind] = seen[kind].min(crossings(&session.cpu_states()?) - before);
+        let start = Instant::now();
+        session.attach(Group::Journey)?;
+        let mut turn = start.elapsed();
+        let mut least = f64::MAX;
+        for _ in 0..ALTERNATIONS {
+            let mut with = |accept: u32| -> Result<f64> {
+                session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
+                let before = crossings(&session.cpu_states()?);
+                let time = traffic.fastest()?;
+                seen = seen.min(crossings(&session.cpu_states()?) - before);
+                Ok(time)
+            };
+            let base = with(0)?;
+            beyond[0].push(with(ACCEPT_AND_DISCARD)? - base);
+            beyond[1].push(with(1)? - base);
+            least = least.min(base);
         }
         let start = Instant::now();
         session.detach(Group::Journey)?;
-        turns.push((turn + start.elapsed()).as_nanos() as f64);
+        turn += start.elapsed();
+        turns.push(turn.as_nanos() as f64);
+        turned_away.push(least - plain);
     }
     check_offsets(session, netns)?;
-    anyhow::ensure!(seen[1] as usize >= BATCHES * DATAGRAMS, "the probes did not see the calibration's packets");
-    let cost = |kind: usize| {
-        let crossings = seen[kind] as f64 / (BATCHES * DATAGRAMS) as f64;
-        (median(&extra[kind]) / crossings).max(1.0)
-    };
+    let per_datagram = seen as f64 / (BATCHES * DATAGRAMS) as f64;
+    anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
+    let ns_per_crossing = (median(&turned_away) / per_datagram).max(1.0);
+    let following = |times: &[f64]| ns_per_crossing + (median(times) / per_datagram).max(0.0);
     let costs = Calibration {
-        ns_per_crossing: cost(1),
-        ns_per_followed_crossing: cost(3),
-        ns_in_span_per_crossing: cost(2),
+        ns_per_crossing,
+        ns_per_followed_crossing: following(&beyond[1]),
+        ns_in_span_per_crossing: following(&beyond[0]),
         ns_per_sample: sampler_cost(session)?,
         ns_per_turn: median(&turns),
     };

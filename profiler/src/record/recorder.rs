@@ -25,9 +25,9 @@ use crate::{cli::RecordArgs, failure::Failure, kernel, profile::Profile, topolog
 
 const TICK: Duration = Duration::from_millis(25);
 /// Time between two looks at the load.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 /// Time of each turn in which softirqs are timed.
-const SOFTIRQ_WINDOW: Duration = Duration::from_millis(100);
+const SOFTIRQ_WINDOW: Duration = Duration::from_millis(50);
 /// Whole journeys that go through the ring, at most about so many a second.
 const JOURNEYS_PER_SECOND: f64 = 20.0;
 const MOST_JOURNEYS: usize = 2000;
@@ -151,7 +151,6 @@ impl Recording {
         };
         recording.refresh_filters(args)?;
         recording.open_window()?;
-        recording.open_softirq_window()?;
         recording.source = recording.session.attach_sampler(frequency, &online_cpus())?;
         recording.started = Instant::now();
         recording.started_ns = monotonic_ns();
@@ -174,32 +173,38 @@ impl Recording {
     /// Collects until told to stop.
     fn run(&mut self, args: &RecordArgs, until: &AtomicBool) -> Result<()> {
         let mut looked = Instant::now();
+        let mut softirqs_due = true;
         let turn = self.governor.turn();
         while !until.load(Ordering::Relaxed) {
             std::thread::sleep(TICK);
             self.drain()?;
-            let elapsed = self.turn.elapsed();
             if self.window.is_some() && looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.adapt()?;
+                let duty = self.governor.duty;
+                if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
+                    self.close_window()?;
+                }
+                // Probes of softirqs lie within the spans of journeys: they wait until those are not observed, if ever.
+                if softirqs_due && (self.window.is_none() || duty >= 1.0) {
+                    softirqs_due = false;
+                    self.open_softirq_window()?;
+                }
             }
             if self.softirq_window.is_some_and(|opened| opened.elapsed() >= SOFTIRQ_WINDOW) {
                 self.close_softirq_window()?;
             }
-            if self.window.is_some() && elapsed >= turn.mul_f64(self.governor.duty) && self.governor.duty < 1.0 {
-                self.close_window()?;
-            }
-            if elapsed >= turn {
+            if self.turn.elapsed() >= turn {
                 self.turn = Instant::now();
                 self.refresh_filters(args)?;
+                softirqs_due = true;
                 if self.window.is_none() {
                     self.open_window()?;
                 }
-                if self.softirq_window.is_none() {
-                    self.open_softirq_window()?;
-                }
             }
         }
+        // What it takes to end the recording does not disturb what was recorded.
+        self.own_cpu = own_cpu_time().saturating_sub(self.own_cpu);
         Ok(())
     }
 
@@ -311,7 +316,6 @@ impl Recording {
         }
         self.close_softirq_window()?;
         self.session.detach_sampler()?;
-        self.own_cpu = own_cpu_time().saturating_sub(self.own_cpu);
         let counters = Counters::read();
         self.drain()?;
         assemble::profile(self, args, duration, &counters)
