@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{BUCKETS, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
-use crate::topology::Topology;
+use crate::topology::{DeviceCounters, Topology};
 
 /// A recording.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -377,28 +377,6 @@ pub struct TurnRecord {
     pub pid: u32,
     /// Time from the copy of a packet to the same task's next send.
     pub ns: Histogram,
-}
-
-/// What a device counted during the recording.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct DeviceCounters {
-    /// Inode of the namespace.
-    pub netns: u32,
-    /// Device index.
-    pub ifindex: u32,
-    /// Packets received (skbs for virtual devices).
-    pub rx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Packets transmitted.
-    pub tx_packets: u64,
-    /// Bytes transmitted.
-    pub tx_bytes: u64,
-    /// Dropped on receive.
-    pub rx_dropped: u64,
-    /// Dropped on transmit.
-    pub tx_dropped: u64,
 }
 
 /// What the recording itself cost.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli::RecordArgs,
     profile::{
-        CpuRecord, CrossingRecord, DeviceCounters, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord,
+        CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord,
         Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, TurnRecord,
     },
     topology::{Topology, container_of_pid},
@@ -80,20 +80,7 @@ pub(super) fn profile(
         softirqs: softirqs(&recording, after)?,
         drops: drops(&recording, &reasons)?,
         turnarounds: turnarounds(&recording)?,
-        devices: watched
-            .counters
-            .iter()
-            .map(|device| DeviceCounters {
-                netns: device.netns,
-                ifindex: device.ifindex,
-                rx_packets: device.rx_packets,
-                rx_bytes: device.rx_bytes,
-                tx_packets: device.tx_packets,
-                tx_bytes: device.tx_bytes,
-                rx_dropped: device.rx_dropped,
-                tx_dropped: device.tx_dropped,
-            })
-            .collect(),
+        devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
         lost,
         observer,

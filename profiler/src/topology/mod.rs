@@ -15,7 +15,7 @@ mod watch;
 
 pub use containers::container_of_pid;
 pub use model::*;
-pub use scan::{DeviceStats, Snapshot, device_stats, scan, scan_with_notes, snapshot};
+pub use scan::{Snapshot, device_stats, scan, scan_with_notes, snapshot};
 pub use watch::{Snapshotted, Watcher};
 
 use std::{

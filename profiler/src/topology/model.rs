@@ -88,6 +88,29 @@ pub struct Tunnel {
     pub port: Option<u16>,
 }
 
+/// What a device counted, by IFLA_STATS64: so far, or during a recording. Virtual devices count skbs, drivers what they
+/// like.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct DeviceCounters {
+    /// Inode of the namespace.
+    pub netns: u32,
+    /// Device index.
+    pub ifindex: u32,
+    /// Packets received (skbs for virtual devices).
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets transmitted.
+    pub tx_packets: u64,
+    /// Bytes transmitted.
+    pub tx_bytes: u64,
+    /// Dropped on receive.
+    pub rx_dropped: u64,
+    /// Dropped on transmit.
+    pub tx_dropped: u64,
+}
+
 impl Topology {
     /// A device.
     pub fn device(&self, netns: u32, ifindex: u32) -> Option<&Device> {

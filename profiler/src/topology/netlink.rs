@@ -20,7 +20,7 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
-use super::{Device, DeviceStats, Tunnel};
+use super::{Device, DeviceCounters, Tunnel};
 
 /// The kernel fills at most 32 KiB per read of a dump.
 const READ_BYTES: usize = 64 * 1024;
@@ -31,7 +31,7 @@ pub(super) struct RawLink {
     /// The device without `peer` and `lower`.
     pub device: Device,
     /// Its counters.
-    pub stats: DeviceStats,
+    pub stats: DeviceCounters,
     /// IFLA_LINK: index of the device that it hangs on.
     pub link: Option<u32>,
     /// IFLA_LINK_NETNSID: the namespace of `link`, by the number that this namespace knows it; none: the same.
@@ -180,7 +180,7 @@ fn raw_link(netns: u32, message: LinkMessage) -> RawLink {
             LinkAttribute::Link(index) if index != 0 => raw.link = Some(index),
             LinkAttribute::LinkNetNsId(id) if id >= 0 => raw.link_nsid = Some(id),
             LinkAttribute::Stats64(stats) => {
-                raw.stats = DeviceStats {
+                raw.stats = DeviceCounters {
                     netns,
                     ifindex: message.header.index,
                     rx_packets: stats.rx_packets,

@@ -8,36 +8,14 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    Device, Topology,
+    Device, DeviceCounters, Topology,
     containers::Engines,
     namespaces::{self, Found, Named},
     netlink::{Netlink, RawLink, is_pair},
     process::{Processes, netns_of},
 };
-
-/// Counters of a device, from IFLA_STATS64.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct DeviceStats {
-    /// Inode of its namespace.
-    pub netns: u32,
-    /// Index within the namespace.
-    pub ifindex: u32,
-    /// Packets received (a GSO packet counts as the device's driver counts it).
-    pub rx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Packets dropped on receiving.
-    pub rx_dropped: u64,
-    /// Packets dropped on sending.
-    pub tx_dropped: u64,
-}
 
 /// What one look at the machine found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +23,7 @@ pub struct Snapshot {
     /// Namespaces, devices, containers.
     pub topology: Topology,
     /// Counters of the same devices, read in the same dump.
-    pub stats: Vec<DeviceStats>,
+    pub stats: Vec<DeviceCounters>,
     /// What could not be seen, in plain words.
     pub notes: Vec<String>,
 }
@@ -78,7 +56,7 @@ pub fn scan_with_notes() -> (Topology, Vec<String>) {
 ///
 /// # Errors
 /// When not even the own namespace can be read.
-pub fn device_stats() -> anyhow::Result<Vec<DeviceStats>> {
+pub fn device_stats() -> anyhow::Result<Vec<DeviceCounters>> {
     Ok(snapshot()?.stats)
 }
 

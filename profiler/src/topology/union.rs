@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Container, Device, DeviceStats, Namespace, Snapshot, Topology};
+use super::{Container, Device, DeviceCounters, Namespace, Snapshot, Topology};
 
 /// The union of snapshots, and the counters since the first.
 #[derive(Clone, Debug, Default)]
@@ -17,10 +17,10 @@ pub(super) struct Union {
 #[derive(Clone, Copy, Debug)]
 struct Counter {
     /// What the device had when the watch began, or 0 if it came later.
-    first: DeviceStats,
-    last: DeviceStats,
+    first: DeviceCounters,
+    last: DeviceCounters,
     /// Of earlier devices with the same namespace and index.
-    before: DeviceStats,
+    before: DeviceCounters,
 }
 
 impl Union {
@@ -40,7 +40,7 @@ impl Union {
             .collect();
         for stats in &snapshot.stats {
             let key = (stats.netns, stats.ifindex);
-            let zero = DeviceStats { netns: key.0, ifindex: key.1, ..DeviceStats::default() };
+            let zero = DeviceCounters { netns: key.0, ifindex: key.1, ..DeviceCounters::default() };
             let first = if self.started { zero } else { *stats };
             let counter = self.counters.entry(key).or_insert(Counter { first, last: *stats, before: zero });
             if replaced.contains(&key) || fell(&counter.last, stats) {
@@ -63,7 +63,7 @@ impl Union {
     }
 
     /// Counters over the watch: last seen minus first seen.
-    pub fn deltas(&self) -> Vec<DeviceStats> {
+    pub fn deltas(&self) -> Vec<DeviceCounters> {
         self.counters.values().map(|counter| plus(&counter.before, &minus(&counter.last, &counter.first))).collect()
     }
 
@@ -140,15 +140,15 @@ fn is_other(old: &Device, new: &Device) -> bool {
     old.kind != new.kind || (old.name != new.name && old.mac != new.mac)
 }
 
-fn fell(old: &DeviceStats, new: &DeviceStats) -> bool {
+fn fell(old: &DeviceCounters, new: &DeviceCounters) -> bool {
     new.rx_packets < old.rx_packets
         || new.tx_packets < old.tx_packets
         || new.rx_bytes < old.rx_bytes
         || new.tx_bytes < old.tx_bytes
 }
 
-fn combine(a: &DeviceStats, b: &DeviceStats, with: impl Fn(u64, u64) -> u64) -> DeviceStats {
-    DeviceStats {
+fn combine(a: &DeviceCounters, b: &DeviceCounters, with: impl Fn(u64, u64) -> u64) -> DeviceCounters {
+    DeviceCounters {
         netns: a.netns,
         ifindex: a.ifindex,
         rx_packets: with(a.rx_packets, b.rx_packets),
@@ -160,11 +160,11 @@ fn combine(a: &DeviceStats, b: &DeviceStats, with: impl Fn(u64, u64) -> u64) -> 
     }
 }
 
-fn minus(a: &DeviceStats, b: &DeviceStats) -> DeviceStats {
+fn minus(a: &DeviceCounters, b: &DeviceCounters) -> DeviceCounters {
     combine(a, b, u64::saturating_sub)
 }
 
-fn plus(a: &DeviceStats, b: &DeviceStats) -> DeviceStats {
+fn plus(a: &DeviceCounters, b: &DeviceCounters) -> DeviceCounters {
     combine(a, b, u64::saturating_add)
 }
 
@@ -185,7 +185,7 @@ mod tests {
                 ..Device::default()
             });
             let stats =
-                DeviceStats { netns: *netns, ifindex: *ifindex, rx_packets: *packets, ..DeviceStats::default() };
+                DeviceCounters { netns: *netns, ifindex: *ifindex, rx_packets: *packets, ..DeviceCounters::default() };
             snapshot.stats.push(stats);
         }
         snapshot

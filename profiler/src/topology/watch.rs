@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{DeviceStats, Topology, process::newest_pid, scan::Scanner, union::Union};
+use super::{DeviceCounters, Topology, process::newest_pid, scan::Scanner, union::Union};
 
 /// How often the watcher looks for new namespaces.
 const LOOK: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ pub struct Snapshotted {
     /// Everything that existed at any time; a namespace that lived for less than a quarter of a second may be missing.
     pub topology: Topology,
     /// Counters of each device over the watch.
-    pub counters: Vec<DeviceStats>,
+    pub counters: Vec<DeviceCounters>,
     /// What could not be seen, in plain words.
     pub notes: Vec<String>,
 }
