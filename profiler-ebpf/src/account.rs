@@ -56,14 +56,10 @@ extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
     if NODES.get_ptr(key).is_none() {
         let Some(zero) = ZERO_NODE.get(0) else { return 0 };
         if let Err(error) = NODES.insert(key, zero, BPF_NOEXIST)
-            && error as i32 != EEXIST
+            && error != EEXIST
         {
             if let Some(cpu) = state() {
-                if error as i32 == EBUSY {
-                    cpu.lost.busy += weight as u64
-                } else {
-                    cpu.lost.nodes_full += weight as u64
-                }
+                if error == EBUSY { cpu.lost.busy += weight } else { cpu.lost.nodes_full += weight }
             }
             return 0;
         }
@@ -100,10 +96,10 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
     }
     match PATHS.insert(hash, &*path, BPF_NOEXIST) {
         Ok(()) => true,
-        Err(error) if error as i32 == EEXIST => true,
+        Err(error) if error == EEXIST => true,
         Err(error) => {
             if let Some(cpu) = state() {
-                if error as i32 == EBUSY {
+                if error == EBUSY {
                     cpu.lost.busy += journey.weight as u64;
                 } else {
                     cpu.lost.paths_full += journey.weight as u64;

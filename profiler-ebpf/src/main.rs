@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "what maps take by value would not fit the stack")]
 
 mod account;
 mod globals;

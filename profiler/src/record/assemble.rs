@@ -20,8 +20,8 @@ use super::{
 use crate::{
     cli::RecordArgs,
     profile::{
-        CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord,
-        Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, TurnRecord,
+        CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord, Profile,
+        SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, TurnRecord,
     },
     topology::{Topology, container_of_pid},
 };
