@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::Layer;
+use netstrata_common::{Layer, Point};
 
 use super::{
     paths::{PathAccount, path_accounts},
@@ -47,7 +47,9 @@ pub struct Account {
     pub cpu: CpuAccount,
     /// How far to believe it.
     pub trust: Trust,
-    /// Packets of the recording: those seen while attached, scaled to the whole duration.
+    /// Packets of the whole recording for each packet that was seen (weighted) while the probes were attached.
+    pub scale: f64,
+    /// Packets of the recording: those seen, scaled.
     pub packets: f64,
     /// Bytes, likewise.
     pub bytes: f64,
@@ -72,7 +74,7 @@ pub fn account(profile: &Profile) -> Account {
     for (layer, samples) in &cpu.layers {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
-    let scale = if trust.observed_share > 0.0 { 1.0 / trust.observed_share } else { 0.0 };
+    let scale = scale(profile, trust.observed_share);
     let seen: u64 = paths.iter().map(|path| path.record.packets).sum();
     let bytes: u64 = paths.iter().map(|path| path.record.bytes).sum();
     let packets = seen as f64 * scale;
@@ -93,5 +95,31 @@ pub fn account(profile: &Profile) -> Account {
         // Samples know their place only while the probes are attached, like the packets that were seen.
         cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
     };
-    Account { paths, layers, cpu, trust, packets, bytes: bytes as f64 * scale, reconciliation }
+    Account { paths, layers, cpu, trust, scale, packets, bytes: bytes as f64 * scale, reconciliation }
+}
+
+/// How many packets there were for each one seen. The devices on which journeys began counted all of their packets
+/// themselves; where they cannot serve (filters, physical devices that count segments) time is the measure, which is
+/// right for steady traffic only.
+fn scale(profile: &Profile, observed_share: f64) -> f64 {
+    let by_time = if observed_share > 0.0 { 1.0 / observed_share } else { 0.0 };
+    if !profile.meta.filters.is_empty() || by_time <= 1.0 {
+        return by_time;
+    }
+    let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    for path in &profile.paths {
+        let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
+        let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
+        *seen.entry((first.netns, first.ifindex)).or_default() += path.packets;
+    }
+    let (mut all, mut ours) = (0, 0);
+    for ((netns, ifindex), packets) in seen {
+        let counters = profile.devices.iter().find(|device| (device.netns, device.ifindex) == (netns, ifindex));
+        let virtual_device = profile.topology.device(netns, ifindex).is_some_and(|device| device.kind != "nic");
+        if let (Some(counters), true) = (counters, virtual_device) {
+            all += counters.tx_packets;
+            ours += packets;
+        }
+    }
+    if ours > 0 && all >= ours { all as f64 / ours as f64 } else { by_time }
 }

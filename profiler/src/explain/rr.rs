@@ -167,13 +167,13 @@ pub(super) fn waterfall(
 
 /// The formula holds for one packet each way; it is said where the packets do not fit.
 fn packets_per_transaction(profile: &Profile, account: &Account, side: &Side, packets: u64, notes: &mut Vec<String>) {
-    let (Some(rate), share) = (side.measured, account.trust.observed_share) else { return };
-    let seconds = profile.meta.duration_ns as f64 / 1e9 * share;
-    let expected = rate * seconds;
-    if expected < 1.0 {
+    let Some(rate) = side.measured else { return };
+    let measured = side.benchmark.as_ref().and_then(|benchmark| benchmark.duration_s);
+    let transactions = rate * measured.unwrap_or(profile.meta.duration_ns as f64 / 1e9);
+    if transactions < 1.0 {
         return;
     }
-    let each = packets as f64 / expected;
+    let each = packets as f64 * account.scale / transactions;
     if !(1.6..=2.4).contains(&each) {
         notes.push(format!(
             "{}: {each:.1} packets per transaction reached a reader, not 2: messages of several packets, or other traffic",

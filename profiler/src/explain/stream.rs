@@ -72,7 +72,7 @@ fn work(profile: &Profile, account: &Account, side: &Side) -> (f64, f64) {
             let protocol = protocol(profile);
             let paths = profile.paths.iter().filter(|path| reaches_reader(path, protocol));
             let bytes: u64 = paths.map(|path| path.bytes).sum();
-            (recorded, bytes as f64 / account.trust.observed_share.max(f64::MIN_POSITIVE))
+            (recorded, bytes as f64 * account.scale)
         }
     }
 }
