@@ -63,15 +63,11 @@ pub fn overhead(pairs: u32, duration: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a recording says that it cost, as a share of the CPU time that was busy.
+/// What a recording says that it cost, as a share of the time of all CPUs.
 fn reported_share(program: &Path, profile: &Path) -> Result<f64> {
     let output = Command::new(program).arg("report").arg(profile).args(["--format", "json"]).output()?;
     let report: Value = serde_json::from_slice(&output.stdout).context("the report is not JSON")?;
-    let share = report["trust"]["observer"]["cpu_share"].as_f64().context("no observer in the report")?;
-    let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
-    let available = number("/meta/duration_ns") * number("/meta/cpus");
-    let busy = number("/cpu/busy_ns");
-    Ok(if busy > 0.0 { share * available / busy } else { share })
+    report["trust"]["observer"]["cpu_share"].as_f64().context("no observer in the report")
 }
 
 /// The median and its distribution-free 95 % interval; the range for fewer than six values.
