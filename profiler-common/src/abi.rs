@@ -3,7 +3,7 @@
 use crate::BUCKETS;
 
 /// Crossings that one journey can hold; longer ones are ended and counted.
-pub const MAX_CROSSINGS: usize = 24;
+pub const MAX_CROSSINGS: usize = 48;
 /// Followed packets at one time, at most. A power of two.
 pub const MAX_SLOTS: usize = 16384;
 /// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.

@@ -394,7 +394,7 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
     // SAFETY: a helper without arguments.
     let processor = unsafe { bpf_get_smp_processor_id() } as u16;
     if index > 0 {
-        let before = (index - 1) & 31;
+        let before = (index - 1) & 63;
         if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
             journey.cpu_hops += 1;
         }
