@@ -26,7 +26,8 @@ use crate::{
 
 /// Programs of others that the lab can drive.
 pub const EXTERNAL_PROGRAMS: &[&str] = &["iperf3", "sockperf"];
-const PORT: u16 = 5201;
+/// The port of the first pair.
+pub const PORT: u16 = 5201;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(300);
 

@@ -12,6 +12,8 @@ pub enum Need {
     Device(&'static str),
     /// A program, and the Debian package that has it.
     Program(&'static str, &'static str),
+    /// Something that the kernel must do: its name, and a program with words that does it in a scratch namespace.
+    Kernel(&'static str, &'static [&'static str]),
     /// A Docker engine.
     Docker,
 }
@@ -36,6 +38,11 @@ impl Need {
                 .then(|| format!("`{program}` is not installed (Debian: apt-get install {package})"))),
             Self::Docker => Ok(docker::missing()),
             Self::Device(kind) => has_device(session, kind),
+            Self::Kernel(what, words) => {
+                let done = Namespace::new(session, "trial")?.run(words[0], &words[1..]);
+                signal::check()?;
+                Ok(done.is_err().then(|| format!("this kernel has no {what}")))
+            }
         }
     }
 }

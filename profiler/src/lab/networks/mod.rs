@@ -3,8 +3,16 @@
 //! One file for each family of modes; the table in `modes.rs` names the function that builds a mode.
 
 pub mod docker;
+pub mod hosts;
 pub mod local;
 pub mod namespace;
+pub mod nat;
+pub mod nested;
+pub mod overlay;
+pub mod ovs;
+pub mod routed;
+pub mod slave;
+pub mod user;
 
 use std::{
     any::{Any, TypeId},
