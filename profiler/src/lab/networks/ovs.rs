@@ -5,16 +5,15 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::{Namespace, Network, Site, local, namespace::find, wait_reachable};
 use crate::lab::{
     cleanup::Session,
     process::{self, Process},
-    signal,
 };
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -43,7 +42,7 @@ impl Switch {
         command.arg(directory.join("db")).arg(format!("--remote=punix:{}", directory.join("db.sock").display()));
         command.arg(format!("--unixctl={}", directory.join("db.ctl").display())).arg("-vconsole:warn");
         let mut database = namespace.start(session, command)?;
-        wait_file(&mut database, &directory.join("db.sock"))?;
+        database.wait_until("socket", START_LIMIT, || directory.join("db.sock").exists())?;
         let mut switch = Self { daemon: None, _database: database, directory };
         switch.vsctl(&["--no-wait", "init"])?;
         // The first daemon that a kernel sees can count no handler threads for a while and loses what the datapath
@@ -62,7 +61,7 @@ impl Switch {
         let mut command = program(&self.directory, "ovs-vswitchd")?;
         command.arg(self.database()).arg(format!("--unixctl={}", control.display())).arg("-vconsole:warn");
         let mut daemon = namespace.start(session, command)?;
-        wait_file(&mut daemon, &control)?;
+        daemon.wait_until("control socket", START_LIMIT, || control.exists())?;
         self.daemon = Some(daemon);
         // Returns when the daemon has taken the database over.
         self.vsctl(&["set", "Open_vSwitch", ".", "other_config:stats-update-interval=5000"])
@@ -109,21 +108,6 @@ fn program(directory: &Path, name: &str) -> anyhow::Result<Command> {
         command.env(variable, directory);
     }
     Ok(command)
-}
-
-fn wait_file(process: &mut Process, path: &Path) -> anyhow::Result<()> {
-    let deadline = Instant::now() + START_LIMIT;
-    while !path.exists() {
-        signal::check()?;
-        if process.ended() {
-            bail!(process.reason());
-        }
-        if Instant::now() > deadline {
-            bail!("{} did not appear within {START_LIMIT:?}", path.display());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// The switch as a learning one: its flows have the action `NORMAL`.

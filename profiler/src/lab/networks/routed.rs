@@ -1,6 +1,6 @@
 //! Two hosts that route between their containers: plainly, with BGP, or through an IP tunnel.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use super::{
     Network, Site,
@@ -11,6 +11,8 @@ use crate::lab::process::Process;
 
 /// Blocks of addresses of the two hosts: the container's address in each.
 const BLOCKS: [[u8; 4]; 2] = [[10, 201, 1, 2], [10, 201, 2, 2]];
+
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Both hosts run BIRD and tell each other their blocks over BGP.
 pub fn bgp(site: &mut Site<'_>) -> anyhow::Result<Network> {
@@ -30,7 +32,10 @@ fn bird(site: &Site<'_>, host: &Host, other: &Host) -> anyhow::Result<Process> {
     fs::write(&config, bird_config(host, other))?;
     let mut command = Command::new(find("bird")?);
     command.arg("-f").arg("-c").arg(config).arg("-s").arg(base.join("ctl")).arg("-P").arg(base.join("pid"));
-    host.namespace.start(site.session, command)
+    let mut bird = host.namespace.start(site.session, command)?;
+    // The socket's file is there before the configuration is read; the file of its id comes after that.
+    bird.wait_until("start", START_LIMIT, || base.join("pid").exists())?;
+    Ok(bird)
 }
 
 /// As Calico writes it: the host's block, unreachable where no container has the address, goes to the other host.
@@ -41,7 +46,7 @@ fn bird_config(host: &Host, other: &Host) -> String {
          protocol direct {{ ipv4; interface \"wire*\"; }}\n\
          protocol static {{ ipv4; route {block} blackhole; }}\n\
          protocol kernel {{ ipv4 {{ import none; export where source != RTS_DEVICE; }}; }}\n\
-         protocol bgp other {{\n\
+         protocol bgp other_host {{\n\
              local {own} as 64512;\n\
              neighbor {next} as 64512;\n\
              direct;\n\
