@@ -1,89 +1,10 @@
 //! Reads what benchmark programs print: iperf3 (`-J`), sockperf, netperf and the lab's own workers.
 
-use serde::{Deserialize, Serialize};
-
-use super::Benchmark;
-
-/// Schema of a worker's line.
-pub const WORKER_SCHEMA: &str = "netstrata.worker/1";
-
-/// The one line of JSON that a side of a built-in workload prints at its end.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-pub struct WorkerReport {
-    /// [`WORKER_SCHEMA`].
-    pub schema: String,
-    /// "client" or "server".
-    pub side: String,
-    /// "tcp-stream", "tcp-rr", "udp-stream" or "udp-rr".
-    pub workload: String,
-    /// Bytes of one message.
-    pub message_bytes: u64,
-    /// Pairs at one time.
-    pub pairs: u32,
-    /// Client: from the common start to the last answer. Server: from the first byte to the last, over all pairs.
-    pub duration_ns: u64,
-    /// Client: bytes that the kernel took. Server: bytes that the application got.
-    pub bytes: u64,
-    /// The same for each pair.
-    pub pair_bytes: Vec<u64>,
-    /// Request/response pairs that were completed (client).
-    pub transactions: u64,
-    /// Requests without an answer in time, or datagrams that the kernel refused (client, UDP).
-    pub losses: u64,
-    /// Round trips (client, request/response).
-    pub round_trip: Option<RoundTrip>,
-    /// Segments that TCP sent again (client).
-    pub retransmits: Option<u64>,
-    /// CPU time of the process in user mode.
-    pub user_ns: u64,
-    /// CPU time of the process in the kernel; work in softirqs that ran on its back is in it.
-    pub system_ns: u64,
-}
-
-/// Round trips; p50 and p99 from a histogram with buckets of 6.25 %.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
-pub struct RoundTrip {
-    /// Mean.
-    pub mean_ns: f64,
-    /// Median.
-    pub p50_ns: u64,
-    /// 99th percentile.
-    pub p99_ns: u64,
-    /// Largest.
-    pub max_ns: u64,
-}
-
-impl WorkerReport {
-    /// Reads the last line of `stdout` that is a worker's report.
-    pub fn find(stdout: &str) -> Option<Self> {
-        let reports = stdout.lines().rev().filter_map(|line| serde_json::from_str::<Self>(line.trim()).ok());
-        reports.into_iter().find(|report| report.schema == WORKER_SCHEMA)
-    }
-
-    /// What it measured. A client of `udp-stream` cannot know what arrived and tells no throughput.
-    pub fn benchmark(&self) -> Benchmark {
-        let duration_s = self.duration_ns as f64 / 1e9;
-        let rate = |count: u64| (duration_s > 0.0).then(|| count as f64 / duration_s);
-        let stream = self.workload.ends_with("-stream");
-        let client = self.side == "client";
-        let arrived = stream && !(client && self.workload.starts_with("udp"));
-        let round_trip = self.round_trip.filter(|_| client && !stream);
-        Benchmark {
-            tool: "netstrata".into(),
-            workload: self.workload.clone(),
-            throughput_bits_per_s: rate(self.bytes * 8).filter(|_| arrived),
-            transactions_per_s: rate(self.transactions).filter(|_| client && !stream),
-            round_trip_ns: round_trip.map(|trip| trip.mean_ns),
-            round_trip_p50_ns: round_trip.map(|trip| trip.p50_ns as f64),
-            round_trip_p99_ns: round_trip.map(|trip| trip.p99_ns as f64),
-            messages_per_s: rate(self.bytes / self.message_bytes.max(1)).filter(|_| arrived),
-            message_bytes: Some(self.message_bytes),
-            pairs: Some(self.pairs),
-            duration_s: Some(duration_s),
-            retransmits: self.retransmits,
-        }
-    }
-}
+use super::{
+    Benchmark,
+    measures::{Datagrams, PairSpread, SideUse},
+    worker::WorkerReport,
+};
 
 /// What the benchmark `command` measured, from its standard output; none where the output is not understood.
 pub fn parse(command: &[String], stdout: &str) -> Option<Benchmark> {
@@ -136,6 +57,11 @@ fn iperf3(_words: &[&str], stdout: &str) -> Option<Benchmark> {
     };
     let arrived = received["packets"].as_f64().zip(received["lost_packets"].as_f64()).map(|(all, lost)| all - lost);
     let duration_s = received["seconds"].as_f64().or_else(|| end["sum"]["seconds"].as_f64());
+    let bytes = received["bytes"].as_f64().or_else(|| end["sum"]["bytes"].as_f64());
+    let side = |name: &str| iperf3_side(&end["cpu_utilization_percent"], name, duration_s, bytes);
+    let streams = end["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A UDP stream has one object, whose rate is the sender's.
+    let rates: Vec<f64> = streams.iter().filter_map(|stream| stream["receiver"]["bits_per_second"].as_f64()).collect();
     Some(Benchmark {
         tool: "iperf3".into(),
         workload: if udp { "udp-stream" } else { "tcp-stream" }.into(),
@@ -145,7 +71,39 @@ fn iperf3(_words: &[&str], stdout: &str) -> Option<Benchmark> {
         pairs: start["num_streams"].as_u64().and_then(|pairs| u32::try_from(pairs).ok()),
         duration_s,
         retransmits: end["sum_sent"]["retransmits"].as_u64(),
+        client: side("host"),
+        server: side("remote"),
+        pair_spread: PairSpread::of("throughput_bits_per_s", &rates),
+        datagrams: if udp { iperf3_datagrams(end) } else { None },
         ..Benchmark::default()
+    })
+}
+
+/// iperf3 tells percents of one CPU for its own process and the other side's.
+fn iperf3_side(percents: &serde_json::Value, name: &str, seconds: Option<f64>, bytes: Option<f64>) -> Option<SideUse> {
+    let share = |part: &str| percents[format!("{name}_{part}")].as_f64().map(|percent| percent / 100.0);
+    let ns = |part: &str| Some((share(part)? * seconds? * 1e9) as u64);
+    let cpu_share = share("total")?;
+    Some(SideUse {
+        cpu_share,
+        user_ns: ns("user"),
+        system_ns: ns("system"),
+        cpu_us_per_transaction: None,
+        cpu_ns_per_byte: bytes.zip(seconds).filter(|(bytes, _)| *bytes > 0.0).map(|(b, s)| cpu_share * s * 1e9 / b),
+    })
+}
+
+/// Datagrams of iperf3: `sum` counts what was sent, and of those what did not come.
+fn iperf3_datagrams(end: &serde_json::Value) -> Option<Datagrams> {
+    let (sent, lost) = (end["sum"]["packets"].as_u64()?, end["sum"]["lost_packets"].as_u64()?);
+    let streams = end["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Some(Datagrams {
+        sent,
+        received: sent.saturating_sub(lost),
+        lost,
+        lost_share: if sent > 0 { lost as f64 / sent as f64 } else { 0.0 },
+        reordered: streams.iter().map(|stream| stream["udp"]["out_of_order"].as_u64()).sum(),
+        ..Datagrams::default()
     })
 }
 
@@ -180,7 +138,7 @@ fn sockperf(words: &[&str], stdout: &str) -> Option<Benchmark> {
     let unit = seconds(summary) * 1e9;
     let mean = number("Latency is", summary).or_else(|| number("Round trip is", summary))?;
     let percentile = |name: &str| {
-        let line = stdout.lines().find(|line| line.contains(&format!("percentile {name}")))?;
+        let line = stdout.lines().find(|line| line.contains(name))?;
         Some(number("=", line)? * scale * unit)
     };
     benchmark.workload = match words.iter().find(|word| ["ping-pong", "pp", "under-load", "ul"].contains(word)) {
@@ -188,8 +146,11 @@ fn sockperf(words: &[&str], stdout: &str) -> Option<Benchmark> {
         _ => format!("{protocol}-rr"),
     };
     benchmark.round_trip_ns = Some(mean * scale * unit);
-    benchmark.round_trip_p50_ns = percentile("50.000");
-    benchmark.round_trip_p99_ns = percentile("99.000");
+    benchmark.round_trip_p50_ns = percentile("percentile 50.000");
+    benchmark.round_trip_p90_ns = percentile("percentile 90.000");
+    benchmark.round_trip_p99_ns = percentile("percentile 99.000");
+    benchmark.round_trip_p999_ns = percentile("percentile 99.900");
+    benchmark.round_trip_max_ns = percentile("<MAX> observation");
     if let Some(valid) = stdout.lines().find(|line| line.contains("[Valid Duration]")) {
         benchmark.duration_s = number("RunTime", valid);
         let answered = number("ReceivedMessages", valid);
@@ -267,6 +228,7 @@ fn netperf_unit(words: &[&str], stdout: &str) -> f64 {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::profile::worker::{RoundTrip, WORKER_SCHEMA};
 
     fn read(command: &str, stdout: &str) -> Benchmark {
         let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
@@ -348,6 +310,8 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
         assert!((pong.round_trip_ns.unwrap() - 13834.0).abs() < 0.01);
         assert!((pong.round_trip_p50_ns.unwrap() - 13348.0).abs() < 0.01);
         assert!((pong.round_trip_p99_ns.unwrap() - 17956.0).abs() < 0.01);
+        assert!((pong.round_trip_p999_ns.unwrap() - 48550.0).abs() < 0.01);
+        assert!((pong.round_trip_max_ns.unwrap() - 937734.0).abs() < 0.01);
         assert!((pong.transactions_per_s.unwrap() - 72181.8).abs() < 0.1);
         assert_eq!((pong.message_bytes, pong.throughput_bits_per_s), (Some(64), None));
         let load = read("sockperf under-load --tcp --msg-size=32", SOCKPERF_PING_PONG);
@@ -401,7 +365,7 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
             duration_ns: 500_000_000,
             bytes: 6400,
             transactions: 100,
-            round_trip: Some(RoundTrip { mean_ns: 12.5, p50_ns: 12, p99_ns: 20, max_ns: 30 }),
+            round_trip: Some(RoundTrip { mean_ns: 12.5, p50_ns: 12, p90_ns: 15, p99_ns: 20, p999_ns: 25, max_ns: 30 }),
             retransmits: Some(0),
             ..WorkerReport::default()
         };
@@ -409,6 +373,7 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
         let read = read("netstrata lab worker", &line);
         assert_eq!((read.transactions_per_s, read.round_trip_ns), (Some(200.0), Some(12.5)));
         assert_eq!((read.throughput_bits_per_s, read.pairs), (None, Some(2)));
+        assert_eq!((read.round_trip_p999_ns, read.round_trip_max_ns), (Some(25.0), Some(30.0)));
     }
 
     #[test]

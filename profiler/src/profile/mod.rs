@@ -2,7 +2,9 @@
 
 pub mod benchmark;
 mod file;
+pub mod measures;
 mod model;
+pub mod worker;
 
 pub use benchmark::parse as parse_benchmark;
 pub use file::{FORMAT_VERSION, ProfileError, read, write};

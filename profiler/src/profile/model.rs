@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{BUCKETS, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
+use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
 use crate::topology::{DeviceCounters, Topology};
 
 /// A recording.
@@ -89,8 +90,14 @@ pub struct Benchmark {
     pub round_trip_ns: Option<f64>,
     /// Median round trip.
     pub round_trip_p50_ns: Option<f64>,
+    /// 90th percentile of the round trip.
+    pub round_trip_p90_ns: Option<f64>,
     /// 99th percentile of the round trip.
     pub round_trip_p99_ns: Option<f64>,
+    /// 99.9th percentile of the round trip.
+    pub round_trip_p999_ns: Option<f64>,
+    /// Largest round trip.
+    pub round_trip_max_ns: Option<f64>,
     /// Messages a second.
     pub messages_per_s: Option<f64>,
     /// Bytes of one message.
@@ -101,6 +108,26 @@ pub struct Benchmark {
     pub duration_s: Option<f64>,
     /// TCP retransmits that it reported.
     pub retransmits: Option<u64>,
+    /// Requests without an answer, and connections that failed.
+    pub failed: Option<u64>,
+    /// "same" or "different" where both sides were kept on one CPU each.
+    pub pin: Option<String>,
+    /// CPU use of the client's process.
+    pub client: Option<SideUse>,
+    /// CPU use of the server's process.
+    pub server: Option<SideUse>,
+    /// CPU use of the whole machine.
+    pub machine: Option<MachineUse>,
+    /// How the pairs differ.
+    pub pair_spread: Option<PairSpread>,
+    /// Flow completion times: all flows, and each class where there are two.
+    pub flows: Vec<FlowTimes>,
+    /// Datagrams sent, lost and out of order.
+    pub datagrams: Option<Datagrams>,
+    /// How long the network took from its creation (lab).
+    pub creation: Option<Creation>,
+    /// What ran beside the pairs (lab).
+    pub neighbours: Vec<NeighbourUse>,
 }
 
 /// How packets were chosen.
