@@ -57,8 +57,8 @@ fn iperf3(_words: &[&str], stdout: &str) -> Option<Benchmark> {
     };
     let arrived = received["packets"].as_f64().zip(received["lost_packets"].as_f64()).map(|(all, lost)| all - lost);
     let duration_s = received["seconds"].as_f64().or_else(|| end["sum"]["seconds"].as_f64());
-    let bytes = received["bytes"].as_f64().or_else(|| end["sum"]["bytes"].as_f64());
-    let side = |name: &str| iperf3_side(&end["cpu_utilization_percent"], name, duration_s, bytes);
+    let bytes = |sum: &str| end[sum]["bytes"].as_f64().or_else(|| end["sum"]["bytes"].as_f64());
+    let side = |name: &str, sum: &str| iperf3_side(&end["cpu_utilization_percent"], name, duration_s, bytes(sum));
     let streams = end["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
     // A UDP stream has one object, whose rate is the sender's.
     let rates: Vec<f64> = streams.iter().filter_map(|stream| stream["receiver"]["bits_per_second"].as_f64()).collect();
@@ -71,8 +71,8 @@ fn iperf3(_words: &[&str], stdout: &str) -> Option<Benchmark> {
         pairs: start["num_streams"].as_u64().and_then(|pairs| u32::try_from(pairs).ok()),
         duration_s,
         retransmits: end["sum_sent"]["retransmits"].as_u64(),
-        client: side("host"),
-        server: side("remote"),
+        client: side("host", "sum_sent"),
+        server: side("remote", "sum_received"),
         pair_spread: PairSpread::of("throughput_bits_per_s", &rates),
         datagrams: if udp { iperf3_datagrams(end) } else { None },
         ..Benchmark::default()
@@ -93,16 +93,19 @@ fn iperf3_side(percents: &serde_json::Value, name: &str, seconds: Option<f64>, b
     })
 }
 
-/// Datagrams of iperf3: `sum` counts what was sent, and of those what did not come.
+/// Datagrams of iperf3. Lost are the gaps before the last one that came: what was on its way at the end is neither
+/// received nor lost.
 fn iperf3_datagrams(end: &serde_json::Value) -> Option<Datagrams> {
-    let (sent, lost) = (end["sum"]["packets"].as_u64()?, end["sum"]["lost_packets"].as_u64()?);
+    let lost = end["sum"]["lost_packets"].as_u64()?;
+    let known = end["sum_received"]["packets"].as_u64().or_else(|| end["sum"]["packets"].as_u64())?;
     let streams = end["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reordered = streams.iter().map(|stream| stream["udp"]["out_of_order"].as_u64()).sum();
     Some(Datagrams {
-        sent,
-        received: sent.saturating_sub(lost),
+        sent: end["sum"]["packets"].as_u64()?,
+        received: known.saturating_sub(lost),
         lost,
-        lost_share: if sent > 0 { lost as f64 / sent as f64 } else { 0.0 },
-        reordered: streams.iter().map(|stream| stream["udp"]["out_of_order"].as_u64()).sum(),
+        lost_share: if known > 0 { lost as f64 / known as f64 } else { 0.0 },
+        reordered: if streams.is_empty() { None } else { reordered },
         ..Datagrams::default()
     })
 }
@@ -236,6 +239,17 @@ mod tests {
     }
 
     // Outputs of iperf3 3.12 and sockperf 3.7 on loopback, shortened to what is read and what lies around it.
+    const IPERF3_TWO: &str = r#"{ "start": { "test_start": { "protocol": "TCP", "num_streams": 2, "blksize": 131072 } },
+	"end": { "streams": [
+		{ "sender": { "seconds": 1.015706, "bytes": 389283840 },
+			"receiver": { "seconds": 1.015706, "bytes": 388890624, "bits_per_second": 3017817104.93259 } },
+		{ "sender": { "seconds": 1.015706, "bytes": 391905280 },
+			"receiver": { "seconds": 1.015706, "bytes": 391512064, "bits_per_second": 3038159653.668232 } } ],
+		"sum_sent": { "seconds": 1.015706, "bytes": 781189120, "bits_per_second": 6152875891.25, "retransmits": 10 },
+		"sum_received": { "seconds": 1.030919, "bytes": 780402688, "bits_per_second": 6055976758.6 },
+		"cpu_utilization_percent": { "host_total": 15.38253665244967, "host_user": 0.18666423038270494,
+			"host_system": 15.195968591170713, "remote_total": 13.67878773769754,
+			"remote_user": 0.18759724210714188, "remote_system": 13.491093495982277 } } }"#;
     const IPERF3_TCP: &str = r#"{
 	"start":	{ "version": "iperf 3.12",
 		"test_start":	{ "protocol": "TCP", "num_streams": 1, "blksize": 131072, "omit": 0, "duration": 1 } },
@@ -301,6 +315,20 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
         assert_eq!(udp.workload, "udp-stream");
         assert_eq!(udp.throughput_bits_per_s, Some(13749163057.039572));
         assert!((udp.messages_per_s.unwrap() - 52448.9).abs() < 1.0, "{udp:?}");
+        let datagrams = udp.datagrams.unwrap();
+        assert_eq!((datagrams.sent, datagrams.lost, datagrams.received), (160730, 107836, 52464));
+        assert_eq!((datagrams.reordered, tcp.datagrams), (None, None));
+    }
+
+    #[test]
+    fn iperf3_tells_the_cpu_of_both_sides_and_the_rate_of_each_stream() {
+        let two = read("iperf3 -c 127.0.0.1 -J -P 2", IPERF3_TWO);
+        let (client, server) = (two.client.unwrap(), two.server.unwrap());
+        assert!((client.cpu_share - 0.153825).abs() < 1e-6 && (server.cpu_share - 0.136788).abs() < 1e-6);
+        // 0.153825 × 1.030919 s over 781,189,120 bytes
+        assert!((client.cpu_ns_per_byte.unwrap() - 0.203).abs() < 1e-3, "{client:?}");
+        let spread = two.pair_spread.unwrap();
+        assert_eq!((spread.min, spread.max), (3017817104.93259, 3038159653.668232));
     }
 
     #[test]
