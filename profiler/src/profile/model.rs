@@ -53,6 +53,8 @@ pub struct Meta {
     pub arch: String,
     /// Online CPUs.
     pub cpus: u32,
+    /// What drives the machine's clock, and so what all times here are.
+    pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
     /// Tiers in use: "tracepoint", "sampling".

@@ -96,6 +96,9 @@ fn head(out: &mut String, profile: &Profile) -> std::fmt::Result {
         time(meta.duration_ns as f64),
         time(profile.sampling.observed_ns as f64),
     )?;
+    if let Some(note) = meta.clock.note() {
+        writeln!(out, "{note}")?;
+    }
     if !meta.command.is_empty() {
         let line = meta.command.join(" ");
         writeln!(out, "command: {}", clip(&line, 90))?;
