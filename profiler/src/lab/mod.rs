@@ -40,6 +40,7 @@ use self::{
 use crate::{
     cli::{FormatArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
+    machine,
     profile::{self, Profile, measures::Creation},
     record,
 };
@@ -64,6 +65,9 @@ pub fn list(args: &FormatArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs `netstrata lab run`.
 pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
+    if let Some(result) = machine::command::lab_run(args) {
+        return result;
+    }
     let result = run_all(args);
     // The recorder may turn a signal into an error of its own: the flag decides.
     let interrupted = signal::check().err().or_else(|| result.as_ref().err()?.downcast_ref::<Interrupted>().copied());
@@ -271,8 +275,13 @@ fn measure(
     if args.no_record {
         return Ok(Measured { driven: drive()?, profile: None });
     }
-    let record_args =
-        RecordArgs { output: file.to_owned(), budget: args.budget, frequency: 999, ..RecordArgs::default() };
+    let record_args = RecordArgs {
+        output: file.to_owned(),
+        budget: args.budget,
+        sample_every: args.sample_every,
+        frequency: 999,
+        ..RecordArgs::default()
+    };
     let (mut profile, driven) = record::record_while(&record_args, || {
         signal::check()?;
         // The recorder may have put handlers of its own in force: while traffic flows, the lab's count.
@@ -285,10 +294,26 @@ fn measure(
         // Where this build lies is nothing that a recording should tell.
         *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
     }
+    leave_out_others(&mut profile);
     name_by_role(&mut profile.topology, built.mode);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })
+}
+
+/// The lab's traffic never leaves namespaces of its own: what only touched the host's, or those of another lab, is not
+/// part of the run. The CPU account stays that of the whole machine.
+fn leave_out_others(profile: &mut Profile) {
+    let own = format!("nslab-{}-", std::process::id());
+    let foreign = |namespace: &crate::topology::Namespace| {
+        namespace.origin == "host" || namespace.name.starts_with("nslab-") && !namespace.name.starts_with(&own)
+    };
+    let foreign: Vec<u32> =
+        profile.topology.namespaces.iter().filter(|namespace| foreign(namespace)).map(|found| found.inum).collect();
+    profile.paths.retain(|path| path.crossings.iter().any(|crossing| !foreign.contains(&crossing.netns)));
+    let kept: Vec<u64> = profile.paths.iter().map(|path| path.id).collect();
+    profile.journeys.retain(|journey| kept.contains(&journey.path));
+    profile.turnarounds.retain(|turn| !foreign.contains(&turn.netns));
 }
 
 /// Names of the lab's namespaces say which run made them; in a recording their role is what counts.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{BUCKETS, Point, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{BUCKETS, Edge, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
 use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
@@ -54,6 +54,8 @@ pub struct Meta {
     pub arch: String,
     /// Online CPUs.
     pub cpus: u32,
+    /// What drives the machine's clock, and so what all times here are.
+    pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
     /// Tiers in use: "tracepoint", "sampling".
@@ -182,6 +184,13 @@ pub struct PathRecord {
     pub spans: Vec<Histogram>,
 }
 
+impl PathRecord {
+    /// Whether its packets are clones, whose originals count on another path.
+    pub fn is_clone(&self) -> bool {
+        self.edges.iter().any(|(_, edge)| edge == Edge::Clone.name())
+    }
+}
+
 /// A crossing of a path.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CrossingRecord {
@@ -300,6 +309,10 @@ pub struct CpuRecord {
     pub tasks: Vec<TaskRecord>,
     /// Samples by stack, task, CPU and place.
     pub entries: Vec<SampleRecord>,
+    /// Samples of bursts, which only tell how spans split: they are dense, and short.
+    pub bursts: Vec<SampleRecord>,
+    /// How many those are.
+    pub burst_samples: u64,
 }
 
 /// A task seen by the sampler.
