@@ -158,6 +158,12 @@ pub struct PathRecord {
 }
 
 impl PathRecord {
+    /// How the packet at a crossing came from the one before, if it is another skb.
+    pub fn edge_at(&self, index: usize) -> Option<Edge> {
+        let (_, name) = self.edges.iter().find(|(at, _)| usize::from(*at) == index)?;
+        Edge::from_name(name)
+    }
+
     /// Whether its packets are clones, whose originals count on another path.
     pub fn is_clone(&self) -> bool {
         self.edges.iter().any(|(_, edge)| edge == Edge::Clone.name())
