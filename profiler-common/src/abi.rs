@@ -367,8 +367,10 @@ pub struct CpuState {
     pub next_id: u64,
     /// Retransmitted TCP segments.
     pub retransmits: u64,
-    /// CPU samples taken.
+    /// CPU samples taken, those of bursts apart.
     pub samples: u64,
+    /// CPU samples taken in bursts.
+    pub burst_samples: u64,
     /// The followed packet that may go on as another skb on this CPU.
     pub parent: Parent,
     /// Address and generation of a followed packet that is in GRO, or 0.
@@ -478,8 +480,8 @@ pub struct SampleKey {
     pub cpu: u16,
     /// 1 if user mode was interrupted.
     pub user: u16,
-    /// Zero.
-    pub pad: u16,
+    /// 1 if taken in a burst, whose period is another.
+    pub burst: u16,
 }
 
 /// Time between a reader's copy and the same task's next send, per namespace.

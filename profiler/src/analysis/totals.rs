@@ -10,7 +10,7 @@ use super::{
     trust::{Trust, trust},
 };
 use crate::{
-    cpu::{CpuAccount, account as cpu_account, split_table},
+    cpu::{CpuAccount, account as cpu_account, steady_table},
     profile::Profile,
 };
 
@@ -85,7 +85,7 @@ pub fn account(profile: &Profile) -> Account {
         .map(|span| span.sum_ns - span.probe_ns)
         .sum();
     let observer = Some(Layer::Observer);
-    let sampled: u64 = split_table(profile)
+    let sampled: u64 = steady_table(profile)
         .values()
         .map(|places| places.total() - places.layers.get(&observer).copied().unwrap_or(0))
         .sum();

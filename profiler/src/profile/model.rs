@@ -311,6 +311,10 @@ pub struct CpuRecord {
     pub tasks: Vec<TaskRecord>,
     /// Samples by stack, task, CPU and place.
     pub entries: Vec<SampleRecord>,
+    /// Samples of bursts, which only tell how spans split: they are dense, and short.
+    pub bursts: Vec<SampleRecord>,
+    /// How many those are.
+    pub burst_samples: u64,
 }
 
 /// A task seen by the sampler.
