@@ -75,9 +75,8 @@ pub fn account(profile: &Profile) -> Account {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
     let scale = scale(profile, trust.observed_share);
-    let originals = || paths.iter().map(|path| &path.record).filter(|record| !record.is_clone());
-    let seen: u64 = originals().map(|record| record.packets).sum();
-    let bytes: u64 = originals().map(|record| record.bytes).sum();
+    let seen: u64 = profile.original_paths().map(|record| record.packets).sum();
+    let bytes: u64 = profile.original_paths().map(|record| record.bytes).sum();
     let packets = seen as f64 * scale;
     let service: u64 = paths
         .iter()
@@ -108,7 +107,7 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
         return by_time;
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for path in profile.paths.iter().filter(|path| !path.is_clone()) {
+    for path in profile.original_paths() {
         let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
         // A device counts what it is given: segments, if the stack cut the packet for it.

@@ -11,7 +11,9 @@ use aya::{
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
-use netstrata_common::{Config, CpuState, DropKey, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey};
+use netstrata_common::{
+    Config, CpuState, DropKey, GLOBAL_WORDS, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey,
+};
 
 use crate::{failure::Failure, kernel::btf::KernelTypes};
 
@@ -324,8 +326,8 @@ impl Session {
         self.drain_ring(|_| ())?;
         // The addresses of followed packets, which the programs keep in their global memory.
         let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
-        let mut keys: Array<&mut MapData, [u64; MAX_SLOTS]> = Array::try_from(map)?;
-        keys.set(0, [0; MAX_SLOTS], 0).context("cannot clear the slots")
+        let mut words: Array<&mut MapData, [u64; GLOBAL_WORDS]> = Array::try_from(map)?;
+        words.set(0, [0; GLOBAL_WORDS], 0).context("cannot clear the slots")
     }
 
     fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
