@@ -123,14 +123,38 @@ fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
 ///
 /// A mode that cannot run here (no Docker) is [`Failure::Refused`].
 pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
-    let mode = modes::find(mode)?;
-    let driver = Driver::find(args)?;
-    need_root()?;
     let _handlers = Handlers::install();
-    let session = Session::open()?;
-    let mut shared = Shared::default();
-    let built = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
-    measure(driver, args, &session, &built, &args.output)
+    Standing::build(mode, args)?.measure(args)
+}
+
+/// The network of a mode, kept to be measured more than once; removed when dropped.
+pub struct Standing {
+    built: Built,
+    _shared: Shared,
+    session: Session,
+}
+
+impl Standing {
+    /// Builds the network. A mode that cannot run here is [`Failure::Refused`].
+    pub fn build(mode: &str, args: &LabRunArgs) -> anyhow::Result<Self> {
+        let mode = modes::find(mode)?;
+        Driver::find(args)?;
+        need_root()?;
+        let session = Session::open()?;
+        let mut shared = Shared::default();
+        let built = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
+        Ok(Self { built, _shared: shared, session })
+    }
+
+    /// Drives the traffic once, and records it unless the arguments say otherwise.
+    pub fn measure(&self, args: &LabRunArgs) -> anyhow::Result<Measured> {
+        measure(Driver::find(args)?, args, &self.session, &self.built, &args.output)
+    }
+
+    /// The file of a namespace, by the name that recordings show.
+    pub fn namespace(&self, role: &str) -> PathBuf {
+        Path::new(cleanup::NETNS).join(self.session.namespace(&format!("{}-{role}", self.built.mode)))
+    }
 }
 
 fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {

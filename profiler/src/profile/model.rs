@@ -210,7 +210,8 @@ impl PathRecord {
         let sent_on = other.edges.iter().filter(|(_, edge)| edge == Edge::Userspace.name());
         sent_on.into_iter().any(|(at, _)| {
             let rest = &other.crossings[usize::from(*at).min(other.crossings.len())..];
-            rest.starts_with(begin) && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == UDP)
+            rest.starts_with(begin)
+                && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == UDP)
         })
     }
 
