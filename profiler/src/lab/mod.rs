@@ -41,7 +41,7 @@ use crate::{
     cli::{FormatArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     machine,
-    profile::{self, Profile, measures::Creation},
+    profile::{self, Clock, Profile, measures::Creation},
     record,
 };
 
@@ -233,6 +233,16 @@ struct Built {
     creation: Creation,
 }
 
+/// A sample interrupts whatever it meets, and that time is in the span it falls into: at random, so that no two runs with
+/// a clock that otherwise repeats would be alike.
+fn default_frequency(clock: Clock) -> u64 {
+    match clock {
+        Clock::Wall => 999,
+        Clock::Instructions => 0,
+    }
+}
+
+
 fn need_root() -> Result<(), Failure> {
     // SAFETY: a plain system call without arguments.
     if unsafe { libc::geteuid() } == 0 {
@@ -303,7 +313,7 @@ fn measure(
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
-        frequency: 999,
+        frequency: args.frequency.unwrap_or(default_frequency(args.clock)),
         ..RecordArgs::default()
     };
     let (mut profile, driven) = record::record_while(&record_args, || {
