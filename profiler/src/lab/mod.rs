@@ -11,6 +11,8 @@ pub mod external;
 pub mod modes;
 pub mod needs;
 pub mod networks;
+#[cfg(test)]
+mod page;
 pub mod process;
 pub mod signal;
 pub mod workload;
