@@ -13,6 +13,8 @@ pub mod modes;
 pub mod needs;
 pub mod neighbours;
 pub mod networks;
+#[cfg(test)]
+mod page;
 pub mod process;
 pub mod signal;
 pub mod traffic;
