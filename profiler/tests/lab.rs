@@ -224,7 +224,7 @@ fn the_next_run_removes_what_a_killed_one_left() {
 #[test]
 fn wrong_words_are_wrong_usage() {
     for (words, said) in [
-        (&["overlay9", "--no-record"][..], "known: host, bridge"),
+        (&["overlay9", "--no-record"][..], "known: none, host"),
         (&["host", "--workload", "ftp"][..], "known: tcp-stream"),
         (&["host", "--workload", "udp-rr", "--size", "70000"][..], "65507"),
     ] {
