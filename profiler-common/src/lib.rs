@@ -3,11 +3,15 @@
 #![no_std]
 
 mod abi;
+mod function;
 mod histogram;
 mod layer;
 mod point;
+mod work;
 
 pub use abi::*;
+pub use function::{Hook, HookInfo, MAX_HOOKS, Take};
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use layer::{Layer, LayerInfo};
 pub use point::Point;
+pub use work::*;
