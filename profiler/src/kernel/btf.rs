@@ -140,6 +140,8 @@ impl KernelTypes {
             sk_saddr: self.offset("sock", "__sk_common.skc_rcv_saddr")?,
             sk_wq: self.offset("sock", "sk_wq")?,
             wq_head: self.offset("socket_wq", "wait.head")?,
+            nf_state_hook: self.offset("nf_hook_state", "hook").unwrap_or_default(),
+            nf_state_pf: self.offset("nf_hook_state", "pf").unwrap_or_default(),
         })
     }
 }
