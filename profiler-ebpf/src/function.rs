@@ -481,6 +481,37 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
     0
 }
 
+/// A journey goes on, or a copy of it does, in another slot.
+#[inline(always)]
+pub fn moved(from: u64, to: u64, forks: u64) {
+    if function_tier() != 0 {
+        function_moved(from, to, forks);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_moved(from: u64, to: u64, forks: u64) -> i32 {
+    let (from, to) = (from as u32 & (MAX_SLOTS as u32 - 1), to as u32 & (MAX_SLOTS as u32 - 1));
+    let (Some(old), Some(new), Some(head)) = (CHARGES.get_ptr(from), CHARGES.get_ptr_mut(to), head()) else { return 0 };
+    // SAFETY: valid pointers into the map.
+    let (old, new) = unsafe { (&*old, &mut *new) };
+    (new.count, new.complete) = (old.count, old.complete);
+    for number in 0..MAX_CHARGES {
+        if number as u32 >= old.count {
+            break;
+        }
+        new.charges[number] = old.charges[number];
+    }
+    if forks == 0
+        && let Some(work) = work_of(head.level)
+        && work.current.slot == from + 1
+    {
+        work.current.slot = to + 1;
+    }
+    0
+}
+
 /// TCP takes bytes from the application, and the next packet will be chosen: its time begins.
 #[inline(always)]
 pub fn armed(now: u64) {

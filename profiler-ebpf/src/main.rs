@@ -9,6 +9,7 @@ mod account;
 mod function;
 mod globals;
 mod hook;
+mod lineage;
 mod maps;
 mod probe;
 mod record;
