@@ -223,6 +223,11 @@ impl Hook {
         &Self::ALL[self as usize]
     }
 
+    /// The row whose programs charge this one: its own, unless netfilter's hooks are told apart.
+    pub fn charged_by(self) -> Hook {
+        if (Self::NfPrerouting..=Self::NfBridgePostrouting).contains(&self) { Self::NfOther } else { self }
+    }
+
     /// The hook of a number that a kernel program wrote, or `None`.
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.get(id as usize).map(|info| info.hook)

@@ -216,6 +216,12 @@ fn row(hook: u32, argument: u64) -> u32 {
     hook
 }
 
+/// Another task than the one that works on the packet runs; its hooks are nobody's.
+#[inline(always)]
+fn is_other_task(work: &Work, level: u32) -> bool {
+    level == 0 && work.current.slot != CALIBRATING && work.task != bpf_get_current_pid_tgid()
+}
+
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
@@ -224,7 +230,7 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
     let Some(head) = head() else { return 0 };
     let level = head.level & 1;
     let Some(work) = work_of(level) else { return 0 };
-    if level == 0 && work.task != bpf_get_current_pid_tgid() {
+    if is_other_task(work, level) {
         return 0;
     }
     let since = alive(&work.current, level);
@@ -277,7 +283,7 @@ pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
     let Some(head) = head() else { return 0 };
     let level = head.level & 1;
     let Some(work) = work_of(level) else { return 0 };
-    if level == 0 && work.task != bpf_get_current_pid_tgid() {
+    if is_other_task(work, level) {
         return 0;
     }
     let since = alive(&work.current, level);

@@ -97,6 +97,16 @@ impl KernelTypes {
         })
     }
 
+    /// Number of arguments of a function of the kernel itself, or `None` if the types do not describe it.
+    pub fn function_arguments(&self, name: &str) -> Option<usize> {
+        let types = self.btf.resolve_types_by_name(name).ok()?;
+        types.into_iter().find_map(|function| {
+            let Type::Func(function) = function else { return None };
+            let Type::FuncProto(prototype) = self.btf.resolve_chained_type(&function).ok()? else { return None };
+            Some(prototype.parameters.len())
+        })
+    }
+
     /// Names of the reasons for which packets are dropped, by number.
     pub fn drop_reasons(&self) -> Vec<(u32, String)> {
         let Ok(types) = self.btf.resolve_types_by_name("skb_drop_reason") else { return Vec::new() };

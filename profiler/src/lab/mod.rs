@@ -235,6 +235,7 @@ fn measure(
         return Ok(Measured { driven, profile: None });
     }
     let record_args = RecordArgs {
+        tier: args.tier,
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
