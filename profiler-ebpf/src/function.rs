@@ -9,14 +9,14 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use netstrata_common::{
-    ARMED, CALIBRATING, Charge, Charges, Current, Frame, FunctionKey, FunctionNode, Head, Hook, Journey, KINDS,
-    MAX_CHARGES, MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
+    ARMED, CALIBRATING, Charge, Current, Frame, FunctionKey, FunctionNode, Head, Hook, Journey, KINDS, MAX_CHARGES,
+    MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
 };
 
 use crate::{
     account::add,
     globals::{function_tier, offset},
-    maps::{CHARGES, FUNCTIONS, FUNCTION_HEAD, FUNCTION_WORK, JOURNEYS},
+    maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS},
     record::state,
     skb,
 };
@@ -118,7 +118,21 @@ fn set_busy(head: &mut Head, level: u32, work: &Work) {
 
 /// When the current packet's last crossing was, if the CPU still works on it; else `None`.
 #[inline(always)]
-fn alive(current: &Current, level: u32) -> Option<u64> {
+fn alive(level: u32) -> Option<u64> {
+    let since = function_alive(level as u64);
+    (since != NOT_ALIVE).then_some(since)
+}
+
+const NOT_ALIVE: u64 = u64::MAX;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_alive(level: u64) -> u64 {
+    work_of(level as u32).and_then(|work| last_crossing(&work.current, level as u32)).unwrap_or(NOT_ALIVE)
+}
+
+#[inline(always)]
+fn last_crossing(current: &Current, level: u32) -> Option<u64> {
     let cpu = state()?;
     match current.slot {
         0 => None,
@@ -138,27 +152,28 @@ fn alive(current: &Current, level: u32) -> Option<u64> {
 }
 
 /// The CPU no longer works on the current packet; it may go on with the one before.
-#[inline(always)]
-fn over(head: &mut Head, work: &mut Work, now: u64) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_over(level: u64, now: u64) -> i32 {
+    let (Some(head), Some(work)) = (head(), work_of(level as u32)) else { return 0 };
     forget(work);
     let (base, outer) = (work.current.base, work.outer);
     work.current = outer;
     work.outer.slot = 0;
-    if outer.slot != 0 {
-        // What lay between is the work of the function that was open when the inner packet was made.
-        let hook = if base > outer.base {
-            work.frames[base.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook
-        } else {
-            SPAN
-        };
-        let nested = work.nested;
-        let taken = taken(head, work, hook);
-        taken.ns += if now > outer.since_ns { now - outer.since_ns } else { 0 };
-        for kind in 0..KINDS {
-            taken.children[kind] += nested[kind];
-        }
-        work.current.since_ns = now;
+    if outer.slot == 0 {
+        return 0;
     }
+    // What lay between is the work of the function that was open when the inner packet was made.
+    let hook =
+        if base > outer.base { work.frames[base.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook } else { SPAN };
+    let nested = work.nested;
+    let taken = taken(head, work, hook);
+    taken.ns += if now > outer.since_ns { now - outer.since_ns } else { 0 };
+    for kind in 0..KINDS {
+        taken.children[kind] += nested[kind];
+    }
+    work.current.since_ns = now;
+    0
 }
 
 /// Cuts the time since `begun` out of a journey.
@@ -184,8 +199,10 @@ fn shift(current: &mut Current, ns: u64) {
 }
 
 /// Cuts what this program took out of the journeys that the CPU works on.
-#[inline(always)]
-fn cut(work: &mut Work, begun: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_cut(level: u64, begun: u64) -> i32 {
+    let Some(work) = work_of(level as u32) else { return 0 };
     let ended = now();
     let ns = ended.wrapping_sub(begun);
     if work.outer.slot != 0 {
@@ -193,7 +210,25 @@ fn cut(work: &mut Work, begun: u64) -> u64 {
     }
     shift(&mut work.current, ns);
     work.current.since_ns = ended;
-    ns
+    0
+}
+
+/// Place of the innermost open frame of a hook, plus 1; 0 if it is not open.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_find(level: u64, hook: u64) -> u64 {
+    let Some(work) = work_of(level as u32) else { return 0 };
+    let mut at = work.depth;
+    for _ in 0..MAX_FRAMES {
+        if at == 0 {
+            break;
+        }
+        if work.frames[at.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == hook as u32 {
+            break;
+        }
+        at -= 1;
+    }
+    at as u64
 }
 
 /// The row that a call is charged to.
@@ -233,9 +268,9 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
     if is_other_task(work, level) {
         return 0;
     }
-    let since = alive(&work.current, level);
+    let since = alive(level);
     if since.is_none() && work.current.slot != 0 {
-        over(head, work, begun);
+        function_over(level as u64, begun);
     }
     let charged = row(hook, argument);
     if let Some(since) = since {
@@ -257,7 +292,7 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
     }
     set_busy(head, level, work);
     if since.is_some() {
-        cut(work, begun);
+        function_cut(level as u64, begun);
     }
     0
 }
@@ -286,34 +321,26 @@ pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
     if is_other_task(work, level) {
         return 0;
     }
-    let since = alive(&work.current, level);
+    let since = alive(level);
     match since {
         Some(since) => charge(head, work, since, begun),
-        None if work.current.slot != 0 => over(head, work, begun),
+        None if work.current.slot != 0 => {
+            function_over(level as u64, begun);
+        }
         None => {}
     }
     let depth = work.depth;
-    let mut at = depth;
-    let mut found = false;
-    for _ in 0..MAX_FRAMES {
-        if at == 0 {
-            break;
-        }
-        at -= 1;
-        if work.frames[at as usize & (MAX_FRAMES - 1)].program == hook {
-            found = true;
-            break;
-        }
-    }
-    if !found {
+    let found = function_find(level as u64, hook as u64) as u32;
+    if found == 0 {
         // A function that was entered before the packet came returns: the CPU is done with the packet.
         if work.current.slot != 0 && work.current.slot != CALIBRATING {
-            over(head, work, begun);
+            function_over(level as u64, begun);
         }
         set_busy(head, level, work);
         return 0;
     }
-    head.lost.no_exit += (depth - 1 - at) as u64;
+    let at = found - 1;
+    head.lost.no_exit += (depth.wrapping_sub(found)) as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
     if since.is_some() && at >= work.current.base {
         let value = value(hook, frame.argument, returned);
@@ -324,21 +351,29 @@ pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
     work.depth = at;
     // So does one that was entered before the packet's last crossing, which handed it on.
     if work.current.slot != 0 && at < work.current.base {
-        over(head, work, begun);
+        function_over(level as u64, begun);
     }
     if work.current.slot != 0 && at < work.current.base {
-        over(head, work, begun);
+        function_over(level as u64, begun);
     }
     set_busy(head, level, work);
     if work.current.slot != 0 {
-        cut(work, begun);
+        function_cut(level as u64, begun);
     }
     0
 }
 
-/// Puts what the hooks took since the last crossing to the journey's charges.
-#[inline(always)]
-fn flush(head: &mut Head, work: &mut Work, charges: &mut Charges, index: u32) {
+/// Puts what the hooks took since the last crossing to a journey's charges.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_flush(level: u64, slot: u64, index: u64) -> i32 {
+    let (Some(head), Some(work), Some(charges)) =
+        (head(), work_of(level as u32), CHARGES.get_ptr_mut(slot as u32 & (MAX_SLOTS as u32 - 1)))
+    else {
+        return 0;
+    };
+    // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
+    let charges = unsafe { &mut *charges };
     for place in 0..MAX_TOUCHED {
         if place as u32 >= work.touched {
             break;
@@ -361,6 +396,7 @@ fn flush(head: &mut Head, work: &mut Work, charges: &mut Charges, index: u32) {
         charges.count = at as u32 + 1;
     }
     forget(work);
+    0
 }
 
 /// Points after which the packet lies in a queue, or is gone.
@@ -434,19 +470,18 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
         charge(head, work, before, now);
         // The charge of the span itself marks it as split.
         taken(head, work, SPAN).calls = 1;
-        flush(head, work, charges, index);
+        function_flush(level as u64, slot as u64, index as u64);
         charges.complete |= 1 << (index & 63);
     } else if left {
         return 0;
     } else if current.slot != 0 {
-        let since = alive(&current, level);
+        let since = alive(level);
         let nests = point == Point::Queue as u32;
-        match (since, CHARGES.get_ptr_mut(current.slot.wrapping_sub(1))) {
-            (Some(since), Some(charges)) if nests && current.slot < CALIBRATING => {
+        match since {
+            Some(since) if nests && current.slot < CALIBRATING => {
                 head.lost.nested += (work.outer.slot != 0) as u64;
                 charge(head, work, since, now);
-                // SAFETY: a valid pointer into the map.
-                flush(head, work, unsafe { &mut *charges }, current.count);
+                function_flush(level as u64, current.slot.wrapping_sub(1) as u64, current.count as u64);
                 work.outer = work.current;
                 work.nested = [0; KINDS];
             }
@@ -457,7 +492,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
         }
     }
     if left {
-        over(head, work, now);
+        function_over(level as u64, now);
     } else {
         let kept = same && !hands_on(point) && current.base <= work.depth;
         work.current = Current {
@@ -576,7 +611,7 @@ pub extern "C" fn function_interrupted(ends: u64) -> i32 {
     if work.current.slot == 0 || work.task != bpf_get_current_pid_tgid() {
         return 0;
     }
-    let Some(since) = alive(&work.current, 0) else { return 0 };
+    let Some(since) = alive(0) else { return 0 };
     let now = now();
     if ends == 0 {
         charge(head, work, since, now);

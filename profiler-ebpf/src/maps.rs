@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, Head, Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack,
-    TurnKey, Work,
+    Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, Head, Journey, MAX_SLOTS, Node, NodeKey,
+    Path, SOFTIRQS, SampleKey, Softirq, Stack, TurnKey, Work,
 };
 
 /// State of each CPU.

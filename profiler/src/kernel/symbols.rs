@@ -117,10 +117,14 @@ mod tests {
              0000000000003000 t gre_rcv\t[ip_gre]\n0000000000004000 t br_forward.cold\t[bridge]\n\
              0000000000005000 T ip_rcv\n0000000000006000 T unheard_of\n",
         );
-        let function = |name: &str, module: &str, ambiguous| Function { name: name.into(), module: module.into(), ambiguous };
+        let function =
+            |name: &str, module: &str, ambiguous| Function { name: name.into(), module: module.into(), ambiguous };
         assert_eq!(symbols.functions("ip_rcv"), [function("ip_rcv", "", false)]);
         assert_eq!(symbols.functions("br_nf_forward_ip"), [function("br_nf_forward_ip.part.0", "br_netfilter", false)]);
-        assert_eq!(symbols.functions("gre_rcv"), [function("gre_rcv", "gre", true), function("gre_rcv", "ip_gre", true)]);
+        assert_eq!(
+            symbols.functions("gre_rcv"),
+            [function("gre_rcv", "gre", true), function("gre_rcv", "ip_gre", true)]
+        );
         assert!(symbols.functions("br_forward").is_empty() && symbols.functions("unheard_of").is_empty());
     }
 

@@ -43,6 +43,11 @@ pub struct Profile {
     pub hooks: Vec<HookRecord>,
 }
 
+/// How the reason begins for which a hook is missing whose function this kernel does not have now.
+pub const NOT_THERE: &str = "no function";
+/// The reason for which the function tier is missing where nobody wanted it.
+pub const NOT_ASKED: &str = "not asked for";
+
 /// A hooked function.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -89,11 +94,11 @@ pub struct Meta {
     pub cpus: u32,
     /// Time between attached and detached.
     pub duration_ns: u64,
-    /// Tiers in use: "tracepoint", "sampling".
+    /// Tiers in use: "tracepoint", "sampling", "function".
     pub tiers: Vec<String>,
     /// Probe points that were attached, by name.
     pub probes: Vec<String>,
-    /// Probe points that this kernel does not have, with the reason.
+    /// Probe points and hooks that this kernel does not have, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Filters in force, as given.
     pub filters: Vec<String>,

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{CALIBRATING, Current, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Head, Work};
+use netstrata_common::{CALIBRATING, Current, Head, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Work};
 
 use super::{
     functions::{Functions, Way, Ways},
@@ -37,7 +37,9 @@ pub type HookCosts = [HookCost; KINDS];
 /// Measures the ways that this kernel allows.
 pub fn measure(session: &mut Session, symbols: &Symbols, types: &KernelTypes, ways: &Ways) -> Result<HookCosts> {
     let mut costs = HookCosts::default();
-    for (kind, way, lacking) in [(KIND_FENTRY, Way::Fentry, &ways.no_fentry), (KIND_KPROBE, Way::Kprobe, &ways.no_kprobe)] {
+    for (kind, way, lacking) in
+        [(KIND_FENTRY, Way::Fentry, &ways.no_fentry), (KIND_KPROBE, Way::Kprobe, &ways.no_kprobe)]
+    {
         if lacking.is_none() {
             costs[kind] = std::thread::scope(|scope| {
                 let handle = scope.spawn(|| measure_way(session, symbols, types, way, kind));
@@ -73,10 +75,9 @@ fn measure_way(
         // The thread may have moved to another CPU meanwhile.
         let taken = |hook: Hook| -> (u64, u64, u64) {
             let of = works.iter().map(|work| work.taken[hook as usize]);
-            of.filter(|taken| taken.generation == 1)
-                .fold((0, 0, 0), |sum, taken| {
-                    (sum.0 + taken.ns, sum.1 + u64::from(taken.calls), sum.2 + u64::from(taken.children[kind]))
-                })
+            of.filter(|taken| taken.generation == 1).fold((0, 0, 0), |sum, taken| {
+                (sum.0 + taken.ns, sum.1 + u64::from(taken.calls), sum.2 + u64::from(taken.children[kind]))
+            })
         };
         let (own, span) = (taken(Hook::Calibration), taken(Hook::Span));
         anyhow::ensure!(own.1 > 0 && span.2 > 0, "the hook that costs are measured with was not called");

@@ -14,9 +14,12 @@ use aya::{
 use netstrata_common::{Hook, HookInfo, Take};
 
 use super::session::{describe, program};
-use crate::kernel::{
-    btf::KernelTypes,
-    symbols::{Function, Symbols},
+use crate::{
+    kernel::{
+        btf::KernelTypes,
+        symbols::{Function, Symbols},
+    },
+    profile::NOT_THERE,
 };
 
 /// Threads that detach: the kernel waits for a grace period for each probe, and waits together for those of many threads.
@@ -148,7 +151,8 @@ impl Functions {
     /// Attaches only the hook that costs are measured with.
     pub fn calibration(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes, way: Way) -> Result<Self> {
         let mut functions = Self::default();
-        let btf = if way == Way::Fentry { Some(Btf::from_sys_fs().context("cannot read the kernel's types")?) } else { None };
+        let btf =
+            if way == Way::Fentry { Some(Btf::from_sys_fs().context("cannot read the kernel's types")?) } else { None };
         let mut reason = anyhow::anyhow!("the kernel has no function to try it on");
         for place in places(Hook::Calibration.info(), symbols, types) {
             match functions.attach_at(ebpf, Hook::Calibration, &place, way, btf.as_ref()) {
@@ -191,7 +195,8 @@ impl Functions {
         ways: &Ways,
         btf: Option<&Btf>,
     ) -> Result<()> {
-        let mut reason = anyhow::anyhow!("no function {} (its module is not loaded, or this kernel has none)", info.functions[0]);
+        let mut reason =
+            anyhow::anyhow!("{NOT_THERE} {} (its module is not loaded, or this kernel has none)", info.functions[0]);
         for place in places(info, symbols, types) {
             if place.typed && ways.no_fentry.is_none() {
                 match self.attach_at(ebpf, info.hook, &place, Way::Fentry, btf) {
@@ -205,7 +210,8 @@ impl Functions {
                     Err(error) => reason = error,
                 }
             } else if !place.typed {
-                reason = anyhow::anyhow!("{} can only be reached by kprobes, which this kernel lacks", place.function.name);
+                reason =
+                    anyhow::anyhow!("{} can only be reached by kprobes, which this kernel lacks", place.function.name);
             }
         }
         Err(reason)
@@ -248,12 +254,7 @@ impl Functions {
             }
         };
         self.links.extend(links);
-        self.attached.push(Attached {
-            hook,
-            function: function.clone(),
-            module: place.function.module.clone(),
-            way,
-        });
+        self.attached.push(Attached { hook, function: function.clone(), module: place.function.module.clone(), way });
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use crate::{
     cli::{RecordArgs, TierArg},
     failure::Failure,
     kernel::{self, btf::KernelTypes, symbols::Symbols},
-    profile::Profile,
+    profile::{NOT_ASKED, Profile},
     topology::Watcher,
 };
 
@@ -359,7 +359,7 @@ fn load(
     types: &KernelTypes,
 ) -> Result<(Session, std::result::Result<Ways, String>)> {
     if args.tier == TierArg::Tracepoint {
-        return Ok((Session::load(types, &sizes)?, Err("not asked for".into())));
+        return Ok((Session::load(types, &sizes)?, Err(NOT_ASKED.into())));
     }
     // Where there are kprobes the function tier will most likely do; where not, fentry is tried first.
     let mut functions = has_kprobes();

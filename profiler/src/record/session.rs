@@ -11,7 +11,10 @@ use aya::{
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
-use netstrata_common::{Config, CpuState, DropKey, FunctionKey, FunctionNode, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey};
+use netstrata_common::{
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, Head, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack,
+    TurnKey,
+};
 
 use super::functions::{Attached, Functions, Ways};
 use crate::{
@@ -159,7 +162,15 @@ impl Session {
         let sampler: &mut PerfEvent = program(&mut ebpf, "cpu_sample")?;
         sampler.load().map_err(|error| refused_program(error, "cpu_sample"))?;
         let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
-        Ok(Self { ebpf, ring, links: Vec::new(), samplers: Vec::new(), functions: Functions::default(), available, missing })
+        Ok(Self {
+            ebpf,
+            ring,
+            links: Vec::new(),
+            samplers: Vec::new(),
+            functions: Functions::default(),
+            available,
+            missing,
+        })
     }
 
     /// Names of the probes that can be attached.
@@ -263,6 +274,12 @@ impl Session {
     pub fn cpu_states(&self) -> Result<Vec<CpuState>> {
         let map: PerCpuArray<&MapData, CpuState> = PerCpuArray::try_from(self.map("CPUS")?)?;
         Ok(map.get(&0, 0)?.iter().copied().collect())
+    }
+
+    /// Time that crossings took for the function tier, cut out of the journeys.
+    pub fn cut_ns(&self) -> Result<u64> {
+        let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+        Ok(heads.iter().map(|head| head.cut_ns).sum())
     }
 
     /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
