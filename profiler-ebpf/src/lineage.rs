@@ -25,8 +25,9 @@ const GRO_MERGED_FREE: u32 = 1;
 
 const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 
+/// The journey in a slot.
 #[inline(always)]
-fn journey_in(slot: u32) -> Option<&'static mut Journey> {
+pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
     JOURNEYS.get_ptr_mut(slot & SLOTS).map(|journey| unsafe { &mut *journey })
 }
@@ -54,7 +55,7 @@ fn flow_print(header: u64) -> u64 {
 
 /// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers.
 #[inline(always)]
-fn packet_print(header: u64) -> u64 {
+pub fn packet_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
     let length = if first >> 4 == 4 { (first & 15) as u64 * 4 } else { 40 };
     let identification: u32 = skb::read(header, 4);
@@ -102,7 +103,8 @@ pub fn freed(packet: u64, slot: u32, journey: &Journey) -> bool {
     let Some(cpu) = state() else { return false };
     let last = journey.last_point;
     let header = skb::network_header(packet);
-    let parent = if last == Point::Queue as u8 || last == Point::Enqueue as u8 {
+    let is_received = last == Point::Receive as u8 || last == Point::Route as u8;
+    let parent = if last == Point::Queue as u8 || last == Point::Enqueue as u8 || is_received {
         let pieces = skb::wire_packets(packet);
         if pieces < 2 {
             return false;
@@ -110,7 +112,9 @@ pub fn freed(packet: u64, slot: u32, journey: &Journey) -> bool {
         // SAFETY: a helper without arguments.
         let pass = unsafe { bpf_get_prandom_u32() } % pieces;
         let print = flow_print(header);
-        Parent { object: skb::device(packet), print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id }
+        // A socket that takes no large datagrams has them cut after their reception, where no device counts.
+        let object = if is_received { 0 } else { skb::device(packet) };
+        Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id }
     } else if last == Point::Xmit as u8 || last == Point::XmitEnd as u8 {
         let print = packet_print(header);
         Parent { object: 0, print, edge: Edge::Rebuild as u32, pass: 0, pieces: 1, slot, id: journey.id }
@@ -201,7 +205,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     let edge = parent.edge;
     let header = skb::network_header(packet);
     let is_child = if edge == Edge::Segment as u32 {
-        matches!(point, Point::Xmit) && device == parent.object && flow_print(header) == parent.print
+        matches!(point, Point::Xmit | Point::Ready) && device == parent.object && flow_print(header) == parent.print
     } else if edge == Edge::Rebuild as u32 {
         matches!(point, Point::Gro | Point::Receive | Point::Rx) && packet_print(header) == parent.print
     } else if edge == Edge::Merge as u32 {
@@ -260,6 +264,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     if forks {
         cpu.next_id += 1;
         new.id = cpu.next_id;
+        new.print = 0;
     } else {
         cpu.parent.edge = 0;
         if from != to {
@@ -293,7 +298,7 @@ fn waits_elsewhere(journey: &Journey) -> bool {
 /// Copies a journey from slot to slot; `forks` if the old one goes on too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
+pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
     const WORDS: usize = size_of::<Journey>() / 8;
     function::moved(from, to, forks);
     let (Some(from), Some(to)) = (JOURNEYS.get_ptr(from as u32 & SLOTS), JOURNEYS.get_ptr_mut(to as u32 & SLOTS))
@@ -346,6 +351,14 @@ extern "C" fn coalesced(packet: u64, slot: u64, tail: u64) -> i32 {
     new.next_edge = Edge::Coalesce as u8;
     set_key(to, tail);
     0
+}
+
+/// A socket announces data while a large datagram is being cut: the piece is the last one in the socket's queue. Its
+/// address, if it is the one to follow, or 0.
+#[inline(always)]
+pub fn piece_at(socket: u64) -> u64 {
+    let tail: u64 = skb::read(socket, offset!(sk_queue_tail));
+    if adopt(Point::Ready as u64, tail, 0) != 0 { tail } else { 0 }
 }
 
 /// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.

@@ -190,7 +190,8 @@ pub struct LabRunArgs {
     /// Modes, like: host bridge docker-host docker-bridge
     #[arg(required = true)]
     pub modes: Vec<String>,
-    /// tcp-stream, tcp-rr, udp-stream, udp-rr (built in); iperf3, sockperf (when installed)
+    /// tcp-stream, tcp-rr, tcp-crr, udp-stream, udp-rr, fct (built in); iperf3, iperf3-udp, sockperf, sockperf-udp,
+    /// sockperf-throughput (when installed)
     #[arg(long, default_value = "tcp-stream")]
     pub workload: String,
     /// Directory for the profiles and the comparison
@@ -199,9 +200,19 @@ pub struct LabRunArgs {
     /// How long each run measures
     #[arg(long, default_value = "5s", value_parser = crate::units::parse_duration)]
     pub duration: std::time::Duration,
-    /// Bytes of one message; default: 131072 for streams, 64 for request/response
-    #[arg(long)]
-    pub size: Option<u64>,
+    /// Bytes of one message, or several sizes to be measured in turns, like 64,1K,64K; default: 131072 for TCP streams
+    /// and flows, 1400 for UDP streams, 64 for request/response
+    #[arg(long, value_delimiter = ',', value_parser = crate::units::parse_bytes)]
+    pub size: Vec<u64>,
+    /// Bytes of one flow (fct), like 5MB; default: 5MB
+    #[arg(long, value_parser = crate::units::parse_bytes)]
+    pub flow_size: Option<u64>,
+    /// Share of the flows that are elephants (fct), like 20%; default: none
+    #[arg(long, value_parser = crate::units::parse_share)]
+    pub elephants: Option<f64>,
+    /// Bytes of an elephant (fct); default: 50MB
+    #[arg(long, value_parser = crate::units::parse_bytes)]
+    pub elephant_size: Option<u64>,
     /// Pairs of client and server at one time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub pairs: u32,
@@ -220,6 +231,19 @@ pub struct LabRunArgs {
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,
+    /// Rate of the wire between two hosts, like 1gbit or 100mbit; without it as fast as it goes
+    #[arg(long, value_parser = crate::units::parse_rate)]
+    pub wire_rate: Option<u64>,
+    /// Delay of the wire between two hosts, each way, like 1ms
+    #[arg(long, value_parser = crate::units::parse_duration)]
+    pub wire_delay: Option<std::time::Duration>,
+    /// MTU of the wire between two hosts, bytes; tunnels take what it leaves
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1280..=65_535))]
+    pub mtu: Option<u32>,
+    /// What runs beside the pairs: N busy loops, N@10% (loops that use 10 % of a CPU each), udp-flood, or a list of them
+    #[arg(long, alias = "neighbors", value_name = "N|N@SHARE|udp-flood", value_delimiter = ',')]
+    #[arg(value_parser = crate::lab::neighbours::parse)]
+    pub neighbours: Vec<crate::lab::neighbours::Neighbour>,
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
@@ -228,7 +252,7 @@ pub struct LabRunArgs {
     pub machine: crate::machine::Place,
     /// What drives the clock of an emulated machine: instructions repeats, and is no wall time
     #[arg(long, value_enum, default_value = "wall")]
-    pub clock: crate::machine::Clock,
+    pub clock: crate::profile::Clock,
 }
 
 /// Arguments of `lab machine`.
@@ -239,7 +263,7 @@ pub struct LabMachineArgs {
     pub kernel: &'static crate::machine::Kernel,
     /// What drives the clock of the machine
     #[arg(long, value_enum, default_value = "wall")]
-    pub clock: crate::machine::Clock,
+    pub clock: crate::profile::Clock,
     /// A directory that the command may write to; everything else it writes is gone afterwards. May be repeated
     #[arg(long, value_name = "DIR")]
     pub share: Vec<PathBuf>,
@@ -249,15 +273,18 @@ pub struct LabMachineArgs {
     /// Only download and unpack the kernel, and print its release
     #[arg(long, conflicts_with_all = ["command", "share"])]
     pub get: bool,
+    /// Only list the kernels that there are
+    #[arg(long, conflicts_with_all = ["command", "share", "get"])]
+    pub list: bool,
     /// The command
-    #[arg(last = true, required_unless_present = "get")]
+    #[arg(last = true, required_unless_present_any = ["get", "list"])]
     pub command: Vec<String>,
 }
 
 /// Arguments of `lab worker`: one side of a built-in workload.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LabWorkerArgs {
-    /// tcp-stream, tcp-rr, udp-stream, udp-rr
+    /// Name of a built-in workload, or of what runs beside one
     #[arg(long)]
     pub workload: String,
     /// Listen on this address (server) …
@@ -278,4 +305,19 @@ pub struct LabWorkerArgs {
     /// Run on this CPU only
     #[arg(long)]
     pub cpu: Option<u32>,
+    /// Bytes of a flow
+    #[arg(long, default_value_t = 0)]
+    pub flow_size: u64,
+    /// Bytes of an elephant
+    #[arg(long, default_value_t = 0)]
+    pub elephant_size: u64,
+    /// Share of flows that are elephants
+    #[arg(long, default_value_t = 0.0)]
+    pub elephants: f64,
+    /// Share of one CPU (busy loops)
+    #[arg(long, default_value_t = 1.0)]
+    pub share: f64,
+    /// Say when the first answer came, before anything is measured (tcp-rr)
+    #[arg(long)]
+    pub announce: bool,
 }

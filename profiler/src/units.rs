@@ -19,6 +19,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a rate in bits per second: a number with `kbit`, `mbit` or `gbit`.
+pub fn parse_rate(text: &str) -> Result<u64, String> {
+    let units = [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)];
+    let found = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?.parse::<f64>().ok()?, scale)));
+    match found {
+        Some((number, scale)) if number > 0.0 && number * scale <= 1e12 => Ok((number * scale) as u64),
+        _ => Err("a rate is a number with kbit, mbit or gbit, like 1gbit".into()),
+    }
+}
+
 /// Reads a share: `1%`, `0.5%` or a fraction like `0.01`.
 pub fn parse_share(text: &str) -> Result<f64, String> {
     let (digits, scale) = match text.strip_suffix('%') {
@@ -28,6 +38,27 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
     match digits.parse::<f64>() {
         Ok(number) if number > 0.0 && number * scale <= 1.0 => Ok(number * scale),
         _ => Err("a share lies above 0 and up to 100 %, like 1% or 0.01".into()),
+    }
+}
+
+/// Reads a number of bytes: plain, with `kB`, `MB`, `GB` (powers of 1000) or `K`, `M`, `G`, `KiB`, `MiB`, `GiB` (powers
+/// of 1024, as benchmarks take them).
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "K" | "k" | "KiB" => 1024.0,
+        "M" | "MiB" => 1_048_576.0,
+        "G" | "GiB" => 1_073_741_824.0,
+        other => return Err(format!("unknown unit `{other}`; use kB, MB, GB or K, M, G (of 1024)")),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if (1.0..=1e12).contains(&(number * unit)) => Ok((number * unit) as u64),
+        Ok(_) => Err("a size lies within 1 byte and 1000 GB".into()),
+        Err(_) => Err("a size is a number of bytes, like 64, 64K or 5MB".into()),
     }
 }
 
@@ -74,6 +105,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rates_have_units() {
+        assert_eq!(parse_rate("1gbit"), Ok(1_000_000_000));
+        assert_eq!(parse_rate("0.5mbit"), Ok(500_000));
+        for wrong in ["1", "gbit", "-1gbit", "0mbit", "1tbit"] {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn durations_have_units() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
@@ -89,6 +129,16 @@ mod tests {
         assert_eq!(parse_share("0.5"), Ok(0.5));
         for bad in ["0", "-1%", "101%", "x"] {
             assert!(parse_share(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("64", 64), ("64K", 65_536), ("5MB", 5_000_000), ("1.5kB", 1500), ("1GiB", 1 << 30)] {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for bad in ["", "0", "-1", "K", "5 MB", "1TB", "1e30", "nan", "5mb"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 

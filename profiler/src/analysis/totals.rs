@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Hook, Layer, Point};
+use netstrata_common::{Edge, Hook, Layer, Point};
 
 use super::{
     functions::{self, FunctionTotal},
@@ -11,7 +11,7 @@ use super::{
     trust::{Trust, trust},
 };
 use crate::{
-    cpu::{CpuAccount, account as cpu_account, split_table},
+    cpu::{CpuAccount, account as cpu_account, steady_table},
     profile::Profile,
 };
 
@@ -78,8 +78,8 @@ pub fn account(profile: &Profile) -> Account {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
     let scale = scale(profile, trust.observed_share);
-    let seen: u64 = paths.iter().map(|path| path.record.packets).sum();
-    let bytes: u64 = paths.iter().map(|path| path.record.bytes).sum();
+    let seen: u64 = profile.original_paths().map(|record| record.packets).sum();
+    let bytes: u64 = profile.original_paths().map(|record| record.bytes).sum();
     let packets = seen as f64 * scale;
     let service: u64 = paths
         .iter()
@@ -88,7 +88,7 @@ pub fn account(profile: &Profile) -> Account {
         .map(|span| span.sum_ns - span.probe_ns)
         .sum();
     let observer = Some(Layer::Observer);
-    let sampled: u64 = split_table(profile)
+    let sampled: u64 = steady_table(profile)
         .values()
         .map(|places| places.total() - places.layers.get(&observer).copied().unwrap_or(0))
         .sum();
@@ -111,10 +111,13 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
         return by_time;
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for path in &profile.paths {
+    for path in profile.original_paths() {
         let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
-        *seen.entry((first.netns, first.ifindex)).or_default() += path.packets;
+        // A device counts what it is given: segments, if the stack cut the packet for it.
+        let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && edge == Edge::Segment.name());
+        let packets = if cut { path.wire_packets } else { path.packets };
+        *seen.entry((first.netns, first.ifindex)).or_default() += packets;
     }
     let (mut all, mut ours) = (0, 0);
     for ((netns, ifindex), packets) in seen {

@@ -128,6 +128,27 @@ impl Process {
         }
     }
 
+    /// Waits until `done`, which the process brings about; its own end before is an error. `what` is what is waited for.
+    pub fn wait_until(&mut self, what: &str, limit: Duration, done: impl Fn() -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        while !done() {
+            signal::check()?;
+            if self.ended() {
+                return Err(self.failure("ended early"));
+            }
+            if Instant::now() > deadline {
+                bail!("{}: no {what} within {limit:?}", self.name);
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// Lines of its standard output that nobody has read yet.
+    pub fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
     /// Waits for its end and gives its standard output; a failure or a time-out is an error. With `heed` a signal to
     /// the lab ends the wait too.
     pub fn finish(mut self, limit: Duration, heed: bool) -> anyhow::Result<String> {
@@ -224,11 +245,16 @@ impl Drop for Process {
 
 /// Runs a command of the set-up to its end and gives its standard output. With `heed` a signal ends the wait.
 pub fn run(command: Command, limit: Duration, heed: bool) -> anyhow::Result<String> {
+    run_in(command, None, limit, heed)
+}
+
+/// Like [`run`], in the network namespace at `netns`.
+pub fn run_in(command: Command, netns: Option<&Path>, limit: Duration, heed: bool) -> anyhow::Result<String> {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    Process::spawn(command, None, libc::SIGKILL, None)?.finish(limit, heed).with_context(|| words.join(" "))
+    Process::spawn(command, netns, libc::SIGKILL, None)?.finish(limit, heed).with_context(|| words.join(" "))
 }
 
 /// The program's path in `PATH`, as a shell would find it; `/usr/sbin` and `/sbin` are looked at too.

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{BUCKETS, Point, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{BUCKETS, Edge, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
+use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
 use crate::topology::{DeviceCounters, Topology};
 
 /// A recording.
@@ -92,6 +93,8 @@ pub struct Meta {
     pub arch: String,
     /// Online CPUs.
     pub cpus: u32,
+    /// What drives the machine's clock, and so what all times here are.
+    pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
     /// Tiers in use: "tracepoint", "sampling", "function".
@@ -128,8 +131,14 @@ pub struct Benchmark {
     pub round_trip_ns: Option<f64>,
     /// Median round trip.
     pub round_trip_p50_ns: Option<f64>,
+    /// 90th percentile of the round trip.
+    pub round_trip_p90_ns: Option<f64>,
     /// 99th percentile of the round trip.
     pub round_trip_p99_ns: Option<f64>,
+    /// 99.9th percentile of the round trip.
+    pub round_trip_p999_ns: Option<f64>,
+    /// Largest round trip.
+    pub round_trip_max_ns: Option<f64>,
     /// Messages a second.
     pub messages_per_s: Option<f64>,
     /// Bytes of one message.
@@ -140,6 +149,26 @@ pub struct Benchmark {
     pub duration_s: Option<f64>,
     /// TCP retransmits that it reported.
     pub retransmits: Option<u64>,
+    /// Requests without an answer, and connections that failed.
+    pub failed: Option<u64>,
+    /// "same" or "different" where both sides were kept on one CPU each.
+    pub pin: Option<String>,
+    /// CPU use of the client's process.
+    pub client: Option<SideUse>,
+    /// CPU use of the server's process.
+    pub server: Option<SideUse>,
+    /// CPU use of the whole machine.
+    pub machine: Option<MachineUse>,
+    /// How the pairs differ.
+    pub pair_spread: Option<PairSpread>,
+    /// Flow completion times: all flows, and each class where there are two.
+    pub flows: Vec<FlowTimes>,
+    /// Datagrams sent, lost and out of order.
+    pub datagrams: Option<Datagrams>,
+    /// How long the network took from its creation (lab).
+    pub creation: Option<Creation>,
+    /// What ran beside the pairs (lab).
+    pub neighbours: Vec<NeighbourUse>,
 }
 
 /// How packets were chosen.
@@ -195,6 +224,43 @@ pub struct PathRecord {
     /// What hooked functions took of the spans, by span and hook.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<FunctionRecord>,
+}
+
+impl Profile {
+    /// Paths that count packets: neither clones nor later parts of others.
+    pub fn original_paths(&self) -> impl Iterator<Item = &PathRecord> {
+        let is_part = |path: &PathRecord| self.paths.iter().any(|other| path.is_later_part_of(other));
+        self.paths.iter().filter(move |path| !path.is_clone() && !is_part(path))
+    }
+}
+
+/// The IP protocol number of UDP.
+const UDP: u8 = 17;
+
+impl PathRecord {
+    /// How the packet at a crossing came from the one before, if it is another skb.
+    pub fn edge_at(&self, index: usize) -> Option<Edge> {
+        let (_, name) = self.edges.iter().find(|(at, _)| usize::from(*at) == index)?;
+        Edge::from_name(name)
+    }
+
+    /// Whether its packets are the later part of packets whose whole way is another path's: those of a tunnel in user
+    /// space, where the choice of what is followed meets the datagram, and what is taken out of it, once more.
+    pub fn is_later_part_of(&self, other: &Self) -> bool {
+        const ALIKE: usize = 3;
+        let begin = &self.crossings[..self.crossings.len().min(ALIKE)];
+        let sent_on = other.edges.iter().filter(|(_, edge)| edge == Edge::Userspace.name());
+        sent_on.into_iter().any(|(at, _)| {
+            let rest = &other.crossings[usize::from(*at).min(other.crossings.len())..];
+            rest.starts_with(begin)
+                && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == UDP)
+        })
+    }
+
+    /// Whether its packets are clones, whose originals count on another path.
+    pub fn is_clone(&self) -> bool {
+        self.edges.iter().any(|(_, edge)| edge == Edge::Clone.name())
+    }
 }
 
 /// A crossing of a path.
@@ -315,6 +381,10 @@ pub struct CpuRecord {
     pub tasks: Vec<TaskRecord>,
     /// Samples by stack, task, CPU and place.
     pub entries: Vec<SampleRecord>,
+    /// Samples of bursts, which only tell how spans split: they are dense, and short.
+    pub bursts: Vec<SampleRecord>,
+    /// How many those are.
+    pub burst_samples: u64,
 }
 
 /// A task seen by the sampler.

@@ -226,15 +226,19 @@ impl Functions {
             Way::Fentry => {
                 let btf = btf.context("the kernel's types were not read")?;
                 let exit: &mut FExit = program(ebpf, &name("fexit"))?;
-                if exit.fd().is_err() {
-                    exit.load(function, btf).map_err(at)?;
+                // Loaded anew for each function; and before 5.13 a program can be attached only once.
+                if exit.fd().is_ok() {
+                    exit.unload().map_err(at)?;
                 }
+                exit.load(function, btf).map_err(at)?;
                 let link = exit.attach().map_err(at)?;
                 let exit = Link::Fexit(exit.take_link(link)?);
                 let entry: &mut FEntry = program(ebpf, &name("fentry"))?;
-                if entry.fd().is_err() {
-                    entry.load(function, btf).map_err(at)?;
+                // Loaded anew for each function; and before 5.13 a program can be attached only once.
+                if entry.fd().is_ok() {
+                    entry.unload().map_err(at)?;
                 }
+                entry.load(function, btf).map_err(at)?;
                 let link = entry.attach().map_err(at)?;
                 [exit, Link::Fentry(entry.take_link(link)?)]
             }

@@ -18,7 +18,7 @@ use super::{
     Calibration, assemble, calibrate, filter,
     function_costs::{self, HookCosts},
     functions::{Ways, has_kprobes},
-    governor::{Governor, Load},
+    governor::{BURST_FREQUENCY, Governor, Load},
     kernel_counters::{Counters, own_cpu_time},
     online_cpus,
     session::{Group, Session, Sizes},
@@ -141,12 +141,12 @@ impl Recording {
         let costs = calibrate(&mut session)?;
         let mut hook_costs = HookCosts::default();
         let mut no_functions = None;
-        match &ways {
-            Ok(ways) => {
-                hook_costs = function_costs::measure(&mut session, &symbols, &types, ways)?;
-                session.attach_functions(&symbols, &types, ways)?;
+        match ways {
+            Ok(mut ways) => {
+                hook_costs = function_costs::measure(&mut session, &symbols, &types, &mut ways);
+                session.attach_functions(&symbols, &types, &ways)?;
             }
-            Err(reason) => no_functions = Some(reason.clone()),
+            Err(reason) => no_functions = Some(reason),
         }
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
@@ -211,7 +211,9 @@ impl Recording {
                 self.adapt()?;
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
-                    self.close_window()?;
+                    self.end_journeys()?;
+                    self.take_burst()?;
+                    self.session.detach(Group::Journey)?;
                 }
                 // Probes of softirqs lie within the spans of journeys: they wait until those are not observed, if ever.
                 if softirqs_due && (self.window.is_none() || duty >= 1.0) {
@@ -294,14 +296,25 @@ impl Recording {
         Ok(())
     }
 
-    fn close_window(&mut self) -> Result<()> {
+    /// No journeys begin any more, and those under way get the time to end.
+    fn end_journeys(&mut self) -> Result<()> {
         self.config.accept = 0;
         self.session.set_config(self.config)?;
         if let Some(opened) = self.window.take() {
             self.observed += opened.elapsed();
         }
         std::thread::sleep(DRAIN);
-        self.session.detach(Group::Journey)
+        Ok(())
+    }
+
+    /// Samples densely for a moment. Journeys must not be observed: a sample takes far longer than a crossing.
+    fn take_burst(&mut self) -> Result<()> {
+        if let Some(length) = self.governor.burst() {
+            self.session.attach_burst(BURST_FREQUENCY, &online_cpus())?;
+            std::thread::sleep(length);
+            self.session.detach_burst()?;
+        }
+        Ok(())
     }
 
     fn open_softirq_window(&mut self) -> Result<()> {
@@ -340,7 +353,8 @@ impl Recording {
     fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
         let duration = self.started.elapsed();
         if self.window.is_some() {
-            self.close_window()?;
+            self.end_journeys()?;
+            self.session.detach(Group::Journey)?;
         }
         self.close_softirq_window()?;
         self.session.detach_sampler()?;

@@ -1,0 +1,88 @@
+//! What a mode needs of the machine, and whether it is there: asked by trying, not by the kernel's version.
+
+use std::{process::Command, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    cleanup::Session,
+    docker,
+    networks::Namespace,
+    process::{self, find_program},
+    signal,
+};
+
+const LOAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// Something that a mode needs.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// A kind of device, by the kernel's name for it.
+    Device(&'static str),
+    /// A program, and the Debian package that has it.
+    Program(&'static str, &'static str),
+    /// Something that the kernel must do: its name, and a program with words that does it in a scratch namespace.
+    Kernel(&'static str, &'static [&'static str]),
+    /// A Docker engine.
+    Docker,
+}
+
+/// How a device of a kind is made on trial; the names of kinds that need more than their name.
+const TRIALS: &[(&str, &[&str])] = &[
+    ("macvlan", &["link", "add", "trial", "link", "lower", "type", "macvlan", "mode", "bridge"]),
+    ("ipvlan", &["link", "add", "trial", "link", "lower", "type", "ipvlan", "mode", "l2"]),
+    ("vxlan", &["link", "add", "trial", "type", "vxlan", "id", "1", "dstport", "4789"]),
+    ("geneve", &["link", "add", "trial", "type", "geneve", "id", "1", "remote", "127.0.0.2"]),
+    ("ipip", &["link", "add", "trial", "type", "ipip", "local", "127.0.0.1", "remote", "127.0.0.2"]),
+    ("gre", &["link", "add", "trial", "type", "gre", "local", "127.0.0.1", "remote", "127.0.0.2"]),
+    ("tun", &["tuntap", "add", "dev", "trial", "mode", "tun"]),
+];
+
+impl Need {
+    /// Why it is missing here, in a sentence; none if it is there.
+    pub fn missing(self, session: &Session) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Program(program, package) => Ok(find_program(program)
+                .is_none()
+                .then(|| format!("`{program}` is not installed (Debian: apt-get install {package})"))),
+            Self::Docker => Ok(docker::missing()),
+            Self::Device(kind) => has_device(session, kind),
+            Self::Kernel(what, words) => {
+                let done = Namespace::new(session, "trial")?.run(words[0], &words[1..]);
+                signal::check()?;
+                Ok(done.is_err().then(|| format!("this kernel has no {what}")))
+            }
+        }
+    }
+}
+
+/// Makes a device of this kind in a scratch namespace; its module is loaded where there is one.
+fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
+    let scratch = Namespace::new(session, "trial")?;
+    scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
+    // Most kinds are loaded when they are asked for; tun has no device file before.
+    if let Some(modprobe) = find_program("modprobe") {
+        let mut command = Command::new(modprobe);
+        command.arg("--quiet").arg(kind);
+        let _ = process::run(command, LOAD_LIMIT, true);
+        signal::check()?;
+    }
+    let default = ["link", "add", "trial", "type", kind];
+    let words = TRIALS.iter().find(|trial| trial.0 == kind).map_or(&default[..], |trial| trial.1);
+    let made = scratch.ip(words);
+    signal::check()?;
+    Ok(made
+        .is_err()
+        .then(|| format!("this kernel has no {kind} devices (module `{kind}` is neither built in nor loadable)")))
+}
+
+/// Why this machine lacks one of `needs`, the first that is missing.
+pub fn missing(needs: &[Need], session: &Session) -> anyhow::Result<Option<String>> {
+    for need in needs {
+        if let Some(reason) = need.missing(session)? {
+            return Ok(Some(reason));
+        }
+    }
+    Ok(None)
+}
