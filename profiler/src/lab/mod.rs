@@ -312,6 +312,7 @@ fn measure(
         return Ok(Measured { driven: drive()?, profile: None });
     }
     let record_args = RecordArgs {
+        tier: args.tier,
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
