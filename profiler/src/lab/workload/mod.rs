@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The same where flows are completed that began within it.
 const FLOW_GRACE: Duration = Duration::from_secs(90);
 /// How much longer a server waits for its clients: the recording is set up between the two.
-const WAIT_FOR_CLIENTS: Duration = Duration::from_secs(30);
+const WAIT_FOR_CLIENTS: Duration = Duration::from_secs(120);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// What a client says after its first answer, where it is asked to.
 pub const ANSWERED: &str = "answered";
