@@ -244,7 +244,6 @@ fn default_frequency(clock: Clock) -> u64 {
     }
 }
 
-
 fn need_root() -> Result<(), Failure> {
     // SAFETY: a plain system call without arguments.
     if unsafe { libc::geteuid() } == 0 {

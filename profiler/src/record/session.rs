@@ -1,14 +1,19 @@
 //! The kernel programs, loaded: which of them this kernel has, attaching and detaching them, and their maps.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::{
-        PerfEvent, RawTracePoint,
+        PerfEvent, ProgramError, RawTracePoint,
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+        raw_trace_point::RawTracePointLinkId,
     },
 };
 use netstrata_common::{
@@ -211,7 +216,7 @@ impl Session {
     pub fn attach(&mut self, group: Group) -> Result<()> {
         for probe in self.available.iter().filter(|probe| probe.group == group) {
             let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
-            let link = program.attach(probe.name).map_err(|error| refused_program(error, probe.name))?;
+            let link = attach_to(program, probe.name).map_err(|error| refused_program(error, probe.name))?;
             self.links.push((probe.name, link));
         }
         Ok(())
@@ -432,12 +437,29 @@ where
     Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
 
+/// Attaches a program that may have been detached just before. A process that was forked meanwhile holds copies of the
+/// attachments until it runs its own program; until then the kernel says that they exist.
+fn attach_to(program: &mut RawTracePoint, point: &str) -> Result<RawTracePointLinkId, ProgramError> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begin = Instant::now();
+    loop {
+        match program.attach(point) {
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.kind() == ErrorKind::AlreadyExists && begin.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}
+
 /// The sentence for a refused load or attachment.
 fn refused(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
     refused_text(&describe(&error))
 }
 
-fn refused_program(error: aya::programs::ProgramError, name: &str) -> anyhow::Error {
+fn refused_program(error: ProgramError, name: &str) -> anyhow::Error {
     refused_text(&format!("{name}: {}", describe(&error)))
 }
 
