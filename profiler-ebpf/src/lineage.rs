@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns};
 use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Parent, Point, mix};
 
 use crate::{
-    account,
+    account, function,
     globals::offset,
     maps::{JOURNEYS, key, set_key},
     record::{evict, slot_of, state},
@@ -25,8 +25,9 @@ const GRO_MERGED_FREE: u32 = 1;
 
 const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 
+/// The journey in a slot.
 #[inline(always)]
-fn journey_in(slot: u32) -> Option<&'static mut Journey> {
+pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
     JOURNEYS.get_ptr_mut(slot & SLOTS).map(|journey| unsafe { &mut *journey })
 }
@@ -54,7 +55,7 @@ fn flow_print(header: u64) -> u64 {
 
 /// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers.
 #[inline(always)]
-fn packet_print(header: u64) -> u64 {
+pub fn packet_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
     let length = if first >> 4 == 4 { (first & 15) as u64 * 4 } else { 40 };
     let identification: u32 = skb::read(header, 4);
@@ -247,7 +248,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
             }
             return 0;
         }
-        copy_journey(from as u64, to as u64);
+        copy_journey(from as u64, to as u64, forks as u64);
     } else if forks {
         cpu.lost.clones += old.weight as u64;
         return 0;
@@ -263,6 +264,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     if forks {
         cpu.next_id += 1;
         new.id = cpu.next_id;
+        new.print = 0;
     } else {
         cpu.parent.edge = 0;
         if from != to {
@@ -293,11 +295,12 @@ fn waits_elsewhere(journey: &Journey) -> bool {
     journey.last_point != Point::Receive as u8 && journey.last_point != Point::Route as u8
 }
 
-/// Copies a journey from slot to slot.
+/// Copies a journey from slot to slot; `forks` if the old one goes on too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_journey(from: u64, to: u64) -> i32 {
+pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
     const WORDS: usize = size_of::<Journey>() / 8;
+    function::moved(from, to, forks);
     let (Some(from), Some(to)) = (JOURNEYS.get_ptr(from as u32 & SLOTS), JOURNEYS.get_ptr_mut(to as u32 & SLOTS))
     else {
         return 0;
@@ -337,7 +340,7 @@ extern "C" fn coalesced(packet: u64, slot: u64, tail: u64) -> i32 {
         account::close(from, End::Merged, 0);
         return 0;
     }
-    copy_journey(from as u64, to as u64);
+    copy_journey(from as u64, to as u64, 0);
     let (Some(old), Some(new)) = (journey_in(from), journey_in(to)) else { return 0 };
     if old.skb != packet {
         return 0;

@@ -2,13 +2,14 @@
 
 use core::cell::UnsafeCell;
 
+use crate::account::add;
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    Config, CpuState, DeviceKey, DropKey, Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack,
-    TurnKey,
+    Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, MAX_SLOTS,
+    Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, Tunnelled, TurnKey, Work,
 };
 
 /// State of each CPU.
@@ -59,6 +60,22 @@ pub static TURNS: HashMap<TurnKey, Node> = HashMap::with_max_entries(256, 0);
 #[map]
 pub static SOFTIRQ: PerCpuArray<Softirq> = PerCpuArray::with_max_entries(SOFTIRQS as u32, 0);
 
+/// What hooks took of the spans of journeys under way, by slot. One entry where the function tier is off.
+#[map]
+pub static CHARGES: Array<Charges> = Array::with_max_entries(MAX_SLOTS as u32, 0);
+
+/// What hooks took of the spans of paths.
+#[map]
+pub static FUNCTIONS: HashMap<FunctionKey, FunctionNode> = HashMap::with_max_entries(16384, 0);
+
+/// What hooks look at first.
+#[map]
+pub static FUNCTION_HEAD: PerCpuArray<Head> = PerCpuArray::with_max_entries(1, 0);
+
+/// What each CPU works on: as a task, and in a softirq.
+#[map]
+pub static FUNCTION_WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(2, 0);
+
 /// CPU samples.
 #[map]
 pub static SAMPLES: HashMap<SampleKey, u64> = HashMap::with_max_entries(32768, 0);
@@ -71,16 +88,35 @@ pub static STACKS: HashMap<u64, Stack> = HashMap::with_max_entries(8192, 0);
 #[map]
 pub static NEW_STACK: PerCpuArray<Stack> = PerCpuArray::with_max_entries(1, 0);
 
+/// Packets in the hands of tunnels' programs, by fingerprint.
+#[map]
+pub static TUNNELLED: Array<Tunnelled> = Array::with_max_entries(TUNNELLED_PACKETS as u32, 0);
+
 /// The addresses of followed packets, by slot: what every crossing of every packet asks first. A plain global array,
 /// because its look-up costs a multiplication and a load.
-pub struct Keys(UnsafeCell<[u64; MAX_SLOTS]>);
+/// In the last word, how many packets tunnels' programs have.
+pub struct Keys(UnsafeCell<[u64; GLOBAL_WORDS]>);
 
 // SAFETY: entries are read and written whole, as volatile 8-byte accesses. Two CPUs that claim one slot at the same
 // moment can mix two packets; `JOURNEYS[slot].skb` tells them apart.
 unsafe impl Sync for Keys {}
 
 #[unsafe(no_mangle)]
-static KEYS: Keys = Keys(UnsafeCell::new([0; MAX_SLOTS]));
+static KEYS: Keys = Keys(UnsafeCell::new([0; GLOBAL_WORDS]));
+
+/// How many followed packets tunnels' programs have.
+#[inline(always)]
+pub fn tunnelled() -> u64 {
+    // SAFETY: the last word of the array; see `Keys`.
+    unsafe { core::ptr::read_volatile(KEYS.0.get().cast::<u64>().add(MAX_SLOTS)) }
+}
+
+/// Counts packets that go into programs (1) or come out (-1).
+#[inline(always)]
+pub fn count_tunnelled(more: i64) {
+    // SAFETY: the last word of the array, added to atomically.
+    add(unsafe { &mut *KEYS.0.get().cast::<u64>().add(MAX_SLOTS) }, more as u64);
+}
 
 /// Reads the address in a slot.
 #[inline(always)]

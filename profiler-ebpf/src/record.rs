@@ -10,11 +10,11 @@ use netstrata_common::{
 };
 
 use crate::{
-    account,
+    account, function,
     globals::{offset, slot_mask},
     lineage,
-    maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key},
-    skb,
+    maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key, tunnelled},
+    skb, tunnel,
 };
 
 /// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
@@ -45,7 +45,7 @@ fn may_start(point: Point) -> bool {
     matches!(point, Point::Queue | Point::Gro | Point::Receive | Point::Rx)
 }
 
-/// A packet crosses a point. `device` is 0 where the packet itself knows its device.
+/// A packet crosses a point. `device` is 0 where the packet itself knows its device, and the socket where it is one's.
 #[inline(always)]
 pub fn crossing(point: Point, packet: u64, device: u64) {
     let Some(cpu) = state() else { return };
@@ -54,10 +54,19 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     cpu.point = point as u32;
     cpu.object = if matches!(point, Point::Xmit | Point::XmitEnd) { device } else { packet };
     let slot = slot_of(packet);
+    let received = matches!(point, Point::Receive | Point::Rx | Point::Gro);
+    if received && tunnelled() != 0 && tunnel::written(point as u64, packet, previous as u64) != 0 {
+        follow(point, packet, device, slot, previous);
+        return;
+    }
     if key(slot) == packet && !follow(point, packet, device, slot, previous) {
         return;
     }
     if cpu.parent.edge != 0 && lineage::adopt(point as u64, packet, device) != 0 {
+        follow(point, packet, device, slot, previous);
+        return;
+    }
+    if cpu.read_id != 0 && matches!(point, Point::Queue) && tunnel::sent(packet, previous as u64) != 0 {
         follow(point, packet, device, slot, previous);
         return;
     }
@@ -101,7 +110,7 @@ pub fn tcp(socket: u64, packet: u64) {
     let slot = slot_of(packet);
     if key(slot) == packet {
         let point = if straight { Point::Tcp } else { Point::TcpBacklog };
-        follow(point, packet, 0, slot, previous);
+        follow(point, packet, socket, slot, previous);
         if key(slot) == packet {
             cpu.tcp_packet = packet;
         }
@@ -130,7 +139,7 @@ pub fn ready(socket: u64) {
     }
     cpu.tcp_packet = 0;
     let point = if has_sleeper(socket) { Point::ReadyWake } else { Point::Ready };
-    follow(point, packet, 0, slot, cpu.point);
+    follow(point, packet, socket, slot, cpu.point);
     if is_tcp && key(slot) == packet {
         lineage::queued_at_socket(packet, slot as u64, socket);
     }
@@ -152,13 +161,14 @@ pub fn send(socket: u64) {
         cpu.pending_socket = socket;
         // SAFETY: a helper without arguments.
         cpu.pending_ns = unsafe { bpf_ktime_get_ns() };
+        function::armed(cpu.pending_ns);
     }
 }
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
 /// transmit function queues at another device has started before (`previous` is then the outer device's start).
 #[inline(always)]
-fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
+pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
     match point {
         Point::Queue => previous != Point::Xmit as u32 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
         Point::Gro => link_kind(packet) == NIC,
@@ -236,6 +246,8 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     journey.skbs_micro = 1_000_000;
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
+    journey.read_from = 0;
+    journey.print = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;
@@ -251,7 +263,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     // Choosing the packet took far longer than a crossing does; that time is cut out of its journey.
     // SAFETY: a helper without arguments.
     let chosen = unsafe { bpf_ktime_get_ns() };
-    journey.start_ns += chosen.wrapping_sub(now);
+    journey.start_ns += chosen.wrapping_sub(journey.last_ns);
     journey.last_ns = chosen;
     set_key(slot, packet);
     0
@@ -264,7 +276,11 @@ pub fn evict(slot: u32, now: u64) -> bool {
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
     if CONFIG.get(0).is_none_or(|config| journey.epoch != config.epoch) {
-        account::cut(slot);
+        if key(slot) == tunnel::READ {
+            account::close(slot, End::Copied, 0);
+        } else {
+            account::cut(slot);
+        }
         return true;
     }
     if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
@@ -393,8 +409,13 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return false;
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
-    let may_follow = can_follow(last, point);
-    if may_start(point) && (matches!(point, Point::Queue) || !may_follow) && is_fresh(point, packet, previous) {
+    let sent_on = journey.next_edge == Edge::Userspace as u8;
+    let may_follow = sent_on || can_follow(last, point);
+    if !sent_on
+        && may_start(point)
+        && (matches!(point, Point::Queue) || !may_follow)
+        && is_fresh(point, packet, previous)
+    {
         account::close(slot, End::Absorbed, 0);
         return true;
     }
@@ -411,7 +432,14 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
         // from the backlog to the softirq, a packet stays at one device.
         Point::Receive if last == Point::Rx as u8 => last_device(journey),
-        Point::Queue | Point::Rx | Point::Receive | Point::Gro => device_key(skb::device(packet), now),
+        // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
+        // handler changes it without a crossing.
+        Point::Queue | Point::Rx | Point::Receive | Point::Gro | Point::Route => device_key(skb::device(packet), now),
+        Point::Tcp | Point::TcpBacklog | Point::Ready | Point::ReadyWake
+            if last == Point::Receive as u8 || last == Point::Route as u8 =>
+        {
+            received_by(device, packet, last_device(journey))
+        }
         Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => device_key(device, now),
         // Inside a socket or a queue the packet knows no device: it is still at the last one.
         _ => last_device(journey),
@@ -428,6 +456,15 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         _ => lineage::leaves(cpu, slot),
     }
     false
+}
+
+/// The device that gave a packet to a socket.
+#[inline(always)]
+fn received_by(socket: u64, packet: u64, last: DeviceKey) -> DeviceKey {
+    match skb::read(packet, offset!(skb_iif)) {
+        0 => last,
+        ifindex => DeviceKey { netns: skb::socket_netns(socket), ifindex },
+    }
 }
 
 /// The device of the last crossing.
@@ -456,6 +493,9 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
             journey.last_ns = now;
         }
         return true;
+    }
+    if matches!(point, Point::Copy) {
+        journey.read_from = journey.last_point;
     }
     let index = journey.count as usize;
     if index >= MAX_CROSSINGS {
@@ -490,6 +530,7 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
     if config.filters & FILTER_DEVICE != 0 && is_wanted(at) {
         journey.matched |= FILTER_DEVICE as u8;
     }
+    function::crossed(journey, slot_of(journey.skb), index as u32, now);
     true
 }
 
@@ -522,6 +563,9 @@ pub fn copy(packet: u64, bytes: u32) {
     if let Some(cpu) = state() {
         // Another message was read: the time to the next send is no longer the first one's.
         cpu.turn_task = 0;
+        if cpu.read_id != 0 {
+            tunnel::give_up();
+        }
     }
     crossing(Point::Copy, packet, 0);
     let slot = slot_of(packet);

@@ -53,6 +53,18 @@ pub struct FormatArgs {
     pub format: TextFormat,
 }
 
+/// How finely spans are split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TierArg {
+    /// Over functions where the kernel lets them be hooked, else by CPU samples.
+    #[default]
+    Auto,
+    /// By tracepoints and CPU samples alone, which cost less.
+    Tracepoint,
+    /// Over functions; refused where the kernel has neither kprobes nor fentry.
+    Function,
+}
+
 /// Arguments of `record`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RecordArgs {
@@ -65,11 +77,14 @@ pub struct RecordArgs {
     /// CPU time that the recording may cost, as a share of each CPU, like 1% or 0.5%
     #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
     pub budget: f64,
+    /// How finely the time of packets is split
+    #[arg(long, value_enum, default_value = "auto")]
+    pub tier: TierArg,
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
-    /// CPU samples a second on each CPU
-    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    /// CPU samples a second on each CPU; 0: none
+    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u64).range(0..=20_000))]
     pub frequency: u64,
     /// Only packets that touch this network namespace (a name, a path or an inode number); may be repeated
     #[arg(long)]
@@ -210,6 +225,12 @@ pub struct LabRunArgs {
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
+    /// CPU samples a second on each CPU; 0: none; default: 999, and 0 with --clock instructions
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=20_000))]
+    pub frequency: Option<u64>,
+    /// How finely the time of packets is split
+    #[arg(long, value_enum, default_value = "auto")]
+    pub tier: TierArg,
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,

@@ -14,7 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netstrata::{cli::LabRunArgs, lab::cleanup::start_time};
+use netstrata::{
+    analysis,
+    cli::LabRunArgs,
+    lab::{
+        cleanup::start_time,
+        modes::{MODES, Mode},
+    },
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -190,6 +197,79 @@ fn a_mode_can_be_run_from_a_program() {
     assert_eq!(left(std::process::id()), NOTHING);
 }
 
+/// Layers are split by CPU samples; a short run can lack one of a small layer.
+const RUNS: usize = 4;
+
+/// Runs a mode until all of its layers were seen by name and device; every run must close and be attributed. `Err` tells
+/// why this machine cannot run it.
+fn check_layers(mode: &Mode) -> Result<(), String> {
+    let args = LabRunArgs {
+        workload: "tcp-stream".into(),
+        duration: Duration::from_secs(2),
+        pairs: 1,
+        repeat: 1,
+        budget: 0.2,
+        ..LabRunArgs::default()
+    };
+    let mut missing: Vec<(&str, &str)> = mode.layers.to_vec();
+    for _ in 0..RUNS {
+        let measured = match netstrata::lab::run_mode(mode.name, &args) {
+            Ok(measured) => measured,
+            Err(error) if netstrata::failure::exit_code(&error) == 3 => return Err(format!("{error:#}")),
+            Err(error) => panic!("{}: {error:#}", mode.name),
+        };
+        assert_eq!(left(std::process::id()), NOTHING, "{}", mode.name);
+        let profile = measured.profile.unwrap();
+        let account = analysis::account(&profile);
+        let ours = |netns| !profile.topology.namespace_name(netns).starts_with("nslab-");
+        let paths = || account.paths.iter().filter(|path| ours(path.record.crossings[0].netns));
+        assert!(paths().next().is_some(), "{}: no packet was seen", mode.name);
+        for path in paths() {
+            assert!(path.is_closed(), "{}: {path:?}", mode.name);
+        }
+        let unattributed: u64 = paths().map(|path| path.unattributed_ns).sum();
+        let all: u64 = paths().map(|path| path.record.end_to_end.sum).sum();
+        assert!(unattributed as f64 <= 0.05 * all as f64, "{}: {unattributed} of {all} ns", mode.name);
+        missing.retain(|(layer, device)| {
+            !paths().flat_map(|path| &path.spans).any(|span| {
+                span.layer.is_some_and(|found| found.name() == *layer) && (device.is_empty() || span.device == *device)
+            })
+        });
+        if missing.is_empty() {
+            return Ok(());
+        }
+    }
+    panic!("{}: not seen in {RUNS} runs: {missing:?}", mode.name);
+}
+
+#[test]
+fn every_mode_that_this_kernel_can_do_shows_its_layers_by_name_and_device() {
+    let Some(_one) = ready("every_mode_shows_its_layers") else { return };
+    for mode in MODES.iter().filter(|mode| !mode.docker()) {
+        if let Err(reason) = check_layers(mode) {
+            println!("skipped every_mode_shows_its_layers in mode {}: {reason}", mode.name);
+        }
+    }
+}
+
+#[test]
+fn a_wire_is_as_slow_as_it_is_asked_to_be() {
+    let Some(_one) = ready("a_wire_is_as_slow_as_it_is_asked_to_be") else { return };
+    let mut lab = Lab::start(&["vxlan", "--no-record", "--duration", "1s", "--wire-rate", "100mbit", "--mtu", "1400"]);
+    let (status, _, err) = lab.wait();
+    if status.code() == Some(3) {
+        println!("skipped a_wire_is_as_slow_as_it_is_asked_to_be: {err}");
+        return;
+    }
+    assert!(status.success(), "{err}");
+    let text = fs::read_to_string(lab.output.join("comparison.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // No machine is too slow for it, and outer headers take their share of the rate.
+    let rate = json["modes"][0]["median"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate <= 1e8, "{rate}");
+    assert_eq!(left(lab.pid()), NOTHING);
+}
+
 #[test]
 fn ctrl_c_and_sigterm_clean_up_and_show_in_the_exit_code() {
     let Some(_one) = ready("ctrl_c_and_sigterm_clean_up") else { return };
@@ -224,7 +304,7 @@ fn the_next_run_removes_what_a_killed_one_left() {
 #[test]
 fn wrong_words_are_wrong_usage() {
     for (words, said) in [
-        (&["overlay9", "--no-record"][..], "known: none, host"),
+        (&["overlay9", "--no-record"][..], "known: none, host, container, bridge"),
         (&["host", "--workload", "ftp"][..], "known: tcp-stream"),
         (&["host", "--workload", "udp-rr", "--size", "70000"][..], "65507"),
     ] {

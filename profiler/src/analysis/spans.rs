@@ -1,6 +1,6 @@
 //! What the time between two crossings means: it follows from the points and from the kind of the devices.
 
-use netstrata_common::{Layer, Point};
+use netstrata_common::{Edge, Layer, Point};
 
 use crate::{
     profile::{CrossingRecord, PathRecord},
@@ -58,6 +58,15 @@ fn device_layer(kind: &str) -> Option<Layer> {
     })
 }
 
+/// The protocol in which a packet travels at a crossing: what a program took from a tun device goes in datagrams of its
+/// own, until another program writes it to a tun device.
+fn protocol_at(path: &PathRecord, index: usize) -> u8 {
+    let sent_on = (0..=index).rev().find(|&at| path.edge_at(at) == Some(Edge::Userspace));
+    if sent_on.is_some_and(|at| path.crossings[at].point == Point::Queue) { UDP } else { path.protocol }
+}
+
+const UDP: u8 = 17;
+
 fn transport(protocol: u8) -> Layer {
     match i32::from(protocol) {
         6 => Layer::Tcp,
@@ -81,6 +90,12 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     use Point::{
         Copy, Drop, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Xmit, XmitEnd,
     };
+    // A program read the packet and sent it on: between a tun device and a UDP socket. Where its reading of the datagram
+    // left no trace, the wait for it is within.
+    if path.edge_at(index + 1) == Some(Edge::Userspace) {
+        let tun = if to.point == Queue { from } else { to };
+        return class(Some(Layer::Userspace), if from.point == Copy { Service } else { Wait }, tun);
+    }
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
         (Send, Queue) => class(Some(Layer::Tcp), Service, to),
@@ -97,13 +112,14 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
             .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
         (Receive | Route, Receive | Rx | Gro) => class(upper_layer(find(from), find(to)), Service, to),
-        (Receive, Route) => class(Some(Layer::Ip), Service, from),
+        // `to` is the device that the stack took the packet from: a macvlan where `from` is the device below it.
+        (Receive, Route) => class(Some(Layer::Ip), Service, to),
         (Route, Route) => class(Some(Layer::Route), Service, from),
-        (Receive | Route, Tcp) => class(Some(Layer::Ip), Service, from),
+        (Receive | Route, Tcp) => class(Some(Layer::Ip), Service, to),
         // The reader held the socket: the segment lay in its backlog until the reader itself took it up.
-        (Receive | Route, TcpBacklog) => class(Some(Layer::Socket), Wait, from),
+        (Receive | Route, TcpBacklog) => class(Some(Layer::Socket), Wait, to),
         (Tcp | TcpBacklog, Ready | ReadyWake) => class(Some(Layer::Tcp), Service, from),
-        (Receive | Route, Ready | ReadyWake) => class(Some(transport(path.protocol)), Service, from),
+        (Receive | Route, Ready | ReadyWake) => class(Some(transport(protocol_at(path, index))), Service, to),
         (ReadyWake, Copy) => class(Some(Layer::Wakeup), Wait, from),
         (Ready | Copy, Copy) => class(Some(Layer::Socket), Wait, from),
         // No announcement was seen: the packet went through the socket's own backlog, or the kernel has no such point.
@@ -164,6 +180,16 @@ mod tests {
                 device(2, 4, "vethB", "veth", Some(1)),
                 device(2, 5, "vx0", "vxlan", Some(1)),
                 device(3, 1, "lo", "loopback", None),
+                device(4, 2, "ovs-system", "openvswitch", None),
+                device(4, 3, "vethC", "veth", Some(2)),
+                device(4, 4, "vethD", "veth", Some(2)),
+                device(5, 2, "ipip0", "ipip", None),
+                device(5, 3, "wire0", "veth", None),
+                device(5, 4, "geneve0", "geneve", None),
+                device(5, 5, "tun0", "tun", None),
+                device(6, 2, "ipvl0", "ipvlan", None),
+                device(6, 3, "ipvl1", "ipvlan", None),
+                device(7, 2, "mac0", "macvlan", None),
             ],
             ..Topology::default()
         }
@@ -197,6 +223,58 @@ mod tests {
         for (from, to, layer, kind, device) in cases {
             assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
         }
+    }
+
+    #[test]
+    fn a_switch_is_named_by_its_datapath_and_a_tunnel_by_its_device() {
+        use Point::*;
+        let cases = [
+            ((Receive, 4, 3), (Queue, 4, 4), Layer::Ovs, Kind::Service, "ovs-system"),
+            ((Xmit, 5, 2), (Queue, 5, 3), Layer::Ipip, Kind::Service, "ipip0"),
+            ((Route, 5, 3), (Rx, 5, 2), Layer::Ipip, Kind::Service, "ipip0"),
+            ((Xmit, 5, 4), (Queue, 5, 3), Layer::Geneve, Kind::Service, "geneve0"),
+            ((Receive, 5, 3), (Gro, 5, 4), Layer::Geneve, Kind::Service, "geneve0"),
+            ((Xmit, 6, 2), (Rx, 6, 3), Layer::Ipvlan, Kind::Service, "ipvl0"),
+            ((Xmit, 5, 5), (Copy, 5, 5), Layer::Tun, Kind::Wait, "tun0"),
+            // A macvlan's receive handler lifts the packet: the stack takes it from the macvlan.
+            ((Receive, 5, 3), (Route, 7, 2), Layer::Ip, Kind::Service, "mac0"),
+            ((Receive, 5, 3), (Tcp, 7, 2), Layer::Ip, Kind::Service, "mac0"),
+        ];
+        for (from, to, layer, kind, device) in cases {
+            assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_sends_on_is_userspace_and_travels_in_its_datagrams() {
+        use Point::*;
+        let points = [
+            (Xmit, 5, 5),
+            (Copy, 5, 5),
+            (Queue, 5, 3),
+            (Receive, 1, 2),
+            (Ready, 1, 2),
+            (Receive, 5, 5),
+            (Receive, 1, 2),
+            (Ready, 1, 2),
+        ];
+        let path = PathRecord {
+            crossings: points.iter().map(|&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex }).collect(),
+            edges: vec![(2, "userspace".into()), (5, "userspace".into())],
+            protocol: 6,
+            ..PathRecord::default()
+        };
+        let class = |index| {
+            let class = classify(&path, index, &topology());
+            (class.layer, class.kind, class.device)
+        };
+        let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
+        assert_eq!(class(0), is(Layer::Tun, Kind::Wait, "tun0"));
+        assert_eq!(class(1), is(Layer::Userspace, Kind::Service, "tun0"));
+        assert_eq!(class(3), is(Layer::Udp, Kind::Service, "eth0"));
+        // Its reading left no trace: the wait is within.
+        assert_eq!(class(4), is(Layer::Userspace, Kind::Wait, "tun0"));
+        assert_eq!(class(6), is(Layer::Tcp, Kind::Service, "eth0"));
     }
 
     #[test]

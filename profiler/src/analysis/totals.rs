@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Edge, Layer, Point};
+use netstrata_common::{Edge, Hook, Layer, Point};
 
 use super::{
+    functions::{self, FunctionTotal},
     paths::{PathAccount, path_accounts},
     spans::Kind,
     trust::{Trust, trust},
@@ -53,6 +54,8 @@ pub struct Account {
     pub packets: f64,
     /// Bytes, likewise.
     pub bytes: f64,
+    /// Hooked functions over all paths, by the layer that they were charged to.
+    pub functions: BTreeMap<(Option<Layer>, Hook), FunctionTotal>,
     /// How well journeys and samples agree.
     pub reconciliation: Reconciliation,
 }
@@ -75,9 +78,8 @@ pub fn account(profile: &Profile) -> Account {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
     let scale = scale(profile, trust.observed_share);
-    let originals = || paths.iter().map(|path| &path.record).filter(|record| !record.is_clone());
-    let seen: u64 = originals().map(|record| record.packets).sum();
-    let bytes: u64 = originals().map(|record| record.bytes).sum();
+    let seen: u64 = profile.original_paths().map(|record| record.packets).sum();
+    let bytes: u64 = profile.original_paths().map(|record| record.bytes).sum();
     let packets = seen as f64 * scale;
     let service: u64 = paths
         .iter()
@@ -96,7 +98,8 @@ pub fn account(profile: &Profile) -> Account {
         // Samples know their place only while the probes are attached, like the packets that were seen.
         cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
     };
-    Account { paths, layers, cpu, trust, scale, packets, bytes: bytes as f64 * scale, reconciliation }
+    let functions = functions::totals(&paths);
+    Account { functions, paths, layers, cpu, trust, scale, packets, bytes: bytes as f64 * scale, reconciliation }
 }
 
 /// How many packets there were for each one seen. The devices on which journeys began counted all of their packets
@@ -108,7 +111,7 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
         return by_time;
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for path in profile.paths.iter().filter(|path| !path.is_clone()) {
+    for path in profile.original_paths() {
         let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
         // A device counts what it is given: segments, if the stack cut the packet for it.

@@ -13,6 +13,8 @@ pub mod modes;
 pub mod needs;
 pub mod neighbours;
 pub mod networks;
+#[cfg(test)]
+mod page;
 pub mod process;
 pub mod signal;
 pub mod traffic;
@@ -41,7 +43,7 @@ use crate::{
     cli::{FormatArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     machine,
-    profile::{self, Profile, measures::Creation},
+    profile::{self, Clock, Profile, measures::Creation},
     record,
 };
 
@@ -123,14 +125,38 @@ fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
 ///
 /// A mode that cannot run here (no Docker) is [`Failure::Refused`].
 pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
-    let mode = modes::find(mode)?;
-    let driver = Driver::find(args)?;
-    need_root()?;
     let _handlers = Handlers::install();
-    let session = Session::open()?;
-    let mut shared = Shared::default();
-    let built = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
-    measure(driver, args, &session, &built, &args.output)
+    Standing::build(mode, args)?.measure(args)
+}
+
+/// The network of a mode, kept to be measured more than once; removed when dropped.
+pub struct Standing {
+    built: Built,
+    _shared: Shared,
+    session: Session,
+}
+
+impl Standing {
+    /// Builds the network. A mode that cannot run here is [`Failure::Refused`].
+    pub fn build(mode: &str, args: &LabRunArgs) -> anyhow::Result<Self> {
+        let mode = modes::find(mode)?;
+        Driver::find(args)?;
+        need_root()?;
+        let session = Session::open()?;
+        let mut shared = Shared::default();
+        let built = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
+        Ok(Self { built, _shared: shared, session })
+    }
+
+    /// Drives the traffic once, and records it unless the arguments say otherwise.
+    pub fn measure(&self, args: &LabRunArgs) -> anyhow::Result<Measured> {
+        measure(Driver::find(args)?, args, &self.session, &self.built, &args.output)
+    }
+
+    /// The file of a namespace, by the name that recordings show.
+    pub fn namespace(&self, role: &str) -> PathBuf {
+        Path::new(cleanup::NETNS).join(self.session.namespace(&format!("{}-{role}", self.built.mode)))
+    }
 }
 
 fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
@@ -209,6 +235,16 @@ struct Built {
     creation: Creation,
 }
 
+/// A sample interrupts whatever it meets, and that time is in the span it falls into: at random, so that no two runs with
+/// a clock that otherwise repeats would be alike.
+fn default_frequency(clock: Clock) -> u64 {
+    match clock {
+        Clock::Wall => 999,
+        Clock::Instructions => 0,
+    }
+}
+
+
 fn need_root() -> Result<(), Failure> {
     // SAFETY: a plain system call without arguments.
     if unsafe { libc::geteuid() } == 0 {
@@ -276,10 +312,11 @@ fn measure(
         return Ok(Measured { driven: drive()?, profile: None });
     }
     let record_args = RecordArgs {
+        tier: args.tier,
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
-        frequency: 999,
+        frequency: args.frequency.unwrap_or(default_frequency(args.clock)),
         ..RecordArgs::default()
     };
     let (mut profile, driven) = record::record_while(&record_args, || {

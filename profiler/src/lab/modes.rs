@@ -236,7 +236,7 @@ pub const MODES: &[Mode] = &[
             "server",
         ],
         layers: &[
-            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("tun", "tun0"), ("userspace", "socat"),
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("tun", "tun0"), ("userspace", "tun0"),
             ("veth", "wire0"), ("backlog", "wire0"),
         ],
         needs: &[IP, VETH, Device("tun"), Program("socat", "socat")],

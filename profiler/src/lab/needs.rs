@@ -1,8 +1,18 @@
 //! What a mode needs of the machine, and whether it is there: asked by trying, not by the kernel's version.
 
+use std::{process::Command, time::Duration};
+
 use serde::Serialize;
 
-use super::{cleanup::Session, docker, networks::Namespace, process::find_program, signal};
+use super::{
+    cleanup::Session,
+    docker,
+    networks::Namespace,
+    process::{self, find_program},
+    signal,
+};
+
+const LOAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Something that a mode needs.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
@@ -47,10 +57,17 @@ impl Need {
     }
 }
 
-/// Makes a device of this kind in a scratch namespace; the kernel loads its module by itself where it has one.
+/// Makes a device of this kind in a scratch namespace; its module is loaded where there is one.
 fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
     let scratch = Namespace::new(session, "trial")?;
     scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
+    // Most kinds are loaded when they are asked for; tun has no device file before.
+    if let Some(modprobe) = find_program("modprobe") {
+        let mut command = Command::new(modprobe);
+        command.arg("--quiet").arg(kind);
+        let _ = process::run(command, LOAD_LIMIT, true);
+        signal::check()?;
+    }
     let default = ["link", "add", "trial", "type", kind];
     let words = TRIALS.iter().find(|trial| trial.0 == kind).map_or(&default[..], |trial| trial.1);
     let made = scratch.ip(words);

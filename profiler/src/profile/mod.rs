@@ -5,6 +5,7 @@ mod clock;
 mod file;
 pub mod measures;
 mod model;
+mod parts;
 pub mod worker;
 
 pub use benchmark::parse as parse_benchmark;

@@ -40,6 +40,45 @@ pub struct Profile {
     pub lost: BTreeMap<String, u64>,
     /// What the recording itself cost.
     pub observer: Observer,
+    /// Hooked functions; empty without the function tier.
+    pub hooks: Vec<HookRecord>,
+}
+
+/// How the reason begins for which a hook is missing whose function this kernel does not have now.
+pub const NOT_THERE: &str = "no function";
+/// The reason for which the function tier is missing where nobody wanted it.
+pub const NOT_ASKED: &str = "not asked for";
+
+/// A hooked function.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct HookRecord {
+    /// Name of the hook.
+    pub hook: String,
+    /// Name of the function, as the kernel knows it.
+    pub function: String,
+    /// Its module, empty for the kernel itself.
+    pub module: String,
+    /// "fentry" or "kprobe".
+    pub kind: String,
+}
+
+/// What a hook took of a span of a path; weighted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct FunctionRecord {
+    /// The span, as an index into `spans`.
+    pub span: u32,
+    /// Name of the hook; "span" for the whole span of the journeys that were split.
+    pub hook: String,
+    /// Calls; for "span", the journeys that were split.
+    pub calls: u64,
+    /// Own nanoseconds, nested hooks subtracted; for "span", all of them.
+    pub sum_ns: u64,
+    /// Sum of the values that the hook takes.
+    pub value: u64,
+    /// Hooks that it called directly: by fentry, by kprobe.
+    pub children: [u64; 2],
 }
 
 /// Machine, command and how the recording was made.
@@ -58,11 +97,11 @@ pub struct Meta {
     pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
-    /// Tiers in use: "tracepoint", "sampling".
+    /// Tiers in use: "tracepoint", "sampling", "function".
     pub tiers: Vec<String>,
     /// Probe points that were attached, by name.
     pub probes: Vec<String>,
-    /// Probe points that this kernel does not have, with the reason.
+    /// Probe points and hooks that this kernel does not have, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Filters in force, as given.
     pub filters: Vec<String>,
@@ -182,9 +221,18 @@ pub struct PathRecord {
     pub end_to_end: Histogram,
     /// `spans[i]` lies between `crossings[i]` and `crossings[i + 1]`.
     pub spans: Vec<Histogram>,
+    /// What hooked functions took of the spans, by span and hook.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<FunctionRecord>,
 }
 
 impl PathRecord {
+    /// How the packet at a crossing came from the one before, if it is another skb.
+    pub fn edge_at(&self, index: usize) -> Option<Edge> {
+        let (_, name) = self.edges.iter().find(|(at, _)| usize::from(*at) == index)?;
+        Edge::from_name(name)
+    }
+
     /// Whether its packets are clones, whose originals count on another path.
     pub fn is_clone(&self) -> bool {
         self.edges.iter().any(|(_, edge)| edge == Edge::Clone.name())
@@ -425,6 +473,20 @@ pub struct TurnRecord {
     pub ns: Histogram,
 }
 
+/// What a pair of entry and exit of a hook costs, measured on this machine at start, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct HookCostRecord {
+    /// For a packet that is not followed.
+    pub ns_per_call: f64,
+    /// For a followed packet.
+    pub ns_per_followed_call: f64,
+    /// The part of it that lies in the hook's own time.
+    pub ns_inside: f64,
+    /// The part of it that lies in the time of its caller.
+    pub ns_outside: f64,
+}
+
 /// What the recording itself cost.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -439,6 +501,12 @@ pub struct Observer {
     pub crossings: u64,
     /// Crossings of followed packets.
     pub followed_crossings: u64,
+    /// Costs of hooks by fentry and by kprobe, measured; zero without the function tier.
+    pub hooks: [HookCostRecord; 2],
+    /// Hook calls for followed packets.
+    pub followed_hook_calls: u64,
+    /// Hook calls for all packets, those that were not followed reckoned from those that were.
+    pub hook_calls: u64,
     /// Cost of one CPU sample, measured.
     pub ns_per_sample: f64,
     /// Share of all CPU time that recording took: probes and sampler (counts times the measured costs), and the recorder's

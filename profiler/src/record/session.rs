@@ -11,9 +11,16 @@ use aya::{
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
-use netstrata_common::{Config, CpuState, DropKey, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey};
+use netstrata_common::{
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, MAX_SLOTS, Node, NodeKey, Path,
+    SampleKey, Stack, TurnKey,
+};
 
-use crate::{failure::Failure, kernel::btf::KernelTypes};
+use super::functions::{Attached, Functions, Ways};
+use crate::{
+    failure::Failure,
+    kernel::{btf::KernelTypes, symbols::Symbols},
+};
 
 /// A program and when it is wanted.
 pub struct Probe {
@@ -74,7 +81,7 @@ const SAMPLER: &str = "cpu_sample";
 /// The one that samples them densely for moments, to split spans.
 const BURST: &str = "burst_sample";
 
-/// Sizes that a hidden option can make tiny.
+/// What is loaded, and sizes that a hidden option can make tiny.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     /// Slots for followed packets.
@@ -83,6 +90,8 @@ pub struct Sizes {
     pub ring_bytes: Option<u32>,
     /// Nodes of the tree.
     pub nodes: Option<u32>,
+    /// Spans are split over functions.
+    pub functions: bool,
 }
 
 /// Loaded programs with their maps.
@@ -93,6 +102,8 @@ pub struct Session {
     /// Attached links by program.
     links: Vec<(&'static str, aya::programs::raw_trace_point::RawTracePointLinkId)>,
     samplers: Vec<(&'static str, aya::programs::perf_event::PerfEventLinkId)>,
+    /// Hooked functions.
+    functions: Functions,
     /// Programs that the kernel has.
     available: Vec<&'static Probe>,
     /// Programs that it lacks, with what is lost.
@@ -108,12 +119,19 @@ impl Session {
         let has_reason = u32::from(types.tracepoint_arguments("kfree_skb").unwrap_or(0) >= 3);
         let reason_consumed =
             types.drop_reasons().iter().find(|reason| reason.1 == "CONSUMED").map_or(0, |reason| reason.0);
+        let function_tier = u32::from(sizes.functions);
         let mut loader = EbpfLoader::new();
         loader
+            .override_global("FUNCTION_TIER", &function_tier, true)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SLOT_MASK", &slot_mask, true)
             .override_global("HAS_REASON", &has_reason, true)
             .override_global("REASON_CONSUMED", &reason_consumed, true);
+        // An entry for each slot in use, or as good as none.
+        loader.map_max_entries("CHARGES", if sizes.functions { slots } else { 1 });
+        if !sizes.functions {
+            loader.map_max_entries("FUNCTIONS", 1);
+        }
         if let Some(nodes) = sizes.nodes {
             loader.map_max_entries("NODES", nodes.max(1));
         }
@@ -151,12 +169,42 @@ impl Session {
             sampler.load().map_err(|error| refused_program(error, name))?;
         }
         let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
-        Ok(Self { ebpf, ring, links: Vec::new(), samplers: Vec::new(), available, missing })
+        Ok(Self {
+            ebpf,
+            ring,
+            links: Vec::new(),
+            samplers: Vec::new(),
+            functions: Functions::default(),
+            available,
+            missing,
+        })
     }
 
     /// Names of the probes that can be attached.
     pub fn probe_names(&self) -> Vec<String> {
         self.available.iter().map(|probe| probe.name.to_owned()).collect()
+    }
+
+    /// How functions can be hooked here.
+    pub fn function_ways(&mut self, symbols: &Symbols, types: &KernelTypes) -> Ways {
+        Functions::ways(&mut self.ebpf, symbols, types)
+    }
+
+    /// Hooks all functions that can be. They stay so until the session ends or they are taken off.
+    pub fn attach_functions(&mut self, symbols: &Symbols, types: &KernelTypes, ways: &Ways) -> Result<()> {
+        self.functions = Functions::attach(&mut self.ebpf, symbols, types, ways)?;
+        Ok(())
+    }
+
+    /// Takes the hooks off their functions; tells what was hooked, and what was not.
+    pub fn detach_functions(&mut self) -> (Vec<Attached>, BTreeMap<String, String>) {
+        let mut functions = std::mem::take(&mut self.functions);
+        (std::mem::take(&mut functions.attached), std::mem::take(&mut functions.missing))
+    }
+
+    /// The loaded object.
+    pub(super) fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     /// Attaches a group.
@@ -262,6 +310,12 @@ impl Session {
         Ok(map.get(&0, 0)?.iter().copied().collect())
     }
 
+    /// Time that crossings took for the function tier, cut out of the journeys.
+    pub fn cut_ns(&self) -> Result<u64> {
+        let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+        Ok(heads.iter().map(|head| head.cut_ns).sum())
+    }
+
     /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
     pub fn entries<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
         let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
@@ -319,13 +373,14 @@ impl Session {
         self.clear_hash::<u64, Stack>("STACKS")?;
         self.clear_hash::<DropKey, u64>("DROPS")?;
         self.clear_hash::<TurnKey, Node>("TURNS")?;
+        self.clear_hash::<FunctionKey, FunctionNode>("FUNCTIONS")?;
         let cpus = self.cpu_states()?.len();
         self.set_per_cpu("CPUS", 0, vec![CpuState::default(); cpus])?;
         self.drain_ring(|_| ())?;
         // The addresses of followed packets, which the programs keep in their global memory.
         let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
-        let mut keys: Array<&mut MapData, [u64; MAX_SLOTS]> = Array::try_from(map)?;
-        keys.set(0, [0; MAX_SLOTS], 0).context("cannot clear the slots")
+        let mut words: Array<&mut MapData, [u64; GLOBAL_WORDS]> = Array::try_from(map)?;
+        words.set(0, [0; GLOBAL_WORDS], 0).context("cannot clear the slots")
     }
 
     fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
@@ -348,9 +403,18 @@ impl Session {
 
     /// Runs that the kernel skipped because the same program was already running on that CPU.
     pub fn missed_nested(&self) -> u64 {
-        PROBES
-            .iter()
-            .filter_map(|probe| self.ebpf.program(probe.name))
+        self.misses(PROBES.iter().map(|probe| probe.name))
+    }
+
+    /// The same of the programs at functions.
+    pub fn missed_functions(&self) -> u64 {
+        let names = self.functions.programs();
+        self.misses(names.iter().map(String::as_str))
+    }
+
+    fn misses<'a>(&self, names: impl Iterator<Item = &'a str>) -> u64 {
+        names
+            .filter_map(|name| self.ebpf.program(name))
             .filter_map(|program| program.fd().ok())
             .map(|fd| recursion_misses(std::os::fd::AsFd::as_fd(fd)))
             .sum()
@@ -361,7 +425,7 @@ impl Session {
     }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
@@ -388,7 +452,7 @@ fn refused_text(what: &str) -> anyhow::Error {
 }
 
 /// An error with its causes in one line; of a verifier's log only the end.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut current = Some(error);
     while let Some(error) = current {
