@@ -294,7 +294,7 @@ fn programs_of_others_report_what_they_can() {
 fn wrong_options_are_wrong_usage_with_what_is_right() {
     for (words, said) in [
         (&["host", "--workload", "udp-stream", "--size", "65508"][..], "65507"),
-        (&["host", "--workload", "tcp-rr", "--size", "64,big"][..], "a size is"),
+        (&["host", "--workload", "tcp-rr", "--size", "64,big"][..], "kB, MB, GB"),
         (&["host", "--workload", "tcp-rr", "--elephants", "20%"][..], "--workload fct"),
         (&["host", "--workload", "fct", "--elephant-size", "5MB"][..], "--elephants"),
         (&["host", "--neighbours", "tcp-flood"][..], "udp-flood"),

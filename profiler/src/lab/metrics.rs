@@ -80,9 +80,11 @@ pub const METRICS: &[Metric] = &[
 ];
 
 impl Metric {
-    /// The number as it is printed, without its unit.
+    /// The number as it is printed, without its unit; small ones with more digits, so that they do not seem nothing.
     pub fn print(&self, value: f64) -> String {
-        format!("{:.*}", self.digits, value * self.scale)
+        let value = value * self.scale;
+        let digits = if value > 0.0 && value < 1.0 { self.digits + 2 } else { self.digits };
+        format!("{value:.digits$}")
     }
 }
 

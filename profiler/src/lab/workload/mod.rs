@@ -6,37 +6,36 @@
 
 mod connections;
 pub mod neighbour;
+mod sides;
 mod tcp;
 mod times;
 mod udp;
 mod usage;
 
 use std::{
-    io::{self, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::{Arc, Barrier},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use self::{
     connections::FlowPlan,
+    sides::{drive, serve},
     times::Times,
-    usage::{Machine, cpu_time},
+    usage::cpu_time,
 };
 use crate::{
     cli::LabWorkerArgs,
     failure::Failure,
     profile::{
-        measures::{FlowTimes, MachineUse},
+        measures::FlowTimes,
         worker::{WORKER_SCHEMA, WorkerReport},
     },
 };
 
 /// What a worker may take beyond its duration.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
 /// The same where flows are completed that began within it.
 const FLOW_GRACE: Duration = Duration::from_secs(90);
 /// How much longer a server waits for its clients: the recording is set up between the two.
@@ -221,129 +220,6 @@ fn watch(limit: Duration) {
     });
 }
 
-fn offset(address: SocketAddr, pair: u32) -> anyhow::Result<SocketAddr> {
-    let port = u32::from(address.port()) + pair;
-    Ok(SocketAddr::new(address.ip(), u16::try_from(port).context("ports end at 65535")?))
-}
-
-fn join(threads: Vec<thread::JoinHandle<io::Result<Pair>>>) -> anyhow::Result<Vec<Pair>> {
-    let mut results = Vec::new();
-    for handle in threads {
-        match handle.join() {
-            Ok(result) => results.push(result?),
-            Err(_) => bail!("a thread of the worker panicked"),
-        }
-    }
-    Ok(results)
-}
-
-enum Listening {
-    Tcp(TcpListener),
-    Udp(UdpSocket),
-}
-
-fn serve(workload: Builtin, address: SocketAddr, args: &LabWorkerArgs, pairs: u32) -> anyhow::Result<Vec<Pair>> {
-    let mut sockets = Vec::new();
-    for pair in 0..pairs {
-        let address = offset(address, pair)?;
-        let socket = if workload.is_udp() {
-            UdpSocket::bind(address).map(Listening::Udp)
-        } else {
-            TcpListener::bind(address).map(Listening::Tcp)
-        };
-        sockets.push(socket.with_context(|| format!("cannot listen on {address}"))?);
-    }
-    let size = args.size as usize;
-    let mut threads = Vec::new();
-    for socket in sockets {
-        threads.push(thread::Builder::new().name("ns-server".into()).spawn(move || match socket {
-            Listening::Tcp(listener) => match workload {
-                Builtin::TcpStream => tcp::sink(listener.accept()?.0, size),
-                Builtin::TcpCrr => connections::answer_each(&listener, size),
-                Builtin::Fct => connections::read_flows(&listener, size),
-                _ => tcp::echo(listener.accept()?.0, size),
-            },
-            Listening::Udp(socket) if workload == Builtin::UdpStream => udp::count(&socket, size),
-            Listening::Udp(socket) => udp::answer(&socket, size),
-        })?);
-    }
-    println!("ready");
-    io::stdout().flush()?;
-    join(threads)
-}
-
-enum Target {
-    Tcp(TcpStream),
-    Udp(UdpSocket),
-    /// Each transaction or flow connects anew.
-    Address(SocketAddr),
-}
-
-fn reach(workload: Builtin, address: SocketAddr) -> io::Result<Target> {
-    match workload {
-        Builtin::TcpStream | Builtin::TcpRr => TcpStream::connect_timeout(&address, CONNECT_LIMIT).map(Target::Tcp),
-        Builtin::UdpStream | Builtin::UdpRr => {
-            let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-            UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| Target::Udp(socket)))
-        }
-        Builtin::TcpCrr | Builtin::Fct => Ok(Target::Address(address)),
-    }
-}
-
-/// Runs all pairs from a common start, and looks at the machine before and after.
-fn drive(
-    workload: Builtin,
-    address: SocketAddr,
-    args: &LabWorkerArgs,
-    pairs: u32,
-) -> anyhow::Result<(Vec<Pair>, Option<MachineUse>)> {
-    let mut targets = Vec::new();
-    for pair in 0..pairs {
-        let address = offset(address, pair)?;
-        targets.push(reach(workload, address).with_context(|| format!("cannot connect to {address}"))?);
-    }
-    if args.announce
-        && let Some(Target::Tcp(stream)) = targets.first_mut()
-    {
-        tcp::ask_once(stream, args.size as usize)?;
-        println!("{ANSWERED}");
-        io::stdout().flush()?;
-    }
-    let plan = flow_plan(args);
-    let (start, end) = (Arc::new(Barrier::new(targets.len() + 1)), Arc::new(Barrier::new(targets.len() + 1)));
-    let (size, duration) = (args.size as usize, args.duration);
-    let mut threads = Vec::new();
-    for (number, target) in targets.into_iter().enumerate() {
-        let (start, end) = (start.clone(), end.clone());
-        threads.push(thread::Builder::new().name("ns-client".into()).spawn(move || {
-            start.wait();
-            let result = match &target {
-                Target::Tcp(stream) if workload == Builtin::TcpStream => tcp::pour(stream, size, duration),
-                Target::Tcp(stream) => tcp::ask(stream, size, duration),
-                Target::Udp(socket) if workload == Builtin::UdpStream => udp::flood(socket, size, duration),
-                Target::Udp(socket) => udp::ask(socket, size, duration),
-                Target::Address(address) if workload == Builtin::TcpCrr => {
-                    connections::ask_each(*address, size, duration)
-                }
-                // Pairs begin at different places of the plan, so that their elephants do not come together.
-                Target::Address(address) => connections::send_flows(*address, plan, number as u64, size, duration),
-            };
-            end.wait();
-            match target {
-                Target::Tcp(_) => {}
-                Target::Udp(socket) => udp::end_datagrams(&socket),
-                Target::Address(address) => connections::end(address),
-            }
-            result
-        })?);
-    }
-    let before = Machine::look();
-    start.wait();
-    end.wait();
-    let machine = Machine::look().since(&before);
-    Ok((join(threads)?, machine))
-}
-
 fn flow_plan(args: &LabWorkerArgs) -> FlowPlan {
     FlowPlan { mouse: args.flow_size, elephant: args.elephant_size, share: args.elephants }
 }
@@ -351,6 +227,8 @@ fn flow_plan(args: &LabWorkerArgs) -> FlowPlan {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::profile::worker::combine;
 
