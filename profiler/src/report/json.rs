@@ -167,19 +167,23 @@ fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: &str) -> Valu
 }
 
 fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
-    json!({
+    let mut value = json!({
         "layer": span.layer.map(|layer| layer.name()),
         "device": span.device,
         "netns": profile.topology.namespace_name(span.netns),
         "kind": span.kind.name(),
         "tier": span.tier,
-        "hook": span.hook.map(|part| part.hook.info().name),
-        "calls_per_packet": span.hook.map(|part| round(part.calls_per_packet)),
         "count": span.count,
         "ns": span.distribution.as_ref().map_or_else(|| mean_only(span.sum_ns, span.count), times),
         "corrected_mean_ns": round(span.corrected_mean()),
         "share": share(span.sum_ns as f64, total),
-    })
+    });
+    // Only where the span was split over functions.
+    if let Some(part) = span.hook {
+        value["hook"] = part.hook.info().name.into();
+        value["calls_per_packet"] = round(part.calls_per_packet).into();
+    }
+    value
 }
 
 fn layers(account: &Account) -> Vec<Value> {
