@@ -46,15 +46,15 @@ pub struct Daemon {
     cgroup: String,
     // Fields are dropped in order: the daemon before its namespace.
     process: Process,
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 impl Daemon {
-    /// Starts dockerd and makes the image.
-    pub fn start(session: &Session) -> anyhow::Result<Self> {
-        let directory = session.directory().join("docker");
+    /// Starts dockerd in a namespace of this name and makes the image.
+    pub fn start(session: &Session, name: &str) -> anyhow::Result<Self> {
+        let directory = session.directory().join(name);
         fs::create_dir_all(&directory)?;
-        let namespace = Namespace::new(session, "docker")?;
+        let namespace = Namespace::new(session, name)?;
         let path = |name: &str| directory.join(name).display().to_string();
         let mut command = Command::new(find_program("dockerd").context("dockerd is not installed")?);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
@@ -64,11 +64,14 @@ impl Daemon {
         // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{search}:/usr/sbin:/sbin"));
-        session.note_strays()?;
+        // A second daemon sees what the first one made.
+        if !session.directory().join("strays").exists() {
+            session.note_strays()?;
+        }
         let process = Process::spawn(command, Some(&namespace.path()), libc::SIGTERM, Some(&session.children()))?;
-        let mut daemon = Self { directory, cgroup: session.cgroup(), process, _namespace: namespace };
+        let mut daemon = Self { directory, cgroup: session.cgroup(), process, namespace };
         daemon.wait()?;
-        daemon.make_image().context("cannot make the image of the containers")?;
+        daemon.import(&image(session)?).context("cannot make the image of the containers")?;
         Ok(daemon)
     }
 
@@ -76,7 +79,7 @@ impl Daemon {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             signal::check()?;
-            if process::run(self.docker(&["version"]), STEP, true).is_ok() {
+            if self.run(&["version"]).is_ok() {
                 return Ok(());
             }
             if self.process.ended() {
@@ -98,28 +101,53 @@ impl Daemon {
         command
     }
 
-    /// No image can be counted on to be there or to be pulled: the containers hold this program, the benchmarks that
-    /// are installed, and the libraries that those need.
-    fn make_image(&self) -> anyhow::Result<()> {
-        let root = self.directory.join("root");
-        for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
-            fs::create_dir_all(root.join(directory))?;
-        }
-        let worker = worker_program()?;
-        copy_into(&root, &worker, Path::new(WORKER))?;
-        for program in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| find_program(name)) {
-            copy_into(&root, &program, &program)?;
-        }
-        let archive = self.directory.join("image.tar");
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
-        process::run(tar, STEP, true)?;
-        let archive_name = archive.display().to_string();
-        process::run(self.docker(&["import", &archive_name, IMAGE]), STEP, true)?;
-        fs::remove_file(archive)?;
-        fs::remove_dir_all(root)?;
-        Ok(())
+    /// Runs the client with these words and gives what it says.
+    pub fn run(&self, words: &[&str]) -> anyhow::Result<String> {
+        process::run(self.docker(words), STEP, true)
     }
+
+    fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        self.run(&["import", &archive.display().to_string(), IMAGE]).map(drop)
+    }
+
+    /// The namespace that this daemon takes for the host.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The namespaces of its own in which this daemon keeps devices of the network with this id: an overlay's bridge
+    /// and tunnel.
+    pub fn sandboxes(&self, network: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.directory.join("exec/netns")).into_iter().flatten().flatten();
+        // `1-` and the first ten digits of the id.
+        let own = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+            name.is_some_and(|(_, id)| id.len() >= 10 && network.starts_with(id))
+        };
+        entries.map(|entry| entry.path()).filter(own).collect()
+    }
+}
+
+/// The archive of the image, made once a session. No image can be counted on to be there or to be pulled: the
+/// containers hold this program, the benchmarks that are installed, and the libraries that those need.
+fn image(session: &Session) -> anyhow::Result<PathBuf> {
+    let archive = session.directory().join("image.tar");
+    if archive.exists() {
+        return Ok(archive);
+    }
+    let root = session.directory().join("image");
+    for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
+        fs::create_dir_all(root.join(directory))?;
+    }
+    copy_into(&root, &worker_program()?, Path::new(WORKER))?;
+    for program in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| find_program(name)) {
+        copy_into(&root, &program, &program)?;
+    }
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
+    process::run(tar, STEP, true)?;
+    fs::remove_dir_all(root)?;
+    Ok(archive)
 }
 
 impl Drop for Daemon {
@@ -164,17 +192,16 @@ pub struct Container {
 }
 
 impl Container {
-    /// Starts a container on the host network (the daemon's namespace) or on the default bridge.
-    pub fn start(daemon: &Rc<Daemon>, session: &Session, name: &str, host: bool) -> anyhow::Result<Self> {
+    /// Starts a container with these options of `docker run`, which name its network.
+    pub fn start(daemon: &Rc<Daemon>, session: &Session, name: &str, options: &[&str]) -> anyhow::Result<Self> {
         let name = session.namespace(name);
-        let network = if host { "host" } else { "bridge" };
         // A group of the session's own, so that its removal leaves no empty group behind. The last part keeps the
         // name by which tools know Docker's containers.
         let group = format!("/{}/docker", daemon.cgroup);
         let mut container = Self { daemon: daemon.clone(), name, pid: 0 };
         let idle = [WORKER, "lab", "worker", "--workload", "idle", "--size", "1", "--duration", "24h"];
-        let run = ["run", "-d", "--name", &container.name, "--network", network, "--cgroup-parent", &group, IMAGE];
-        process::run(daemon.docker(&[&run[..], &idle].concat()), STEP, true)?;
+        let run = ["run", "-d", "--name", &container.name, "--cgroup-parent", &group];
+        daemon.run(&[&run[..], options, &[IMAGE], &idle].concat())?;
         let pid = container.inspect("{{.State.Pid}}")?;
         container.pid = pid.parse().with_context(|| format!("`{pid}` is not a process"))?;
         if container.pid == 0 {
@@ -184,11 +211,16 @@ impl Container {
     }
 
     fn inspect(&self, format: &str) -> anyhow::Result<String> {
-        let text = process::run(self.daemon.docker(&["inspect", "--format", format, &self.name]), STEP, true)?;
+        let text = self.daemon.run(&["inspect", "--format", format, &self.name])?;
         Ok(text.trim().to_owned())
     }
 
-    /// Address on the default bridge.
+    /// Its name, as the daemon knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Address on its network.
     pub fn address(&self) -> anyhow::Result<Ipv4Addr> {
         let text = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")?;
         text.parse().with_context(|| format!("container {} has the address `{text}`", self.name))

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,8 @@ use crate::{
 
 /// Programs of others that the lab can drive.
 pub const EXTERNAL_PROGRAMS: &[&str] = &["iperf3", "sockperf"];
-const PORT: u16 = 5201;
+/// The port of the first pair; others follow it.
+pub const PORT: u16 = 5201;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(300);
 
@@ -112,9 +113,10 @@ impl Driver {
     }
 
     /// The words of server and client.
-    fn words(self, args: &LabRunArgs, address: Ipv4Addr, duration: Duration) -> anyhow::Result<[Vec<String>; 2]> {
+    fn words(self, args: &LabRunArgs, network: &Network, duration: Duration) -> anyhow::Result<[Vec<String>; 2]> {
         let (size, pairs) = (self.size(args).to_string(), args.pairs.to_string());
-        let (port, address_text) = (PORT.to_string(), address.to_string());
+        let (port, address_text) = (PORT.to_string(), network.address.to_string());
+        let listen_text = network.listen.to_string();
         // Both programs take whole seconds.
         let seconds = duration.as_secs_f64().ceil().to_string();
         let program = match self.program() {
@@ -123,20 +125,20 @@ impl Driver {
         };
         let program = program.to_str().context("the program's path is not UTF-8")?.to_owned();
         let milliseconds = format!("{}ms", duration.as_millis().max(1));
-        let target = SocketAddr::from((address, PORT)).to_string();
+        let [listen, target] = [network.listen, network.address].map(|at| SocketAddr::from((at, PORT)).to_string());
         let (server, client): (Vec<&str>, Vec<&str>) = match self {
             Self::Builtin(_) => {
                 let common =
                     ["--workload", &args.workload, "--size", &size, "--pairs", &pairs, "--duration", &milliseconds];
-                let side = |option, cpu: &'static [&'static str]| {
-                    [&["lab", "worker", option, target.as_str()][..], &common, cpu].concat()
+                let side = |option, at, cpu: &'static [&'static str]| {
+                    [&["lab", "worker", option, at][..], &common, cpu].concat()
                 };
                 let (server, client): (&[&str], &[&str]) = match args.pin {
                     Pin::None => (&[], &[]),
                     Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),
                     Pin::Different => (&["--cpu", "1"], &["--cpu", "0"]),
                 };
-                (side("--listen", server), side("--connect", client))
+                (side("--listen", &listen, server), side("--connect", &target, client))
             }
             Self::Iperf3 => (
                 vec!["-s", "-1", "-J", "-p", &port],
@@ -144,9 +146,10 @@ impl Driver {
             ),
             Self::Sockperf | Self::SockperfThroughput => {
                 let test = if self == Self::Sockperf { "ping-pong" } else { "throughput" };
-                let common = ["--tcp", "-i", &address_text, "-p", &port];
+                let common = ["--tcp", "-p", &port];
                 let client = ["-t", seconds.as_str(), "-m", size.as_str()];
-                ([&["server"][..], &common].concat(), [&[test][..], &common, &client].concat())
+                let server = [&["server"][..], &common, &["-i", &listen_text]].concat();
+                (server, [&[test][..], &common, &["-i", &address_text], &client].concat())
             }
         };
         Ok([server, client].map(|words| std::iter::once(program.as_str()).chain(words).map(str::to_owned).collect()))
@@ -172,7 +175,7 @@ impl Driver {
         network: &Network,
         duration: Duration,
     ) -> anyhow::Result<Server> {
-        let [words, _] = self.words(args, network.address, duration)?;
+        let [words, _] = self.words(args, network, duration)?;
         let mut process = network.server.spawn(session, &words).context("cannot start the server")?;
         match self {
             Self::Builtin(_) => process.wait_line("ready", READY_LIMIT)?,
@@ -207,7 +210,7 @@ impl Server {
         network: &Network,
         duration: Duration,
     ) -> anyhow::Result<Driven> {
-        let [_, words] = self.driver.words(args, network.address, duration)?;
+        let [_, words] = self.driver.words(args, network, duration)?;
         let limit = duration + GRACE + Duration::from_secs(2);
         let client = network.client.spawn(session, &words).context("cannot start the client")?;
         let said = client.finish(limit, true).context("the client of the workload");

@@ -5,6 +5,7 @@
 //! start.
 
 pub mod cleanup;
+pub mod cni;
 pub mod compare;
 pub mod docker;
 pub mod external;
@@ -244,20 +245,25 @@ fn measure(
         // Where this build lies is nothing that a recording should tell.
         *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
     }
-    name_by_role(&mut profile.topology, mode);
+    name_by_role(&mut profile.topology, mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })
 }
 
 /// Names of the lab's namespaces say which run made them; in a recording their role is what counts.
-fn name_by_role(topology: &mut crate::topology::Topology, mode: &str) {
+fn name_by_role(topology: &mut crate::topology::Topology, mode: &str, network: &Network) {
     let prefix = format!("nslab-{}-", std::process::id());
     for namespace in &mut topology.namespaces {
-        if let Some(rest) = namespace.name.strip_prefix(&prefix) {
-            let role = rest.strip_prefix(mode).and_then(|role| role.strip_prefix('-')).unwrap_or(rest);
-            namespace.name = role.to_owned();
+        if let Some((_, role)) = network.roles.iter().find(|(inode, _)| *inode == u64::from(namespace.inum)) {
+            namespace.name.clone_from(role);
         }
+        // Containers that share a namespace share its name.
+        let parts = namespace.name.split('+').map(|part| {
+            let Some(rest) = part.strip_prefix(&prefix) else { return part };
+            rest.strip_prefix(mode).and_then(|role| role.strip_prefix('-')).unwrap_or(rest)
+        });
+        namespace.name = parts.collect::<Vec<_>>().join("+");
     }
 }
 

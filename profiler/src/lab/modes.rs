@@ -44,6 +44,13 @@ pub const MODES: &[Mode] = &[
         chain: &["client", "eth0", "veth…", "docker0", "veth…", "eth0", "server"],
         docker: true,
     },
+    Mode { name: "docker-container", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "docker-macvlan", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "docker-nat", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "docker-overlay", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "cni-bridge", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "cni-ptp", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "cni-macvlan", text: "t", chain: &["client", "server"], docker: true },
 ];
 
 /// The mode of this name; an unknown name is wrong usage.

@@ -1,5 +1,8 @@
 //! Builds the networks of the modes; everything is inside namespaces of the session and goes when dropped.
 
+mod cni;
+mod docker;
+
 use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -11,8 +14,9 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
+    cni::Attachment,
     cleanup::{self, NETNS, Session},
-    docker::{Container, Daemon},
+    docker::Container,
     modes::Mode,
     process::{self, Process},
     signal,
@@ -35,6 +39,11 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Its full name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its file below `/run/netns`.
     pub fn path(&self) -> PathBuf {
         Path::new(NETNS).join(&self.name)
@@ -42,14 +51,15 @@ impl Namespace {
 
     /// Without an IPv6 address a device sends nothing by itself, so that only the workload's packets are there. A
     /// kernel without IPv6 refuses the setting and needs none.
-    fn quieten(&self, device: &str) -> anyhow::Result<()> {
+    pub fn quieten(&self, device: &str) -> anyhow::Result<()> {
         let result = self.ip(&["link", "set", device, "addrgenmode", "none"]);
         signal::check()?;
         drop(result);
         Ok(())
     }
 
-    fn ip(&self, words: &[&str]) -> anyhow::Result<()> {
+    /// Runs `ip` there.
+    pub fn ip(&self, words: &[&str]) -> anyhow::Result<()> {
         ip(&[&["-n", self.name.as_str()], words].concat())
     }
 }
@@ -113,29 +123,68 @@ pub struct Network {
     pub client: Place,
     /// Where the server runs.
     pub server: Place,
-    /// The server's address.
+    /// Where the client finds the server.
     pub address: Ipv4Addr,
-    _parts: Vec<Namespace>,
+    /// Where the server listens: another address where one is translated.
+    pub listen: Ipv4Addr,
+    /// Roles of namespaces (by inode) whose names the lab does not give.
+    pub roles: Vec<(u64, String)>,
+    parts: Vec<Namespace>,
+    attachments: Vec<Attachment>,
+}
+
+impl Network {
+    /// A network whose server listens where the client connects to.
+    pub fn new(client: Place, server: Place, address: Ipv4Addr) -> Self {
+        Self { client, server, address, listen: address, roles: Vec::new(), attachments: Vec::new(), parts: Vec::new() }
+    }
+
+    /// Its server listens elsewhere.
+    pub fn listening_at(mut self, address: Ipv4Addr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Keeps these namespaces.
+    pub fn with_parts(mut self, parts: Vec<Namespace>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// Keeps these places in CNI networks.
+    pub fn with_attachments(mut self, attachments: Vec<Attachment>) -> Self {
+        self.attachments = attachments;
+        self
+    }
+
+    /// Gives these namespaces names.
+    pub fn with_roles(mut self, roles: Vec<(u64, String)>) -> Self {
+        self.roles = roles;
+        self
+    }
 }
 
 /// What networks of one run share: the Docker daemon, started when the first mode needs it.
 #[derive(Default)]
 pub struct Shared {
-    daemon: Option<Rc<Daemon>>,
+    daemons: docker::Daemons,
 }
 
 /// Builds the network of a mode.
 pub fn build(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Result<Network> {
+    let daemons = &mut shared.daemons;
     match mode.name {
         "host" => host(session),
         "bridge" => bridge(session),
-        _ if mode.docker => {
-            let daemon = match &shared.daemon {
-                Some(daemon) => daemon.clone(),
-                None => shared.daemon.insert(Rc::new(Daemon::start(session)?)).clone(),
-            };
-            docker(mode, session, &daemon)
-        }
+        "docker-host" => docker::host(session, daemons),
+        "docker-bridge" => docker::bridge(session, daemons),
+        "docker-container" => docker::shared(session, daemons),
+        "docker-macvlan" => docker::macvlan(session, daemons),
+        "docker-nat" => docker::nat(session, daemons, 1),
+        "docker-overlay" => docker::overlay(session, daemons),
+        "cni-bridge" => cni::bridge(session),
+        "cni-ptp" => cni::ptp(session),
+        "cni-macvlan" => cni::macvlan(session),
         other => bail!("mode `{other}` is listed but has no builder"),
     }
     .with_context(|| format!("cannot build mode {}", mode.name))
@@ -143,12 +192,7 @@ pub fn build(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Res
 
 fn host(session: &Session) -> anyhow::Result<Network> {
     let namespace = Rc::new(Namespace::new(session, "host")?);
-    Ok(Network {
-        client: Place::Namespace(namespace.clone()),
-        server: Place::Namespace(namespace),
-        address: Ipv4Addr::LOCALHOST,
-        _parts: Vec::new(),
-    })
+    Ok(Network::new(Place::Namespace(namespace.clone()), Place::Namespace(namespace), Ipv4Addr::LOCALHOST))
 }
 
 fn bridge(session: &Session) -> anyhow::Result<Network> {
@@ -170,13 +214,6 @@ fn bridge(session: &Session) -> anyhow::Result<Network> {
         sides.push(Place::Namespace(Rc::new(namespace)));
     }
     let (Some(server), Some(client)) = (sides.pop(), sides.pop()) else { bail!("two sides were made") };
-    Ok(Network { client, server, address: Ipv4Addr::new(10, 201, 0, 3), _parts: vec![middle] })
+    Ok(Network::new(client, server, Ipv4Addr::new(10, 201, 0, 3)).with_parts(vec![middle]))
 }
 
-fn docker(mode: &Mode, session: &Session, daemon: &Rc<Daemon>) -> anyhow::Result<Network> {
-    let host = mode.name == "docker-host";
-    let start = |side: &str| Container::start(daemon, session, &format!("{}-{side}", mode.name), host).map(Rc::new);
-    let (client, server) = (start("client")?, start("server")?);
-    let address = if host { Ipv4Addr::LOCALHOST } else { server.address()? };
-    Ok(Network { client: Place::Container(client), server: Place::Container(server), address, _parts: Vec::new() })
-}
