@@ -14,17 +14,15 @@ use anyhow::{Context as _, bail};
 
 use super::{
     cleanup::{self, Session},
-    external::EXTERNAL_PROGRAMS,
     networks::Namespace,
     process::{self, Process, find_program},
-    signal, worker_program,
+    rootfs::{self, WORKER},
+    signal,
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(60);
 const IMAGE: &str = "netstrata-lab";
-/// Where the worker is inside the containers.
-const WORKER: &str = "/usr/local/bin/netstrata";
 
 /// Why Docker cannot be used here, if so.
 pub fn missing() -> Option<String> {
@@ -129,20 +127,14 @@ impl Daemon {
 }
 
 /// The archive of the image, made once a session. No image can be counted on to be there or to be pulled: the
-/// containers hold this program, the benchmarks that are installed, and the libraries that those need.
+/// containers hold the lab's own programs and nothing else.
 fn image(session: &Session) -> anyhow::Result<PathBuf> {
     let archive = session.directory().join("image.tar");
     if archive.exists() {
         return Ok(archive);
     }
     let root = session.directory().join("image");
-    for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
-        fs::create_dir_all(root.join(directory))?;
-    }
-    copy_into(&root, &worker_program()?, Path::new(WORKER))?;
-    for program in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| find_program(name)) {
-        copy_into(&root, &program, &program)?;
-    }
+    rootfs::fill(&root)?;
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
     process::run(tar, STEP, true)?;
@@ -154,34 +146,6 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.process.stop(libc::SIGTERM, Duration::from_secs(20));
     }
-}
-
-/// Copies a program and the libraries that `ldd` names into `root`.
-fn copy_into(root: &Path, program: &Path, target: &Path) -> anyhow::Result<()> {
-    let copy = |from: &Path, to: &Path| -> anyhow::Result<()> {
-        let to = root.join(to.strip_prefix("/").unwrap_or(to));
-        if to.exists() {
-            return Ok(());
-        }
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
-        Ok(())
-    };
-    copy(program, target)?;
-    let mut ldd = Command::new("ldd");
-    ldd.arg(program);
-    // A static program has none, and ldd fails.
-    for library in libraries(&process::run(ldd, STEP, true).unwrap_or_default()) {
-        copy(&library, &library)?;
-    }
-    Ok(())
-}
-
-/// The paths in ldd's output: `libc.so.6 => /lib/…/libc.so.6 (0x…)` or `/lib64/ld-linux-x86-64.so.2 (0x…)`.
-fn libraries(ldd: &str) -> Vec<PathBuf> {
-    ldd.split_ascii_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 /// A container that only waits; programs are started in it. Dropping it removes it.
@@ -234,8 +198,7 @@ impl Container {
     /// A command that runs `words` inside.
     pub fn exec(&self, words: &[String]) -> Command {
         let mut command = self.daemon.docker(&["exec", &self.name]);
-        let is_worker = worker_program().is_ok_and(|program| program.as_os_str() == words[0].as_str());
-        command.arg(if is_worker { WORKER } else { &words[0] }).args(&words[1..]);
+        command.args(rootfs::words_inside(words));
         command
     }
 
@@ -257,21 +220,5 @@ impl Drop for Container {
     fn drop(&mut self) {
         let _ = process::run(self.daemon.docker(&["rm", "-f", &self.name]), STEP, false);
         cleanup::remove_cgroups(std::process::id());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_the_paths_of_ldd() {
-        let text = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
-                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
-        assert_eq!(
-            libraries(text),
-            [PathBuf::from("/lib/x86_64-linux-gnu/libc.so.6"), PathBuf::from("/lib64/ld-linux-x86-64.so.2")]
-        );
-        assert!(libraries("\tnot a dynamic executable\n").is_empty());
     }
 }
