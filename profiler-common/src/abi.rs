@@ -3,7 +3,7 @@
 use crate::BUCKETS;
 
 /// Crossings that one journey can hold; longer ones are ended and counted.
-pub const MAX_CROSSINGS: usize = 24;
+pub const MAX_CROSSINGS: usize = 48;
 /// Followed packets at one time, at most. A power of two.
 pub const MAX_SLOTS: usize = 16384;
 /// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.
@@ -23,8 +23,8 @@ pub struct Crossing {
     pub ifindex: u32,
     /// A [`crate::Point`].
     pub point: u8,
-    /// Zero.
-    pub pad: u8,
+    /// A [`crate::Edge`]: how the packet came from the one at the crossing before.
+    pub edge: u8,
     /// The CPU.
     pub cpu: u16,
     /// Zero.
@@ -69,11 +69,39 @@ pub struct Journey {
     pub matched: u8,
     /// The attachment window in which it began.
     pub epoch: u32,
+    /// Bytes of TCP or UDP data that it carried at its first device.
+    pub payload: u32,
+    /// The socket that announced it, or 0.
+    pub socket: u64,
+    /// TCP sequence number after its last byte; valid with `socket`.
+    pub end_seq: u32,
+    /// skbs that the packet has become since its first crossing, in millionths: more after segmentation, less after
+    /// a merge.
+    pub skbs_micro: u32,
+    /// Wire packets that the skb now carries: fewer than `wire` after segmentation.
+    pub skb_wire: u32,
+    /// The [`crate::Edge`] of its next crossing.
+    pub next_edge: u8,
     /// Zero.
-    pub pad: u32,
+    pub pad: [u8; 3],
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
+
+impl Journey {
+    /// The end of a packet that was used up unseen. TCP loses no data that it has taken in: what vanishes there was
+    /// joined with other data, in the backlog of a busy socket or out of order.
+    #[inline(always)]
+    pub fn unseen_end(&self) -> End {
+        use crate::Point::{Receive, Route, Tcp, TcpBacklog};
+        let last = self.last_point;
+        let with_tcp = last == Receive as u8 || last == Route as u8 || last == Tcp as u8 || last == TcpBacklog as u8;
+        if self.protocol == TCP && self.payload > 0 && with_tcp { End::Merged } else { End::Absorbed }
+    }
+}
+
+/// The IP protocol number of TCP.
+const TCP: u8 = 6;
 
 /// How a journey ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +117,8 @@ pub enum End {
     Consumed = 3,
     /// Dropped, with a reason.
     Dropped = 4,
+    /// Its data went on in another skb, where it could not be followed.
+    Merged = 5,
 }
 
 impl End {
@@ -100,6 +130,7 @@ impl End {
             Self::Absorbed => "absorbed",
             Self::Consumed => "consumed",
             Self::Dropped => "dropped",
+            Self::Merged => "merged",
         }
     }
 
@@ -110,6 +141,7 @@ impl End {
             2 => Self::Absorbed,
             3 => Self::Consumed,
             4 => Self::Dropped,
+            5 => Self::Merged,
             _ => Self::Open,
         }
     }
@@ -117,8 +149,8 @@ impl End {
 
 /// One step of the hash that identifies a path.
 #[inline(always)]
-pub fn path_step(hash: u64, point: crate::Point, netns: u32, ifindex: u32) -> u64 {
-    mix(hash, (netns as u64) << 32 | (ifindex as u64) << 8 | point as u64)
+pub fn path_step(hash: u64, point: crate::Point, edge: u8, netns: u32, ifindex: u32) -> u64 {
+    mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 8 ^ (edge as u64) << 5 ^ point as u64)
 }
 
 /// The last step of that hash.
@@ -176,6 +208,10 @@ pub struct Path {
     pub bytes: u64,
     /// CPU changes, weighted.
     pub cpu_hops: u64,
+    /// Bytes of TCP or UDP data at the first device, weighted.
+    pub payload: u64,
+    /// skbs at the end, weighted, in millionths.
+    pub skbs_micro: u64,
     /// Number of crossings.
     pub count: u32,
     /// Reason of a drop.
@@ -222,6 +258,8 @@ pub struct Lost {
     pub unreadable: u64,
     /// Map updates refused because of a concurrent one (EBUSY).
     pub busy: u64,
+    /// Clones (weighted) of followed packets that no slot was free for.
+    pub clones: u64,
 }
 
 /// Devices that a CPU remembers. A power of two.
@@ -239,6 +277,26 @@ pub struct CachedDevice {
     pub netns: u32,
     /// Index of the device.
     pub ifindex: u32,
+}
+
+/// A followed packet that may go on as another skb: what is needed to know that one when it comes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parent {
+    /// Generation of its journey.
+    pub id: u64,
+    /// What the other skb must have in common with it, by the edge: a device, or the head of the data.
+    pub object: u64,
+    /// Fingerprint of its headers, by the edge.
+    pub print: u64,
+    /// Its slot.
+    pub slot: u32,
+    /// The [`crate::Edge`] in prospect; 0: there is no such packet.
+    pub edge: u32,
+    /// How many matching skbs to pass by.
+    pub pass: u32,
+    /// Into how many skbs it became.
+    pub pieces: u32,
 }
 
 /// State of one CPU. The head is what every crossing touches.
@@ -281,6 +339,18 @@ pub struct CpuState {
     pub retransmits: u64,
     /// CPU samples taken.
     pub samples: u64,
+    /// The followed packet that may go on as another skb on this CPU.
+    pub parent: Parent,
+    /// Address and generation of a followed packet that is in GRO, or 0.
+    pub gro_packet: u64,
+    /// Its generation.
+    pub gro_id: u64,
+    /// Fingerprint of its flow.
+    pub gro_print: u64,
+    /// Socket of the last TCP segment on this CPU.
+    pub tcp_socket: u64,
+    /// That segment, if it is followed, or 0.
+    pub tcp_packet: u64,
     /// Losses.
     pub lost: Lost,
     /// Devices met lately.
@@ -438,6 +508,8 @@ pub struct Offsets {
     pub skb_network_header: u32,
     /// sk_buff.transport_header
     pub skb_transport_header: u32,
+    /// sk_buff.data
+    pub skb_data: u32,
     /// skb_shared_info.gso_segs
     pub shinfo_gso_segs: u32,
     /// net_device.ifindex
@@ -456,12 +528,12 @@ pub struct Offsets {
     pub sk_net: u32,
     /// sock.__sk_common.skc_num
     pub sk_num: u32,
-    /// sock.__sk_common.skc_dport
-    pub sk_dport: u32,
-    /// sock.__sk_common.skc_daddr
-    pub sk_daddr: u32,
-    /// sock.__sk_common.skc_rcv_saddr
-    pub sk_saddr: u32,
+    /// sock.sk_receive_queue.prev: the last packet of the queue
+    pub sk_queue_tail: u32,
+    /// tcp_sock.rcv_nxt
+    pub tcp_rcv_nxt: u32,
+    /// tcp_sock.copied_seq
+    pub tcp_copied_seq: u32,
     /// sock.sk_wq
     pub sk_wq: u32,
     /// socket_wq.wait.head

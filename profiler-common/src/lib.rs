@@ -5,9 +5,11 @@
 mod abi;
 mod histogram;
 mod layer;
+mod lineage;
 mod point;
 
 pub use abi::*;
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use layer::{Layer, LayerInfo};
+pub use lineage::Edge;
 pub use point::Point;

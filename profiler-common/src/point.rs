@@ -26,6 +26,8 @@ points! {
     Gro "gro" "napi_gro_receive_entry: a NAPI poll hands the packet to GRO";
     Receive "receive" "netif_receive_skb: the receive softirq works on the packet";
     Route "route" "fib_table_lookup: a route is looked up for the packet being received";
+    Tcp "tcp" "tcp_probe: TCP works on the segment, straight from the reception";
+    TcpBacklog "tcp_backlog" "tcp_probe: TCP works on the segment, which lay in the backlog of a busy socket";
     Ready "ready" "sk_data_ready: the socket announces data and nobody sleeps on it";
     ReadyWake "ready_wake" "sk_data_ready: the socket announces data to a sleeping reader";
     Copy "copy" "skb_copy_datagram_iovec: the reader copies the packet's bytes";

@@ -11,6 +11,7 @@ use netstrata_common::{
 
 use crate::{
     globals::{has_reason, offset, reason_consumed},
+    lineage,
     maps::{CONFIG, DROPS, JOURNEYS, NEW_PATH, NODES, PATHS, RING, TURNS, ZERO_NODE, set_key},
     record::{follow_global, state},
     skb,
@@ -87,6 +88,8 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
     path.wire_packets = 0;
     path.bytes = 0;
     path.cpu_hops = 0;
+    path.payload = 0;
+    path.skbs_micro = 0;
     path.count = journey.count;
     path.reason = journey.reason;
     path.protocol = journey.protocol;
@@ -136,7 +139,11 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
     set_key(slot, 0);
+    if let Some(cpu) = state() {
+        lineage::leaves(cpu, slot);
+    }
     journey.skb = 0;
+    let end = if end as u8 == End::Absorbed as u8 { journey.unseen_end() } else { end };
     journey.end = end as u8;
     journey.reason = reason;
     if config.accept == ACCEPT_AND_DISCARD {
@@ -174,6 +181,8 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
         add(&mut path.wire_packets, weight as u64 * journey.wire as u64);
         add(&mut path.bytes, weight as u64 * journey.len as u64);
         add(&mut path.cpu_hops, weight as u64 * journey.cpu_hops as u64);
+        add(&mut path.payload, weight as u64 * journey.payload as u64);
+        add(&mut path.skbs_micro, weight as u64 * journey.skbs_micro as u64);
     }
     // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
     if enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
@@ -215,8 +224,13 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
         return 0;
     }
     journey.copied = journey.copied.wrapping_add(bytes);
-    let len: u32 = skb::read(packet, offset!(skb_len));
-    if journey.copied < len {
+    let whole = if journey.socket != 0 {
+        lineage::read_to_end(journey, bytes)
+    } else {
+        let len: u32 = skb::read(packet, offset!(skb_len));
+        journey.copied >= len
+    };
+    if !whole {
         return 0;
     }
     let weight = journey.weight;
@@ -236,7 +250,11 @@ pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     let slot = slot as u32 & (MAX_SLOTS as u32 - 1);
     let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
     // SAFETY: a valid pointer into the map.
-    let last = unsafe { (*journey).last_point };
+    let journey = unsafe { &mut *journey };
+    let last = journey.last_point;
+    if lineage::freed(packet, slot, journey) {
+        return 0;
+    }
     if last == Point::Ready as u8 || last == Point::ReadyWake as u8 {
         follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
         close(slot, End::Copied, 0);

@@ -6,6 +6,7 @@
 
 mod account;
 mod globals;
+mod lineage;
 mod maps;
 mod probe;
 mod record;

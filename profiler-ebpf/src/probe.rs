@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use netstrata_common::Point;
 
-use crate::{record, sample, softirq};
+use crate::{lineage, record, sample, softirq};
 
 /// Stamps a program. The name is the tracepoint's.
 macro_rules! probe {
@@ -35,12 +35,16 @@ probe!(net_dev_xmit, |arg| record::crossing(Point::XmitEnd, arg(0), arg(2)));
 probe!(netif_rx, |arg| record::crossing(Point::Rx, arg(0), 0));
 // (const struct sk_buff *skb)
 probe!(napi_gro_receive_entry, |arg| record::crossing(Point::Gro, arg(0), 0));
+// (int ret): a gro_result_t
+probe!(napi_gro_receive_exit, |arg| lineage::gro_done(arg(0) as u32));
 // (struct sk_buff *skb); runs for every packet of a list, too
 probe!(netif_receive_skb, |arg| record::crossing(Point::Receive, arg(0), 0));
 // (u32 tb_id, const struct flowi4 *flp, const struct fib_nh_common *nhc, int err)
-probe!(fib_table_lookup, |_arg| record::crossing_of_received(Point::Route, 0));
+probe!(fib_table_lookup, |_arg| record::routed());
+// (struct sock *sk, struct sk_buff *skb)
+probe!(tcp_probe, |arg| record::tcp(arg(0), arg(1)));
 // (const struct sock *sk), since 6.3
-probe!(sk_data_ready, |arg| record::crossing_of_received(Point::Ready, arg(0)));
+probe!(sk_data_ready, |arg| record::ready(arg(0)));
 // (const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal), since 6.15
 probe!(tcp_sendmsg_locked, |arg| record::send(arg(0)));
 // (const struct sk_buff *skb, int len)

@@ -12,6 +12,7 @@ use netstrata_common::{
 use crate::{
     account,
     globals::{offset, slot_mask},
+    lineage,
     maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key},
     skb,
 };
@@ -56,6 +57,10 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     if key(slot) == packet && !follow(point, packet, device, slot, previous) {
         return;
     }
+    if cpu.parent.edge != 0 && lineage::adopt(point as u64, packet, device) != 0 {
+        follow(point, packet, device, slot, previous);
+        return;
+    }
     if may_start(point) {
         cpu.skip = cpu.skip.wrapping_sub(1);
         // Also when it has never been set.
@@ -65,9 +70,9 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     }
 }
 
-/// A packet that is being received meets something that knows no packet: a route look-up, a socket's wake-up.
+/// A packet that is being received meets a route look-up, which knows no packet.
 #[inline(always)]
-pub fn crossing_of_received(point: Point, socket: u64) {
+pub fn routed() {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     if cpu.point != Point::Receive as u32 && cpu.point != Point::Route as u32 {
@@ -76,14 +81,57 @@ pub fn crossing_of_received(point: Point, socket: u64) {
     let packet = cpu.object;
     let slot = slot_of(packet);
     if key(slot) == packet {
-        if socket == 0 {
-            follow(point, packet, 0, slot, cpu.point);
-        } else if same_port(packet, socket) {
-            let point = if has_sleeper(socket) { Point::ReadyWake } else { Point::Ready };
-            follow(point, packet, 0, slot, cpu.point);
+        follow(Point::Route, packet, 0, slot, cpu.point);
+    }
+    cpu.point = Point::Route as u32;
+}
+
+/// TCP works on a segment of an established connection.
+#[inline(always)]
+pub fn tcp(socket: u64, packet: u64) {
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    let previous = cpu.point;
+    let is_received = previous == Point::Receive as u32 || previous == Point::Route as u32;
+    let straight = is_received && cpu.object == packet;
+    cpu.point = Point::Tcp as u32;
+    cpu.object = packet;
+    cpu.tcp_socket = socket;
+    cpu.tcp_packet = 0;
+    let slot = slot_of(packet);
+    if key(slot) == packet {
+        let point = if straight { Point::Tcp } else { Point::TcpBacklog };
+        follow(point, packet, 0, slot, previous);
+        if key(slot) == packet {
+            cpu.tcp_packet = packet;
         }
     }
-    cpu.point = point as u32;
+}
+
+/// A socket announces data. It knows no packet: it is TCP's last one, or the one that is being received.
+#[inline(always)]
+pub fn ready(socket: u64) {
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    let is_tcp = cpu.tcp_socket == socket;
+    let packet = if is_tcp {
+        cpu.tcp_packet
+    } else if cpu.point == Point::Receive as u32 || cpu.point == Point::Route as u32 {
+        cpu.object
+    } else {
+        0
+    };
+    cpu.point = Point::Ready as u32;
+    let slot = slot_of(packet);
+    if packet == 0 || key(slot) != packet || !is_tcp && !same_port(packet, socket) {
+        return;
+    }
+    cpu.tcp_packet = 0;
+    let point = if has_sleeper(socket) { Point::ReadyWake } else { Point::Ready };
+    follow(point, packet, 0, slot, cpu.point);
+    if is_tcp && key(slot) == packet {
+        lineage::queued_at_socket(packet, slot as u64, socket);
+    }
 }
 
 /// TCP takes bytes from the application. The clock is read only if the next packet of this CPU will be chosen.
@@ -181,11 +229,15 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     journey.count = 0;
     journey.len = skb::read(packet, offset!(skb_len));
     journey.wire = skb::wire_packets(packet);
+    (journey.payload, journey.protocol) = skb::payload(packet);
+    journey.socket = 0;
+    journey.skbs_micro = 1_000_000;
+    journey.skb_wire = journey.wire;
+    journey.next_edge = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;
     journey.last_point = Point::None as u8;
-    journey.protocol = skb::protocol(packet);
     journey.end = End::Open as u8;
     journey.matched = 0;
     journey.epoch = config.epoch;
@@ -205,7 +257,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
 
 /// Frees a slot whose packet was used up unseen. False if its packet may still be on its way.
 #[inline(always)]
-fn evict(slot: u32, now: u64) -> bool {
+pub fn evict(slot: u32, now: u64) -> bool {
     let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
@@ -216,7 +268,7 @@ fn evict(slot: u32, now: u64) -> bool {
     if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
         return false;
     }
-    account::close(slot, End::Absorbed, 0);
+    account::close(slot, if key(slot) == lineage::PARKED { End::Consumed } else { End::Absorbed }, 0);
     true
 }
 
@@ -228,8 +280,8 @@ fn waits(point: u8) -> bool {
 
 /// For each point the set of points after which it can be a packet's next; a table, because this is asked at every
 /// crossing of a followed packet and BPF has no jump tables.
-const PRECEDED_BY: [u16; 16] = {
-    const fn set(points: &[Point]) -> u16 {
+const PRECEDED_BY: [u32; 32] = {
+    const fn set(points: &[Point]) -> u32 {
         let (mut mask, mut index) = (0, 0);
         while index < points.len() {
             mask |= 1 << points[index] as u8;
@@ -237,21 +289,25 @@ const PRECEDED_BY: [u16; 16] = {
         }
         mask
     }
-    use Point::{Copy, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Xmit, XmitEnd};
-    let mut table = [0; 16];
+    use Point::{
+        Copy, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Xmit, XmitEnd,
+    };
+    let mut table = [0; 32];
     table[Queue as usize] = set(&[Receive, Route, Xmit, Send]);
     table[Enqueue as usize] = set(&[Queue]);
-    table[Xmit as usize] = set(&[Queue, Enqueue, Receive, Route]);
+    table[Xmit as usize] = set(&[Queue, Enqueue]);
     table[XmitEnd as usize] = set(&[Xmit]);
     table[Rx as usize] = set(&[Xmit, Receive, Route, XmitEnd, Gro]);
     table[Gro as usize] = set(&[Xmit, XmitEnd, Receive, Route]);
     table[Receive as usize] = set(&[Rx, Gro, Receive, Xmit, XmitEnd, Route]);
     table[Route as usize] = set(&[Receive, Route]);
-    table[Ready as usize] = set(&[Receive, Route]);
-    table[ReadyWake as usize] = set(&[Receive, Route]);
-    table[Copy as usize] = set(&[Ready, ReadyWake, Copy, Receive, Route, Xmit, XmitEnd]);
-    table[Point::Consume as usize] = u16::MAX;
-    table[Point::Drop as usize] = u16::MAX;
+    table[Tcp as usize] = set(&[Receive, Route]);
+    table[TcpBacklog as usize] = set(&[Receive, Route]);
+    table[Ready as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
+    table[ReadyWake as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
+    table[Copy as usize] = set(&[Ready, ReadyWake, Copy, Receive, Route, Tcp, TcpBacklog, Xmit, XmitEnd]);
+    table[Point::Consume as usize] = u32::MAX;
+    table[Point::Drop as usize] = u32::MAX;
     table
 };
 
@@ -263,7 +319,7 @@ fn can_follow(from: u8, to: Point) -> bool {
     // The compiler knows that a point is small and drops the bound; the verifier does not.
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack)) };
-    PRECEDED_BY[index & 15] >> (from & 15) & 1 != 0
+    PRECEDED_BY[index & 31] >> (from & 31) & 1 != 0
 }
 
 /// What a CPU read of a device is believed for this long: a new device at the address of an old one is not mistaken for
@@ -290,7 +346,12 @@ fn device_key(device: u64, now: u64) -> DeviceKey {
 #[inline(always)]
 fn is_foreign(packet: u64, last: u8) -> bool {
     let is = |point: Point| last == point as u8;
-    let received = is(Point::Receive) || is(Point::Route) || is(Point::Ready) || is(Point::ReadyWake);
+    let received = is(Point::Receive)
+        || is(Point::Route)
+        || is(Point::Tcp)
+        || is(Point::TcpBacklog)
+        || is(Point::Ready)
+        || is(Point::ReadyWake);
     received && skb::read::<i32>(packet, offset!(skb_iif)) == 0
 }
 
@@ -340,7 +401,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
             cpu.lost.stale += 1;
         }
         account::close(slot, End::Absorbed, 0);
-        return false;
+        return true;
     }
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -355,6 +416,14 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     };
     if !append(journey, point, at, now, config) {
         account::close(slot, End::Absorbed, 0);
+        return false;
+    }
+    let Some(cpu) = state() else { return false };
+    match point {
+        Point::Receive => lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8),
+        Point::Gro => lineage::enters_gro(cpu, packet, journey.id),
+        Point::Route => {}
+        _ => lineage::leaves(cpu, slot),
     }
     false
 }
@@ -394,7 +463,7 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
     // SAFETY: a helper without arguments.
     let processor = unsafe { bpf_get_smp_processor_id() } as u16;
     if index > 0 {
-        let before = (index - 1) & 31;
+        let before = (index - 1) & 63;
         if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
             journey.cpu_hops += 1;
         }
@@ -404,14 +473,15 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
         netns: at.netns,
         ifindex: at.ifindex,
         point: point as u8,
-        pad: 0,
+        edge: journey.next_edge,
         cpu: processor,
         pad2: 0,
     };
     journey.count += 1;
     journey.last_ns = now;
     journey.last_point = point as u8;
-    journey.path = path_step(journey.path, point, at.netns, at.ifindex);
+    journey.path = path_step(journey.path, point, journey.next_edge, at.netns, at.ifindex);
+    journey.next_edge = 0;
     if config.filters & FILTER_NETNS != 0 && is_wanted(DeviceKey { netns: at.netns, ifindex: 0 }) {
         journey.matched |= FILTER_NETNS as u8;
     }

@@ -17,11 +17,15 @@ use crate::{
 
 /// Where the object of a CPU's last crossing is.
 #[inline(always)]
-fn place(point: u32, object: u64) -> DeviceKey {
+fn place(point: u32, object: u64, tcp_socket: u64) -> DeviceKey {
     if point == Point::Xmit as u32 || point == Point::XmitEnd as u32 {
         skb::device_key(object)
     } else if point == Point::Send as u32 {
         DeviceKey { netns: skb::socket_netns(object), ifindex: 0 }
+    } else if point == Point::Tcp as u32 {
+        // TCP takes device and route off a packet.
+        let ifindex = skb::read::<i32>(object, offset!(skb_iif)) as u32;
+        DeviceKey { netns: skb::socket_netns(tcp_socket), ifindex }
     } else if point == Point::Receive as u32 || point == Point::Route as u32 {
         // The packet's device changes on its way through a bridge, and TCP forgets it; the index of the receiving one is
         // kept, and the route knows the namespace.
@@ -78,7 +82,7 @@ pub fn take(context: &PerfEventContext) {
     // While the probes are detached, or being attached one by one, the last crossing says nothing about what runs now.
     let complete = CONFIG.get(0).is_some_and(|config| config.accept != 0);
     let point = if complete { cpu.point } else { Point::None as u32 };
-    let at = place(point, cpu.object);
+    let at = place(point, cpu.object, cpu.tcp_socket);
     let key = SampleKey {
         stack,
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,

@@ -46,7 +46,7 @@ pub fn wire_packets(skb: u64) -> u32 {
 
 /// Address of the packet's network header.
 #[inline(always)]
-fn network_header(skb: u64) -> u64 {
+pub fn network_header(skb: u64) -> u64 {
     let head: u64 = read(skb, offset!(skb_head));
     let at: u16 = read(skb, offset!(skb_network_header));
     head + at as u64
@@ -60,16 +60,27 @@ pub fn transport_header(skb: u64) -> u64 {
     head + at as u64
 }
 
-/// IP protocol, or 0 for what is not IP.
+/// Bytes of TCP or UDP data in a packet that stands at a device, and its protocol (0 for what is not IP).
 #[inline(always)]
-pub fn protocol(skb: u64) -> u8 {
-    let header = network_header(skb);
+pub fn payload(skb: u64) -> (u32, u8) {
+    let head: u64 = read(skb, offset!(skb_head));
+    let data: u64 = read(skb, offset!(skb_data));
+    let at: u16 = read(skb, offset!(skb_network_header));
+    let header = head + at as u64;
     let first: u8 = read(header, 0);
-    match first >> 4 {
-        4 => read(header, 9),
-        6 => read(header, 6),
-        _ => 0,
-    }
+    let (protocol, length): (u8, u64) = match first >> 4 {
+        4 => (read(header, 9), (first & 15) as u64 * 4),
+        6 => (read(header, 6), 40),
+        _ => return (0, 0),
+    };
+    let transport = match protocol {
+        6 => (read::<u8>(header, length + 12) >> 4) as u64 * 4,
+        17 => 8,
+        _ => return (0, protocol),
+    };
+    let len: u32 = read(skb, offset!(skb_len));
+    let before = (header + length + transport).wrapping_sub(data) as u32;
+    (len.saturating_sub(before), protocol)
 }
 
 /// Whether the packet, or the packet inside its VXLAN envelope, belongs to a flow, in either direction.

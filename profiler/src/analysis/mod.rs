@@ -6,6 +6,6 @@ mod totals;
 mod trust;
 
 pub use paths::{PathAccount, Span, path_accounts};
-pub use spans::{Kind, SpanClass, classify};
+pub use spans::{Kind, SpanClass, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};
 pub use trust::{Trust, Verdict, trust};

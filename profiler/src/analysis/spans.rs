@@ -78,7 +78,9 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     };
     let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| device_layer(&device.kind));
     use Kind::{Service, Wait};
-    use Point::{Copy, Drop, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Xmit, XmitEnd};
+    use Point::{
+        Copy, Drop, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Xmit, XmitEnd,
+    };
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
         (Send, Queue) => class(Some(Layer::Tcp), Service, to),
@@ -97,11 +99,15 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         (Receive | Route, Receive | Rx | Gro) => class(upper_layer(find(from), find(to)), Service, to),
         (Receive, Route) => class(Some(Layer::Ip), Service, from),
         (Route, Route) => class(Some(Layer::Route), Service, from),
+        (Receive | Route, Tcp) => class(Some(Layer::Ip), Service, from),
+        // The reader held the socket: the segment lay in its backlog until the reader itself took it up.
+        (Receive | Route, TcpBacklog) => class(Some(Layer::Socket), Wait, from),
+        (Tcp | TcpBacklog, Ready | ReadyWake) => class(Some(Layer::Tcp), Service, from),
         (Receive | Route, Ready | ReadyWake) => class(Some(transport(path.protocol)), Service, from),
         (ReadyWake, Copy) => class(Some(Layer::Wakeup), Wait, from),
         (Ready | Copy, Copy) => class(Some(Layer::Socket), Wait, from),
         // No announcement was seen: the packet went through the socket's own backlog, or the kernel has no such point.
-        (Receive | Route, Copy) => class(Some(Layer::Socket), Wait, from),
+        (Receive | Route | Tcp | TcpBacklog, Copy) => class(Some(Layer::Socket), Wait, from),
         // A program reads a tun device.
         (Xmit | XmitEnd, Copy) => class(Some(Layer::Tun), Wait, from),
         _ => class(None, Service, from),

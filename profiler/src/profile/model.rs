@@ -141,6 +141,12 @@ pub struct PathRecord {
     pub wire_packets: u64,
     /// Bytes at the first device.
     pub bytes: u64,
+    /// Bytes of TCP or UDP data in them.
+    pub payload_bytes: u64,
+    /// skbs that they had become at their end, in millionths: more by segmentation, fewer by merging.
+    pub skbs_at_end_micro: u64,
+    /// Where one skb goes on as another: index of the crossing, and name of an `Edge`.
+    pub edges: Vec<(u16, String)>,
     /// Changes of CPU.
     pub cpu_hops: u64,
     /// End-to-end times.

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netstrata_common::{
-    CpuState, Crossing, DropKey, END_TO_END, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, SampleKey,
+    CpuState, Crossing, DropKey, END_TO_END, Edge, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, SampleKey,
     Softirq, Stack, TurnKey, path_end,
 };
 
@@ -111,6 +111,7 @@ fn losses(states: &[CpuState], missed_nested: u64) -> BTreeMap<String, u64> {
     put("samples_full", sum(states, |state| state.lost.samples_full));
     put("stacks_full", sum(states, |state| state.lost.stacks_full));
     put("stacks_cut", sum(states, |state| state.lost.stacks_cut));
+    put("clones_lost", sum(states, |state| state.lost.clones));
     put("map_busy", sum(states, |state| state.lost.busy));
     put("missed_nested", missed_nested);
     lost
@@ -137,6 +138,8 @@ impl Tree {
             record.wire_packets = path.wire_packets;
             record.bytes = path.bytes;
             record.cpu_hops = path.cpu_hops;
+            record.payload_bytes = path.payload;
+            record.skbs_at_end_micro = path.skbs_micro;
         }
         recording.session.for_each("NODES", |key: NodeKey, node: &Node| {
             let Some(record) = tree.paths.get_mut(&key.path) else { return };
@@ -172,6 +175,7 @@ impl Tree {
                         ifindex: crossing.ifindex,
                     })
                     .collect(),
+                edges: crossings[..count].iter().enumerate().filter_map(edge_of).collect(),
                 end: end.name().into(),
                 reason: (end == End::Dropped).then(|| reason_name(reasons, reason)),
                 protocol,
@@ -206,13 +210,16 @@ impl Tree {
             if sum != journey.last_ns.wrapping_sub(journey.start_ns) {
                 continue;
             }
-            let id = path_end(journey.path, End::Absorbed, journey.protocol, 0);
-            let record = self.record(id, &journey.crossings, journey.count, End::Absorbed, journey.protocol, 0);
+            let end = journey.unseen_end();
+            let id = path_end(journey.path, end, journey.protocol, 0);
+            let record = self.record(id, &journey.crossings, journey.count, end, journey.protocol, 0);
             record.samples += 1;
             record.packets += weight;
             record.wire_packets += weight * u64::from(journey.wire);
             record.bytes += weight * u64::from(journey.len);
             record.cpu_hops += weight * u64::from(journey.cpu_hops);
+            record.payload_bytes += weight * u64::from(journey.payload);
+            record.skbs_at_end_micro += weight * u64::from(journey.skbs_micro);
             record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
             for (span, crossing) in record.spans.iter_mut().zip(&journey.crossings[1..]) {
                 span.add(crossing.delta_ns, weight);
@@ -227,6 +234,12 @@ impl Tree {
         paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
         paths
     }
+}
+
+/// The edge of lineage at a crossing, if it is not the same skb as before.
+fn edge_of((index, crossing): (usize, &Crossing)) -> Option<(u16, String)> {
+    let edge = Edge::from_id(crossing.edge).filter(|edge| *edge != Edge::Same)?;
+    Some((index as u16, edge.name().to_owned()))
 }
 
 fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {

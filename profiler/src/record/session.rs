@@ -53,8 +53,10 @@ probes! {
     Journey "sk_data_ready" false "the split between protocol work and waking the reader (needs 6.3)";
     Journey "fib_table_lookup" false "the place of the route look-up";
     Journey "tcp_retransmit_skb" false "retransmits";
+    Journey "tcp_probe" false "the split between IP and TCP, and segments that waited for a busy socket";
     Journey "netif_receive_skb" true "reception";
     Journey "napi_gro_receive_entry" false "GRO";
+    Journey "napi_gro_receive_exit" false "what GRO merged";
     Journey "netif_rx" true "the backlog queue";
     Journey "net_dev_xmit" true "the end of transmission";
     Journey "net_dev_start_xmit" true "the start of transmission";

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{Account, LayerTotal, PathAccount, Span},
+    analysis::{Account, LayerTotal, PathAccount, Span, device_name},
     cpu::Context,
     profile::{Histogram, Profile},
 };
@@ -124,12 +124,26 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
         "packets": record.packets,
         "wire_packets": record.wire_packets,
         "bytes": record.bytes,
+        "payload_bytes": record.payload_bytes,
+        "skbs_at_end": round(record.skbs_at_end_micro as f64 / 1e6),
+        "lineage": record.edges.iter().map(|(at, edge)| edge_json(profile, path, *at, edge)).collect::<Vec<_>>(),
         "end_to_end_ns": end_to_end,
         "corrected_end_to_end_ns": { "mean": round(path.corrected_mean()) },
         "unattributed_ns": unattributed,
         "softirqs_per_packet": path.softirqs,
         "cpu_hops_per_packet": round(record.cpu_hops as f64 / record.packets.max(1) as f64),
         "spans": path.spans.iter().map(|span| span_json(profile, span, total)).collect::<Vec<_>>(),
+    })
+}
+
+/// Where one skb goes on as another.
+fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: &str) -> Value {
+    let crossing = path.record.crossings.get(usize::from(at)).copied();
+    json!({
+        "edge": edge,
+        "point": crossing.map(|crossing| crossing.point.name()),
+        "device": crossing.map(|crossing| device_name(&profile.topology, crossing)),
+        "netns": crossing.map(|crossing| profile.topology.namespace_name(crossing.netns)),
     })
 }
 
