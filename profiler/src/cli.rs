@@ -153,6 +153,9 @@ pub enum LabCommand {
     /// One side of a built-in workload (the lab starts it inside its networks)
     #[command(hide = true)]
     Worker(LabWorkerArgs),
+    /// One command in an emulated guest (the lab starts it for modes with a guest)
+    #[command(hide = true)]
+    Job(LabJobArgs),
 }
 
 /// Where client and server of a pair run.
@@ -200,6 +203,16 @@ pub struct LabRunArgs {
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
+}
+
+/// Arguments of `lab job`: one command in a guest of the lab.
+#[derive(Clone, Debug, Args)]
+pub struct LabJobArgs {
+    /// The guest's port
+    pub port: PathBuf,
+    /// The command
+    #[arg(last = true, required = true)]
+    pub words: Vec<String>,
 }
 
 /// Arguments of `lab worker`: one side of a built-in workload.

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),
         Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),
         Command::Lab { command: LabCommand::Worker(args) } => lab::worker(&args),
+        Command::Lab { command: LabCommand::Job(args) } => lab::job(&args),
     };
     match result {
         Ok(code) => code,

@@ -9,9 +9,11 @@ pub mod cni;
 pub mod compare;
 pub mod docker;
 pub mod external;
+pub mod guest;
 pub mod modes;
 pub mod networks;
 pub mod process;
+pub mod rootfs;
 pub mod signal;
 pub mod workload;
 
@@ -34,7 +36,7 @@ use self::{
     signal::{Handlers, Interrupted},
 };
 use crate::{
-    cli::{FormatArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
+    cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     profile::{self, Profile},
     record,
@@ -81,6 +83,11 @@ pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
     let report = workload::work(args)?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `netstrata lab job`.
+pub fn job(args: &LabJobArgs) -> anyhow::Result<ExitCode> {
+    guest::job::run(&args.port, &args.words)
 }
 
 /// Keeps this process, and every thread it starts, on one CPU.

@@ -51,6 +51,7 @@ pub const MODES: &[Mode] = &[
     Mode { name: "cni-bridge", text: "t", chain: &["client", "server"], docker: true },
     Mode { name: "cni-ptp", text: "t", chain: &["client", "server"], docker: true },
     Mode { name: "cni-macvlan", text: "t", chain: &["client", "server"], docker: true },
+    Mode { name: "vm-bridge", text: "t", chain: &["client", "server"], docker: true },
 ];
 
 /// The mode of this name; an unknown name is wrong usage.

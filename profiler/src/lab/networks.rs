@@ -2,6 +2,7 @@
 
 mod cni;
 mod docker;
+mod guest;
 
 use std::{
     net::Ipv4Addr,
@@ -17,6 +18,7 @@ use super::{
     cni::Attachment,
     cleanup::{self, NETNS, Session},
     docker::Container,
+    guest::Guest,
     modes::Mode,
     process::{self, Process},
     signal,
@@ -85,6 +87,8 @@ pub enum Place {
     Namespace(Rc<Namespace>),
     /// In a container.
     Container(Rc<Container>),
+    /// In an emulated guest.
+    Guest(Rc<Guest>),
 }
 
 impl Place {
@@ -97,6 +101,7 @@ impl Place {
                 (command, Some(namespace.path()))
             }
             Self::Container(container) => (container.exec(words), None),
+            Self::Guest(guest) => (guest.exec(words)?, None),
         };
         Process::spawn(command, netns.as_deref(), libc::SIGKILL, Some(&session.children()))
     }
@@ -106,13 +111,16 @@ impl Place {
         match self {
             Self::Namespace(_) => child,
             Self::Container(container) => container.pid(),
+            Self::Guest(guest) => guest.id(),
         }
     }
 
     /// Ends what a server left running there (killing `docker exec` does not end what it started).
     pub fn sweep(&self) {
-        if let Self::Container(container) = self {
-            container.sweep();
+        match self {
+            Self::Namespace(_) => {}
+            Self::Container(container) => container.sweep(),
+            Self::Guest(guest) => guest.sweep(),
         }
     }
 }
@@ -183,6 +191,7 @@ pub fn build(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Res
         "docker-nat" => docker::nat(session, daemons, 1),
         "docker-overlay" => docker::overlay(session, daemons),
         "cni-bridge" => cni::bridge(session),
+        "vm-bridge" => guest::bridge(session),
         "cni-ptp" => cni::ptp(session),
         "cni-macvlan" => cni::macvlan(session),
         other => bail!("mode `{other}` is listed but has no builder"),
