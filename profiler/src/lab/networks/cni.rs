@@ -27,7 +27,7 @@ fn network(session: &Session, mode: &str, host: Namespace, configuration: Value)
 }
 
 fn host(session: &Session, mode: &str) -> anyhow::Result<Namespace> {
-    Namespace::new(session, &format!("{mode}-host"))
+    Namespace::new(session, &format!("{mode}-node"))
 }
 
 /// The plugin `bridge`: a Linux bridge that is the gateway too, with masquerading for what leaves it.

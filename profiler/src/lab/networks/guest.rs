@@ -12,7 +12,7 @@ const SERVER: [u8; 4] = [10, 209, 0, 3];
 
 /// A tap device and a veth pair are ports of a Linux bridge.
 pub fn bridge(session: &Session) -> anyhow::Result<Network> {
-    let host = Namespace::new(session, "vm-bridge-host")?;
+    let host = Namespace::new(session, "vm-bridge-node")?;
     let server = Namespace::new(session, "vm-bridge-server")?;
     host.ip(&["link", "add", "br0", "type", "bridge"])?;
     host.ip(&["link", "add", "veth-server", "type", "veth", "peer", "name", "eth0", "netns", server.name()])?;
