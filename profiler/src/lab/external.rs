@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::SocketAddrV4,
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,7 @@ use crate::{
 
 /// Programs of others that the lab can drive.
 pub const EXTERNAL_PROGRAMS: &[&str] = &["iperf3", "sockperf"];
-/// The port of the first pair; others follow it.
+/// The port of the first pair; the others follow it.
 pub const PORT: u16 = 5201;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -115,8 +115,9 @@ impl Driver {
     /// The words of server and client.
     fn words(self, args: &LabRunArgs, network: &Network, duration: Duration) -> anyhow::Result<[Vec<String>; 2]> {
         let (size, pairs) = (self.size(args).to_string(), args.pairs.to_string());
-        let (port, address_text) = (PORT.to_string(), network.address.to_string());
-        let listen_text = network.listen.to_string();
+        let target = network.target(PORT);
+        let (port, address) = (PORT.to_string(), network.address.to_string());
+        let (target_port, target_address) = (target.port().to_string(), target.ip().to_string());
         // Both programs take whole seconds.
         let seconds = duration.as_secs_f64().ceil().to_string();
         let program = match self.program() {
@@ -125,31 +126,29 @@ impl Driver {
         };
         let program = program.to_str().context("the program's path is not UTF-8")?.to_owned();
         let milliseconds = format!("{}ms", duration.as_millis().max(1));
-        let [listen, target] = [network.listen, network.address].map(|at| SocketAddr::from((at, PORT)).to_string());
+        let [listen, connect] = [SocketAddrV4::new(network.address, PORT), target].map(|socket| socket.to_string());
         let (server, client): (Vec<&str>, Vec<&str>) = match self {
             Self::Builtin(_) => {
                 let common =
                     ["--workload", &args.workload, "--size", &size, "--pairs", &pairs, "--duration", &milliseconds];
-                let side = |option, at, cpu: &'static [&'static str]| {
-                    [&["lab", "worker", option, at][..], &common, cpu].concat()
+                let side = |option, socket, cpu: &'static [&'static str]| {
+                    [&["lab", "worker", option, socket][..], &common, cpu].concat()
                 };
                 let (server, client): (&[&str], &[&str]) = match args.pin {
                     Pin::None => (&[], &[]),
                     Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),
                     Pin::Different => (&["--cpu", "1"], &["--cpu", "0"]),
                 };
-                (side("--listen", &listen, server), side("--connect", &target, client))
+                (side("--listen", listen.as_str(), server), side("--connect", connect.as_str(), client))
             }
             Self::Iperf3 => (
                 vec!["-s", "-1", "-J", "-p", &port],
-                vec!["-c", &address_text, "-p", &port, "-t", &seconds, "-J", "-P", &pairs, "-l", &size],
+                vec!["-c", &target_address, "-p", &target_port, "-t", &seconds, "-J", "-P", &pairs, "-l", &size],
             ),
             Self::Sockperf | Self::SockperfThroughput => {
                 let test = if self == Self::Sockperf { "ping-pong" } else { "throughput" };
-                let common = ["--tcp", "-p", &port];
-                let client = ["-t", seconds.as_str(), "-m", size.as_str()];
-                let server = [&["server"][..], &common, &["-i", &listen_text]].concat();
-                (server, [&[test][..], &common, &["-i", &address_text], &client].concat())
+                let client = [test, "--tcp", "-i", &target_address, "-p", &target_port, "-t", &seconds, "-m", &size];
+                (vec!["server", "--tcp", "-i", &address, "-p", &port], client.to_vec())
             }
         };
         Ok([server, client].map(|words| std::iter::once(program.as_str()).chain(words).map(str::to_owned).collect()))
@@ -179,7 +178,7 @@ impl Driver {
         let mut process = network.server.spawn(session, &words).context("cannot start the server")?;
         match self {
             Self::Builtin(_) => process.wait_line("ready", READY_LIMIT)?,
-            _ => wait_listening(&mut process, &network.server, PORT)?,
+            _ => wait_listening(&mut process, network.server.as_ref(), PORT)?,
         }
         Ok(Server { driver: self, process })
     }
@@ -248,7 +247,7 @@ fn combine(builtin: Builtin, command: Vec<String>, client: WorkerReport, server:
 }
 
 /// Waits until a TCP socket listens on `port` in the network namespace of the server.
-fn wait_listening(server: &mut Process, place: &Place, port: u16) -> anyhow::Result<()> {
+fn wait_listening(server: &mut Process, place: &dyn Place, port: u16) -> anyhow::Result<()> {
     let pid = place.inside(server.id());
     let deadline = Instant::now() + READY_LIMIT;
     loop {

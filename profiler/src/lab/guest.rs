@@ -157,7 +157,9 @@ impl Kernel {
             for line in process::run(c, STEP, true)?.lines() {
                 let path = Path::new(line.split(' ').nth(1).unwrap());
                 let name = path.file_name().unwrap().to_str().unwrap();
-                if fs::read_dir(to)?.any(|e| e.unwrap().file_name().to_str().unwrap().ends_with(name)) { continue; }
+                if fs::read_dir(to)?.any(|e| e.unwrap().file_name().to_str().unwrap().ends_with(name)) {
+                    continue;
+                }
                 fs::copy(path, to.join(format!("{n}-{name}")))?;
                 n += 1;
             }

@@ -11,6 +11,7 @@ pub mod docker;
 pub mod external;
 pub mod guest;
 pub mod modes;
+pub mod needs;
 pub mod networks;
 pub mod process;
 pub mod rootfs;
@@ -125,13 +126,13 @@ pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
     let _handlers = Handlers::install();
     let session = Session::open()?;
     let mut shared = Shared::default();
-    let network = prepare(mode, &session, &mut shared)?.map_err(Failure::Refused)?;
+    let network = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
     let measured = measure(mode.name, driver, args, &session, &network, &args.output)?;
     Ok(measured)
 }
 
 fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
-    let wanted: Vec<&Mode> = args.modes.iter().map(|name| modes::find(name)).collect::<Result<_, _>>()?;
+    let wanted: Vec<&'static Mode> = args.modes.iter().map(|name| modes::find(name)).collect::<Result<_, _>>()?;
     let driver = Driver::find(args)?;
     need_root()?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
@@ -146,7 +147,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
             continue;
         }
         progress.set_message(format!("building {}", mode.name));
-        match prepare(mode, &session, &mut shared)? {
+        match prepare(mode, &session, args, &mut shared)? {
             Ok(network) => built.push((ModeRuns { mode: mode.name.into(), runs: Vec::new() }, network)),
             Err(reason) => {
                 progress.suspend(|| eprintln!("skipped {}: {reason}", mode.name));
@@ -209,16 +210,19 @@ fn progress(args: &LabRunArgs, modes: usize) -> ProgressBar {
 }
 
 /// Builds a mode; the inner error is the reason why this machine cannot run it.
-fn prepare(mode: &Mode, session: &Session, shared: &mut Shared) -> anyhow::Result<Result<Network, String>> {
-    if mode.docker
-        && let Some(reason) = docker::missing()
-    {
+fn prepare(
+    mode: &'static Mode,
+    session: &Session,
+    args: &LabRunArgs,
+    shared: &mut Shared,
+) -> anyhow::Result<Result<Network, String>> {
+    if let Some(reason) = needs::missing(mode.needs, session)? {
         return Ok(Err(reason));
     }
-    match networks::build(mode, session, shared) {
+    match networks::build(mode, session, args, shared) {
         Ok(network) => Ok(Ok(network)),
         // A Docker that does not start is a property of the machine; our own namespaces are not.
-        Err(error) if mode.docker && signal::check().is_ok() => Ok(Err(format!("{error:#}"))),
+        Err(error) if mode.docker() && signal::check().is_ok() => Ok(Err(format!("{error:#}"))),
         Err(error) => Err(error),
     }
 }

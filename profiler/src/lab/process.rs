@@ -237,11 +237,16 @@ impl Drop for Process {
 
 /// Runs a command of the set-up to its end and gives its standard output. With `heed` a signal ends the wait.
 pub fn run(command: Command, limit: Duration, heed: bool) -> anyhow::Result<String> {
+    run_in(command, None, limit, heed)
+}
+
+/// Like [`run`], in the network namespace at `netns`.
+pub fn run_in(command: Command, netns: Option<&Path>, limit: Duration, heed: bool) -> anyhow::Result<String> {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    Process::spawn(command, None, libc::SIGKILL, None)?.finish(limit, heed).with_context(|| words.join(" "))
+    Process::spawn(command, netns, libc::SIGKILL, None)?.finish(limit, heed).with_context(|| words.join(" "))
 }
 
 /// The program's path in `PATH`, as a shell would find it; `/usr/sbin` and `/sbin` are looked at too.

@@ -1,38 +1,30 @@
-//! Networks that the reference CNI plugins make: a namespace is the host, and two more are the containers.
+//! Modes of the reference CNI plugins: a namespace is the node, and two more are the containers.
 
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{Namespace, Network, Place};
-use crate::lab::{
-    cleanup::Session,
-    cni::{Attachment, CniNetwork},
+use super::{
+    super::cni::{Attachment, CniNetwork},
+    Namespace, Network, Site,
+    docker::CARD,
 };
 
-/// The device that stands for the network card below macvlan.
-const CARD: &str = "card0";
-
-/// Both containers in one network.
-fn network(session: &Session, mode: &str, host: Namespace, configuration: Value) -> anyhow::Result<Network> {
-    let cni = Rc::new(CniNetwork::new(session, Rc::new(host), mode, configuration)?);
-    let side = |name: &str| -> anyhow::Result<(Rc<Namespace>, Attachment)> {
-        let container = Rc::new(Namespace::new(session, &format!("{mode}-{name}"))?);
+/// Both containers in one network of the node.
+fn attach(site: &Site<'_>, node: Namespace, configuration: Value) -> anyhow::Result<Network> {
+    let cni = Rc::new(CniNetwork::new(site.session, Rc::new(node), site.mode.name, configuration)?);
+    let side = |role: &str| -> anyhow::Result<(Rc<Namespace>, Attachment)> {
+        let container = Rc::new(site.namespace(role)?);
         let attachment = Attachment::add(&cni, &container)?;
         Ok((container, attachment))
     };
     let ((client, near), (server, far)) = (side("client")?, side("server")?);
     let address = far.address;
-    Ok(Network::new(Place::Namespace(client), Place::Namespace(server), address).with_attachments(vec![near, far]))
-}
-
-fn host(session: &Session, mode: &str) -> anyhow::Result<Namespace> {
-    Namespace::new(session, &format!("{mode}-node"))
+    Ok(Network::new(client, server, address).keep(near).keep(far))
 }
 
 /// The plugin `bridge`: a Linux bridge that is the gateway too, with masquerading for what leaves it.
-pub fn bridge(session: &Session) -> anyhow::Result<Network> {
-    let mode = "cni-bridge";
+pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let configuration = json!({
         "type": "bridge",
         "bridge": "cni0",
@@ -40,32 +32,26 @@ pub fn bridge(session: &Session) -> anyhow::Result<Network> {
         "ipMasq": true,
         "ipam": { "subnet": "10.206.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
     });
-    network(session, mode, host(session, mode)?, configuration)
+    attach(site, site.namespace("node")?, configuration)
 }
 
-/// The plugin `ptp`: a veth pair for each container, and the host routes between them.
-pub fn ptp(session: &Session) -> anyhow::Result<Network> {
-    let mode = "cni-ptp";
+/// The plugin `ptp`: a veth pair for each container, and the node routes between them.
+pub fn ptp(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let configuration = json!({
         "type": "ptp",
         "ipMasq": true,
         "ipam": { "subnet": "10.207.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
     });
-    network(session, mode, host(session, mode)?, configuration)
+    attach(site, site.namespace("node")?, configuration)
 }
 
 /// The plugin `macvlan` in bridge mode.
-pub fn macvlan(session: &Session) -> anyhow::Result<Network> {
-    let mode = "cni-macvlan";
-    let host = host(session, mode)?;
-    // A wire that nobody listens at: neighbours on one macvlan reach each other without leaving it.
-    let wire = Namespace::new(session, "cni-macvlan-wire")?;
-    host.ip(&["link", "add", CARD, "type", "veth", "peer", "name", CARD, "netns", wire.name()])?;
-    for end in [&host, &wire] {
-        end.quieten(CARD)?;
-        end.ip(&["link", "set", CARD, "up"])?;
-    }
+pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let node = site.namespace("node")?;
+    // Nobody is at the other end: neighbours on one macvlan reach each other without leaving it.
+    let wire = site.namespace("wire")?;
+    node.add_veth(CARD, &wire, CARD)?;
     let configuration =
         json!({ "type": "macvlan", "master": CARD, "mode": "bridge", "ipam": { "subnet": "10.208.0.0/24" } });
-    Ok(network(session, mode, host, configuration)?.with_parts(vec![wire]))
+    Ok(attach(site, node, configuration)?.keep(wire))
 }

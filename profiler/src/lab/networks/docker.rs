@@ -1,166 +1,161 @@
-//! Networks of a real Docker engine: one private daemon, or two that are the nodes of a swarm, joined by a wire.
+//! Modes of the real Docker engine: on one private daemon, or on two that are hosts with a wire between them.
 
 use std::{net::Ipv4Addr, os::unix::fs::MetadataExt as _, rc::Rc};
 
 use anyhow::Context as _;
 
-use super::{Namespace, Network, Place};
-use crate::lab::{
-    cleanup::Session,
-    docker::{Container, Daemon},
-    external::PORT,
+use super::{
+    super::{
+        cleanup::Session,
+        docker::{Container, Daemon},
+        external::PORT,
+        process::Process,
+    },
+    Network, Place, Site,
 };
 
-/// The device of a node that leads to the other one, and the addresses there.
+/// The device of a host that leads to the other one, and the addresses there.
 const WIRE: &str = "eth0";
-const NODES: [&str; 2] = ["10.202.0.1", "10.202.0.2"];
-/// The device that stands for the network card below Docker's macvlan.
-const CARD: &str = "card0";
+const HOSTS: [&str; 2] = ["10.202.0.1", "10.202.0.2"];
+/// The device that stands for the network card below a macvlan.
+pub const CARD: &str = "card0";
 
-/// The daemons of a run, started when the first mode needs them.
-#[derive(Default)]
-pub struct Daemons {
-    first: Option<Rc<Daemon>>,
-    second: Option<Rc<Daemon>>,
-    swarm: bool,
-}
-
-impl Daemons {
-    fn first(&mut self, session: &Session) -> anyhow::Result<Rc<Daemon>> {
-        if let Some(daemon) = &self.first {
-            return Ok(daemon.clone());
-        }
-        Ok(self.first.insert(Rc::new(Daemon::start(session, "docker")?)).clone())
+impl Place for Container {
+    fn spawn(&self, session: &Session, words: &[String]) -> anyhow::Result<Process> {
+        Process::spawn(self.exec(words), None, libc::SIGKILL, Some(&session.children()))
     }
 
-    /// Two nodes with a wire between them.
-    fn pair(&mut self, session: &Session) -> anyhow::Result<[Rc<Daemon>; 2]> {
-        let first = self.first(session)?;
-        if let Some(second) = &self.second {
-            return Ok([first, second.clone()]);
-        }
+    fn inside(&self, _child: u32) -> u32 {
+        self.pid()
+    }
+
+    fn sweep(&self) {
+        Container::sweep(self);
+    }
+}
+
+/// Two daemons, a host each.
+struct Pair([Rc<Daemon>; 2]);
+
+/// What [`swarm`] made.
+struct Swarm;
+
+fn daemon(site: &mut Site<'_>) -> anyhow::Result<Rc<Daemon>> {
+    let session = site.session;
+    site.shared.get_or_make(|| Daemon::start(session, "docker"))
+}
+
+/// Two daemons whose namespaces are joined by a wire.
+fn pair(site: &mut Site<'_>) -> anyhow::Result<Rc<Pair>> {
+    let (session, first) = (site.session, daemon(site)?);
+    site.shared.get_or_make(|| {
         let second = Rc::new(Daemon::start(session, "docker-2")?);
-        let pair = [first, self.second.insert(second).clone()];
-        let other = pair[1].namespace();
-        pair[0].namespace().ip(&["link", "add", WIRE, "type", "veth", "peer", "name", WIRE, "netns", other.name()])?;
-        for (daemon, address) in pair.iter().zip(NODES) {
-            let node = daemon.namespace();
-            node.quieten(WIRE)?;
-            node.ip(&["addr", "add", &format!("{address}/24"), "dev", WIRE])?;
-            node.ip(&["link", "set", WIRE, "up"])?;
+        first.namespace().add_veth(WIRE, second.namespace(), WIRE)?;
+        let pair = [first, second];
+        for (daemon, address) in pair.iter().zip(HOSTS) {
+            daemon.namespace().add_address(WIRE, &format!("{address}/24"))?;
         }
-        Ok(pair)
-    }
-
-    /// Two nodes of one swarm.
-    fn swarm(&mut self, session: &Session) -> anyhow::Result<[Rc<Daemon>; 2]> {
-        let pair = self.pair(session)?;
-        if !self.swarm {
-            let [manager, worker] = &pair;
-            let listen = NODES.map(|address| format!("{address}:2377"));
-            let place = |node: usize| {
-                let address = NODES[node];
-                ["--advertise-addr", address, "--data-path-addr", address, "--listen-addr", &listen[node]]
-            };
-            manager.run(&[&["swarm", "init"][..], &place(0)].concat()).context("cannot make a swarm")?;
-            let token = manager.run(&["swarm", "join-token", "-q", "worker"])?;
-            let join = ["swarm", "join", "--token", token.trim()];
-            worker
-                .run(&[&join[..], &place(1), &[&listen[0]]].concat())
-                .context("the second node cannot join the swarm")?;
-            self.swarm = true;
-        }
-        Ok(pair)
-    }
+        Ok(Pair(pair))
+    })
 }
 
-/// Both containers on one daemon, with the options that name their network.
-fn both(daemon: &Rc<Daemon>, session: &Session, mode: &str, options: &[&str]) -> anyhow::Result<[Rc<Container>; 2]> {
-    let start = |side| container(daemon, session, mode, side, options);
+/// Makes both daemons the nodes of one swarm.
+fn swarm(site: &mut Site<'_>) -> anyhow::Result<Rc<Pair>> {
+    let pair = pair(site)?;
+    let [manager, worker] = &pair.0;
+    site.shared.get_or_make(|| {
+        let listen = HOSTS.map(|address| format!("{address}:2377"));
+        let place = |node: usize| {
+            let address = HOSTS[node];
+            ["--advertise-addr", address, "--data-path-addr", address, "--listen-addr", &listen[node]]
+        };
+        manager.run(&[&["swarm", "init"][..], &place(0)].concat()).context("cannot make a swarm")?;
+        let token = manager.run(&["swarm", "join-token", "-q", "worker"])?;
+        let join = ["swarm", "join", "--token", token.trim()];
+        let joined = worker.run(&[&join[..], &place(1), &[&listen[0]]].concat());
+        joined.context("the second host cannot join the swarm")?;
+        Ok(Swarm)
+    })?;
+    Ok(pair)
+}
+
+/// Starts one side of the mode, with the options that name its network.
+fn container(site: &Site<'_>, daemon: &Rc<Daemon>, side: &str, options: &[&str]) -> anyhow::Result<Rc<Container>> {
+    Container::start(daemon, site.session, &format!("{}-{side}", site.mode.name), options).map(Rc::new)
+}
+
+/// Both sides on one network of the first daemon.
+fn both(site: &mut Site<'_>, network: &str) -> anyhow::Result<[Rc<Container>; 2]> {
+    let daemon = daemon(site)?;
+    let start = |side| container(site, &daemon, side, &["--network", network]);
     Ok([start("client")?, start("server")?])
 }
 
-fn container(
-    daemon: &Rc<Daemon>,
-    session: &Session,
-    mode: &str,
-    side: &str,
-    options: &[&str],
-) -> anyhow::Result<Rc<Container>> {
-    Container::start(daemon, session, &format!("{mode}-{side}"), options).map(Rc::new)
+/// Two containers on the network of the daemon's namespace.
+pub fn host(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let [client, server] = both(site, "host")?;
+    Ok(Network::new(client, server, Ipv4Addr::LOCALHOST))
 }
 
-fn network([client, server]: [Rc<Container>; 2], address: Ipv4Addr) -> Network {
-    Network::new(Place::Container(client), Place::Container(server), address)
-}
-
-/// `--network host`: the daemon's namespace.
-pub fn host(session: &Session, daemons: &mut Daemons) -> anyhow::Result<Network> {
-    let sides = both(&daemons.first(session)?, session, "docker-host", &["--network", "host"])?;
-    Ok(network(sides, Ipv4Addr::LOCALHOST))
-}
-
-/// The default bridge.
-pub fn bridge(session: &Session, daemons: &mut Daemons) -> anyhow::Result<Network> {
-    let sides = both(&daemons.first(session)?, session, "docker-bridge", &["--network", "bridge"])?;
-    let address = sides[1].address()?;
-    Ok(network(sides, address))
-}
-
-/// The client in the server's namespace.
-pub fn shared(session: &Session, daemons: &mut Daemons) -> anyhow::Result<Network> {
-    let daemon = daemons.first(session)?;
-    let server = container(&daemon, session, "docker-container", "server", &["--network", "bridge"])?;
-    let joined = format!("container:{}", server.name());
-    let client = container(&daemon, session, "docker-container", "client", &["--network", &joined])?;
-    Ok(network([client, server], Ipv4Addr::LOCALHOST))
-}
-
-/// Docker's macvlan in bridge mode, on a device that stands for the node's network card.
-pub fn macvlan(session: &Session, daemons: &mut Daemons) -> anyhow::Result<Network> {
-    let daemon = daemons.first(session)?;
-    // A wire that nobody listens at: neighbours on one macvlan reach each other without leaving it.
-    let wire = Namespace::new(session, "docker-macvlan-wire")?;
-    let node = daemon.namespace();
-    node.ip(&["link", "add", CARD, "type", "veth", "peer", "name", CARD, "netns", wire.name()])?;
-    for end in [node, &wire] {
-        end.quieten(CARD)?;
-        end.ip(&["link", "set", CARD, "up"])?;
-    }
-    let parent = format!("parent={CARD}");
-    let name = session.namespace("macvlan");
-    daemon.run(&["network", "create", "-d", "macvlan", "-o", &parent, "--subnet", "10.205.0.0/24", &name])?;
-    let sides = both(&daemon, session, "docker-macvlan", &["--network", &name])?;
-    let address = sides[1].address()?;
-    Ok(network(sides, address).with_parts(vec![wire]))
-}
-
-/// A published port of the other node: masquerade on the client's, address translation on the server's.
-pub fn nat(session: &Session, daemons: &mut Daemons, pairs: u32) -> anyhow::Result<Network> {
-    let [near, far] = daemons.pair(session)?;
-    let last = u32::from(PORT) + pairs.max(1) - 1;
-    let published = ["tcp", "udp"].map(|kind| format!("{}:{PORT}-{last}:{PORT}-{last}/{kind}", NODES[1]));
-    let server =
-        container(&far, session, "docker-nat", "server", &["--publish", &published[0], "--publish", &published[1]])?;
-    let client = container(&near, session, "docker-nat", "client", &["--network", "bridge"])?;
-    let listen = server.address()?;
-    Ok(network([client, server], NODES[1].parse()?).listening_at(listen))
-}
-
-/// An attachable overlay network of a swarm, a container on each node.
-pub fn overlay(session: &Session, daemons: &mut Daemons) -> anyhow::Result<Network> {
-    let [near, far] = daemons.swarm(session)?;
-    let name = session.namespace("overlay");
-    let made = near.run(&["network", "create", "-d", "overlay", "--attachable", "--subnet", "10.204.0.0/24", &name])?;
-    let client = container(&near, session, "docker-overlay", "client", &["--network", &name])?;
-    let server = container(&far, session, "docker-overlay", "server", &["--network", &name])?;
+/// Two containers on Docker's default bridge.
+pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let [client, server] = both(site, "bridge")?;
     let address = server.address()?;
-    // Both daemons give the namespace of bridge and tunnel the same name.
-    let mut roles = Vec::new();
-    for (daemon, role) in [(&near, "overlay-client"), (&far, "overlay-server")] {
+    Ok(Network::new(client, server, address))
+}
+
+/// The client in the network namespace of the server's container.
+pub fn shared(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let daemon = daemon(site)?;
+    let server = container(site, &daemon, "server", &["--network", "bridge"])?;
+    let joined = format!("container:{}", server.name());
+    let client = container(site, &daemon, "client", &["--network", &joined])?;
+    Ok(Network::new(client, server, Ipv4Addr::LOCALHOST))
+}
+
+/// Docker's macvlan in bridge mode.
+pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let daemon = daemon(site)?;
+    // Nobody is at the other end: neighbours on one macvlan reach each other without leaving it.
+    let wire = site.namespace("wire")?;
+    daemon.namespace().add_veth(CARD, &wire, CARD)?;
+    let name = site.session.namespace("macvlan");
+    let parent = format!("parent={CARD}");
+    daemon.run(&["network", "create", "-d", "macvlan", "-o", &parent, "--subnet", "10.205.0.0/24", &name])?;
+    let [client, server] = both(site, &name)?;
+    let address = server.address()?;
+    Ok(Network::new(client, server, address).keep(wire))
+}
+
+/// A container on one host and a published port of the other one.
+pub fn nat(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let pair = pair(site)?;
+    let [near, far] = &pair.0;
+    let (first, last) = (u32::from(PORT), u32::from(PORT) + site.args.pairs.max(1) - 1);
+    let published = ["tcp", "udp"].map(|kind| format!("{}:{first}-{last}:{first}-{last}/{kind}", HOSTS[1]));
+    let server = container(site, far, "server", &["--publish", &published[0], "--publish", &published[1]])?;
+    let client = container(site, near, "client", &["--network", "bridge"])?;
+    let address = server.address()?;
+    let mut network = Network::new(client, server, address);
+    network.published = Some((HOSTS[1].parse()?, 0));
+    Ok(network)
+}
+
+/// An overlay network of a swarm, and a container on each of its hosts.
+pub fn overlay(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let pair = swarm(site)?;
+    let [near, far] = &pair.0;
+    let name = site.session.namespace("overlay");
+    let made = near.run(&["network", "create", "-d", "overlay", "--attachable", "--subnet", "10.204.0.0/24", &name])?;
+    let client = container(site, near, "client", &["--network", &name])?;
+    let server = container(site, far, "server", &["--network", &name])?;
+    let address = server.address()?;
+    let mut network = Network::new(client, server, address);
+    // Bridge and tunnel are in a namespace that both daemons give the same name.
+    for (daemon, role) in [(near, "overlay-client"), (far, "overlay-server")] {
         for path in daemon.sandboxes(made.trim()) {
-            roles.push((std::fs::metadata(path)?.ino(), role.to_owned()));
+            network.roles.push((std::fs::metadata(path)?.ino(), role.to_owned()));
         }
     }
-    Ok(network([client, server], address).with_roles(roles))
+    Ok(network)
 }

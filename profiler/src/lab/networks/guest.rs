@@ -1,33 +1,51 @@
-//! An emulated guest on a bridge of its host: the client runs in the guest, the server in a namespace.
+//! Modes with an emulated guest: the client runs in the guest, the server in a namespace of its host.
 
 use std::rc::Rc;
 
-use super::{Namespace, Network, Place};
-use crate::lab::{cleanup::Session, guest::Guest};
+use super::{
+    super::{cleanup::Session, guest::Guest, process::Process},
+    Namespace, Network, Place, Site,
+    local::{ADDRESSES, join_bridge},
+};
 
 /// The guest's network card, as its host sees it.
 const TAP: &str = "tap0";
-const CLIENT: &str = "10.209.0.2/24";
-const SERVER: [u8; 4] = [10, 209, 0, 3];
 
-/// A tap device and a veth pair are ports of a Linux bridge.
-pub fn bridge(session: &Session) -> anyhow::Result<Network> {
-    let host = Namespace::new(session, "vm-bridge-node")?;
-    let server = Namespace::new(session, "vm-bridge-server")?;
-    host.ip(&["link", "add", "br0", "type", "bridge"])?;
-    host.ip(&["link", "add", "veth-server", "type", "veth", "peer", "name", "eth0", "netns", server.name()])?;
-    host.ip(&["tuntap", "add", TAP, "mode", "tap", "vnet_hdr"])?;
-    host.quieten("br0")?;
-    host.ip(&["link", "set", "br0", "up"])?;
-    for port in ["veth-server", TAP] {
-        host.quieten(port)?;
-        host.ip(&["link", "set", port, "master", "br0", "up"])?;
+impl Place for Guest {
+    fn spawn(&self, session: &Session, words: &[String]) -> anyhow::Result<Process> {
+        Process::spawn(self.exec(words)?, None, libc::SIGKILL, Some(&session.children()))
     }
-    server.quieten("eth0")?;
-    let [a, b, c, d] = SERVER;
-    server.ip(&["addr", "add", &format!("{a}.{b}.{c}.{d}/24"), "dev", "eth0"])?;
-    server.ip(&["link", "set", "eth0", "up"])?;
-    let guest = Guest::start(session, &host, TAP, CLIENT)?;
-    let sides = (Place::Guest(Rc::new(guest)), Place::Namespace(Rc::new(server)));
-    Ok(Network::new(sides.0, sides.1, SERVER.into()).with_parts(vec![host]))
+
+    fn inside(&self, _child: u32) -> u32 {
+        self.id()
+    }
+
+    fn sweep(&self) {
+        Guest::sweep(self);
+    }
+}
+
+/// The guest's tap device and a veth pair are ports of a Linux bridge.
+pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let node = site.namespace("node")?;
+    let server = site.namespace("server")?;
+    node.add_bridge("br0")?;
+    join_bridge(&node, "br0", &server, "server")?;
+    add_tap(&node)?;
+    node.ip(&["link", "set", TAP, "master", "br0"])?;
+    start(site, node, server)
+}
+
+fn add_tap(node: &Namespace) -> anyhow::Result<()> {
+    // The header lets whole segments through, as between any guest and its host.
+    node.ip(&["tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr"])?;
+    node.up(TAP)
+}
+
+/// Boots the guest once the way between it and the server is there.
+fn start(site: &Site<'_>, node: Namespace, server: Namespace) -> anyhow::Result<Network> {
+    let [client, address] = ADDRESSES;
+    server.add_address("eth0", &format!("{address}/24"))?;
+    let guest = Guest::start(site.session, &node, TAP, &format!("{client}/24"))?;
+    Ok(Network::new(Rc::new(guest), Rc::new(server), address).keep(node))
 }

@@ -1,0 +1,70 @@
+//! What a mode needs of the machine, and whether it is there: asked by trying, not by the kernel's version.
+
+use serde::Serialize;
+
+use super::{cleanup::Session, cni, docker, guest, networks::Namespace, process::find_program, signal};
+
+/// Something that a mode needs.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// A kind of device, by the kernel's name for it.
+    Device(&'static str),
+    /// A program, and the Debian package that has it.
+    Program(&'static str, &'static str),
+    /// A Docker engine.
+    Docker,
+    /// A reference CNI plugin.
+    Cni(&'static str),
+    /// An emulated guest.
+    Guest,
+}
+
+/// How a device of a kind is made on trial; the names of kinds that need more than their name.
+const TRIALS: &[(&str, &[&str])] = &[
+    ("macvlan", &["link", "add", "trial", "link", "lower", "type", "macvlan", "mode", "bridge"]),
+    ("ipvlan", &["link", "add", "trial", "link", "lower", "type", "ipvlan", "mode", "l2"]),
+    ("vxlan", &["link", "add", "trial", "type", "vxlan", "id", "1", "dstport", "4789"]),
+    ("geneve", &["link", "add", "trial", "type", "geneve", "id", "1", "remote", "127.0.0.2"]),
+    ("ipip", &["link", "add", "trial", "type", "ipip", "local", "127.0.0.1", "remote", "127.0.0.2"]),
+    ("gre", &["link", "add", "trial", "type", "gre", "local", "127.0.0.1", "remote", "127.0.0.2"]),
+    ("tun", &["tuntap", "add", "dev", "trial", "mode", "tun"]),
+];
+
+impl Need {
+    /// Why it is missing here, in a sentence; none if it is there.
+    pub fn missing(self, session: &Session) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Program(program, package) => Ok(find_program(program)
+                .is_none()
+                .then(|| format!("`{program}` is not installed (Debian: apt-get install {package})"))),
+            Self::Docker => Ok(docker::missing()),
+            Self::Cni(plugin) => Ok(cni::missing(plugin)),
+            Self::Guest => Ok(guest::missing()),
+            Self::Device(kind) => has_device(session, kind),
+        }
+    }
+}
+
+/// Makes a device of this kind in a scratch namespace; the kernel loads its module by itself where it has one.
+fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
+    let scratch = Namespace::new(session, "trial")?;
+    scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
+    let default = ["link", "add", "trial", "type", kind];
+    let words = TRIALS.iter().find(|trial| trial.0 == kind).map_or(&default[..], |trial| trial.1);
+    let made = scratch.ip(words);
+    signal::check()?;
+    Ok(made
+        .is_err()
+        .then(|| format!("this kernel has no {kind} devices (module `{kind}` is neither built in nor loadable)")))
+}
+
+/// Why this machine lacks one of `needs`, the first that is missing.
+pub fn missing(needs: &[Need], session: &Session) -> anyhow::Result<Option<String>> {
+    for need in needs {
+        if let Some(reason) = need.missing(session)? {
+            return Ok(Some(reason));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,149 @@
+//! A network namespace of the session, and what is done inside it.
+
+use std::{
+    fs::{self, File},
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::super::{
+    cleanup::{self, NETNS, Session},
+    process::{self, Process},
+    signal,
+};
+use crate::failure::Failure;
+
+const STEP: Duration = Duration::from_secs(10);
+
+/// A named network namespace; removed when dropped.
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes the namespace and brings its loopback up.
+    pub fn new(session: &Session, name: &str) -> anyhow::Result<Self> {
+        let namespace = Self { name: session.namespace(name) };
+        ip(&["netns", "add", &namespace.name])?;
+        namespace.ip(&["link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// Its full name, as `ip netns` knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its file below `/run/netns`.
+    pub fn path(&self) -> PathBuf {
+        Path::new(NETNS).join(&self.name)
+    }
+
+    /// Runs `ip` with these words inside.
+    pub fn ip(&self, words: &[&str]) -> anyhow::Result<()> {
+        ip(&[&["-n", self.name.as_str()], words].concat())
+    }
+
+    /// Without an IPv6 address a device sends nothing by itself, so that only the workload's packets are there. A
+    /// kernel without IPv6 refuses the setting and needs none.
+    pub fn quieten(&self, device: &str) -> anyhow::Result<()> {
+        let result = self.ip(&["link", "set", device, "addrgenmode", "none"]);
+        signal::check()?;
+        drop(result);
+        Ok(())
+    }
+
+    /// Brings a device up, quietly.
+    pub fn up(&self, device: &str) -> anyhow::Result<()> {
+        self.quieten(device)?;
+        self.ip(&["link", "set", device, "up"])
+    }
+
+    /// Makes a bridge and brings it up.
+    pub fn add_bridge(&self, name: &str) -> anyhow::Result<()> {
+        self.ip(&["link", "add", name, "type", "bridge"])?;
+        self.up(name)
+    }
+
+    /// Makes a veth pair between `name` here and `peer` in the namespace `there`, both up.
+    pub fn add_veth(&self, name: &str, there: &Self, peer: &str) -> anyhow::Result<()> {
+        self.ip(&["link", "add", name, "type", "veth", "peer", "name", peer, "netns", &there.name])?;
+        self.up(name)?;
+        there.up(peer)
+    }
+
+    /// Gives a device an address with prefix length.
+    pub fn add_address(&self, device: &str, address: &str) -> anyhow::Result<()> {
+        self.ip(&["addr", "add", address, "dev", device])
+    }
+
+    /// Runs a program of the set-up inside to its end and gives its standard output.
+    pub fn run(&self, program: &str, words: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(find(program)?);
+        command.args(words);
+        process::run_in(command, Some(&self.path()), STEP, true)
+    }
+
+    /// Starts a program inside that runs until it is dropped; it gets SIGTERM first.
+    pub fn start(&self, session: &Session, command: Command) -> anyhow::Result<Process> {
+        Process::spawn(command, Some(&self.path()), libc::SIGTERM, Some(&session.children()))
+    }
+
+    /// Sets a kernel parameter of this namespace: its path below `/proc/sys/net`.
+    pub fn set(&self, parameter: &str, value: &str) -> anyhow::Result<()> {
+        let path = Path::new("/proc/sys/net").join(parameter);
+        self.inside(|| fs::write(&path, value))?.with_context(|| format!("cannot set {}", path.display()))
+    }
+
+    /// Makes it pass packets on, as a host with containers does. Asymmetric ways are nothing that the lab has, but
+    /// addresses behind tunnels are: the filter of source addresses stays off.
+    pub fn forward(&self) -> anyhow::Result<()> {
+        self.set("ipv4/ip_forward", "1")?;
+        self.set("ipv4/conf/all/rp_filter", "0")?;
+        self.set("ipv4/conf/default/rp_filter", "0")
+    }
+
+    /// Runs a function in a thread that is inside the namespace.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        let path = self.path();
+        let file = File::open(&path).with_context(|| format!("cannot open namespace {}", path.display()))?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // SAFETY: a plain system call on an open file; it moves this thread only, which ends with `work`.
+                if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(work())
+            });
+            thread.join().map_err(|_| anyhow::anyhow!("a thread inside a namespace failed"))
+        })?
+        .with_context(|| format!("cannot enter namespace {}", path.display()))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        cleanup::remove_namespace(&self.name);
+    }
+}
+
+/// The file of a program; refused if it is not installed (modes name their programs in `needs`, with the package).
+pub fn find(program: &str) -> anyhow::Result<PathBuf> {
+    match process::find_program(program) {
+        Some(path) => Ok(path),
+        None if program == "ip" => {
+            bail!(Failure::Refused("`ip` is not installed (Debian: apt-get install iproute2)".into()))
+        }
+        None => bail!(Failure::Refused(format!("`{program}` is not installed"))),
+    }
+}
+
+fn ip(words: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(find("ip")?);
+    command.args(words);
+    process::run(command, STEP, true).map(drop)
+}
