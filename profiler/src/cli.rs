@@ -150,6 +150,8 @@ pub enum LabCommand {
     List(FormatArgs),
     /// Build each mode, drive traffic through it, record it, remove it
     Run(LabRunArgs),
+    /// Run a command as root in an emulated machine, with a kernel of Debian's and this machine's files
+    Machine(LabMachineArgs),
     /// One side of a built-in workload (the lab starts it inside its networks)
     #[command(hide = true)]
     Worker(LabWorkerArgs),
@@ -197,12 +199,44 @@ pub struct LabRunArgs {
     /// CPU time that the recording may cost, as a share of each CPU
     #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
     pub budget: f64,
+    /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub sample_every: Option<u32>,
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
+    /// Where to run: here, emulated or emulated:KERNEL (5.10, 6.1, 6.12, 7.2; for modes that this kernel lacks)
+    #[arg(long, default_value = "here", value_parser = crate::machine::parse_place)]
+    pub machine: crate::machine::Place,
+    /// What drives the clock of an emulated machine: instructions repeats, and is no wall time
+    #[arg(long, value_enum, default_value = "wall")]
+    pub clock: crate::machine::Clock,
+}
+
+/// Arguments of `lab machine`.
+#[derive(Clone, Debug, Args)]
+pub struct LabMachineArgs {
+    /// Which kernel: 5.10, 6.1, 6.12 or 7.2
+    #[arg(long, default_value = crate::machine::DEFAULT_KERNEL, value_parser = crate::machine::parse_kernel)]
+    pub kernel: &'static crate::machine::Kernel,
+    /// What drives the clock of the machine
+    #[arg(long, value_enum, default_value = "wall")]
+    pub clock: crate::machine::Clock,
+    /// A directory that the command may write to; everything else it writes is gone afterwards. May be repeated
+    #[arg(long, value_name = "DIR")]
+    pub share: Vec<PathBuf>,
+    /// How long the command may take
+    #[arg(long, default_value = "30m", value_parser = crate::units::parse_duration)]
+    pub limit: std::time::Duration,
+    /// Only download and unpack the kernel, and print its release
+    #[arg(long, conflicts_with_all = ["command", "share"])]
+    pub get: bool,
+    /// The command
+    #[arg(last = true, required_unless_present = "get")]
+    pub command: Vec<String>,
 }
 
 /// Arguments of `lab job`: one command in a guest of the lab.

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod failure;
 pub mod kernel;
 pub mod lab;
+pub mod machine;
 pub mod profile;
 pub mod record;
 pub mod report;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    explain, failure, kernel, lab, record, report, topology,
+    explain, failure, kernel, lab, machine, record, report, topology,
 };
 
 fn main() -> ExitCode {
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),
         Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),
+        Command::Lab { command: LabCommand::Machine(args) } => machine::command::run(&args),
         Command::Lab { command: LabCommand::Worker(args) } => lab::worker(&args),
         Command::Lab { command: LabCommand::Job(args) } => lab::job(&args),
     };

@@ -39,6 +39,7 @@ use self::{
 use crate::{
     cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
+    machine,
     profile::{self, Profile},
     record,
 };
@@ -63,6 +64,9 @@ pub fn list(args: &FormatArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs `netstrata lab run`.
 pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
+    if let Some(result) = machine::command::lab_run(args) {
+        return result;
+    }
     let result = run_all(args);
     // The recorder may turn a signal into an error of its own: the flag decides.
     let interrupted = signal::check().err().or_else(|| result.as_ref().err()?.downcast_ref::<Interrupted>().copied());
@@ -242,8 +246,13 @@ fn measure(
         let driven = server.drive(args, session, network, args.duration)?;
         return Ok(Measured { driven, profile: None });
     }
-    let record_args =
-        RecordArgs { output: file.to_owned(), budget: args.budget, frequency: 999, ..RecordArgs::default() };
+    let record_args = RecordArgs {
+        output: file.to_owned(),
+        budget: args.budget,
+        sample_every: args.sample_every,
+        frequency: 999,
+        ..RecordArgs::default()
+    };
     let (mut profile, driven) = record::record_while(&record_args, || {
         signal::check()?;
         // The recorder may have put handlers of its own in force: while traffic flows, the lab's count.

@@ -1,0 +1,293 @@
+//! Runs a command in an emulated machine: its output as it comes, its exit code, and what the console tells.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{
+    Clock, Kernel, console,
+    console::{Kind, Trouble},
+    image, initramfs, qemu,
+};
+use crate::{
+    failure::Failure,
+    lab::{
+        cleanup::{leftovers, start_time},
+        process::find_program,
+        signal::{self, Handlers},
+    },
+};
+
+const TICK: Duration = Duration::from_millis(50);
+/// Time for a guest to come up; it takes about ten seconds on an idle host.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+
+/// What to run, and where.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// What drives the clock.
+    pub clock: Clock,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Directories that the command may write to; they exist.
+    pub shares: Vec<PathBuf>,
+    /// How long it may take once the machine is up.
+    pub limit: Duration,
+}
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The command's exit code.
+    pub exit_code: u8,
+    /// What the console told.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Runs the job; its standard output and standard error become this program's.
+pub fn run(job: &Job) -> Result<Outcome> {
+    let _handlers = Handlers::install();
+    let (program, version) = qemu::find()?;
+    let busybox = find_program("busybox")
+        .ok_or_else(|| Failure::Refused("emulated machines need busybox: install busybox-static".into()))?;
+    let progress = spinner();
+    let image = image::get(job.kernel, &mut |what| progress.set_message(what.to_owned()))?;
+    signal::check()?;
+    let directory = RunDirectory::new()?;
+    initramfs::write(&image, &busybox, &directory.0.join("initramfs"))?;
+    fs::write(directory.0.join("command"), script(&job.command, &std::env::current_dir()?))?;
+    let shares: Vec<PathBuf> = job.shares.iter().map(fs::canonicalize).collect::<io::Result<_>>()?;
+    let list: String = shares.iter().map(|path| format!("{}\n", path.display())).collect();
+    fs::write(directory.0.join("shares"), list)?;
+    let setup = qemu::Setup { kernel: job.kernel, image: &image, clock: job.clock, run: &directory.0, shares: &shares };
+    let mut machine = Machine::start(&program, &qemu::arguments(&setup, version), &directory.0)?;
+    progress.set_message(format!("booting Linux {}", image.release));
+    let outcome = machine.watch(job, &directory.0, &progress);
+    progress.finish_and_clear();
+    outcome
+}
+
+/// A spinner on a terminal, nothing elsewhere.
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})").unwrap_or_else(|_| {
+        ProgressStyle::default_spinner() // cannot happen: the template is constant
+    }));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// The shell script of a command, in this directory and with the settings of this program's own environment.
+fn script(command: &[String], directory: &Path) -> String {
+    let mut script = String::new();
+    for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("NETSTRATA_") || name == "RUST_BACKTRACE")
+    {
+        script.push_str(&format!("export {name}={}\n", quoted(&value)));
+    }
+    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    script.push_str(&format!("cd {} || exit 2\nexec {}\n", quoted(&directory.to_string_lossy()), words.join(" ")));
+    script
+}
+
+/// A word as the shell takes it back unchanged.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The directory that host and guest share for one run; it goes when this is dropped.
+struct RunDirectory(PathBuf);
+
+impl RunDirectory {
+    fn new() -> Result<Self> {
+        // SAFETY: a plain system call without arguments.
+        let user = unsafe { libc::geteuid() };
+        let base = std::env::temp_dir().join(format!("netstrata-machine-{user}"));
+        for pid in leftovers(&base, Path::new("/nonexistent"), start_time) {
+            let _ = fs::remove_dir_all(base.join(pid.to_string()));
+        }
+        let pid = std::process::id();
+        let directory = base.join(pid.to_string());
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let start = start_time(pid).context("cannot read /proc/self/stat")?;
+        fs::write(directory.join("start"), start.to_string())?;
+        for name in ["stdout", "stderr", "console"] {
+            File::create(directory.join(name))?;
+        }
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        if let Some(base) = self.0.parent() {
+            // Succeeds when no other run is there.
+            let _ = fs::remove_dir(base);
+        }
+    }
+}
+
+/// A running qemu; dropping it ends it.
+struct Machine {
+    child: Child,
+}
+
+impl Machine {
+    fn start(program: &Path, arguments: &[String], directory: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args(arguments.iter().map(OsStr::new)).stdin(Stdio::null()).process_group(0);
+        let log = File::create(directory.join("qemu"))?;
+        command.stdout(log.try_clone()?).stderr(log);
+        // SAFETY: runs between fork and exec, and makes one system call that is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            });
+        }
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { child })
+    }
+
+    /// Passes output on until the machine is off.
+    fn watch(&mut self, job: &Job, directory: &Path, progress: &ProgressBar) -> Result<Outcome> {
+        let (mut out, mut err) = (Tail::open(directory, "stdout")?, Tail::open(directory, "stderr")?);
+        let started = Instant::now();
+        let mut booted: Option<Instant> = None;
+        let ended = loop {
+            let ended = self.child.try_wait()?;
+            let mut pass_on = || -> io::Result<()> {
+                out.pass_on(&mut io::stdout())?;
+                err.pass_on(&mut io::stderr())
+            };
+            progress.suspend(&mut pass_on)?;
+            if let Some(ended) = ended {
+                break ended;
+            }
+            signal::check()?;
+            if booted.is_none() && directory.join("booted").exists() {
+                booted = Some(Instant::now());
+                progress.set_message(format!("running in Linux {}", job.kernel.version));
+            }
+            let (since, limit, what) = match booted {
+                None => (started, BOOT_LIMIT, "did not come up"),
+                Some(booted) => (booted, job.limit, "did not come to an end"),
+            };
+            if since.elapsed() > limit {
+                let console = read(&directory.join("console"));
+                let last = console::tail(&console, 3).join(" / ");
+                bail!(Failure::Refused(format!(
+                    "the emulated machine with Linux {} {what} within {limit:?}; its console ends: {last}",
+                    job.kernel.version
+                )));
+            }
+            std::thread::sleep(TICK);
+        };
+        let console = read(&directory.join("console"));
+        let troubles = console::troubles(&console);
+        if let Ok(code) = fs::read_to_string(directory.join("exit")) {
+            let exit_code = code.trim().parse().context("the guest gave no exit code")?;
+            return Ok(Outcome { exit_code, troubles });
+        }
+        let first = |kind: Kind| troubles.iter().find(|trouble| trouble.kind == kind);
+        let cause = first(Kind::Panic).or_else(|| first(Kind::Start)).map(|trouble| trouble.line.clone());
+        let said = read(&directory.join("qemu"));
+        let cause = cause.or_else(|| said.lines().last().map(str::to_owned)).unwrap_or_else(|| {
+            format!("qemu ended with {ended}; the console ends: {}", console::tail(&console, 3).join(" / "))
+        });
+        for trouble in &troubles {
+            eprintln!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
+        }
+        Err(Failure::Refused(format!(
+            "the emulated machine with Linux {} died before the command was over: {cause}",
+            job.kernel.version
+        ))
+        .into())
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A file of any bytes, as text.
+fn read(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// A file that grows.
+struct Tail {
+    file: File,
+}
+
+impl Tail {
+    fn open(directory: &Path, name: &str) -> io::Result<Self> {
+        let mut file = File::open(directory.join(name))?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self { file })
+    }
+
+    fn pass_on(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
+        let mut new = Vec::new();
+        self.file.read_to_end(&mut new)?;
+        if !new.is_empty() {
+            // A reader of ours that went away must not end the run.
+            let _ = to.write_all(&new).and_then(|()| to.flush());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn commands_reach_the_shell_unchanged() {
+        let words = ["printf", "%s|", "it's", "a b", "$HOME", "", "*", "-x=\"1\""].map(str::to_owned);
+        let directory = std::env::temp_dir();
+        let done = Command::new("sh").arg("-c").arg(script(&words, &directory)).output().unwrap();
+        assert_eq!(String::from_utf8(done.stdout).unwrap(), "it's|a b|$HOME||*|-x=\"1\"|");
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_ends_the_command() {
+        let done = Command::new("sh").arg("-c").arg(script(&["true".into()], Path::new("/nonexistent"))).status();
+        assert_eq!(done.unwrap().code(), Some(2));
+    }
+
+    #[test]
+    fn a_growing_file_is_passed_on_once() {
+        let directory = RunDirectory::new().unwrap();
+        let mut tail = Tail::open(&directory.0, "stdout").unwrap();
+        let mut writer = File::options().append(true).open(directory.0.join("stdout")).unwrap();
+        let mut heard = Vec::new();
+        for part in ["one", "", " two"] {
+            writer.write_all(part.as_bytes()).unwrap();
+            tail.pass_on(&mut heard).unwrap();
+        }
+        assert_eq!(heard, b"one two");
+        let path = directory.0.clone();
+        drop(directory);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,177 @@
+//! The command line of qemu for a guest.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Clock, Kernel, image::Image, kernel_parameters, packages::output};
+use crate::{failure::Failure, lab::process::find_program};
+
+/// The program.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+/// Memory of a guest, in MiB. The host backs only what the guest touches.
+const MEMORY_MIB: u32 = 3072;
+/// Guests have two CPUs, so that work can hop; with an instruction clock there can be only one.
+const CPUS: u32 = 2;
+/// Before this version, two emulating threads could go on executing code that the guest had just patched, and the patching
+/// that switching a tracepoint on takes then ends in an "int3" oops.
+const PARALLEL_SINCE: (u32, u32) = (8, 1);
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Which kernel.
+    pub kernel: &'a Kernel,
+    /// The kernel on disk.
+    pub image: &'a Image,
+    /// What drives its clock.
+    pub clock: Clock,
+    /// Directory of the run, with `initramfs` in it; the guest reads and writes it.
+    pub run: &'a Path,
+    /// Directories that the guest may write to, with their absolute paths.
+    pub shares: &'a [PathBuf],
+}
+
+/// The program's path and version.
+pub fn find() -> Result<(PathBuf, (u32, u32))> {
+    let program = find_program(PROGRAM).ok_or_else(|| {
+        Failure::Refused(format!(
+            "emulated machines need {PROGRAM}: install qemu-system-x86 (`cargo xtask setup` does)"
+        ))
+    })?;
+    let said = output(Command::new(&program).arg("--version"))?;
+    let version = version(&said).with_context(|| format!("{PROGRAM} does not say its version"))?;
+    Ok((program, version))
+}
+
+fn version(said: &str) -> Option<(u32, u32)> {
+    let number = said.split_ascii_whitespace().skip_while(|word| *word != "version").nth(1)?;
+    let mut parts = number.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The arguments that start the machine.
+pub fn arguments(setup: &Setup<'_>, version: (u32, u32)) -> Vec<String> {
+    let instructions = setup.clock == Clock::Instructions;
+    let threads = if instructions || version < PARALLEL_SINCE { "single" } else { "multi" };
+    let cpus = if instructions { 1 } else { CPUS };
+    let mut arguments: Vec<String> = [
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-accel",
+        &format!("tcg,thread={threads}"),
+        // Five levels of page tables make each miss of the emulated TLB dearer.
+        "-cpu",
+        "max,la57=off",
+        "-smp",
+        &cpus.to_string(),
+        "-m",
+        &MEMORY_MIB.to_string(),
+        "-serial",
+        &format!("file:{}", setup.run.join("console").display()),
+        "-kernel",
+        &setup.image.vmlinuz.display().to_string(),
+        "-initrd",
+        &setup.run.join("initramfs").display().to_string(),
+        "-append",
+        &kernel_command_line(setup),
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut share = |path: &Path, tag: &str, more: &str| {
+        // A comma ends a value unless it is doubled.
+        let path = path.display().to_string().replace(',', ",,");
+        arguments.push("-virtfs".into());
+        arguments.push(format!("local,path={path},mount_tag={tag},security_model=none,multidevs=remap{more}"));
+    };
+    share(Path::new("/"), "host", ",readonly=on");
+    share(setup.run, "run", "");
+    for (index, path) in setup.shares.iter().enumerate() {
+        share(path, &format!("share{index}"), "");
+    }
+    if instructions {
+        // Two nanoseconds for each instruction; time stands still while the host works, and leaps while the guest idles. What
+        // else would differ between two boots is fixed: the date, and the seed of all that is random.
+        for argument in ["-icount", "shift=1,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"] {
+            arguments.push(argument.into());
+        }
+    }
+    arguments
+}
+
+/// The command line of the guest's kernel.
+fn kernel_command_line(setup: &Setup<'_>) -> String {
+    let mut words = vec![
+        "console=ttyS0".to_owned(),
+        // Only warnings and worse: the emulated console is slow. An oops ends the machine, and -no-reboot ends qemu.
+        "loglevel=5".into(),
+        "oops=panic".into(),
+        "panic=-1".into(),
+        // An emulated CPU on a busy host stands still for seconds, which is no lockup.
+        "watchdog_thresh=60".into(),
+        "rcupdate.rcu_cpu_stall_timeout=120".into(),
+        kernel_parameters(setup.kernel, setup.clock),
+    ];
+    if setup.clock == Clock::Instructions {
+        // The same addresses in each boot, and no work that comes at times of its own.
+        words.extend(["nokaslr", "norandmaps", "transparent_hugepage=never", "nowatchdog"].map(str::to_owned));
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::KERNELS;
+
+    fn line(clock: Clock, version: (u32, u32), shares: &[PathBuf]) -> String {
+        let image = Image {
+            release: "6.12.1".into(),
+            vmlinuz: "/k/vmlinuz".into(),
+            modules: "/k/modules".into(),
+            early: Vec::new(),
+        };
+        let setup = Setup { kernel: &KERNELS[2], image: &image, clock, run: Path::new("/r"), shares };
+        arguments(&setup, version).join(" ")
+    }
+
+    #[test]
+    fn the_version_is_in_what_qemu_says() {
+        assert_eq!(version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright"), Some((7, 2)));
+        assert_eq!(version("QEMU emulator version 10.0.13\n"), Some((10, 0)));
+        assert_eq!(version("something else"), None);
+    }
+
+    #[test]
+    fn only_the_directories_of_the_run_can_be_written() {
+        let line = line(Clock::Wall, (7, 2), &["/out".into(), "/odd,name".into()]);
+        assert!(line.contains("path=/,mount_tag=host,security_model=none,multidevs=remap,readonly=on"), "{line}");
+        assert!(line.contains("path=/out,mount_tag=share0,"), "{line}");
+        assert!(line.contains("path=/odd,,name,mount_tag=share1,"), "{line}");
+        assert_eq!(line.matches("readonly=on").count(), 1);
+    }
+
+    #[test]
+    fn threads_run_in_parallel_only_where_patching_code_is_safe() {
+        assert!(line(Clock::Wall, (7, 2), &[]).contains("thread=single -cpu max,la57=off -smp 2 "));
+        assert!(line(Clock::Wall, (8, 1), &[]).contains("thread=multi"));
+        assert!(line(Clock::Wall, (10, 0), &[]).contains("thread=multi"));
+    }
+
+    #[test]
+    fn a_clock_that_counts_instructions_has_one_cpu_and_nothing_random() {
+        let line = line(Clock::Instructions, (10, 0), &[]);
+        for part in
+            ["thread=single", "-smp 1 ", "-icount shift=1,sleep=off", "-seed 1", "nokaslr", "clock=instructions"]
+        {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert!(!self::line(Clock::Wall, (10, 0), &[]).contains("icount"));
+    }
+}
