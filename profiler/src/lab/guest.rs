@@ -6,7 +6,7 @@ pub mod job;
 use std::{
     fs,
     io::Write as _,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -17,12 +17,16 @@ use anyhow::{Context as _, bail};
 use super::{
     cleanup::Session,
     networks::Namespace,
-    process::{self, Process, find_program},
+    process::{Process, find_program},
     rootfs, signal, worker_program,
+};
+use crate::machine::{
+    self,
+    image::{self, Image},
+    initramfs,
 };
 
 const QEMU: &str = "qemu-system-x86_64";
-const STEP: Duration = Duration::from_secs(60);
 /// A machine that is itself emulated takes some minutes.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
 const READY: &str = "netstrata: the guest is ready";
@@ -54,13 +58,15 @@ impl Guest {
     pub fn start(session: &Session, host: &Namespace, tap: &str, address: &str) -> anyhow::Result<Self> {
         let directory = session.directory().join(format!("guest-{tap}"));
         fs::create_dir_all(&directory)?;
-        let kernel = Kernel::find()?;
-        let initramfs = initramfs(&directory, &kernel)?;
+        // Within an emulated machine its own kernel is the one that is there for sure.
+        let kernel = machine::inside().map_or_else(|| machine::find(machine::DEFAULT_KERNEL), |inside| Ok(inside.0))?;
+        let image = image::get(kernel, &mut |what| eprintln!("netstrata: {what}"))?;
+        let initramfs = initramfs(&directory, &image)?;
         let file = |name: &str| directory.join(name).display().to_string();
         let mut command = Command::new(find_program(QEMU).context("qemu is not installed")?);
         // Stock kernels do not run under every host's KVM; emulation works everywhere and is the same everywhere.
-        command.args(["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "1G", "-nodefaults", "-nographic"]);
-        command.arg("-no-reboot").arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
+        command.args(["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1", "-m", "1G", "-nodefaults", "-nographic"]);
+        command.arg("-no-reboot").arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
         // Without IPv6 the guest sends nothing by itself.
         let append = format!("console=ttyS0 panic=-1 ipv6.disable=1 netstrata.address={address}");
         command.args(["-append", &append, "-serial", &format!("file:{}", file("console"))]);
@@ -115,55 +121,19 @@ impl Guest {
     }
 }
 
-/// Makes the guest's whole file system, an archive that its kernel unpacks into memory.
-fn initramfs(directory: &Path, kernel: &Kernel) -> anyhow::Result<PathBuf> {
+/// Makes the guest's whole file system, an archive that its kernel unpacks into memory. It is small, and nothing of the
+/// host is read while the guest runs: a guest within an emulated machine starts in minutes, not in hours.
+fn initramfs(directory: &Path, image: &Image) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     rootfs::fill(&root)?;
+    fs::create_dir_all(root.join("bin"))?;
+    fs::copy(find_program("busybox").context("busybox is not installed")?, root.join("bin/busybox"))?;
     let init = root.join("init");
     fs::write(&init, include_str!("guest/init"))?;
-    fs::set_permissions(&init, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    fs::create_dir_all(root.join("bin"))?;
-    let busybox = find_program("busybox").context("busybox is not installed")?;
-    fs::copy(&busybox, root.join("bin/busybox"))?;
-    std::os::unix::fs::symlink("busybox", root.join("bin/sh"))?;
-    kernel.modules_into(&root.join("modules"))?;
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+    image.unpack_modules(DRIVERS, &root.join("modules"))?;
     let archive = directory.join("initramfs");
-    let mut pack = Command::new(busybox);
-    let script = r#"cd "$1" && busybox find . | busybox cpio -o -H newc >"$2""#;
-    pack.args(["sh", "-c", script, "sh"]).arg(&root).arg(&archive);
-    process::run(pack, STEP, true)?;
+    initramfs::write_tree(&root, &archive)?;
     fs::remove_dir_all(root)?;
     Ok(archive)
-}
-
-struct Kernel {
-    image: PathBuf,
-    root: PathBuf,
-    version: String,
-}
-
-impl Kernel {
-    fn find() -> anyhow::Result<Self> {
-        let root = PathBuf::from("/var/cache/netstrata/machine/images/6.1");
-        let version = fs::read_dir(root.join("lib/modules"))?.next().context("x")??.file_name().into_string().unwrap();
-        Ok(Self { image: root.join(format!("boot/vmlinuz-{version}")), root, version })
-    }
-    fn modules_into(&self, to: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(to)?;
-        let mut n = 10;
-        for driver in DRIVERS {
-            let mut c = Command::new("modprobe");
-            c.arg("-d").arg(&self.root).args(["-S", &self.version, "--show-depends", driver]);
-            for line in process::run(c, STEP, true)?.lines() {
-                let path = Path::new(line.split(' ').nth(1).unwrap());
-                let name = path.file_name().unwrap().to_str().unwrap();
-                if fs::read_dir(to)?.any(|e| e.unwrap().file_name().to_str().unwrap().ends_with(name)) {
-                    continue;
-                }
-                fs::copy(path, to.join(format!("{n}-{name}")))?;
-                n += 1;
-            }
-        }
-        Ok(())
-    }
 }

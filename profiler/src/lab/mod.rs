@@ -225,8 +225,11 @@ fn prepare(
     }
     match networks::build(mode, session, args, shared) {
         Ok(network) => Ok(Ok(network)),
-        // A Docker that does not start is a property of the machine; our own namespaces are not.
-        Err(error) if mode.docker() && signal::check().is_ok() => Ok(Err(format!("{error:#}"))),
+        // A Docker that does not start is a property of the machine, and so is what is refused; our own namespaces are
+        // not.
+        Err(error) if signal::check().is_ok() && (mode.docker() || error.is::<Failure>()) => {
+            Ok(Err(format!("{error:#}")))
+        }
         Err(error) => Err(error),
     }
 }
