@@ -205,6 +205,15 @@ pub struct LabRunArgs {
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,
+    /// Rate of the wire between two hosts, like 1gbit or 100mbit; without it as fast as it goes
+    #[arg(long, value_parser = crate::units::parse_rate)]
+    pub wire_rate: Option<u64>,
+    /// Delay of the wire between two hosts, each way, like 1ms
+    #[arg(long, value_parser = crate::units::parse_duration)]
+    pub wire_delay: Option<std::time::Duration>,
+    /// MTU of the wire between two hosts, bytes; tunnels take what it leaves
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1280..=65_535))]
+    pub mtu: Option<u32>,
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,

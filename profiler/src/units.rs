@@ -19,6 +19,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a rate in bits per second: a number with `kbit`, `mbit` or `gbit`.
+pub fn parse_rate(text: &str) -> Result<u64, String> {
+    let units = [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)];
+    let found = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?.parse::<f64>().ok()?, scale)));
+    match found {
+        Some((number, scale)) if number > 0.0 && number * scale <= 1e12 => Ok((number * scale) as u64),
+        _ => Err("a rate is a number with kbit, mbit or gbit, like 1gbit".into()),
+    }
+}
+
 /// Reads a share: `1%`, `0.5%` or a fraction like `0.01`.
 pub fn parse_share(text: &str) -> Result<f64, String> {
     let (digits, scale) = match text.strip_suffix('%') {
@@ -72,6 +82,15 @@ pub fn parse_flow(text: &str) -> Result<Flow, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_have_units() {
+        assert_eq!(parse_rate("1gbit"), Ok(1_000_000_000));
+        assert_eq!(parse_rate("0.5mbit"), Ok(500_000));
+        for wrong in ["1", "gbit", "-1gbit", "0mbit", "1tbit"] {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

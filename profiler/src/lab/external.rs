@@ -26,7 +26,7 @@ use crate::{
 
 /// Programs of others that the lab can drive.
 pub const EXTERNAL_PROGRAMS: &[&str] = &["iperf3", "sockperf"];
-/// The port of the first pair; the others follow it.
+/// The port of the first pair.
 pub const PORT: u16 = 5201;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(300);

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    needs::Need::{self, Cni, Device, Docker, Guest, Program},
-    networks::{Build, cni, docker, guest, local},
+    needs::Need::{self, Cni, Device, Docker, Guest, Kernel, Program},
+    networks::{Build, cni, docker, guest, local, nat, nested, overlay, ovs, routed, slave, user},
 };
 use crate::failure::Failure;
 
@@ -35,25 +35,268 @@ impl Mode {
 }
 
 const IP: Need = Program("ip", "iproute2");
+const VETH: Need = Device("veth");
+const BRIDGE: Need = Device("bridge");
+const NFT_NAT: Need = Kernel(
+    "address translation for nftables (modules nf_tables, nft_nat, nft_masq)",
+    &[
+        "nft",
+        "add table ip trial; add chain ip trial c { type nat hook postrouting priority 100 ; }; \
+         add rule ip trial c masquerade",
+    ],
+);
+const IPTABLES_NAT: Need = Kernel(
+    "address translation for iptables (modules nft_compat or ip_tables, xt_MASQUERADE)",
+    &["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"],
+);
+const OVS: &[Need] = &[
+    IP,
+    VETH,
+    Program("ovs-vswitchd", "openvswitch-switch"),
+    Program("ovsdb-server", "openvswitch-switch"),
+    Kernel("Open vSwitch datapath (module openvswitch)", &["ovs-dpctl", "add-dp", "trial"]),
+];
 
 /// All modes.
+#[rustfmt::skip]
 pub const MODES: &[Mode] = &[
     Mode {
-        name: "host",
-        text: "client and server share one network namespace of the lab's own and talk over its loopback, so that \
-               nothing of the host is touched",
+        name: "none",
+        text: "no container network: two plain processes on one stack, here in a namespace of the lab's own that has \
+               nothing but its loopback",
         chain: &["client", "lo", "server"],
         layers: &[("loopback", "lo"), ("backlog", "lo")],
         needs: &[IP],
-        build: local::host,
+        build: local::loopback,
+    },
+    Mode {
+        name: "host",
+        text: "client and server use the host's network; the lab's host is a namespace of its own, so that nothing of the \
+               real one is touched: packets go the same way as in `none`",
+        chain: &["client", "lo", "server"],
+        layers: &[("loopback", "lo"), ("backlog", "lo")],
+        needs: &[IP],
+        build: local::loopback,
+    },
+    Mode {
+        name: "container",
+        text: "the client joins the server's network namespace, which has an `eth0` on a bridge; they talk over its loopback",
+        chain: &["client", "lo", "server"],
+        layers: &[("loopback", "lo"), ("backlog", "lo")],
+        needs: &[IP, VETH, BRIDGE],
+        build: local::container,
     },
     Mode {
         name: "bridge",
         text: "client and server in a namespace each, joined by veth pairs to a Linux bridge in a third",
         chain: &["client", "eth0", "veth-client", "br0", "veth-server", "eth0", "server"],
         layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br0")],
-        needs: &[IP, Device("veth"), Device("bridge")],
+        needs: &[IP, VETH, BRIDGE],
         build: local::bridge,
+    },
+    Mode {
+        name: "nat",
+        text: "the server's container is on a bridge, its port published on the host by nftables rules (DNAT and \
+               masquerade, conntrack); the client is outside",
+        chain: &["client", "eth0", "veth-client", "conntrack, nat", "br0", "veth-server", "eth0", "server"],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("netfilter", "veth-client"), ("conntrack", "veth-client"),
+            ("nat", "veth-client"), ("ip", "veth-client"), ("bridge", "br0"),
+        ],
+        needs: &[IP, VETH, BRIDGE, Program("nft", "nftables"), NFT_NAT],
+        build: nat::nft,
+    },
+    Mode {
+        name: "nat-iptables",
+        text: "like `nat`, with the same rules of iptables",
+        chain: &["client", "eth0", "veth-client", "conntrack, nat", "br0", "veth-server", "eth0", "server"],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("netfilter", "veth-client"), ("conntrack", "veth-client"),
+            ("nat", "veth-client"), ("ip", "veth-client"), ("bridge", "br0"),
+        ],
+        needs: &[IP, VETH, BRIDGE, Program("iptables", "iptables"), IPTABLES_NAT],
+        build: nat::iptables,
+    },
+    Mode {
+        name: "macvlan",
+        text: "client and server each have a macvlan device in bridge mode on one lower device: no bridge, no learning",
+        chain: &["client", "eth0", "macvlan on uplink", "eth0", "server"],
+        layers: &[("macvlan", "eth0")],
+        needs: &[IP, VETH, Device("macvlan")],
+        build: slave::macvlan,
+    },
+    Mode {
+        name: "ipvlan",
+        text: "client and server each have an ipvlan device in mode l2 on one lower device, whose hardware address they share",
+        chain: &["client", "eth0", "ipvlan on uplink", "eth0", "server"],
+        layers: &[("ipvlan", "eth0")],
+        needs: &[IP, VETH, Device("ipvlan")],
+        build: slave::ipvlan_l2,
+    },
+    Mode {
+        name: "ipvlan-l3",
+        text: "client and server each have an ipvlan device in mode l3: packets are routed by address, without ARP",
+        chain: &["client", "eth0", "ipvlan on uplink", "eth0", "server"],
+        layers: &[("ipvlan", "eth0")],
+        needs: &[IP, VETH, Device("ipvlan")],
+        build: slave::ipvlan_l3,
+    },
+    Mode {
+        name: "ovs",
+        text: "client and server are ports of Open vSwitch's kernel datapath, steered by an ovs-vswitchd of the lab's own: \
+               the action is `normal` (learning)",
+        chain: &["client", "eth0", "veth-client", "ovs-system", "veth-server", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("ovs", "ovs-system")],
+        needs: OVS,
+        build: ovs::normal,
+    },
+    Mode {
+        name: "ovs-flows",
+        text: "like `ovs`, with explicit flows: by port and hardware address through two tables, a header field set, output",
+        chain: &["client", "eth0", "veth-client", "ovs-system", "veth-server", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("ovs", "ovs-system")],
+        needs: OVS,
+        build: ovs::flows,
+    },
+    Mode {
+        name: "routed",
+        text: "two hosts that tell each other their containers' addresses over BGP (bird) and route plainly, as Calico does: \
+               every container is behind a veth pair with a route to its one address",
+        chain: &[
+            "client", "eth0", "veth-client", "host-a", "wire0", "wire0", "host-b", "veth-server", "eth0", "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("route", "veth-client"),
+            ("veth", "wire0"), ("backlog", "wire0"), ("ip", "wire0"), ("route", "wire0"),
+        ],
+        needs: &[IP, VETH, Program("bird", "bird2")],
+        build: routed::bgp,
+    },
+    Mode {
+        name: "ipip",
+        text: "two hosts with an IP-in-IP tunnel between them, as Calico's IPIP mode",
+        chain: &[
+            "client", "eth0", "veth-client", "ipip0", "wire0", "wire0", "ipip0", "veth-server", "eth0", "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("ipip", "ipip0"), ("ip", "ipip0"),
+            ("veth", "wire0"), ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, Device("ipip")],
+        build: routed::ipip,
+    },
+    Mode {
+        name: "gre",
+        text: "like `ipip`, with a GRE tunnel",
+        chain: &[
+            "client", "eth0", "veth-client", "gre1", "wire0", "wire0", "gre1", "veth-server", "eth0", "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("gre", "gre1"), ("ip", "gre1"),
+            ("veth", "wire0"), ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, Device("gre")],
+        build: routed::gre,
+    },
+    Mode {
+        name: "vxlan",
+        text: "two hosts with one subnet over both: on each a bridge whose ports are the container and a VXLAN device, as \
+               Docker's overlay networks",
+        chain: &[
+            "client", "eth0", "veth-client", "br0", "vxlan0", "wire0", "wire0", "vxlan0", "br0", "veth-server", "eth0",
+            "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br0"), ("vxlan", "vxlan0"), ("udp", "vxlan0"),
+            ("ip", "vxlan0"), ("veth", "wire0"), ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, BRIDGE, Device("vxlan")],
+        build: overlay::vxlan,
+    },
+    Mode {
+        name: "geneve",
+        text: "like `vxlan`, with Geneve devices, as OVN",
+        chain: &[
+            "client", "eth0", "veth-client", "br0", "geneve0", "wire0", "wire0", "geneve0", "br0", "veth-server", "eth0",
+            "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br0"), ("geneve", "geneve0"), ("udp", "geneve0"),
+            ("ip", "geneve0"), ("veth", "wire0"), ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, BRIDGE, Device("geneve")],
+        build: overlay::geneve,
+    },
+    Mode {
+        name: "user-overlay",
+        text: "two hosts whose packets go through a program in user space (socat) between a tun device and a UDP socket, as \
+               Flannel's udp backend",
+        chain: &[
+            "client", "eth0", "veth-client", "tun0", "socat", "wire0", "wire0", "socat", "tun0", "veth-server", "eth0",
+            "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("tun", "tun0"), ("userspace", "socat"),
+            ("veth", "wire0"), ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, Device("tun"), Program("socat", "socat")],
+        build: user::overlay,
+    },
+    Mode {
+        name: "nested-host-host",
+        text: "containers in containers: both parents and both children use the host's network",
+        chain: &["client", "lo", "server"],
+        layers: &[("loopback", "lo"), ("backlog", "lo")],
+        needs: &[IP],
+        build: nested::nested,
+    },
+    Mode {
+        name: "nested-host-bridge",
+        text: "containers in containers: the parents use the host's network, where the children's bridge is",
+        chain: &["client", "eth0", "veth-client", "br-child", "veth-server", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br-child")],
+        needs: &[IP, VETH, BRIDGE],
+        build: nested::nested,
+    },
+    Mode {
+        name: "nested-bridge-host",
+        text: "containers in containers: the parents are on a bridge, the children use their parent's network",
+        chain: &["client", "eth0", "veth-client", "br-parent", "veth-server", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br-parent")],
+        needs: &[IP, VETH, BRIDGE],
+        build: nested::nested,
+    },
+    Mode {
+        name: "nested-bridge-bridge",
+        text: "containers in containers: in each parent a bridge joins the child to the parent's `eth0`, which is on the \
+               host's bridge",
+        chain: &[
+            "client", "eth0", "veth-inner-c", "br-child", "eth0", "veth-client", "br-parent", "veth-server", "eth0",
+            "br-child", "veth-inner-s", "eth0", "server",
+        ],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br-child"), ("bridge", "br-parent")],
+        needs: &[IP, VETH, BRIDGE],
+        build: nested::nested,
+    },
+    Mode {
+        name: "nested-ovs-host",
+        text: "containers in containers: the parents are on Open vSwitch, the children use their parent's network",
+        chain: &["client", "eth0", "veth-client", "ovs-system", "veth-server", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("ovs", "ovs-system")],
+        needs: OVS,
+        build: nested::nested,
+    },
+    Mode {
+        name: "nested-ovs-bridge",
+        text: "containers in containers: in each parent a bridge joins the child to the parent's `eth0`, which is on Open \
+               vSwitch",
+        chain: &[
+            "client", "eth0", "veth-inner-c", "br-child", "eth0", "veth-client", "ovs-system", "veth-server", "eth0",
+            "br-child", "veth-inner-s", "eth0", "server",
+        ],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br-child"), ("ovs", "ovs-system")],
+        needs: OVS,
+        build: nested::nested,
     },
     Mode {
         name: "docker-host",

@@ -12,6 +12,8 @@ pub enum Need {
     Device(&'static str),
     /// A program, and the Debian package that has it.
     Program(&'static str, &'static str),
+    /// Something that the kernel must do: its name, and a program with words that does it in a scratch namespace.
+    Kernel(&'static str, &'static [&'static str]),
     /// A Docker engine.
     Docker,
     /// A reference CNI plugin.
@@ -42,6 +44,11 @@ impl Need {
             Self::Cni(plugin) => Ok(cni::missing(plugin)),
             Self::Guest => Ok(guest::missing()),
             Self::Device(kind) => has_device(session, kind),
+            Self::Kernel(what, words) => {
+                let done = Namespace::new(session, "trial")?.run(words[0], &words[1..]);
+                signal::check()?;
+                Ok(done.is_err().then(|| format!("this kernel has no {what}")))
+            }
         }
     }
 }

@@ -139,6 +139,22 @@ impl Process {
         }
     }
 
+    /// Waits until `done`, which the process brings about; its own end before is an error. `what` is what is waited for.
+    pub fn wait_until(&mut self, what: &str, limit: Duration, done: impl Fn() -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        while !done() {
+            signal::check()?;
+            if self.ended() {
+                return Err(self.failure("ended early"));
+            }
+            if Instant::now() > deadline {
+                bail!("{}: no {what} within {limit:?}", self.name);
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
     /// Waits for its end and gives its standard output; a failure or a time-out is an error. With `heed` a signal to
     /// the lab ends the wait too.
     pub fn finish(mut self, limit: Duration, heed: bool) -> anyhow::Result<String> {

@@ -10,9 +10,20 @@ pub const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 201, 0, 2), Ipv4Addr::ne
 pub const SIDES: [&str; 2] = ["client", "server"];
 
 /// Client and server share one namespace and its loopback.
-pub fn host(site: &mut Site<'_>) -> anyhow::Result<Network> {
+pub fn loopback(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let host = Rc::new(site.namespace("host")?);
     Ok(Network::new(host.clone(), host, Ipv4Addr::LOCALHOST))
+}
+
+/// The server has a network of its own on a bridge, and the client joins that network.
+pub fn container(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let middle = site.namespace("middle")?;
+    middle.add_bridge("br0")?;
+    let shared = site.namespace("server")?;
+    join_bridge(&middle, "br0", &shared, "server")?;
+    shared.add_address("eth0", &format!("{}/24", ADDRESSES[1]))?;
+    let shared = Rc::new(shared);
+    Ok(Network::new(shared.clone(), shared, Ipv4Addr::LOCALHOST).keep(middle))
 }
 
 /// A namespace for each side, joined by veth pairs to a bridge in a third.

@@ -5,8 +5,16 @@
 pub mod cni;
 pub mod docker;
 pub mod guest;
+pub mod hosts;
 pub mod local;
 pub mod namespace;
+pub mod nat;
+pub mod nested;
+pub mod overlay;
+pub mod ovs;
+pub mod routed;
+pub mod slave;
+pub mod user;
 
 use std::{
     any::{Any, TypeId},
