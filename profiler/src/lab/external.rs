@@ -210,7 +210,7 @@ impl Server {
         duration: Duration,
     ) -> anyhow::Result<Driven> {
         let [_, words] = self.driver.words(args, network, duration)?;
-        let limit = duration + GRACE + Duration::from_secs(2);
+        let limit = duration + GRACE + Duration::from_secs(2) + network.client.patience();
         let client = network.client.spawn(session, &words).context("cannot start the client")?;
         let said = client.finish(limit, true).context("the client of the workload");
         if said.is_err() {

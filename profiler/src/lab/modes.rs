@@ -49,13 +49,10 @@ const IPTABLES_NAT: Need = Kernel(
     "address translation for iptables (modules nft_compat or ip_tables, xt_MASQUERADE)",
     &["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"],
 );
-const OVS: &[Need] = &[
-    IP,
-    VETH,
-    Program("ovs-vswitchd", "openvswitch-switch"),
-    Program("ovsdb-server", "openvswitch-switch"),
-    Kernel("Open vSwitch datapath (module openvswitch)", &["ovs-dpctl", "add-dp", "trial"]),
-];
+const OVS_DAEMON: Need = Program("ovs-vswitchd", "openvswitch-switch");
+const OVS_DATABASE: Need = Program("ovsdb-server", "openvswitch-switch");
+const OVS_DATAPATH: Need = Kernel("Open vSwitch datapath (module openvswitch)", &["ovs-dpctl", "add-dp", "trial"]);
+const OVS: &[Need] = &[IP, VETH, OVS_DAEMON, OVS_DATABASE, OVS_DATAPATH];
 
 /// All modes.
 #[rustfmt::skip]
@@ -381,6 +378,14 @@ pub const MODES: &[Mode] = &[
         layers: &[("tun", "tap0"), ("bridge", "br0"), ("veth", "veth-server"), ("backlog", "eth0")],
         needs: &[IP, Guest, Device("bridge"), Device("tun")],
         build: guest::bridge,
+    },
+    Mode {
+        name: "vm-ovs",
+        text: "the client in an emulated guest, whose tap device is a port of Open vSwitch's kernel datapath",
+        chain: &["client", "eth0", "tap0", "ovs-system", "veth-server", "eth0", "server"],
+        layers: &[("tun", "tap0"), ("ovs", "ovs-system"), ("veth", "veth-server"), ("backlog", "eth0")],
+        needs: &[IP, VETH, OVS_DAEMON, OVS_DATABASE, OVS_DATAPATH, Guest, Device("tun")],
+        build: guest::ovs,
     },
 ];
 

@@ -1,12 +1,14 @@
 //! Modes with an emulated guest: the client runs in the guest, the server in a namespace of its host.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use super::{
     super::{cleanup::Session, guest::Guest, process::Process},
     Namespace, Network, Place, Site,
     local::{ADDRESSES, join_bridge},
+    ovs::Switch,
 };
+use crate::machine;
 
 /// The guest's network card, as its host sees it.
 const TAP: &str = "tap0";
@@ -18,6 +20,11 @@ impl Place for Guest {
 
     fn inside(&self, _child: u32) -> u32 {
         self.id()
+    }
+
+    fn patience(&self) -> Duration {
+        // Two emulated processors, one within the other, start a program in half a minute.
+        Duration::from_secs(if machine::inside().is_some() { 120 } else { 10 })
     }
 
     fn sweep(&self) {
@@ -33,7 +40,20 @@ pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
     join_bridge(&node, "br0", &server, "server")?;
     add_tap(&node)?;
     node.ip(&["link", "set", TAP, "master", "br0"])?;
-    start(site, node, server)
+    Ok(start(site, &node, server)?.keep(node))
+}
+
+/// The guest's tap device and a veth pair are ports of Open vSwitch.
+pub fn ovs(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let node = site.namespace("node")?;
+    let server = site.namespace("server")?;
+    let switch = Switch::start(site.session, &node)?;
+    node.add_veth("veth-server", &server, "eth0")?;
+    add_tap(&node)?;
+    for (port, number) in [TAP, "veth-server"].into_iter().zip(1..) {
+        switch.add_port(port, number)?;
+    }
+    Ok(start(site, &node, server)?.keep(switch).keep(node))
 }
 
 fn add_tap(node: &Namespace) -> anyhow::Result<()> {
@@ -43,9 +63,9 @@ fn add_tap(node: &Namespace) -> anyhow::Result<()> {
 }
 
 /// Boots the guest once the way between it and the server is there.
-fn start(site: &Site<'_>, node: Namespace, server: Namespace) -> anyhow::Result<Network> {
+fn start(site: &Site<'_>, node: &Namespace, server: Namespace) -> anyhow::Result<Network> {
     let [client, address] = ADDRESSES;
     server.add_address("eth0", &format!("{address}/24"))?;
-    let guest = Guest::start(site.session, &node, TAP, &format!("{client}/24"))?;
-    Ok(Network::new(Rc::new(guest), Rc::new(server), address).keep(node))
+    let guest = Guest::start(site.session, node, TAP, &format!("{client}/24"))?;
+    Ok(Network::new(Rc::new(guest), Rc::new(server), address))
 }

@@ -45,6 +45,11 @@ pub trait Place {
         child
     }
 
+    /// How much longer than elsewhere a program takes there until it is at work.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Ends what a server left running there, where ending the spawned process does not.
     fn sweep(&self) {}
 }
