@@ -102,7 +102,8 @@ pub fn freed(packet: u64, slot: u32, journey: &Journey) -> bool {
     let Some(cpu) = state() else { return false };
     let last = journey.last_point;
     let header = skb::network_header(packet);
-    let parent = if last == Point::Queue as u8 || last == Point::Enqueue as u8 {
+    let is_received = last == Point::Receive as u8 || last == Point::Route as u8;
+    let parent = if last == Point::Queue as u8 || last == Point::Enqueue as u8 || is_received {
         let pieces = skb::wire_packets(packet);
         if pieces < 2 {
             return false;
@@ -110,7 +111,9 @@ pub fn freed(packet: u64, slot: u32, journey: &Journey) -> bool {
         // SAFETY: a helper without arguments.
         let pass = unsafe { bpf_get_prandom_u32() } % pieces;
         let print = flow_print(header);
-        Parent { object: skb::device(packet), print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id }
+        // A socket that takes no large datagrams has them cut after their reception, where no device counts.
+        let object = if is_received { 0 } else { skb::device(packet) };
+        Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id }
     } else if last == Point::Xmit as u8 || last == Point::XmitEnd as u8 {
         let print = packet_print(header);
         Parent { object: 0, print, edge: Edge::Rebuild as u32, pass: 0, pieces: 1, slot, id: journey.id }
@@ -201,7 +204,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     let edge = parent.edge;
     let header = skb::network_header(packet);
     let is_child = if edge == Edge::Segment as u32 {
-        matches!(point, Point::Xmit) && device == parent.object && flow_print(header) == parent.print
+        matches!(point, Point::Xmit | Point::Ready) && device == parent.object && flow_print(header) == parent.print
     } else if edge == Edge::Rebuild as u32 {
         matches!(point, Point::Gro | Point::Receive | Point::Rx) && packet_print(header) == parent.print
     } else if edge == Edge::Merge as u32 {
@@ -345,6 +348,14 @@ extern "C" fn coalesced(packet: u64, slot: u64, tail: u64) -> i32 {
     new.next_edge = Edge::Coalesce as u8;
     set_key(to, tail);
     0
+}
+
+/// A socket announces data while a large datagram is being cut: the piece is the last one in the socket's queue. Its
+/// address, if it is the one to follow, or 0.
+#[inline(always)]
+pub fn piece_at(socket: u64) -> u64 {
+    let tail: u64 = skb::read(socket, offset!(sk_queue_tail));
+    if adopt(Point::Ready as u64, tail, 0) != 0 { tail } else { 0 }
 }
 
 /// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.

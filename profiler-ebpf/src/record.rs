@@ -5,8 +5,8 @@
 
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use netstrata_common::{
-    CachedDevice, Config, CpuState, Crossing, DEVICE_CACHE, DeviceKey, End, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS,
-    Journey, MAX_CROSSINGS, MAX_SLOTS, Point, path_step,
+    CachedDevice, Config, CpuState, Crossing, DEVICE_CACHE, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_FLOW,
+    FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Point, path_step,
 };
 
 use crate::{
@@ -116,6 +116,8 @@ pub fn ready(socket: u64) {
     let is_tcp = cpu.tcp_socket == socket;
     let packet = if is_tcp {
         cpu.tcp_packet
+    } else if cpu.parent.edge == Edge::Segment as u32 {
+        lineage::piece_at(socket)
     } else if cpu.point == Point::Receive as u32 || cpu.point == Point::Route as u32 {
         cpu.object
     } else {

@@ -222,7 +222,7 @@ pub struct LabRunArgs {
     pub machine: crate::machine::Place,
     /// What drives the clock of an emulated machine: instructions repeats, and is no wall time
     #[arg(long, value_enum, default_value = "wall")]
-    pub clock: crate::machine::Clock,
+    pub clock: crate::profile::Clock,
 }
 
 /// Arguments of `lab machine`.
@@ -233,7 +233,7 @@ pub struct LabMachineArgs {
     pub kernel: &'static crate::machine::Kernel,
     /// What drives the clock of the machine
     #[arg(long, value_enum, default_value = "wall")]
-    pub clock: crate::machine::Clock,
+    pub clock: crate::profile::Clock,
     /// A directory that the command may write to; everything else it writes is gone afterwards. May be repeated
     #[arg(long, value_name = "DIR")]
     pub share: Vec<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Layer, Point};
+use netstrata_common::{Edge, Layer, Point};
 
 use super::{
     paths::{PathAccount, path_accounts},
@@ -75,8 +75,9 @@ pub fn account(profile: &Profile) -> Account {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
     let scale = scale(profile, trust.observed_share);
-    let seen: u64 = paths.iter().map(|path| path.record.packets).sum();
-    let bytes: u64 = paths.iter().map(|path| path.record.bytes).sum();
+    let originals = || paths.iter().map(|path| &path.record).filter(|record| !record.is_clone());
+    let seen: u64 = originals().map(|record| record.packets).sum();
+    let bytes: u64 = originals().map(|record| record.bytes).sum();
     let packets = seen as f64 * scale;
     let service: u64 = paths
         .iter()
@@ -107,10 +108,13 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
         return by_time;
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for path in &profile.paths {
+    for path in profile.paths.iter().filter(|path| !path.is_clone()) {
         let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
-        *seen.entry((first.netns, first.ifindex)).or_default() += path.packets;
+        // A device counts what it is given: segments, if the stack cut the packet for it.
+        let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && edge == Edge::Segment.name());
+        let packets = if cut { path.wire_packets } else { path.packets };
+        *seen.entry((first.netns, first.ifindex)).or_default() += packets;
     }
     let (mut all, mut ours) = (0, 0);
     for ((netns, ifindex), packets) in seen {

@@ -50,6 +50,7 @@ pub(super) fn json(found: &Explanation) -> Value {
         "no_measurable_difference": found.no_difference,
         "causes": found.causes.iter().map(cause).collect::<Vec<_>>(),
         "notes": found.notes,
+        "clock": found.clock.name(),
     })
 }
 

@@ -23,7 +23,7 @@ use crate::{
     analysis::{Account, Verdict, account},
     cli::{ExplainArgs, ExplainFormat},
     failure::Failure,
-    profile::{self, Benchmark, PathRecord, Profile},
+    profile::{self, Benchmark, Clock, PathRecord, Profile},
 };
 
 /// Measured differences below this share of the baseline are no difference.
@@ -103,6 +103,8 @@ pub struct Explanation {
     pub causes: Vec<Cause>,
     /// What a reader should know about this comparison.
     pub notes: Vec<String>,
+    /// What drove the clock of both.
+    pub clock: Clock,
 }
 
 /// Runs `netstrata explain`.
@@ -142,6 +144,16 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
             return Err(Failure::Untrusted(format!("{label} holds no journeys; record while the work runs")));
         }
     }
+    let clocks = profiles.map(|profile| profile.meta.clock);
+    if clocks[0] != clocks[1] {
+        return Err(Failure::Usage(format!(
+            "{} was recorded with a clock of {} and {} with one of {}: their times do not compare",
+            labels[0],
+            clocks[0].name(),
+            labels[1],
+            clocks[1].name()
+        )));
+    }
     let mut notes = Vec::new();
     let (kind, compared) = choose(profiles, &accounts, labels, &mut notes)?;
     differing_work(profiles, &mut notes);
@@ -169,7 +181,17 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
     let both = baseline.measured.is_some() && target.measured.is_some();
     let no_difference = both && waterfall.delta().unsigned_abs() as f64 <= LEAST_DIFFERENCE * waterfall.baseline as f64;
     let explained_share = if both && !no_difference { waterfall.explained_share() } else { None };
-    Ok(Explanation { kind, baseline, target, waterfall, explained_share, no_difference, causes, notes })
+    Ok(Explanation {
+        kind,
+        baseline,
+        target,
+        waterfall,
+        explained_share,
+        no_difference,
+        causes,
+        notes,
+        clock: clocks[0],
+    })
 }
 
 fn measured(kind: WorkKind, benchmark: &Benchmark) -> Option<f64> {
@@ -245,6 +267,7 @@ fn guess(profile: &Profile, account: &Account) -> WorkKind {
 
 /// Workload, message size and pairs should be the same; it is said where they are not.
 fn differing_work(profiles: [&Profile; 2], notes: &mut Vec<String>) {
+    notes.extend(profiles[0].meta.clock.note().map(str::to_owned));
     let [Some(first), Some(second)] = profiles.map(|profile| profile.meta.benchmark.as_ref()) else { return };
     let mut differ = |what: &str, a: String, b: String| {
         if a != b {
@@ -291,6 +314,18 @@ fn is_announced(path: &PathRecord) -> bool {
 mod tests {
     use super::*;
     use testdata::{labels, profile, rr, stream};
+
+    #[test]
+    fn instructions_do_not_compare_with_time_and_say_what_they_are() {
+        let (mut first, mut second) = (rr(1, 20_000.0), rr(1, 10_000.0));
+        second.meta.clock = Clock::Instructions;
+        let error = explain(&first, &second, &labels()).expect_err("it is refused");
+        assert!(matches!(error, Failure::Usage(_)) && error.to_string().contains("instructions"), "{error}");
+        first.meta.clock = Clock::Instructions;
+        let found = explain(&first, &second, &labels()).expect("both count instructions");
+        assert!(found.notes.iter().any(|note| note.contains("counts instructions")), "{:?}", found.notes);
+        assert!(json::json(&found).to_string().contains("\"clock\":\"instructions\""));
+    }
 
     #[test]
     fn different_work_is_wrong_usage() {

@@ -7,6 +7,7 @@ use plotters::{
 };
 
 use super::{Explanation, WorkKind, text::rate};
+use crate::profile::Clock;
 
 const SIZE: (u32, u32) = (1200, 700);
 /// Left of the bars: names; right of them: values.
@@ -137,8 +138,9 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
         WorkKind::RequestResponse => "time of one transaction",
         WorkKind::Stream => "wall time per byte at the busiest station",
     };
+    let unit = if found.clock == Clock::Instructions { " in guest time that counts instructions" } else { "" };
     let rates = format!(
-        "{what}; measured {} and {}; layers predict {}",
+        "{what}{unit}; measured {} and {}; layers predict {}",
         rate(found.kind, found.baseline.measured),
         rate(found.kind, found.target.measured),
         rate(found.kind, found.target.predicted_from_baseline)

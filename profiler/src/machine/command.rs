@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Clock, Kernel, Place,
+    Kernel, Place,
     guest::{self, Job, Outcome},
     image, inside,
 };
@@ -13,6 +13,7 @@ use crate::{
     cli::{LabMachineArgs, LabRunArgs},
     failure::Failure,
     lab::signal::{self, Interrupted},
+    profile::Clock,
 };
 
 /// Runs `netstrata lab machine`.

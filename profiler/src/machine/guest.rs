@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Clock, Kernel, console,
+    Kernel, console,
     console::{Kind, Trouble},
     image, initramfs, qemu,
 };
@@ -25,6 +25,7 @@ use crate::{
         process::find_program,
         signal::{self, Handlers},
     },
+    profile::Clock,
 };
 
 const TICK: Duration = Duration::from_millis(50);

@@ -13,10 +13,7 @@ pub mod initramfs;
 pub mod packages;
 pub mod qemu;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-use crate::failure::Failure;
+use crate::{failure::Failure, profile::Clock};
 
 /// A kernel that a machine can have.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,37 +68,12 @@ pub fn parse_place(text: &str) -> Result<Place, String> {
     }
 }
 
-/// What drives the clock of a machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Clock {
-    /// Time as it passes.
-    #[default]
-    Wall,
-    /// The instructions that the (only) processor of an emulated machine executes, two nanoseconds each.
-    Instructions,
-}
-
-/// Guest time of one instruction with [`Clock::Instructions`]: qemu's `shift=1`.
-pub const NS_PER_INSTRUCTION: u32 = 2;
-
-/// The unit of times, where they are not what they seem.
-pub fn clock_note(clock: Clock) -> Option<String> {
-    (clock == Clock::Instructions).then(|| {
-        format!(
-            "clock: instructions. Times are guest time of an emulated processor, {NS_PER_INSTRUCTION} ns for each \
-             instruction executed: they compare work, and are no wall time"
-        )
-    })
-}
-
 const PARAMETER: &str = "netstrata.machine";
 const CLOCK_PARAMETER: &str = "netstrata.clock";
 
 /// Parameters of the guest's kernel from which a program in it knows where it is.
 pub(crate) fn kernel_parameters(kernel: &Kernel, clock: Clock) -> String {
-    let clock = if clock == Clock::Instructions { "instructions" } else { "wall" };
-    format!("{PARAMETER}={} {CLOCK_PARAMETER}={clock}", kernel.version)
+    format!("{PARAMETER}={} {CLOCK_PARAMETER}={}", kernel.version, clock.name())
 }
 
 /// The emulated machine that this program itself runs in, from the command line of the kernel: version and clock.
@@ -115,7 +87,8 @@ fn inside_of(command_line: &str) -> Option<(&'static Kernel, Clock)> {
         words.find(|(key, _)| *key == name).map(|(_, value)| value)
     };
     let kernel = find(value(PARAMETER)?).ok()?;
-    let clock = if value(CLOCK_PARAMETER) == Some("instructions") { Clock::Instructions } else { Clock::Wall };
+    let clock =
+        if value(CLOCK_PARAMETER) == Some(Clock::Instructions.name()) { Clock::Instructions } else { Clock::Wall };
     Some((kernel, clock))
 }
 
@@ -141,11 +114,5 @@ mod tests {
             }
         }
         assert_eq!(inside_of("root=/dev/vda ro quiet\n"), None);
-    }
-
-    #[test]
-    fn only_the_instruction_clock_needs_a_word() {
-        assert_eq!(clock_note(Clock::Wall), None);
-        assert!(clock_note(Clock::Instructions).is_some_and(|note| note.contains("2 ns for each instruction")));
     }
 }

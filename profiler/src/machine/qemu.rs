@@ -7,8 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Clock, Kernel, image::Image, kernel_parameters, packages::output};
-use crate::{failure::Failure, lab::process::find_program};
+use super::{Kernel, image::Image, kernel_parameters, packages::output};
+use crate::{
+    failure::Failure,
+    lab::process::find_program,
+    profile::{Clock, NS_PER_INSTRUCTION},
+};
 
 /// The program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -96,9 +100,10 @@ pub fn arguments(setup: &Setup<'_>, version: (u32, u32)) -> Vec<String> {
         share(path, &format!("share{index}"), "");
     }
     if instructions {
-        // Two nanoseconds for each instruction; time stands still while the host works, and leaps while the guest idles. What
+        // Time advances with each instruction: it stands still while the host works, and leaps while the guest idles. What
         // else would differ between two boots is fixed: the date, and the seed of all that is random.
-        for argument in ["-icount", "shift=1,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"] {
+        let icount = format!("shift={},sleep=off", NS_PER_INSTRUCTION.ilog2());
+        for argument in ["-icount", &icount, "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"] {
             arguments.push(argument.into());
         }
     }

@@ -1,9 +1,11 @@
 //! The profile: its data, its file, and reading what benchmarks print.
 
 pub mod benchmark;
+mod clock;
 mod file;
 mod model;
 
 pub use benchmark::parse as parse_benchmark;
+pub use clock::{Clock, NS_PER_INSTRUCTION};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use model::*;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{BUCKETS, Point, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{BUCKETS, Edge, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{DeviceCounters, Topology};
@@ -53,6 +53,8 @@ pub struct Meta {
     pub arch: String,
     /// Online CPUs.
     pub cpus: u32,
+    /// What drives the machine's clock, and so what all times here are.
+    pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
     /// Tiers in use: "tracepoint", "sampling".
@@ -153,6 +155,13 @@ pub struct PathRecord {
     pub end_to_end: Histogram,
     /// `spans[i]` lies between `crossings[i]` and `crossings[i + 1]`.
     pub spans: Vec<Histogram>,
+}
+
+impl PathRecord {
+    /// Whether its packets are clones, whose originals count on another path.
+    pub fn is_clone(&self) -> bool {
+        self.edges.iter().any(|(_, edge)| edge == Edge::Clone.name())
+    }
 }
 
 /// A crossing of a path.

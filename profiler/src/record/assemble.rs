@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli::RecordArgs,
     profile::{
-        CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord, Profile,
+        Clock, CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord, Profile,
         SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, TurnRecord,
     },
     topology::{Topology, container_of_pid},
@@ -58,6 +58,7 @@ pub(super) fn profile(
             kernel: read_line("/proc/sys/kernel/osrelease"),
             arch: std::env::consts::ARCH.into(),
             cpus,
+            clock: crate::machine::inside().map_or_else(Clock::default, |(_, clock)| clock),
             duration_ns: duration.as_nanos() as u64,
             tiers: vec!["tracepoint".into(), "sampling".into()],
             probes: recording.session.probe_names(),

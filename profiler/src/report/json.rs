@@ -50,6 +50,7 @@ fn meta(profile: &Profile) -> Value {
         "kernel": meta.kernel,
         "arch": meta.arch,
         "cpus": meta.cpus,
+        "clock": meta.clock.name(),
         "duration_ns": meta.duration_ns,
         "tiers": meta.tiers,
         "probes": meta.probes,

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use netstrata_common::Layer;
 
 use super::folded;
-use crate::profile::Profile;
+use crate::profile::{Clock, Profile};
 
 /// A span of a path for the latency graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -312,7 +312,9 @@ pub fn svg(profile: &Profile, latency: &[LatencyRow]) -> anyhow::Result<String> 
 
     let period = profile.cpu.period_ns;
     let about = format!("{} samples, {} busy; {small}", cpu.value, duration(cpu.value.saturating_mul(period)));
-    heading(&mut out, 4.0, "CPU time by layer and stack", &about);
+    // A picture of instructions must not pass for one of time.
+    let unit = if profile.meta.clock == Clock::Instructions { ", in guest time that counts instructions" } else { "" };
+    heading(&mut out, 4.0, &format!("CPU time by layer and stack{unit}"), &about);
     let entries: Vec<_> = FAMILIES.iter().map(|family| (family.name, shade(family, "", 0), false)).collect();
     legend(&mut out, 28.0, &entries);
     let samples = |count: u64| format!("{count} samples, {}", duration(count.saturating_mul(period)));
@@ -320,7 +322,7 @@ pub fn svg(profile: &Profile, latency: &[LatencyRow]) -> anyhow::Result<String> 
     Drawing { out: &mut out, total: cpu.value, value: &samples }.draw(&cpu, MARGIN, cpu_top);
 
     let about = format!("{} over all packets; {small}", duration(paths.value));
-    heading(&mut out, second, "Latency by path, layer and device", &about);
+    heading(&mut out, second, &format!("Latency by path, layer and device{unit}"), &about);
     let entries = [
         ("service: a CPU works on the packet", rgb(28, 84, 66), false),
         ("wait: the packet is queued", rgb(212, 60, 68), true),

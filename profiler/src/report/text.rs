@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    analysis::{Account, PathAccount},
+    analysis::{Account, PathAccount, device_name},
     cpu::Context,
     profile::{Benchmark, Profile},
 };
@@ -96,6 +96,9 @@ fn head(out: &mut String, profile: &Profile) -> std::fmt::Result {
         time(meta.duration_ns as f64),
         time(profile.sampling.observed_ns as f64),
     )?;
+    if let Some(note) = meta.clock.note() {
+        writeln!(out, "{note}")?;
+    }
     if !meta.command.is_empty() {
         let line = meta.command.join(" ");
         writeln!(out, "command: {}", clip(&line, 90))?;
@@ -166,6 +169,19 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         path.softirqs,
         record.cpu_hops as f64 / packets as f64,
     )?;
+    if !record.edges.is_empty() {
+        let edges: Vec<String> = record
+            .edges
+            .iter()
+            .filter_map(|(at, edge)| Some((edge, *record.crossings.get(usize::from(*at))?)))
+            .map(|(edge, crossing)| {
+                let namespace = profile.topology.namespace_name(crossing.netns);
+                format!("{edge} at {} in {namespace}", device_name(&profile.topology, crossing))
+            })
+            .collect();
+        let each = record.skbs_at_end_micro as f64 / 1e6 / record.packets.max(1) as f64;
+        writeln!(out, "  lineage: {}; {each:.2} skbs of each at the end", edges.join(", "))?;
+    }
     writeln!(
         out,
         "  {:<10} {:<15} {:<15} {:<7} {:>9} {:>9} {:>9} {:>9} {:>6}",

@@ -109,7 +109,8 @@ impl Drop for Injected<'_> {
 /// Turns of the loop at most: more than the longest spin needs; the verifier follows no more than 8192 jumps.
 const TURNS: i32 = 4_000;
 
-fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
+/// One instruction.
+pub fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
     u64::from(code)
         | u64::from(destination | source << 4) << 8
         | u64::from(offset as u16) << 16
@@ -131,12 +132,17 @@ fn spinner(ns: i32, verdict: i32) -> OwnedFd {
         instruction(0xb7, 0, 0, 0, verdict),
         instruction(0x95, 0, 0, 0, 0),
     ];
+    load(3, &program, "load the spinning program") // BPF_PROG_TYPE_SCHED_CLS
+}
+
+/// Loads a program of this kind.
+pub fn load(kind: u64, program: &[u64], what: &str) -> OwnedFd {
     let license = c"GPL";
     let mut attributes = [0u64; 16];
-    attributes[0] = 3 | (program.len() as u64) << 32; // BPF_PROG_TYPE_SCHED_CLS, count
+    attributes[0] = kind | (program.len() as u64) << 32;
     attributes[1] = program.as_ptr() as u64;
     attributes[2] = license.as_ptr() as u64;
-    bpf(5, &attributes, "load the spinning program")
+    bpf(5, &attributes, what)
 }
 
 fn bpf(command: i32, attributes: &[u64; 16], what: &str) -> OwnedFd {
@@ -149,6 +155,12 @@ fn bpf(command: i32, attributes: &[u64; 16], what: &str) -> OwnedFd {
 }
 
 fn attach_tcx(program: &OwnedFd, network: &Network, side: &str, device: &str, egress: bool) -> OwnedFd {
+    // BPF_TCX_EGRESS, BPF_TCX_INGRESS
+    link(program, network, side, device, if egress { 47 } else { 46 })
+}
+
+/// Attaches a program to a device by a link, which goes with its descriptor.
+pub fn link(program: &OwnedFd, network: &Network, side: &str, device: &str, kind: u64) -> OwnedFd {
     let namespace = File::open(network.path(side)).unwrap();
     let device = std::ffi::CString::new(device).unwrap();
     let program = program.as_raw_fd();
@@ -162,8 +174,8 @@ fn attach_tcx(program: &OwnedFd, network: &Network, side: &str, device: &str, eg
         assert_ne!(index, 0, "no device {device:?}");
         let mut attributes = [0u64; 16];
         attributes[0] = program as u64 | u64::from(index) << 32;
-        attributes[1] = if egress { 47 } else { 46 }; // BPF_TCX_EGRESS, BPF_TCX_INGRESS
-        bpf(28, &attributes, "attach a tcx link")
+        attributes[1] = kind;
+        bpf(28, &attributes, "attach a link")
     })
     .join()
     .unwrap()

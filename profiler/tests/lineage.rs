@@ -1,0 +1,381 @@
+//! One packet becomes several, several become one: with offloads on and off, what journeys count agrees with what
+//! devices, protocols and the reading program count. Live; needs root and ethtool.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "the ground truth uses the rest")]
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netstrata::profile::{PathRecord, Profile, read};
+use serde_json::Value;
+use support::{inject, network::Network, run};
+
+const NETSTRATA: &str = env!("CARGO_BIN_EXE_netstrata");
+const PATIENCE: Duration = Duration::from_secs(20);
+const PORT: u16 = 5310;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The tests share a kernel.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// What counters said during a recording.
+struct Counted {
+    profile: Profile,
+    /// Bytes that the reading program got.
+    read: u64,
+    /// skbs that the client's device transmitted.
+    sent: u64,
+    /// skbs that IP received at the server.
+    received: u64,
+    client: u32,
+    server: u32,
+}
+
+fn allowed(programs: &[&str]) -> bool {
+    // SAFETY: a plain system call without arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("skipped: needs root");
+        return false;
+    }
+    for program in programs {
+        if Command::new(program).arg("--version").output().is_err() {
+            println!("skipped: needs {program}");
+            return false;
+        }
+    }
+    true
+}
+
+/// Runs a closure in a namespace, in a thread of its own.
+fn inside<T: Send + 'static>(
+    network: &Network,
+    side: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let namespace = File::open(network.path(side)).unwrap();
+    thread::spawn(move || {
+        // SAFETY: affects this thread only, which ends after the work.
+        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0, "cannot enter the namespace");
+        work()
+    })
+}
+
+/// Switches a feature of every device of the network.
+fn set(network: &Network, feature: &str, on: bool) {
+    for (side, device) in [("client", "eth0"), ("server", "eth0"), ("middle", "veth-client"), ("middle", "veth-server")]
+    {
+        network.run(side, &["ethtool", "-K", device, feature, if on { "on" } else { "off" }]);
+    }
+}
+
+fn sent(network: &Network) -> u64 {
+    let text = network.run("client", &["ip", "-s", "-j", "link", "show", "eth0"]);
+    serde_json::from_str::<Value>(&text).unwrap()[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
+}
+
+/// `InReceives` of IP: skbs, after GRO.
+fn received(network: &Network) -> u64 {
+    let text = network.run("server", &["cat", "/proc/self/net/snmp"]);
+    let mut lines = text.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let column = names.split_whitespace().position(|name| name == "InReceives").unwrap();
+    values.split_whitespace().nth(column).unwrap().parse().unwrap()
+}
+
+fn inode(network: &Network, side: &str) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(network.path(side)).unwrap().ino() as u32
+}
+
+/// Records every packet of the network while the traffic flows.
+fn record(network: &Network, traffic: impl FnOnce(&Network) -> u64) -> Counted {
+    let directory = std::env::temp_dir().join(network.namespace("lineage"));
+    fs::create_dir_all(&directory).unwrap();
+    let at = |name: &str| directory.join(name);
+    let (file, started, done): (PathBuf, PathBuf, PathBuf) = (at("p.prof"), at("started"), at("done"));
+    // Packets that are used up unseen end 20 ms after they moved last.
+    let wait = format!("touch {}; until [ -e {} ]; do sleep 0.05; done; sleep 0.3", started.display(), done.display());
+    let child = Command::new(NETSTRATA)
+        .args(["record", "--sample-every", "1", "--netns", &network.namespace("client"), "-o"])
+        .arg(&file)
+        .args(["--", "sh", "-c", &wait])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while !started.exists() {
+        assert!(begin.elapsed() < PATIENCE, "the recording did not start");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let before = (sent(network), received(network));
+    let read_bytes = traffic(network);
+    let after = (sent(network), received(network));
+    fs::write(&done, "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let profile = read(&file).unwrap();
+    let _ = fs::remove_dir_all(&directory);
+    Counted {
+        profile,
+        read: read_bytes,
+        sent: after.0 - before.0,
+        received: after.1 - before.1,
+        client: inode(network, "client"),
+        server: inode(network, "server"),
+    }
+}
+
+/// Sends so many bytes over one connection; what the reader got.
+fn tcp(network: &Network, bytes: usize) -> u64 {
+    let address = SocketAddr::new(network.address().parse().unwrap(), PORT);
+    let (ready, is_ready) = mpsc::channel();
+    let server = inside(network, "server", move || {
+        let listener = TcpListener::bind(address).unwrap();
+        ready.send(()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut buffer, mut total) = (vec![0; 1 << 17], 0);
+        loop {
+            match stream.read(&mut buffer).unwrap() {
+                0 => return total,
+                count => total += count as u64,
+            }
+        }
+    });
+    is_ready.recv_timeout(PATIENCE).unwrap();
+    let client = inside(network, "client", move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let piece = vec![7; 1 << 16];
+        for _ in 0..bytes / piece.len() {
+            stream.write_all(&piece).unwrap();
+        }
+    });
+    client.join().unwrap();
+    server.join().unwrap()
+}
+
+/// Sends messages of `pieces` datagrams of `size` bytes each with UDP segmentation; the bytes that arrived.
+fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -> u64 {
+    let address: SocketAddr = format!("{to}:{PORT}").parse().unwrap();
+    let (ready, is_ready) = mpsc::channel();
+    let server = inside(network, "server", move || {
+        let socket = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let space = 8i32 << 20;
+        // SAFETY: the value is an integer that outlives the call.
+        let result = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const space).cast(), 4)
+        };
+        assert_eq!(result, 0, "cannot enlarge the buffer: {}", std::io::Error::last_os_error());
+        ready.send(()).unwrap();
+        let (mut buffer, mut total) = (vec![0; 1 << 16], 0);
+        while let Ok(count) = socket.recv(&mut buffer) {
+            total += count as u64;
+        }
+        total
+    });
+    is_ready.recv_timeout(PATIENCE).unwrap();
+    let client = inside(network, "client", move || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_broadcast(true).unwrap();
+        if pieces > 1 {
+            const UDP_SEGMENT: i32 = 103;
+            let size = i32::from(size);
+            // SAFETY: the value is an integer that outlives the call.
+            let result = unsafe {
+                libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, UDP_SEGMENT, (&raw const size).cast(), 4)
+            };
+            assert_eq!(result, 0, "no UDP segmentation: {}", std::io::Error::last_os_error());
+        }
+        let message = vec![7; usize::from(size) * pieces];
+        for _ in 0..messages {
+            socket.send_to(&message, address).unwrap();
+            // The receiver's buffer is small.
+            thread::sleep(Duration::from_millis(2));
+        }
+    });
+    client.join().unwrap();
+    server.join().unwrap()
+}
+
+impl Counted {
+    /// Paths of the data.
+    fn data(&self, protocol: u8) -> impl Iterator<Item = &PathRecord> {
+        self.profile.paths.iter().filter(move |path| {
+            path.protocol == protocol && path.crossings.first().is_some_and(|crossing| crossing.netns == self.client)
+        })
+    }
+
+    fn edges(&self, protocol: u8) -> BTreeSet<&str> {
+        self.data(protocol).flat_map(|path| &path.edges).map(|(_, edge)| edge.as_str()).collect()
+    }
+
+    /// What a recording may miss, as it says itself.
+    fn lost(&self) -> u64 {
+        ["slot_busy", "clones_lost", "in_flight_at_end", "path_too_long", "paths_full"]
+            .iter()
+            .map(|cause| self.profile.lost[*cause])
+            .sum()
+    }
+
+    /// Nothing is lost unreported, nothing counted twice.
+    fn check(&self, protocol: u8, what: &str) {
+        let (data, ends) = (|| self.data(protocol), ["copied", "merged"]);
+        let lost = self.lost();
+        let delivered: u64 = data()
+            .filter(|path| ends.contains(&path.end.as_str()) && path.crossings.last().unwrap().netns == self.server)
+            .map(|path| path.payload_bytes)
+            .sum();
+        // A lost packet carries 64 KiB at most.
+        let missing = lost * 65536;
+        assert!(
+            delivered as f64 <= self.read as f64 * 1.01 && (delivered + missing) as f64 >= self.read as f64 * 0.99,
+            "{what}: {delivered} bytes delivered, {} read, {lost} packets lost",
+            self.read
+        );
+        // A device counts the segments that it is given; others count with what they carry.
+        let originals = || self.profile.paths.iter().filter(|path| !path.is_clone());
+        let from_client = || {
+            originals()
+                .filter(|path| path.crossings.iter().any(|crossing| crossing.ifindex != 0))
+                .filter(|path| path.crossings.first().is_some_and(|crossing| crossing.netns == self.client))
+        };
+        let seen: u64 = from_client()
+            .map(|path| {
+                let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && edge == "segment");
+                let alone = path.end == "consumed" && path.crossings.len() <= 2 && path.wire_packets > path.packets;
+                if cut || alone { path.wire_packets } else { path.packets }
+            })
+            .sum();
+        let allowed = lost * 45 + 12; // packets that were on their way when counting began and ended
+        assert!(
+            seen.abs_diff(self.sent) <= allowed.max(self.sent / 200),
+            "{what}: {seen} seen, {} sent, {lost} lost",
+            self.sent
+        );
+    }
+
+    /// skbs that reached the server's stack, as journeys count them.
+    fn arrived(&self) -> f64 {
+        let at_server = |path: &&PathRecord| {
+            path.crossings
+                .iter()
+                .any(|crossing| crossing.netns == self.server && crossing.point == netstrata_common::Point::Receive)
+        };
+        let from_client = self.profile.paths.iter().filter(|path| path.crossings[0].netns == self.client);
+        from_client.filter(at_server).map(|path| path.skbs_at_end_micro as f64 / 1e6).sum()
+    }
+}
+
+/// An XDP program that passes every packet; it goes with its descriptor.
+fn pass_through_xdp(network: &Network, side: &str, device: &str) -> OwnedFd {
+    let program = [inject::instruction(0xb7, 0, 0, 0, 2), inject::instruction(0x95, 0, 0, 0, 0)]; // return XDP_PASS
+    let program = inject::load(6, &program, "load the XDP program"); // BPF_PROG_TYPE_XDP
+    inject::link(&program, network, side, device, 37) // BPF_XDP
+}
+
+fn one() -> std::sync::MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn tcp_counts_right_with_every_offload_on_and_off() {
+    if !allowed(&["ethtool", "ip"]) {
+        return;
+    }
+    let _one = one();
+    for (tso, gso, gro) in
+        [(true, true, false), (false, true, false), (false, false, false), (true, true, true), (false, true, true)]
+    {
+        let network = Network::bridge();
+        set(&network, "tso", tso);
+        set(&network, "gso", gso);
+        set(&network, "gro", gro);
+        let what = format!("tso {tso}, gso {gso}, gro {gro}");
+        let counted = record(&network, |network| tcp(network, 24 << 20));
+        counted.check(TCP, &what);
+        let edges = counted.edges(TCP);
+        assert_eq!(edges.contains("segment"), !tso, "{what}: {edges:?}");
+        assert_eq!(edges.contains("merge"), !tso && gro, "{what}: {edges:?}");
+        let (arrived, received) = (counted.arrived(), counted.received as f64);
+        let slack = received * 0.05 + (counted.lost() * 45) as f64 + 12.0;
+        assert!((arrived - received).abs() <= slack, "{what}: {arrived} skbs arrived by journeys, {received} by IP");
+    }
+}
+
+#[test]
+fn udp_counts_right_with_segmentation_in_the_device_and_in_software() {
+    if !allowed(&["ethtool", "ip"]) {
+        return;
+    }
+    let _one = one();
+    for offload in [true, false] {
+        let network = Network::bridge();
+        set(&network, "tx-udp-segmentation", offload);
+        let counted = record(&network, |network| udp(network, network.address(), 60, 20, 1000));
+        let what = format!("UDP segmentation in the device {offload}");
+        assert_eq!(counted.read, 60 * 20 * 1000, "{what}: the socket's buffer overflowed");
+        counted.check(UDP, &what);
+        // What no device cut is cut by the socket, which takes no large datagrams.
+        let cut = |early: bool| {
+            let edges = counted.data(UDP).flat_map(|path| &path.edges);
+            edges.into_iter().any(|(at, edge)| edge == "segment" && (*at <= 2) == early)
+        };
+        assert_eq!((cut(true), cut(false)), (!offload, offload), "{what}");
+    }
+}
+
+#[test]
+fn packets_that_xdp_rebuilds_go_on() {
+    if !allowed(&["ip"]) {
+        return;
+    }
+    let _one = one();
+    let network = Network::bridge();
+    let _program = pass_through_xdp(&network, "server", "eth0");
+    let counted = record(&network, |network| tcp(network, 4 << 20));
+    counted.check(TCP, "XDP at the server");
+    let rebuilt: u64 = counted
+        .data(TCP)
+        .filter(|path| path.edges.iter().any(|(_, edge)| edge == "rebuild"))
+        .map(|path| path.packets)
+        .sum();
+    let all: u64 = counted.data(TCP).map(|path| path.packets).sum();
+    assert!(rebuilt * 2 > all, "{rebuilt} of {all} packets were followed through the copy");
+}
+
+#[test]
+fn clones_of_a_flooding_bridge_are_followed_and_count_once() {
+    if !allowed(&["ip"]) {
+        return;
+    }
+    let _one = one();
+    let network = Network::bridge();
+    let middle = network.namespace("middle");
+    for port in ["more1", "more2"] {
+        run(&["ip", "-n", &middle, "link", "add", port, "type", "veth", "peer", "name", &format!("{port}p")]);
+        run(&["ip", "-n", &middle, "link", "set", port, "master", "br0", "up"]);
+        run(&["ip", "-n", &middle, "link", "set", &format!("{port}p"), "up"]);
+    }
+    let counted = record(&network, |network| udp(network, "10.203.0.255", 40, 1, 500));
+    assert_eq!(counted.read, 40 * 500);
+    counted.check(UDP, "broadcast");
+    let clones: u64 = counted.data(UDP).filter(|path| path.is_clone()).map(|path| path.packets).sum();
+    // Two of the three ports' copies, and the bridge's own, are clones.
+    assert!(clones + counted.lost() >= 80, "{clones} clones of 40 broadcasts to three ports");
+}
