@@ -1,8 +1,16 @@
 //! What a mode needs of the machine, and whether it is there: asked by trying, not by the kernel's version.
 
+use std::{path::Path, process::Command, time::Duration};
+
 use serde::Serialize;
 
-use super::{cleanup::Session, cni, docker, guest, networks::Namespace, process::find_program, signal};
+use super::{
+    cleanup::Session,
+    cni, docker, guest,
+    networks::Namespace,
+    process::{self, find_program},
+    signal,
+};
 
 /// Something that a mode needs.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
@@ -21,6 +29,10 @@ pub enum Need {
     /// An emulated guest.
     Guest,
 }
+
+/// The file from which tun and tap devices are made.
+const TUN: &str = "/dev/net/tun";
+const MODULE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a device of a kind is made on trial; the names of kinds that need more than their name.
 const TRIALS: &[(&str, &[&str])] = &[
@@ -59,6 +71,15 @@ fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
     scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
     let default = ["link", "add", "trial", "type", kind];
     let words = TRIALS.iter().find(|trial| trial.0 == kind).map_or(&default[..], |trial| trial.1);
+    if kind == "tun" && !Path::new(TUN).exists() {
+        // Opening the file loads the module, but where nobody made the file in advance the module does: its absence
+        // after this is what the trial finds.
+        if let Some(modprobe) = find_program("modprobe") {
+            let mut load = Command::new(modprobe);
+            load.args(["-q", "tun"]);
+            let _ = process::run(load, MODULE_LIMIT, true);
+        }
+    }
     let made = scratch.ip(words);
     signal::check()?;
     Ok(made
