@@ -45,7 +45,7 @@ fn may_start(point: Point) -> bool {
     matches!(point, Point::Queue | Point::Gro | Point::Receive | Point::Rx)
 }
 
-/// A packet crosses a point. `device` is 0 where the packet itself knows its device.
+/// A packet crosses a point. `device` is 0 where the packet itself knows its device, and the socket where it is one's.
 #[inline(always)]
 pub fn crossing(point: Point, packet: u64, device: u64) {
     let Some(cpu) = state() else { return };
@@ -101,7 +101,7 @@ pub fn tcp(socket: u64, packet: u64) {
     let slot = slot_of(packet);
     if key(slot) == packet {
         let point = if straight { Point::Tcp } else { Point::TcpBacklog };
-        follow(point, packet, 0, slot, previous);
+        follow(point, packet, socket, slot, previous);
         if key(slot) == packet {
             cpu.tcp_packet = packet;
         }
@@ -130,7 +130,7 @@ pub fn ready(socket: u64) {
     }
     cpu.tcp_packet = 0;
     let point = if has_sleeper(socket) { Point::ReadyWake } else { Point::Ready };
-    follow(point, packet, 0, slot, cpu.point);
+    follow(point, packet, socket, slot, cpu.point);
     if is_tcp && key(slot) == packet {
         lineage::queued_at_socket(packet, slot as u64, socket);
     }
@@ -411,7 +411,14 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
         // from the backlog to the softirq, a packet stays at one device.
         Point::Receive if last == Point::Rx as u8 => last_device(journey),
-        Point::Queue | Point::Rx | Point::Receive | Point::Gro => device_key(skb::device(packet), now),
+        // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
+        // handler changes it without a crossing.
+        Point::Queue | Point::Rx | Point::Receive | Point::Gro | Point::Route => device_key(skb::device(packet), now),
+        Point::Tcp | Point::TcpBacklog | Point::Ready | Point::ReadyWake
+            if last == Point::Receive as u8 || last == Point::Route as u8 =>
+        {
+            received_by(device, packet, last_device(journey))
+        }
         Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => device_key(device, now),
         // Inside a socket or a queue the packet knows no device: it is still at the last one.
         _ => last_device(journey),
@@ -428,6 +435,15 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         _ => lineage::leaves(cpu, slot),
     }
     false
+}
+
+/// The device that gave a packet to a socket.
+#[inline(always)]
+fn received_by(socket: u64, packet: u64, last: DeviceKey) -> DeviceKey {
+    match skb::read(packet, offset!(skb_iif)) {
+        0 => last,
+        ifindex => DeviceKey { netns: skb::socket_netns(socket), ifindex },
+    }
 }
 
 /// The device of the last crossing.

@@ -1,6 +1,6 @@
 //! The account of a path: its spans by layer and device, which with what is unattributed sum to its end-to-end time.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use netstrata_common::{Layer, Point};
 
@@ -102,12 +102,12 @@ fn path_account(profile: &Profile, path: &PathRecord, places: &BTreeMap<Crossing
             distribution: Some(histogram.clone()),
         };
         let (from, to) = (path.crossings[index], path.crossings[index + 1]);
-        match places.get(&place_of(from)) {
+        match samples_between(places, from, to) {
             Some(samples)
                 if class.kind == Kind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
             {
                 let names = [device_name(topology, from), device_name(topology, to)];
-                spans.extend(split(whole, samples, &names));
+                spans.extend(split(whole, &samples, &names));
             }
             _ => spans.push(whole),
         }
@@ -146,6 +146,28 @@ fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let each = observer.ns_in_span_per_crossing + if returns { observer.ns_per_crossing } else { 0.0 };
     let histogram = &path.spans[index];
     ((each * histogram.count as f64) as u64).min(histogram.sum)
+}
+
+/// The samples of a span. On the way from a device to a socket a receive handler (macvlan) may lift the packet to another
+/// device, where no crossing tells: samples know both.
+fn samples_between<'a>(
+    places: &'a BTreeMap<CrossingRecord, Places>,
+    from: CrossingRecord,
+    to: CrossingRecord,
+) -> Option<Cow<'a, Places>> {
+    use Point::{Ready, ReadyWake, Receive, Route, Tcp, TcpBacklog};
+    let found = places.get(&place_of(from)).map(Cow::Borrowed);
+    let lifted = (from.netns, from.ifindex) != (to.netns, to.ifindex)
+        && matches!(from.point, Receive | Route)
+        && matches!(to.point, Route | Tcp | TcpBacklog | Ready | ReadyWake);
+    match places.get(&CrossingRecord { point: from.point, ..to }).filter(|_| lifted) {
+        Some(above) => {
+            let mut both = found.unwrap_or_default().into_owned();
+            both.merge(above);
+            Some(Cow::Owned(both))
+        }
+        None => found,
+    }
 }
 
 /// Samples know the namespace of a sender, but no device yet; a route look-up is part of the reception.

@@ -97,13 +97,14 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
             .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
         (Receive | Route, Receive | Rx | Gro) => class(upper_layer(find(from), find(to)), Service, to),
-        (Receive, Route) => class(Some(Layer::Ip), Service, from),
+        // `to` is the device that the stack took the packet from: a macvlan where `from` is the device below it.
+        (Receive, Route) => class(Some(Layer::Ip), Service, to),
         (Route, Route) => class(Some(Layer::Route), Service, from),
-        (Receive | Route, Tcp) => class(Some(Layer::Ip), Service, from),
+        (Receive | Route, Tcp) => class(Some(Layer::Ip), Service, to),
         // The reader held the socket: the segment lay in its backlog until the reader itself took it up.
-        (Receive | Route, TcpBacklog) => class(Some(Layer::Socket), Wait, from),
+        (Receive | Route, TcpBacklog) => class(Some(Layer::Socket), Wait, to),
         (Tcp | TcpBacklog, Ready | ReadyWake) => class(Some(Layer::Tcp), Service, from),
-        (Receive | Route, Ready | ReadyWake) => class(Some(transport(path.protocol)), Service, from),
+        (Receive | Route, Ready | ReadyWake) => class(Some(transport(path.protocol)), Service, to),
         (ReadyWake, Copy) => class(Some(Layer::Wakeup), Wait, from),
         (Ready | Copy, Copy) => class(Some(Layer::Socket), Wait, from),
         // No announcement was seen: the packet went through the socket's own backlog, or the kernel has no such point.

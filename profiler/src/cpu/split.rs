@@ -26,6 +26,15 @@ pub struct Places {
 }
 
 impl Places {
+    /// Adds the samples of another place.
+    pub fn merge(&mut self, other: &Self) {
+        for (layer, count) in &other.layers {
+            *self.layers.entry(*layer).or_default() += count;
+        }
+        self.tc_egress += other.tc_egress;
+        self.tc_ingress += other.tc_ingress;
+    }
+
     /// All samples.
     pub fn total(&self) -> u64 {
         self.layers.values().sum()
