@@ -282,4 +282,7 @@ pub struct LabWorkerArgs {
     /// Run on this CPU only
     #[arg(long)]
     pub cpu: Option<u32>,
+    /// How much longer than usual a server waits for its clients
+    #[arg(long, value_parser = crate::units::parse_duration)]
+    pub patience: Option<std::time::Duration>,
 }

@@ -14,7 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netstrata::{cli::LabRunArgs, lab::cleanup::start_time};
+use netstrata::{
+    cli::LabRunArgs,
+    lab::{
+        cleanup::start_time,
+        modes::{MODES, Mode},
+        needs::Need,
+    },
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -163,11 +170,105 @@ fn docker_modes_leave_neither_daemon_nor_containers() {
     assert!(status.success(), "{err}");
     assert!(out.contains("docker-host") && out.contains("docker-bridge"), "{out}");
     assert_eq!(left(lab.pid()), NOTHING);
-    let state = format!("/run/netstrata-lab/{}/", lab.pid());
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains(&state), "{}", String::from_utf8_lossy(&line));
+    assert_eq!(processes(lab.pid()), NOTHING);
+}
+
+/// Programs of engines and guests that run `pid` started and that still live: they name its directory.
+fn processes(pid: u32) -> Vec<String> {
+    let state = format!("/run/netstrata-lab/{pid}/");
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.map(|entry| fs::read(entry.path().join("cmdline")).unwrap_or_default());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&state)).collect()
+}
+
+/// Modes of others' engines and of guests.
+fn engines() -> Vec<&'static Mode> {
+    let theirs = |need: &Need| matches!(need, Need::Docker | Need::Cni(_) | Need::Guest);
+    MODES.iter().filter(|mode| mode.needs.iter().any(theirs)).collect()
+}
+
+#[test]
+fn recordings_of_engines_and_guests_name_the_layers_of_their_modes() {
+    let test = "recordings_of_engines_and_guests_name_the_layers_of_their_modes";
+    let Some(_one) = ready(test) else { return };
+    let engines = engines();
+    let mut words: Vec<&str> = engines.iter().map(|mode| mode.name).collect();
+    words.extend(["--workload", "tcp-rr", "--duration", "1s", "--sample-every", "8"]);
+    let mut lab = Lab::start(&words);
+    let (status, _, err) = lab.wait();
+    let skipped: Vec<&str> = err.lines().filter(|line| line.starts_with("skipped ")).collect();
+    if skipped.len() == engines.len() {
+        println!("skipped {test}: {}", skipped.join("; "));
+        return;
     }
+    assert!(status.success(), "{err}");
+    for mode in engines {
+        if let Some(reason) = skipped.iter().find(|line| line.starts_with(&format!("skipped {}:", mode.name))) {
+            println!("{test}: {reason}");
+            continue;
+        }
+        has_layers(mode, &lab.output.join(format!("{}.prof", mode.name)));
+    }
+    assert_eq!(left(lab.pid()), NOTHING);
+    assert_eq!(processes(lab.pid()), NOTHING);
+}
+
+/// The mode's layers are in the recording by name and device, and its spans sum to what was measured.
+fn has_layers(mode: &Mode, profile: &Path) {
+    let report = Command::new(env!("CARGO_BIN_EXE_netstrata"))
+        .args(["report", "--format", "json"])
+        .arg(profile)
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    let paths = report["paths"].as_array().unwrap();
+    let (mut total, mut unattributed) = (0, 0);
+    let mut seen = Vec::new();
+    for path in paths {
+        let spans = path["spans"].as_array().unwrap();
+        let sum: u64 = spans.iter().map(|span| span["ns"]["sum"].as_u64().unwrap()).sum();
+        let rest = path["unattributed_ns"]["sum"].as_u64().unwrap();
+        let whole = path["end_to_end_ns"]["sum"].as_u64().unwrap();
+        assert_eq!(sum + rest, whole, "{}: {path}", mode.name);
+        (total, unattributed) = (total + whole, unattributed + rest);
+        seen.extend(spans.iter().map(|span| (span["layer"].as_str().unwrap(), span["device"].as_str().unwrap())));
+    }
+    assert!(total > 0, "{} has no journeys", mode.name);
+    assert!(unattributed * 10 <= total, "{}: {unattributed} of {total} ns are unattributed", mode.name);
+    for (layer, device) in mode.layers {
+        let there = seen.iter().any(|(a, b)| a == layer && (device.is_empty() || b == device));
+        assert!(there, "{} has no {layer} at {device}: {seen:?}", mode.name);
+    }
+}
+
+#[test]
+fn what_a_killed_run_with_daemons_and_a_guest_left_goes_at_the_next() {
+    let test = "what_a_killed_run_with_daemons_and_a_guest_left_goes_at_the_next";
+    let Some(_one) = ready(test) else { return };
+    let lacking = netstrata::lab::docker::missing().or_else(|| netstrata::lab::cni::missing("bridge"));
+    if let Some(reason) = lacking.or_else(netstrata::lab::guest::missing) {
+        println!("skipped {test}: {reason}");
+        return;
+    }
+    let mut killed = Lab::start(&["cni-bridge", "docker-nat", "vm-bridge", "--no-record", "--duration", "30s"]);
+    let console = format!("/run/netstrata-lab/{}/guest-tap0/console", killed.pid());
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !Path::new(&console).exists() && killed.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no guest");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    killed.signal(libc::SIGKILL);
+    let (_, _, err) = killed.wait();
+    if err.contains("skipped ") {
+        println!("skipped {test}: {err}");
+        return;
+    }
+    assert!(!processes(killed.pid()).is_empty(), "a killed run cannot end its daemons");
+    let mut next = Lab::start(&["host", "--no-record", "--duration", "100ms", "--workload", "tcp-rr"]);
+    let (status, _, err) = next.wait();
+    assert!(status.success(), "{err}");
+    assert_eq!(left(killed.pid()), NOTHING);
+    assert_eq!(processes(killed.pid()), NOTHING);
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Driver {
         let program = program.to_str().context("the program's path is not UTF-8")?.to_owned();
         let milliseconds = format!("{}ms", duration.as_millis().max(1));
         let [listen, connect] = [SocketAddrV4::new(network.address, PORT), target].map(|socket| socket.to_string());
+        let patience = format!("{}ms", network.client.patience().as_millis());
         let (server, client): (Vec<&str>, Vec<&str>) = match self {
             Self::Builtin(_) => {
                 let common =
@@ -139,7 +140,11 @@ impl Driver {
                     Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),
                     Pin::Different => (&["--cpu", "1"], &["--cpu", "0"]),
                 };
-                (side("--listen", listen.as_str(), server), side("--connect", connect.as_str(), client))
+                let mut server = side("--listen", listen.as_str(), server);
+                if !network.client.patience().is_zero() {
+                    server.extend(["--patience", patience.as_str()]);
+                }
+                (server, side("--connect", connect.as_str(), client))
             }
             Self::Iperf3 => (
                 vec!["-s", "-1", "-J", "-p", &port],

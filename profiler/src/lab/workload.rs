@@ -99,7 +99,8 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
         bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.largest_size())));
     }
     let pairs = args.pairs.clamp(1, 1000);
-    let patience = if args.listen.is_some() { WAIT_FOR_CLIENTS } else { Duration::ZERO };
+    let patience =
+        if args.listen.is_some() { WAIT_FOR_CLIENTS + args.patience.unwrap_or_default() } else { Duration::ZERO };
     watch(args.duration + GRACE + patience);
     let cpu = cpu_time();
     let (side, results) = match (args.listen, args.connect) {
