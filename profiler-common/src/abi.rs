@@ -82,11 +82,35 @@ pub struct Journey {
     pub skb_wire: u32,
     /// The [`crate::Edge`] of its next crossing.
     pub next_edge: u8,
+    /// The [`crate::Point`] before its reader copied it.
+    pub read_from: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
+    /// Fingerprint of the packet that a program has read from a tun device, or 0: none carries it.
+    pub print: u64,
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
+
+/// A packet in the hands of a tunnel's program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tunnelled {
+    /// Its fingerprint.
+    pub print: u64,
+    /// Generation of its journey; 0: the entry is free.
+    pub id: u64,
+    /// Where the journey is.
+    pub slot: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Packets in the hands of tunnels' programs that are remembered at one time; a power of two.
+pub const TUNNELLED_PACKETS: usize = 64;
+
+/// Words of the programs' global memory: the address in each slot, and how many packets tunnels' programs have.
+pub const GLOBAL_WORDS: usize = MAX_SLOTS + 1;
 
 impl Journey {
     /// The end of a packet that was used up unseen. TCP loses no data that it has taken in: what vanishes there was
@@ -95,6 +119,10 @@ impl Journey {
     pub fn unseen_end(&self) -> End {
         use crate::Point::{Receive, Route, Tcp, TcpBacklog};
         let last = self.last_point;
+        // No socket of TCP's, and its reader took it whole: only what comes of it was waited for.
+        if last == crate::Point::Copy as u8 && self.socket == 0 {
+            return End::Copied;
+        }
         let with_tcp = last == Receive as u8 || last == Route as u8 || last == Tcp as u8 || last == TcpBacklog as u8;
         if self.protocol == TCP && self.payload > 0 && with_tcp { End::Merged } else { End::Absorbed }
     }
@@ -325,8 +353,10 @@ pub struct CpuState {
     pub turn_ns: u64,
     /// Weight of that packet.
     pub turn_weight: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Slot of the followed packet that the reader may send on; valid with `read_id`.
+    pub read_slot: u32,
+    /// Generation of that packet, or 0: there is none.
+    pub read_id: u64,
     /// Crossings of followed packets.
     pub followed_crossings: u64,
     /// Packets chosen.
@@ -337,8 +367,10 @@ pub struct CpuState {
     pub next_id: u64,
     /// Retransmitted TCP segments.
     pub retransmits: u64,
-    /// CPU samples taken.
+    /// CPU samples taken, those of bursts apart.
     pub samples: u64,
+    /// CPU samples taken in bursts.
+    pub burst_samples: u64,
     /// The followed packet that may go on as another skb on this CPU.
     pub parent: Parent,
     /// Address and generation of a followed packet that is in GRO, or 0.
@@ -448,8 +480,8 @@ pub struct SampleKey {
     pub cpu: u16,
     /// 1 if user mode was interrupted.
     pub user: u16,
-    /// Zero.
-    pub pad: u16,
+    /// 1 if taken in a burst, whose period is another.
+    pub burst: u16,
 }
 
 /// Time between a reader's copy and the same task's next send, per namespace.

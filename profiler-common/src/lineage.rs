@@ -21,6 +21,7 @@ edges! {
     Rebuild "rebuild" "the data was copied into a new skb (XDP on a veth), and the old one freed";
     Clone "clone" "a clone of the skb goes its own way (a flooding bridge, an action of Open vSwitch)";
     Merge "merge" "GRO merged the skb into an earlier one of its flow";
+    Userspace "userspace" "a program read the packet from a tun device and sent it over UDP, or the other way about";
     Coalesce "coalesce" "TCP joined the data with the last skb of the socket's queue";
 }
 
@@ -28,6 +29,11 @@ impl Edge {
     /// The name that profiles and documents use.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].1
+    }
+
+    /// The edge of a name, or `None`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
     }
 
     /// The edge of a number that a kernel program wrote, or `None`.

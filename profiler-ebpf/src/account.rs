@@ -14,7 +14,7 @@ use crate::{
     lineage,
     maps::{CONFIG, DROPS, JOURNEYS, NEW_PATH, NODES, PATHS, RING, TURNS, ZERO_NODE, set_key},
     record::{follow_global, state},
-    skb,
+    skb, tunnel,
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -122,6 +122,9 @@ pub fn cut(slot: u32) {
         let journey = unsafe { &mut *journey };
         cpu.lost.cut += journey.weight as u64;
         journey.skb = 0;
+        if journey.print != 0 {
+            tunnel::forget(journey.print, journey.id);
+        }
     }
 }
 
@@ -143,6 +146,9 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
         lineage::leaves(cpu, slot);
     }
     journey.skb = 0;
+    if journey.print != 0 {
+        tunnel::forget(journey.print, journey.id);
+    }
     let end = if end as u8 == End::Absorbed as u8 { journey.unseen_end() } else { end };
     journey.end = end as u8;
     journey.reason = reason;
@@ -234,7 +240,9 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
         return 0;
     }
     let weight = journey.weight;
-    close(slot, End::Copied, 0);
+    if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
+        close(slot, End::Copied, 0);
+    }
     // After the account, which is not the application's time.
     cpu.turn_task = bpf_get_current_pid_tgid();
     cpu.turn_weight = weight;
@@ -257,7 +265,9 @@ pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     }
     if last == Point::Ready as u8 || last == Point::ReadyWake as u8 {
         follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
-        close(slot, End::Copied, 0);
+        if state().is_none_or(|cpu| !tunnel::waits_for_reader(cpu, packet, slot, journey)) {
+            close(slot, End::Copied, 0);
+        }
     } else {
         close(slot, End::Consumed, 0);
     }
@@ -271,6 +281,9 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
     let Some(cpu) = state() else { return 0 };
     let task = cpu.turn_task;
     cpu.turn_task = 0;
+    if cpu.read_id != 0 {
+        tunnel::give_up();
+    }
     if task != bpf_get_current_pid_tgid() {
         return 0;
     }

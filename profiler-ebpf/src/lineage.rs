@@ -25,8 +25,9 @@ const GRO_MERGED_FREE: u32 = 1;
 
 const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 
+/// The journey in a slot.
 #[inline(always)]
-fn journey_in(slot: u32) -> Option<&'static mut Journey> {
+pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
     JOURNEYS.get_ptr_mut(slot & SLOTS).map(|journey| unsafe { &mut *journey })
 }
@@ -54,7 +55,7 @@ fn flow_print(header: u64) -> u64 {
 
 /// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers.
 #[inline(always)]
-fn packet_print(header: u64) -> u64 {
+pub fn packet_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
     let length = if first >> 4 == 4 { (first & 15) as u64 * 4 } else { 40 };
     let identification: u32 = skb::read(header, 4);
@@ -263,6 +264,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     if forks {
         cpu.next_id += 1;
         new.id = cpu.next_id;
+        new.print = 0;
     } else {
         cpu.parent.edge = 0;
         if from != to {
@@ -296,7 +298,7 @@ fn waits_elsewhere(journey: &Journey) -> bool {
 /// Copies a journey from slot to slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_journey(from: u64, to: u64) -> i32 {
+pub extern "C" fn copy_journey(from: u64, to: u64) -> i32 {
     const WORDS: usize = size_of::<Journey>() / 8;
     let (Some(from), Some(to)) = (JOURNEYS.get_ptr(from as u32 & SLOTS), JOURNEYS.get_ptr_mut(to as u32 & SLOTS))
     else {

@@ -13,6 +13,7 @@ mod record;
 mod sample;
 mod skb;
 mod softirq;
+mod tunnel;
 
 #[cfg(not(test))]
 #[panic_handler]

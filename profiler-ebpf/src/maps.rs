@@ -2,13 +2,14 @@
 
 use core::cell::UnsafeCell;
 
+use crate::account::add;
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    Config, CpuState, DeviceKey, DropKey, Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack,
-    TurnKey,
+    Config, CpuState, DeviceKey, DropKey, GLOBAL_WORDS, Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey,
+    Softirq, Stack, TUNNELLED_PACKETS, Tunnelled, TurnKey,
 };
 
 /// State of each CPU.
@@ -71,16 +72,35 @@ pub static STACKS: HashMap<u64, Stack> = HashMap::with_max_entries(8192, 0);
 #[map]
 pub static NEW_STACK: PerCpuArray<Stack> = PerCpuArray::with_max_entries(1, 0);
 
+/// Packets in the hands of tunnels' programs, by fingerprint.
+#[map]
+pub static TUNNELLED: Array<Tunnelled> = Array::with_max_entries(TUNNELLED_PACKETS as u32, 0);
+
 /// The addresses of followed packets, by slot: what every crossing of every packet asks first. A plain global array,
 /// because its look-up costs a multiplication and a load.
-pub struct Keys(UnsafeCell<[u64; MAX_SLOTS]>);
+/// In the last word, how many packets tunnels' programs have.
+pub struct Keys(UnsafeCell<[u64; GLOBAL_WORDS]>);
 
 // SAFETY: entries are read and written whole, as volatile 8-byte accesses. Two CPUs that claim one slot at the same
 // moment can mix two packets; `JOURNEYS[slot].skb` tells them apart.
 unsafe impl Sync for Keys {}
 
 #[unsafe(no_mangle)]
-static KEYS: Keys = Keys(UnsafeCell::new([0; MAX_SLOTS]));
+static KEYS: Keys = Keys(UnsafeCell::new([0; GLOBAL_WORDS]));
+
+/// How many followed packets tunnels' programs have.
+#[inline(always)]
+pub fn tunnelled() -> u64 {
+    // SAFETY: the last word of the array; see `Keys`.
+    unsafe { core::ptr::read_volatile(KEYS.0.get().cast::<u64>().add(MAX_SLOTS)) }
+}
+
+/// Counts packets that go into programs (1) or come out (-1).
+#[inline(always)]
+pub fn count_tunnelled(more: i64) {
+    // SAFETY: the last word of the array, added to atomically.
+    add(unsafe { &mut *KEYS.0.get().cast::<u64>().add(MAX_SLOTS) }, more as u64);
+}
 
 /// Reads the address in a slot.
 #[inline(always)]

@@ -72,6 +72,12 @@ fn reason(arg: &impl Fn(usize) -> u64) -> u32 {
 
 #[perf_event]
 fn cpu_sample(context: PerfEventContext) -> u32 {
-    sample::take(&context);
+    sample::take(&context, false);
+    0
+}
+
+#[perf_event]
+fn burst_sample(context: PerfEventContext) -> u32 {
+    sample::take(&context, true);
     0
 }

@@ -13,8 +13,8 @@ use crate::{
     account,
     globals::{offset, slot_mask},
     lineage,
-    maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key},
-    skb,
+    maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key, tunnelled},
+    skb, tunnel,
 };
 
 /// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
@@ -54,10 +54,19 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     cpu.point = point as u32;
     cpu.object = if matches!(point, Point::Xmit | Point::XmitEnd) { device } else { packet };
     let slot = slot_of(packet);
+    let received = matches!(point, Point::Receive | Point::Rx | Point::Gro);
+    if received && tunnelled() != 0 && tunnel::written(point as u64, packet, previous as u64) != 0 {
+        follow(point, packet, device, slot, previous);
+        return;
+    }
     if key(slot) == packet && !follow(point, packet, device, slot, previous) {
         return;
     }
     if cpu.parent.edge != 0 && lineage::adopt(point as u64, packet, device) != 0 {
+        follow(point, packet, device, slot, previous);
+        return;
+    }
+    if cpu.read_id != 0 && matches!(point, Point::Queue) && tunnel::sent(packet, previous as u64) != 0 {
         follow(point, packet, device, slot, previous);
         return;
     }
@@ -158,7 +167,7 @@ pub fn send(socket: u64) {
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
 /// transmit function queues at another device has started before (`previous` is then the outer device's start).
 #[inline(always)]
-fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
+pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
     match point {
         Point::Queue => previous != Point::Xmit as u32 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
         Point::Gro => link_kind(packet) == NIC,
@@ -236,6 +245,8 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     journey.skbs_micro = 1_000_000;
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
+    journey.read_from = 0;
+    journey.print = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;
@@ -264,7 +275,11 @@ pub fn evict(slot: u32, now: u64) -> bool {
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
     if CONFIG.get(0).is_none_or(|config| journey.epoch != config.epoch) {
-        account::cut(slot);
+        if key(slot) == tunnel::READ {
+            account::close(slot, End::Copied, 0);
+        } else {
+            account::cut(slot);
+        }
         return true;
     }
     if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
@@ -393,8 +408,13 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return false;
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
-    let may_follow = can_follow(last, point);
-    if may_start(point) && (matches!(point, Point::Queue) || !may_follow) && is_fresh(point, packet, previous) {
+    let sent_on = journey.next_edge == Edge::Userspace as u8;
+    let may_follow = sent_on || can_follow(last, point);
+    if !sent_on
+        && may_start(point)
+        && (matches!(point, Point::Queue) || !may_follow)
+        && is_fresh(point, packet, previous)
+    {
         account::close(slot, End::Absorbed, 0);
         return true;
     }
@@ -473,6 +493,9 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
         }
         return true;
     }
+    if matches!(point, Point::Copy) {
+        journey.read_from = journey.last_point;
+    }
     let index = journey.count as usize;
     if index >= MAX_CROSSINGS {
         cpu.lost.too_long += 1;
@@ -538,6 +561,9 @@ pub fn copy(packet: u64, bytes: u32) {
     if let Some(cpu) = state() {
         // Another message was read: the time to the next send is no longer the first one's.
         cpu.turn_task = 0;
+        if cpu.read_id != 0 {
+            tunnel::give_up();
+        }
     }
     crossing(Point::Copy, packet, 0);
     let slot = slot_of(packet);

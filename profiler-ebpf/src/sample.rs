@@ -73,14 +73,18 @@ fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
     (hash, false)
 }
 
-/// Takes a sample.
+/// Takes a sample. Those of a burst are taken while all probes are attached, and no journeys are observed.
 #[inline(always)]
-pub fn take(context: &PerfEventContext) {
+pub fn take(context: &PerfEventContext, burst: bool) {
     let Some(cpu) = state() else { return };
-    cpu.samples += 1;
+    if burst {
+        cpu.burst_samples += 1;
+    } else {
+        cpu.samples += 1;
+    }
     let (stack, user) = kernel_stack(context);
     // While the probes are detached, or being attached one by one, the last crossing says nothing about what runs now.
-    let complete = CONFIG.get(0).is_some_and(|config| config.accept != 0);
+    let complete = burst || CONFIG.get(0).is_some_and(|config| config.accept != 0);
     let point = if complete { cpu.point } else { Point::None as u32 };
     let at = place(point, cpu.object, cpu.tcp_socket);
     let key = SampleKey {
@@ -95,7 +99,7 @@ pub fn take(context: &PerfEventContext) {
         // SAFETY: a helper without arguments.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         user: user as u16,
-        pad: 0,
+        burst: burst as u16,
     };
     if let Some(count) = SAMPLES.get_ptr_mut(key) {
         // SAFETY: a valid, aligned u64 in the map.

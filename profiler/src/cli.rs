@@ -243,8 +243,11 @@ pub struct LabMachineArgs {
     /// Only download and unpack the kernel, and print its release
     #[arg(long, conflicts_with_all = ["command", "share"])]
     pub get: bool,
+    /// Only list the kernels that there are
+    #[arg(long, conflicts_with_all = ["command", "share", "get"])]
+    pub list: bool,
     /// The command
-    #[arg(last = true, required_unless_present = "get")]
+    #[arg(last = true, required_unless_present_any = ["get", "list"])]
     pub command: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Set-up, demo and tests: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`.
+//! Set-up, demo and tests: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`, `cargo xtask vm`.
 
 mod btf_reduce;
 mod demo;
@@ -11,6 +11,7 @@ mod run;
 mod setup;
 mod tally;
 mod test;
+mod vm;
 
 #[path = "../../profiler/bpf_toolchain.rs"]
 mod bpf_toolchain;
@@ -29,6 +30,15 @@ enum Cli {
     Setup,
     /// Set up, build, and run every test: unit, property, golden and live
     Test,
+    /// Run live tests, or a command, in emulated machines with Debian's kernels
+    Vm {
+        /// 5.10, 6.1, 6.12, 7.2 or all
+        #[arg(long, default_value = "all")]
+        kernel: String,
+        /// A command for each machine; without it, the live tests
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Measure what recording costs: interleaved pairs with and without it
     Overhead {
         /// Pairs of runs for each mode and workload
@@ -56,6 +66,7 @@ fn main() -> ExitCode {
     let result = match cli {
         Cli::Setup => setup::setup(setup::Voice::Full),
         Cli::Test => test::test(),
+        Cli::Vm { kernel, command } => vm::vm(&kernel, &command),
         Cli::Overhead { pairs, duration } => overhead::overhead(pairs, &duration),
         Cli::Demo => demo::demo(),
         Cli::BtfReduce { from, to } => btf_reduce::run(&from, &to),

@@ -10,6 +10,8 @@ pub struct Tally {
     ignored: u64,
     /// Tests that found that they cannot run here, said `skipped: …` and returned; the runner counts them as passed.
     skipped: u64,
+    /// What consoles of emulated machines told: panics, oopses, lockups, warnings.
+    troubles: u64,
 }
 
 impl Tally {
@@ -19,6 +21,8 @@ impl Tally {
         let said = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")).map_or(line, |(_, said)| said);
         if said.starts_with("skipped: ") {
             self.skipped += 1;
+        } else if line.starts_with("netstrata: console of Linux ") {
+            self.troubles += 1;
         } else if let Some(result) = line.strip_prefix("test result: ") {
             let count = |name: &str| {
                 let words: Vec<_> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
@@ -28,6 +32,21 @@ impl Tally {
             self.failed += count("failed");
             self.ignored += count("ignored");
         }
+    }
+
+    /// Counts something that could not run at all, and so is in no runner's count.
+    pub fn left_out(&mut self) {
+        self.ignored += 1;
+    }
+
+    /// Counts a failure that no runner has counted.
+    pub fn went_wrong(&mut self) {
+        self.failed += 1;
+    }
+
+    /// Columns of a table: passed, failed, skipped, troubles on the console.
+    pub fn columns(&self) -> [u64; 4] {
+        [self.passed.saturating_sub(self.skipped), self.failed, self.skipped + self.ignored, self.troubles]
     }
 
     /// Whether a test failed.
@@ -41,13 +60,14 @@ impl Tally {
         self.failed += other.failed;
         self.ignored += other.ignored;
         self.skipped += other.skipped;
+        self.troubles += other.troubles;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let passed = self.passed.saturating_sub(self.skipped);
-        write!(f, "{passed} passed, {} failed, {} skipped", self.failed, self.skipped + self.ignored)
+        let [passed, failed, skipped, _] = self.columns();
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
 
@@ -82,6 +102,18 @@ mod tests {
         );
         assert_eq!(all.to_string(), "1 passed, 0 failed, 2 skipped");
         assert!(!all.failed());
+    }
+
+    #[test]
+    fn what_a_runner_does_not_count_is_counted_all_the_same() {
+        let mut all = tally(
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             netstrata: console of Linux 7.2: oops: Oops: int3: 0000 [#1]\n",
+        );
+        all.left_out();
+        all.went_wrong();
+        assert_eq!(all.columns(), [3, 1, 1, 1]);
+        assert!(all.failed());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::run;
 use crate::setup::{Voice, setup};
 use crate::tally::Tally;
+use crate::vm;
 
 /// Sets up, builds and tests.
 pub fn test() -> Result<()> {
@@ -27,6 +28,13 @@ pub fn test() -> Result<()> {
             broken.push(name);
         }
         all.add(tally);
+    }
+    match vm::matrix("all") {
+        Ok(tally) => all.add(tally),
+        Err(error) => {
+            eprintln!("xtask: emulated machines: {error:#}");
+            broken.push("live tests in emulated machines");
+        }
     }
     println!("\n{all}");
     if !broken.is_empty() {
@@ -61,7 +69,7 @@ fn has_integration_tests() -> Result<bool> {
 }
 
 /// Runs a command, passes its output on as it comes, and counts the tests in it.
-fn stream(command: &mut Command) -> Result<(Tally, bool)> {
+pub(crate) fn stream(command: &mut Command) -> Result<(Tally, bool)> {
     eprintln!("$ {}", run::shown(command));
     let mut child = command
         .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! What the time between two crossings means: it follows from the points and from the kind of the devices.
 
-use netstrata_common::{Layer, Point};
+use netstrata_common::{Edge, Layer, Point};
 
 use crate::{
     profile::{CrossingRecord, PathRecord},
@@ -58,6 +58,15 @@ fn device_layer(kind: &str) -> Option<Layer> {
     })
 }
 
+/// The protocol in which a packet travels at a crossing: what a program took from a tun device goes in datagrams of its
+/// own, until another program writes it to a tun device.
+fn protocol_at(path: &PathRecord, index: usize) -> u8 {
+    let sent_on = (0..=index).rev().find(|&at| path.edge_at(at) == Some(Edge::Userspace));
+    if sent_on.is_some_and(|at| path.crossings[at].point == Point::Queue) { UDP } else { path.protocol }
+}
+
+const UDP: u8 = 17;
+
 fn transport(protocol: u8) -> Layer {
     match i32::from(protocol) {
         6 => Layer::Tcp,
@@ -81,6 +90,12 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     use Point::{
         Copy, Drop, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Xmit, XmitEnd,
     };
+    // A program read the packet and sent it on: between a tun device and a UDP socket. Where its reading of the datagram
+    // left no trace, the wait for it is within.
+    if path.edge_at(index + 1) == Some(Edge::Userspace) {
+        let tun = if to.point == Queue { from } else { to };
+        return class(Some(Layer::Userspace), if from.point == Copy { Service } else { Wait }, tun);
+    }
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
         (Send, Queue) => class(Some(Layer::Tcp), Service, to),
@@ -104,7 +119,7 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         // The reader held the socket: the segment lay in its backlog until the reader itself took it up.
         (Receive | Route, TcpBacklog) => class(Some(Layer::Socket), Wait, to),
         (Tcp | TcpBacklog, Ready | ReadyWake) => class(Some(Layer::Tcp), Service, from),
-        (Receive | Route, Ready | ReadyWake) => class(Some(transport(path.protocol)), Service, to),
+        (Receive | Route, Ready | ReadyWake) => class(Some(transport(protocol_at(path, index))), Service, to),
         (ReadyWake, Copy) => class(Some(Layer::Wakeup), Wait, from),
         (Ready | Copy, Copy) => class(Some(Layer::Socket), Wait, from),
         // No announcement was seen: the packet went through the socket's own backlog, or the kernel has no such point.

@@ -10,7 +10,7 @@ use super::{
     trust::{Trust, trust},
 };
 use crate::{
-    cpu::{CpuAccount, account as cpu_account, split_table},
+    cpu::{CpuAccount, account as cpu_account, steady_table},
     profile::Profile,
 };
 
@@ -75,9 +75,8 @@ pub fn account(profile: &Profile) -> Account {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
     let scale = scale(profile, trust.observed_share);
-    let originals = || paths.iter().map(|path| &path.record).filter(|record| !record.is_clone());
-    let seen: u64 = originals().map(|record| record.packets).sum();
-    let bytes: u64 = originals().map(|record| record.bytes).sum();
+    let seen: u64 = profile.original_paths().map(|record| record.packets).sum();
+    let bytes: u64 = profile.original_paths().map(|record| record.bytes).sum();
     let packets = seen as f64 * scale;
     let service: u64 = paths
         .iter()
@@ -86,7 +85,7 @@ pub fn account(profile: &Profile) -> Account {
         .map(|span| span.sum_ns - span.probe_ns)
         .sum();
     let observer = Some(Layer::Observer);
-    let sampled: u64 = split_table(profile)
+    let sampled: u64 = steady_table(profile)
         .values()
         .map(|places| places.total() - places.layers.get(&observer).copied().unwrap_or(0))
         .sum();
@@ -108,7 +107,7 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
         return by_time;
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for path in profile.paths.iter().filter(|path| !path.is_clone()) {
+    for path in profile.original_paths() {
         let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
         // A device counts what it is given: segments, if the stack cut the packet for it.

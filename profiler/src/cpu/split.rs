@@ -12,7 +12,7 @@ use super::{
     account::{Context, context_of, stack_of},
     classify::{Classifier, InSpan},
 };
-use crate::profile::{CrossingRecord, Profile};
+use crate::profile::{CrossingRecord, Profile, SampleRecord};
 
 /// Samples of the spans that begin at one crossing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub fn roots(point: Point) -> &'static [&'static str] {
         Point::Xmit => &["dev_hard_start_xmit", "xmit_one"],
         Point::Send => &["tcp_sendmsg_locked", "tcp_sendmsg"],
         Point::Gro => &["napi_gro_receive"],
+        Point::Tcp => &["tcp_rcv_established"],
         _ => &[],
     }
 }
@@ -98,11 +99,23 @@ fn in_span(classifier: &Classifier, stack: &[u32], point: Point) -> Option<InSpa
     })
 }
 
-/// Samples of spans by the crossing that they begin at.
+/// Samples of spans by the crossing that they begin at: all there are, to tell how a span splits.
 pub fn split_table(profile: &Profile) -> BTreeMap<CrossingRecord, Places> {
+    table_of(profile, profile.cpu.entries.iter().chain(&profile.cpu.bursts))
+}
+
+/// The same without bursts: each stands for a period of the sampler.
+pub fn steady_table(profile: &Profile) -> BTreeMap<CrossingRecord, Places> {
+    table_of(profile, profile.cpu.entries.iter())
+}
+
+fn table_of<'a>(
+    profile: &'a Profile,
+    samples: impl Iterator<Item = &'a SampleRecord>,
+) -> BTreeMap<CrossingRecord, Places> {
     let classifier = Classifier::new(&profile.cpu.symbols);
     let mut table: BTreeMap<CrossingRecord, Places> = BTreeMap::new();
-    for sample in &profile.cpu.entries {
+    for sample in samples {
         let Some(place) = sample.place else { continue };
         let stack = stack_of(profile, sample);
         let context = context_of(&classifier, sample, stack, profile.cpu.tasks.get(sample.task as usize));

@@ -54,9 +54,11 @@ pub(super) fn counted<'a>(profile: &Profile, account: &'a Account) -> Vec<&'a Pa
     let protocol = protocol(profile);
     let tunnel =
         account.paths.iter().any(|path| reaches_reader(&path.record, protocol) && ends_in_tunnel(&path.record));
+    // Where a tunnel's packets are followed through its program, their later parts alone would count twice.
+    let is_part = |path: &PathAccount| profile.paths.iter().any(|other| path.record.is_later_part_of(other));
     let counts =
         |path: &&PathAccount| reaches_reader(&path.record, protocol) || (tunnel && path.record.end == "copied");
-    account.paths.iter().filter(counts).collect()
+    account.paths.iter().filter(counts).filter(|path| !is_part(path)).collect()
 }
 
 /// Packets of the application that reached their reader, weighted; two of them are a transaction.

@@ -268,10 +268,26 @@ fn measure(
         // Where this build lies is nothing that a recording should tell.
         *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
     }
+    leave_out_others(&mut profile);
     name_by_role(&mut profile.topology, mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })
+}
+
+/// The lab's traffic never leaves namespaces of its own: what only touched the host's, or those of another lab, is not
+/// part of the run. The CPU account stays that of the whole machine.
+fn leave_out_others(profile: &mut Profile) {
+    let own = format!("nslab-{}-", std::process::id());
+    let foreign = |namespace: &crate::topology::Namespace| {
+        namespace.origin == "host" || namespace.name.starts_with("nslab-") && !namespace.name.starts_with(&own)
+    };
+    let foreign: Vec<u32> =
+        profile.topology.namespaces.iter().filter(|namespace| foreign(namespace)).map(|found| found.inum).collect();
+    profile.paths.retain(|path| path.crossings.iter().any(|crossing| !foreign.contains(&crossing.netns)));
+    let kept: Vec<u64> = profile.paths.iter().map(|path| path.id).collect();
+    profile.journeys.retain(|journey| kept.contains(&journey.path));
+    profile.turnarounds.retain(|turn| !foreign.contains(&turn.netns));
 }
 
 /// Names of the lab's namespaces say which run made them; in a recording their role is what counts.

@@ -1,6 +1,6 @@
 //! What a mode needs of the machine, and whether it is there: asked by trying, not by the kernel's version.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use serde::Serialize;
 
@@ -11,6 +11,8 @@ use super::{
     process::{self, find_program},
     signal,
 };
+
+const LOAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Something that a mode needs.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
@@ -29,10 +31,6 @@ pub enum Need {
     /// An emulated guest.
     Guest,
 }
-
-/// The file from which tun and tap devices are made.
-const TUN: &str = "/dev/net/tun";
-const MODULE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a device of a kind is made on trial; the names of kinds that need more than their name.
 const TRIALS: &[(&str, &[&str])] = &[
@@ -65,21 +63,19 @@ impl Need {
     }
 }
 
-/// Makes a device of this kind in a scratch namespace; the kernel loads its module by itself where it has one.
+/// Makes a device of this kind in a scratch namespace; its module is loaded where there is one.
 fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
     let scratch = Namespace::new(session, "trial")?;
     scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
+    // Most kinds are loaded when they are asked for; tun has no device file before.
+    if let Some(modprobe) = find_program("modprobe") {
+        let mut command = Command::new(modprobe);
+        command.arg("--quiet").arg(kind);
+        let _ = process::run(command, LOAD_LIMIT, true);
+        signal::check()?;
+    }
     let default = ["link", "add", "trial", "type", kind];
     let words = TRIALS.iter().find(|trial| trial.0 == kind).map_or(&default[..], |trial| trial.1);
-    if kind == "tun" && !Path::new(TUN).exists() {
-        // Opening the file loads the module, but where nobody made the file in advance the module does: its absence
-        // after this is what the trial finds.
-        if let Some(modprobe) = find_program("modprobe") {
-            let mut load = Command::new(modprobe);
-            load.args(["-q", "tun"]);
-            let _ = process::run(load, MODULE_LIMIT, true);
-        }
-    }
     let made = scratch.ip(words);
     signal::check()?;
     Ok(made

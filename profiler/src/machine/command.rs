@@ -5,14 +5,17 @@ use std::{fs, path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Kernel, Place,
+    KERNELS, Kernel, Place,
     guest::{self, Job, Outcome},
-    image, inside,
+    inside,
 };
 use crate::{
     cli::{LabMachineArgs, LabRunArgs},
     failure::Failure,
-    lab::signal::{self, Interrupted},
+    lab::{
+        modes,
+        signal::{self, Interrupted},
+    },
     profile::Clock,
 };
 
@@ -21,9 +24,12 @@ pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
     if let Some((kernel, _)) = inside() {
         return Err(nested(kernel));
     }
+    if args.list {
+        KERNELS.iter().for_each(|kernel| println!("{}", kernel.version));
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.get {
-        let image = image::get(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?;
-        println!("{}", image.release);
+        println!("{}", guest::prepare(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?);
         return Ok(ExitCode::SUCCESS);
     }
     for directory in &args.share {
@@ -61,6 +67,8 @@ pub fn lab_run(args: &LabRunArgs) -> Option<Result<ExitCode>> {
 }
 
 fn lab_in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<Outcome> {
+    // What is wrong with the words is said before anything starts.
+    args.modes.iter().try_for_each(|mode| modes::find(mode).map(|_| ()))?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut command = vec![program.to_string_lossy().into_owned()];
@@ -104,7 +112,7 @@ fn nested(kernel: &Kernel) -> anyhow::Error {
     Failure::Usage(said).into()
 }
 
-/// What the console told is said here, and the exit code passed on.
+/// Passes the exit code on, unless the kernel did not run well.
 fn end(result: Result<Outcome>) -> Result<ExitCode> {
     if let Err(Interrupted(number)) = signal::check()
         && result.is_err()
@@ -113,9 +121,6 @@ fn end(result: Result<Outcome>) -> Result<ExitCode> {
         return Ok(ExitCode::from(128u8.saturating_add(number as u8)));
     }
     let outcome = result?;
-    for trouble in &outcome.troubles {
-        eprintln!("netstrata: the console of the machine says: {}: {}", trouble.kind, trouble.line);
-    }
     if let (0, Some(worst)) = (outcome.exit_code, outcome.troubles.iter().find(|trouble| trouble.kind.is_failure())) {
         return Err(Failure::Untrusted(format!(
             "the command ended well, but its kernel did not run well ({}): nothing it measured counts",
@@ -134,7 +139,6 @@ pub fn hint() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::KERNELS;
 
     #[test]
     fn a_clock_that_counts_instructions_needs_an_emulated_machine() {

@@ -60,8 +60,7 @@ pub struct Outcome {
 pub fn run(job: &Job) -> Result<Outcome> {
     let _handlers = Handlers::install();
     let (program, version) = qemu::find()?;
-    let busybox = find_program("busybox")
-        .ok_or_else(|| Failure::Refused("emulated machines need busybox: install busybox-static".into()))?;
+    let busybox = busybox()?;
     let progress = spinner();
     let image = image::get(job.kernel, &mut |what| progress.set_message(what.to_owned()))?;
     signal::check()?;
@@ -77,6 +76,19 @@ pub fn run(job: &Job) -> Result<Outcome> {
     let outcome = machine.watch(job, &directory.0, &progress);
     progress.finish_and_clear();
     outcome
+}
+
+/// The program that guests start with.
+fn busybox() -> Result<PathBuf, Failure> {
+    find_program("busybox")
+        .ok_or_else(|| Failure::Refused("emulated machines need busybox: install busybox-static".into()))
+}
+
+/// Fetches what a machine with this kernel needs, and refuses if it cannot be had. Gives the kernel's release.
+pub fn prepare(kernel: &Kernel, say: &mut dyn FnMut(&str)) -> Result<String> {
+    qemu::find()?;
+    busybox()?;
+    Ok(image::get(kernel, say)?.release)
 }
 
 /// A spinner on a terminal, nothing elsewhere.
@@ -197,6 +209,9 @@ impl Machine {
         };
         let console = read(&directory.join("console"));
         let troubles = console::troubles(&console);
+        for trouble in &troubles {
+            eprintln!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
+        }
         if let Ok(code) = fs::read_to_string(directory.join("exit")) {
             let exit_code = code.trim().parse().context("the guest gave no exit code")?;
             return Ok(Outcome { exit_code, troubles });
@@ -207,9 +222,6 @@ impl Machine {
         let cause = cause.or_else(|| said.lines().last().map(str::to_owned)).unwrap_or_else(|| {
             format!("qemu ended with {ended}; the console ends: {}", console::tail(&console, 3).join(" / "))
         });
-        for trouble in &troubles {
-            eprintln!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
-        }
         Err(Failure::Refused(format!(
             "the emulated machine with Linux {} died before the command was over: {cause}",
             job.kernel.version

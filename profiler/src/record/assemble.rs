@@ -278,7 +278,7 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
     recording.session.for_each("STACKS", |hash: u64, stack: &Stack| {
         stacks.insert(hash, stack.frames.iter().copied().take_while(|address| *address != 0).collect());
     })?;
-    type Alike = (Option<u32>, u32, u16, bool, Option<CrossingRecord>);
+    type Alike = (bool, Option<u32>, u32, u16, bool, Option<CrossingRecord>);
     let mut entries: BTreeMap<Alike, u64> = BTreeMap::new();
     let mut samples = recording.session.entries::<SampleKey, u64>("SAMPLES")?;
     samples.sort_by_key(|(key, _)| (key.stack, key.pid, key.comm, key.cpu));
@@ -301,8 +301,14 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
         let place = Point::from_id(key.point as u8)
             .filter(|point| *point != Point::None && key.netns != 0)
             .map(|point| CrossingRecord { point, netns: key.netns, ifindex: key.ifindex });
-        *entries.entry((stack, task, key.cpu, key.user != 0, place)).or_default() += count;
+        *entries.entry((key.burst != 0, stack, task, key.cpu, key.user != 0, place)).or_default() += count;
     }
+    let records = |burst: bool| -> Vec<SampleRecord> {
+        let wanted = entries.iter().filter(|(alike, _)| alike.0 == burst);
+        wanted
+            .map(|(&(_, stack, task, cpu, user, place), &count)| SampleRecord { stack, task, cpu, user, place, count })
+            .collect()
+    };
     let frequency = recording.frequency;
     Ok(CpuRecord {
         source: recording.source.into(),
@@ -313,10 +319,9 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
         symbols: names.items,
         stacks: stack_list.items,
         tasks: tasks.items,
-        entries: entries
-            .into_iter()
-            .map(|((stack, task, cpu, user, place), count)| SampleRecord { stack, task, cpu, user, place, count })
-            .collect(),
+        entries: records(false),
+        bursts: records(true),
+        burst_samples: sum(states, |state| state.burst_samples),
     })
 }
 
@@ -403,7 +408,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     let costs = recording.costs;
     let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
         + followed_crossings as f64 * costs.ns_per_followed_crossing
-        + cpu.samples as f64 * costs.ns_per_sample
+        + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
         + recording.own_cpu.as_nanos() as f64;
     let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
     Observer {

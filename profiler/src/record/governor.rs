@@ -10,6 +10,11 @@ use super::Calibration;
 
 /// Share of the budget that followed packets may use; dispatch may use the rest.
 const FOLLOWED_SHARE: f64 = 0.4;
+/// Share of the budget that CPU samples may use all the time, and that bursts of them may use: these split spans.
+const SAMPLER_SHARE: f64 = 0.25;
+const BURST_SHARE: f64 = 0.25;
+/// Samples a second in a burst: so many that a burst is short, and few enough that their own time is not most of it.
+pub const BURST_FREQUENCY: u64 = 7_993;
 /// Share of the budget that attaching and detaching may use.
 const TURNS_SHARE: f64 = 0.25;
 /// Length of a turn of attaching and detaching: at least, and at most.
@@ -18,6 +23,8 @@ const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(
 const LEAST_DUTY: f64 = 0.05;
 /// Fewer samples a second say too little about a recording of some seconds, whatever they cost.
 const LEAST_FREQUENCY: u64 = 199;
+/// The greatest part of the time that bursts take.
+const MOST_BURSTS: f64 = 0.1;
 const MOST_EVERY: f64 = 65_536.0;
 
 /// What happened on the busiest CPU while the probes were attached.
@@ -54,13 +61,28 @@ impl Governor {
         Duration::from_nanos((self.costs.ns_per_turn / (TURNS_SHARE * self.budget)) as u64).clamp(TURN[0], TURN[1])
     }
 
-    /// The rate of CPU samples that fits: at most half of the budget.
+    /// The rate of CPU samples that fits.
     pub fn sampler_frequency(&self, asked: u64) -> u64 {
         if self.fixed {
             return asked;
         }
-        let affordable = 0.5 * self.budget * 1e9 / self.costs.ns_per_sample;
+        let affordable = SAMPLER_SHARE * self.budget * 1e9 / self.costs.ns_per_sample;
         asked.min((affordable as u64).max(LEAST_FREQUENCY))
+    }
+
+    /// How long a burst of samples may take in each turn: none where the probes are attached all the time anyway, so
+    /// that every sample knows its place.
+    pub fn burst(&self) -> Option<Duration> {
+        if self.fixed || self.duty >= 1.0 {
+            return None;
+        }
+        Some(self.turn().mul_f64(self.burst_duty()))
+    }
+
+    /// Part of the time that bursts may take.
+    fn burst_duty(&self) -> f64 {
+        let cost = BURST_FREQUENCY as f64 * self.costs.ns_per_sample / 1e9;
+        (BURST_SHARE * self.budget / cost).min(MOST_BURSTS)
     }
 
     /// Adapts to what was seen. Returns whether the rate of followed packets changed.
@@ -68,12 +90,14 @@ impl Governor {
         if self.fixed || load.seconds <= 0.0 {
             return false;
         }
-        let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9;
+        let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9 + BURST_SHARE * self.budget;
         let left = (self.budget - sampler).max(0.2 * self.budget);
         let plain =
             (load.crossings - load.followed_crossings).max(0.0) / load.seconds * self.costs.ns_per_crossing / 1e9;
         let followed = load.followed_crossings / load.seconds * self.costs.ns_per_followed_crossing / 1e9;
-        self.duty = if plain > 0.0 { (left * (1.0 - FOLLOWED_SHARE) / plain).clamp(LEAST_DUTY, 1.0) } else { 1.0 };
+        // The probes stay attached during a burst, too.
+        let attached = if plain > 0.0 { left * (1.0 - FOLLOWED_SHARE) / plain } else { 1.0 };
+        self.duty = if attached < 1.0 { (attached - self.burst_duty()).max(LEAST_DUTY) } else { 1.0 };
         // While the probes are attached only for a part of the time, packets may be followed more densely.
         let allowed = left * FOLLOWED_SHARE / self.duty;
         let wanted = f64::from(self.every) * followed / allowed;
@@ -127,7 +151,7 @@ mod tests {
             let followed = crossings / f64::from(governor.every);
             let cost = governor.duty * ((crossings - followed) * 15.0 + followed * 400.0) / 1e9
                 + frequency as f64 * COSTS.ns_per_sample / 1e9;
-            let least = LEAST_DUTY * crossings * 15.0 / 1e9;
+            let least = (LEAST_DUTY + governor.burst_duty()) * crossings * 15.0 / 1e9;
             prop_assert!(cost <= budget * 1.1 + least, "{cost} of {budget}");
         }
     }

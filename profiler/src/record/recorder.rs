@@ -16,7 +16,7 @@ use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq};
 
 use super::{
     Calibration, assemble, calibrate, filter,
-    governor::{Governor, Load},
+    governor::{BURST_FREQUENCY, Governor, Load},
     kernel_counters::{Counters, own_cpu_time},
     online_cpus,
     session::{Group, Session, Sizes},
@@ -183,7 +183,9 @@ impl Recording {
                 self.adapt()?;
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
-                    self.close_window()?;
+                    self.end_journeys()?;
+                    self.take_burst()?;
+                    self.session.detach(Group::Journey)?;
                 }
                 // Probes of softirqs lie within the spans of journeys: they wait until those are not observed, if ever.
                 if softirqs_due && (self.window.is_none() || duty >= 1.0) {
@@ -266,14 +268,25 @@ impl Recording {
         Ok(())
     }
 
-    fn close_window(&mut self) -> Result<()> {
+    /// No journeys begin any more, and those under way get the time to end.
+    fn end_journeys(&mut self) -> Result<()> {
         self.config.accept = 0;
         self.session.set_config(self.config)?;
         if let Some(opened) = self.window.take() {
             self.observed += opened.elapsed();
         }
         std::thread::sleep(DRAIN);
-        self.session.detach(Group::Journey)
+        Ok(())
+    }
+
+    /// Samples densely for a moment. Journeys must not be observed: a sample takes far longer than a crossing.
+    fn take_burst(&mut self) -> Result<()> {
+        if let Some(length) = self.governor.burst() {
+            self.session.attach_burst(BURST_FREQUENCY, &online_cpus())?;
+            std::thread::sleep(length);
+            self.session.detach_burst()?;
+        }
+        Ok(())
     }
 
     fn open_softirq_window(&mut self) -> Result<()> {
@@ -312,7 +325,8 @@ impl Recording {
     fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
         let duration = self.started.elapsed();
         if self.window.is_some() {
-            self.close_window()?;
+            self.end_journeys()?;
+            self.session.detach(Group::Journey)?;
         }
         self.close_softirq_window()?;
         self.session.detach_sampler()?;

@@ -11,7 +11,9 @@ use aya::{
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
-use netstrata_common::{Config, CpuState, DropKey, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey};
+use netstrata_common::{
+    Config, CpuState, DropKey, GLOBAL_WORDS, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey,
+};
 
 use crate::{failure::Failure, kernel::btf::KernelTypes};
 
@@ -69,6 +71,11 @@ probes! {
     Softirq "napi_poll" false "packets per poll";
 }
 
+/// The program that samples CPUs all the time.
+const SAMPLER: &str = "cpu_sample";
+/// The one that samples them densely for moments, to split spans.
+const BURST: &str = "burst_sample";
+
 /// Sizes that a hidden option can make tiny.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
@@ -87,7 +94,7 @@ pub struct Session {
     ring: RingBuf<MapData>,
     /// Attached links by program.
     links: Vec<(&'static str, aya::programs::raw_trace_point::RawTracePointLinkId)>,
-    samplers: Vec<aya::programs::perf_event::PerfEventLinkId>,
+    samplers: Vec<(&'static str, aya::programs::perf_event::PerfEventLinkId)>,
     /// Programs that the kernel has.
     available: Vec<&'static Probe>,
     /// Programs that it lacks, with what is lost.
@@ -141,8 +148,10 @@ impl Session {
                 }
             }
         }
-        let sampler: &mut PerfEvent = program(&mut ebpf, "cpu_sample")?;
-        sampler.load().map_err(|error| refused_program(error, "cpu_sample"))?;
+        for name in [SAMPLER, BURST] {
+            let sampler: &mut PerfEvent = program(&mut ebpf, name)?;
+            sampler.load().map_err(|error| refused_program(error, name))?;
+        }
         let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
         Ok(Self { ebpf, ring, links: Vec::new(), samplers: Vec::new(), available, missing })
     }
@@ -184,33 +193,60 @@ impl Session {
     /// Starts sampling every CPU. Returns what is counted: "cycles" or "cpu-clock".
     pub fn attach_sampler(&mut self, frequency: u64, cpus: &[u32]) -> Result<&'static str> {
         let hardware = PerfEventConfig::Hardware(aya::programs::perf_event::HardwareEvent::CpuCycles);
-        match self.attach_sampler_of(hardware, SamplePolicy::Frequency(frequency), cpus) {
+        match self.attach_sampler_of(SAMPLER, hardware, SamplePolicy::Frequency(frequency), cpus) {
             Ok(()) => Ok("cycles"),
             Err(_) => {
-                self.detach_sampler()?;
-                // A fixed period: the kernel's own adaptation to a frequency starts far off and takes its time.
-                let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
-                self.attach_sampler_of(clock, SamplePolicy::Period(1_000_000_000 / frequency), cpus)?;
+                self.detach_samplers(SAMPLER)?;
+                self.attach_clock(SAMPLER, frequency, cpus)?;
                 Ok("cpu-clock")
             }
         }
     }
 
-    fn attach_sampler_of(&mut self, event: PerfEventConfig, policy: SamplePolicy, cpus: &[u32]) -> Result<()> {
+    /// Starts a burst of samples on every CPU.
+    pub fn attach_burst(&mut self, frequency: u64, cpus: &[u32]) -> Result<()> {
+        self.attach_clock(BURST, frequency, cpus)
+    }
+
+    /// A fixed period: the kernel's own adaptation to a frequency starts far off and takes its time.
+    fn attach_clock(&mut self, name: &'static str, frequency: u64, cpus: &[u32]) -> Result<()> {
+        let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+        self.attach_sampler_of(name, clock, SamplePolicy::Period(1_000_000_000 / frequency), cpus)
+    }
+
+    fn attach_sampler_of(
+        &mut self,
+        name: &'static str,
+        event: PerfEventConfig,
+        policy: SamplePolicy,
+        cpus: &[u32],
+    ) -> Result<()> {
         for &cpu in cpus {
-            let program: &mut PerfEvent = program(&mut self.ebpf, "cpu_sample")?;
+            let program: &mut PerfEvent = program(&mut self.ebpf, name)?;
             let link = program
                 .attach(event, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
-                .map_err(|error| refused_program(error, "cpu_sample"))?;
-            self.samplers.push(link);
+                .map_err(|error| refused_program(error, name))?;
+            self.samplers.push((name, link));
         }
         Ok(())
     }
 
     /// Stops sampling.
     pub fn detach_sampler(&mut self) -> Result<()> {
-        for link in std::mem::take(&mut self.samplers) {
-            let program: &mut PerfEvent = program(&mut self.ebpf, "cpu_sample")?;
+        self.detach_samplers(SAMPLER)
+    }
+
+    /// Ends a burst.
+    pub fn detach_burst(&mut self) -> Result<()> {
+        self.detach_samplers(BURST)
+    }
+
+    fn detach_samplers(&mut self, name: &'static str) -> Result<()> {
+        let (going, staying): (Vec<_>, _) =
+            std::mem::take(&mut self.samplers).into_iter().partition(|link| link.0 == name);
+        self.samplers = staying;
+        for (_, link) in going {
+            let program: &mut PerfEvent = program(&mut self.ebpf, name)?;
             program.detach(link).context("cannot detach the sampler")?;
         }
         Ok(())
@@ -290,8 +326,8 @@ impl Session {
         self.drain_ring(|_| ())?;
         // The addresses of followed packets, which the programs keep in their global memory.
         let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
-        let mut keys: Array<&mut MapData, [u64; MAX_SLOTS]> = Array::try_from(map)?;
-        keys.set(0, [0; MAX_SLOTS], 0).context("cannot clear the slots")
+        let mut words: Array<&mut MapData, [u64; GLOBAL_WORDS]> = Array::try_from(map)?;
+        words.set(0, [0; GLOBAL_WORDS], 0).context("cannot clear the slots")
     }
 
     fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {

@@ -1,0 +1,170 @@
+//! How a followed packet goes on through a program in user space: a tunnel reads it from a tun device and sends it over
+//! UDP; another reads the datagram and writes what it carries to a tun device.
+//!
+//! Out: the datagram may be encrypted, so it does not tell what it carries. But the program does: a thread that reads a
+//! packet from a tun device and sends, as its very next packet, a datagram at least as long, has sent that packet. Then
+//! the packet's fingerprint is kept. In: what a program writes to a tun device with that fingerprint is the packet, and
+//! its journey, which is somewhere at the datagram, goes on there. Programs that hand packets from thread to thread
+//! before they send are not followed: to them the packet was read, and that was its end.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Point, TUNNELLED_PACKETS, Tunnelled};
+
+use crate::{
+    account,
+    globals::offset,
+    lineage::{copy_journey, journey_in, packet_print},
+    maps::{TUNNELLED, count_tunnelled, key, set_key},
+    record::{evict, is_fresh, slot_of, state},
+    skb,
+};
+
+/// The address in the slot of a journey whose packet was read, while it is open what the reader does with it.
+pub const READ: u64 = 2;
+const SLOTS: u32 = MAX_SLOTS as u32 - 1;
+const UDP: u8 = 17;
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn entry(print: u64) -> Option<&'static mut Tunnelled> {
+    // SAFETY: a valid pointer into the map. Two CPUs that write one entry can mix two packets: its journey's generation
+    // and fingerprint then do not agree with it.
+    TUNNELLED.get_ptr_mut(print as u32 & (TUNNELLED_PACKETS as u32 - 1)).map(|entry| unsafe { &mut *entry })
+}
+
+/// A packet was read whole. True if its journey waits for what comes of it.
+#[inline(always)]
+pub fn waits_for_reader(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey) -> bool {
+    if journey.read_from == Point::Xmit as u8 || journey.read_from == Point::XmitEnd as u8 {
+        if cpu.read_id != 0 {
+            give_up();
+        }
+        journey.print = packet_print(skb::network_header(packet));
+        cpu.read_id = journey.id;
+        cpu.read_slot = slot;
+    } else if journey.print == 0 {
+        return false;
+    }
+    set_key(slot, READ);
+    true
+}
+
+/// The reader did something else: the journey ended when its packet was read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn give_up() -> i32 {
+    let Some(cpu) = state() else { return 0 };
+    let id = cpu.read_id;
+    cpu.read_id = 0;
+    let slot = cpu.read_slot & SLOTS;
+    if key(slot) == READ && journey_in(slot).is_some_and(|journey| journey.id == id) {
+        account::close(slot, End::Copied, 0);
+    }
+    0
+}
+
+/// Whether a packet that is queued is the datagram in which the reader of this CPU's last followed packet sends it on; it
+/// is followed then.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
+    let begin = now();
+    let Some(cpu) = state() else { return 0 };
+    // Softirqs run on top of the reader and send on their own: acknowledgements.
+    if cpu.turn_task != bpf_get_current_pid_tgid()
+        || !is_fresh(Point::Queue, packet, previous as u32)
+        || skb::payload(packet).1 != UDP
+    {
+        return 0;
+    }
+    let (from, id) = (cpu.read_slot & SLOTS, cpu.read_id);
+    let length: u32 = skb::read(packet, offset!(skb_len));
+    let Some(journey) = journey_in(from) else { return 0 };
+    if key(from) != READ || journey.id != id || length < journey.copied || goes_on(from as u64, packet, begin) == 0 {
+        give_up();
+        return 0;
+    }
+    cpu.read_id = 0;
+    cpu.turn_task = 0;
+    let slot = slot_of(packet) & SLOTS;
+    let Some(journey) = journey_in(slot) else { return 0 };
+    if let Some(entry) = entry(journey.print) {
+        if entry.id == 0 {
+            count_tunnelled(1);
+        }
+        *entry = Tunnelled { print: journey.print, id, slot, pad: 0 };
+    }
+    1
+}
+
+/// Whether a packet that comes out of a tun device is a followed one that went through a program; it is followed then.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn written(point: u64, packet: u64, previous: u64) -> i32 {
+    let begin = now();
+    let Some(point) = Point::from_id(point as u8) else { return 0 };
+    if !is_fresh(point, packet, previous as u32) {
+        return 0;
+    }
+    let print = packet_print(skb::network_header(packet));
+    let Some(entry) = entry(print) else { return 0 };
+    let from = entry.slot & SLOTS;
+    let Some(journey) = journey_in(from) else { return 0 };
+    if entry.print != print || journey.id != entry.id || journey.print != print {
+        return 0;
+    }
+    // At the socket still (its datagram may be freed without a word), or read from there.
+    let there = key(from);
+    if there != READ && there != journey.skb {
+        return 0;
+    }
+    entry.id = 0;
+    count_tunnelled(-1);
+    journey.print = 0;
+    goes_on(from as u64, packet, begin)
+}
+
+/// A journey ends: no program has its packet any more.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn forget(print: u64, id: u64) -> i32 {
+    if let Some(entry) = entry(print)
+        && entry.id == id
+    {
+        entry.id = 0;
+        count_tunnelled(-1);
+    }
+    0
+}
+
+/// Lets the journey of a slot go on as another packet. `begin`: since when the observer works on it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
+    let (from, to) = (from as u32 & SLOTS, slot_of(packet) & SLOTS);
+    let (Some(cpu), Some(old), Some(new)) = (state(), journey_in(from), journey_in(to)) else { return 0 };
+    if from != to {
+        if key(to) != 0 && !evict(to, begin) {
+            cpu.lost.slot_busy += old.weight as u64;
+            account::close(from, End::Copied, 0);
+            return 0;
+        }
+        copy_journey(from as u64, to as u64);
+        old.skb = 0;
+        set_key(from, 0);
+    }
+    new.skb = packet;
+    new.next_edge = Edge::Userspace as u8;
+    new.copied = 0;
+    set_key(to, packet);
+    // What this took is not the packet's time.
+    let spent = now().wrapping_sub(begin);
+    new.start_ns += spent;
+    new.last_ns += spent;
+    1
+}

@@ -1,0 +1,223 @@
+//! `cargo xtask vm`: the live tests, built here, run as root in emulated machines with other kernels.
+//!
+//! `netstrata lab machine` does the booting. Each kernel has its turn, whatever became of the others; a kernel that cannot be
+//! fetched is skipped, and says why.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::run;
+use crate::setup::{Voice, setup};
+use crate::tally::Tally;
+use crate::test::stream;
+
+/// The live tests that run in every machine: file, names. An emulated processor is some thirty times slower, so it is those
+/// that load programs, record, and look at what the kernel tells; what takes minutes there (Docker), or compares times
+/// with a real machine's, runs on the running kernel only.
+const LIVE: &[(&str, &[&str])] = &[
+    (
+        "lab",
+        &[
+            "a_mode_can_be_run_from_a_program",
+            "every_built_in_workload_crosses_the_own_networks_and_leaves_nothing",
+            "wrong_words_are_wrong_usage",
+        ],
+    ),
+    (
+        "record",
+        &[
+            "a_command_is_recorded_and_every_path_closes",
+            "nothing_remains_in_the_kernel_after_kill_9",
+            "tiny_tables_lose_loudly",
+        ],
+    ),
+    ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
+];
+/// The longest that a machine may take for them.
+const LIMIT: &str = "3m";
+
+/// Runs `cargo xtask vm`.
+pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
+    setup(Voice::Brief)?;
+    if command.is_empty() {
+        let tally = matrix(kernel)?;
+        println!("\n{tally}");
+        if tally.failed() {
+            bail!(Exit { code: 1, message: "tests failed in emulated machines".to_owned() });
+        }
+        return Ok(());
+    }
+    run::run(run::cargo().args(["build", "--release"]))?;
+    let program = program()?;
+    let mut failed = Vec::new();
+    for kernel in kernels(&program, kernel)? {
+        eprintln!("\n== Linux {kernel}");
+        let mut machine = Command::new(&program);
+        machine.args(["lab", "machine", "--kernel", &kernel, "--"]).args(command);
+        if let Err(error) = run::run(&mut machine) {
+            eprintln!("xtask: {error:#}");
+            failed.push(kernel);
+        }
+    }
+    if !failed.is_empty() {
+        bail!(Exit { code: 1, message: format!("the command failed with Linux {}", failed.join(", ")) });
+    }
+    Ok(())
+}
+
+/// Runs the live tests in the machines and prints a row for each.
+pub fn matrix(kernel: &str) -> Result<Tally> {
+    run::run(run::cargo().args(["build", "--release"]))?;
+    let program = program()?;
+    let script = script(&executables()?)?;
+    let mut rows = Vec::new();
+    let mut all = Tally::default();
+    for kernel in kernels(&program, kernel)? {
+        eprintln!("\n== Linux {kernel}");
+        let started = Instant::now();
+        let tally = match get(&program, &kernel) {
+            Ok(()) => in_machine(&program, &kernel, &script)?,
+            Err(reason) => {
+                println!("skipped: live tests in an emulated machine with Linux {kernel}: {reason}");
+                let mut tally = Tally::default();
+                tally.left_out();
+                tally
+            }
+        };
+        rows.push(row(&kernel, &tally, started.elapsed().as_secs()));
+        all.add(tally);
+    }
+    println!("\n{:<8} {:>8} {:>8} {:>8} {:>10} {:>8}", "kernel", "passed", "failed", "skipped", "troubles", "seconds");
+    rows.iter().for_each(|row| println!("{row}"));
+    Ok(all)
+}
+
+fn row(kernel: &str, tally: &Tally, seconds: u64) -> String {
+    let [passed, failed, skipped, troubles] = tally.columns();
+    format!("{kernel:<8} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
+}
+
+fn program() -> Result<PathBuf> {
+    Ok(run::target_directory()?.join("release/netstrata"))
+}
+
+/// The kernels that are asked for, of those that there are.
+fn kernels(program: &Path, asked: &str) -> Result<Vec<String>> {
+    let known = run::output(Command::new(program).args(["lab", "machine", "--list"]))?;
+    let known: Vec<String> = known.lines().map(str::to_owned).collect();
+    match asked {
+        "all" => Ok(known),
+        _ if known.iter().any(|kernel| kernel == asked) => Ok(vec![asked.to_owned()]),
+        _ => bail!(Exit::unusable(format!("there is no kernel {asked}; there is: {}, all", known.join(", ")))),
+    }
+}
+
+/// Fetches a kernel; the error is the reason why it cannot be had.
+fn get(program: &Path, kernel: &str) -> Result<(), String> {
+    let mut command = Command::new(program);
+    command.args(["lab", "machine", "--kernel", kernel, "--get"]).stdin(Stdio::null());
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(said.trim().lines().last().unwrap_or("it does not say why").to_owned())
+}
+
+fn in_machine(program: &Path, kernel: &str, script: &str) -> Result<Tally> {
+    let mut machine = Command::new(program);
+    machine.args(["lab", "machine", "--kernel", kernel, "--limit", LIMIT, "--", "sh", "-c", script]);
+    let (mut tally, succeeded) = stream(&mut machine)?;
+    // A machine that died or took too long has failed, whatever its tests had said by then.
+    if !succeeded && !tally.failed() {
+        tally.went_wrong();
+    }
+    Ok(tally)
+}
+
+/// Builds the live tests without running them; their names and files.
+fn executables() -> Result<Vec<(String, PathBuf)>> {
+    let mut command = run::cargo();
+    command.args(["test", "--release", "--no-run", "--message-format=json", "--package", "netstrata"]);
+    for (file, _) in LIVE {
+        command.args(["--test", file]);
+    }
+    eprintln!("$ {}", run::shown(&command));
+    let said = run::output(&mut command)?;
+    Ok(said.lines().filter_map(executable).collect())
+}
+
+/// The name and file of a test in a line of cargo's messages.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let target = message.get("target")?;
+    let is_test = target.get("kind")?.as_array()?.iter().any(|kind| kind == "test");
+    let file = message.get("executable")?.as_str()?;
+    is_test.then(|| (target["name"].as_str().unwrap_or_default().to_owned(), file.into()))
+}
+
+/// A script that runs every file with its tests, and fails if one of them does.
+fn script(executables: &[(String, PathBuf)]) -> Result<String> {
+    let directory = run::workspace().join("profiler");
+    let mut script = format!("cd '{}' || exit 2\nresult=0\n", directory.display());
+    for (file, names) in LIVE {
+        let (_, path) = executables
+            .iter()
+            .find(|(name, _)| name == file)
+            .with_context(|| format!("cargo built no test `{file}`"))?;
+        let path = path.display();
+        script.push_str(&format!("'{path}' --test-threads=1 --show-output --exact {} || result=1\n", names.join(" ")));
+    }
+    script.push_str("exit $result\n");
+    Ok(script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_found_in_what_cargo_says() {
+        let line = r#"{"reason":"compiler-artifact","target":{"kind":["test"],"name":"lab"},"executable":"/t/lab-1"}"#;
+        assert_eq!(executable(line), Some(("lab".to_owned(), "/t/lab-1".into())));
+        let library =
+            r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"netstrata"},"executable":null}"#;
+        assert_eq!(executable(library), None);
+        assert_eq!(executable("not JSON"), None);
+    }
+
+    #[test]
+    fn every_test_that_is_named_exists() {
+        for (file, names) in LIVE {
+            let path = run::workspace().join(format!("profiler/tests/{file}.rs"));
+            let text = std::fs::read_to_string(&path).expect("the file of the tests");
+            for name in *names {
+                assert!(text.contains(&format!("fn {name}()")), "{file} has no test {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_script_runs_everything_and_remembers_failures() {
+        let all: Vec<_> = LIVE.iter().map(|(file, _)| ((*file).to_owned(), PathBuf::from("/bin/false"))).collect();
+        let script = script(&all).expect("a script");
+        assert_eq!(script.matches("/bin/false").count(), LIVE.len());
+        let status = Command::new("sh").arg("-c").arg(&script).status().expect("sh starts");
+        assert_eq!(status.code(), Some(1));
+        assert!(super::script(&all[1..]).is_err());
+    }
+
+    #[test]
+    fn a_row_has_its_figures_in_order() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 1.00s");
+        tally.left_out();
+        let row = row("6.12", &tally, 61);
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "7", "0", "1", "0", "61"]);
+    }
+}
