@@ -68,8 +68,8 @@ pub struct RecordArgs {
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
-    /// CPU samples a second on each CPU
-    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    /// CPU samples a second on each CPU; 0: none
+    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u64).range(0..=20_000))]
     pub frequency: u64,
     /// Only packets that touch this network namespace (a name, a path or an inode number); may be repeated
     #[arg(long)]
@@ -202,6 +202,9 @@ pub struct LabRunArgs {
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
+    /// CPU samples a second on each CPU; 0: none; default: 999, and 0 with --clock instructions
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=20_000))]
+    pub frequency: Option<u64>,
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,

@@ -33,7 +33,7 @@ const LIVE: &[(&str, &[&str])] = &[
         &[
             "a_command_is_recorded_and_every_path_closes",
             "nothing_remains_in_the_kernel_after_kill_9",
-            "tiny_tables_lose_loudly",
+            "two_recordings_at_once_both_see_packets",
         ],
     ),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),

@@ -40,7 +40,7 @@ use crate::{
     cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     machine,
-    profile::{self, Profile},
+    profile::{self, Clock, Profile},
     record,
 };
 
@@ -189,6 +189,15 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A sample interrupts whatever it meets, and that time is in the span it falls into: at random, so that no two runs with
+/// a clock that otherwise repeats would be alike.
+fn default_frequency(clock: Clock) -> u64 {
+    match clock {
+        Clock::Wall => 999,
+        Clock::Instructions => 0,
+    }
+}
+
 fn profile_name(mode: &str, repeat: u32, repeats: u32) -> String {
     if repeats == 1 { format!("{mode}.prof") } else { format!("{mode}-{repeat}.prof") }
 }
@@ -253,7 +262,7 @@ fn measure(
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
-        frequency: 999,
+        frequency: args.frequency.unwrap_or(default_frequency(args.clock)),
         ..RecordArgs::default()
     };
     let (mut profile, driven) = record::record_while(&record_args, || {

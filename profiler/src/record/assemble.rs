@@ -312,7 +312,7 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
     let frequency = recording.frequency;
     Ok(CpuRecord {
         source: recording.source.into(),
-        period_ns: 1_000_000_000 / frequency,
+        period_ns: 1_000_000_000_u64.checked_div(frequency).unwrap_or(0),
         expected: (duration.as_secs_f64() * frequency as f64 * online_cpus().len() as f64) as u64,
         samples: sum(states, |state| state.samples),
         kernel_busy_ns: 0,

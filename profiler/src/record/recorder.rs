@@ -151,7 +151,9 @@ impl Recording {
         };
         recording.refresh_filters(args)?;
         recording.open_window()?;
-        recording.source = recording.session.attach_sampler(frequency, &online_cpus())?;
+        if frequency > 0 {
+            recording.source = recording.session.attach_sampler(frequency, &online_cpus())?;
+        }
         recording.started = Instant::now();
         recording.started_ns = monotonic_ns();
         recording.counters = Counters::read();

@@ -248,7 +248,11 @@ fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::R
             (samples > 0).then(|| format!("{} {}", context.name(), percent(samples as f64 / all as f64)))
         })
         .collect();
-    writeln!(out, "\nCPU by layer ({} samples, one per {})", count(cpu.samples), time(cpu.period_ns as f64))?;
+    if cpu.period_ns == 0 {
+        writeln!(out, "\nCPU by layer: not sampled")?;
+    } else {
+        writeln!(out, "\nCPU by layer ({} samples, one per {})", count(cpu.samples), time(cpu.period_ns as f64))?;
+    }
     list(out, "  contexts: ", &contexts)?;
     writeln!(
         out,
