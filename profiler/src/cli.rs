@@ -288,7 +288,7 @@ pub struct LabWorkerArgs {
     /// Run on this CPU only
     #[arg(long)]
     pub cpu: Option<u32>,
-    /// How much longer than usual a server waits for its clients
+    /// How much longer than usual the other side may take: it may be on an emulated processor
     #[arg(long, value_parser = crate::units::parse_duration)]
     pub patience: Option<std::time::Duration>,
 }

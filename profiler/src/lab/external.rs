@@ -140,11 +140,11 @@ impl Driver {
                     Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),
                     Pin::Different => (&["--cpu", "1"], &["--cpu", "0"]),
                 };
-                let mut server = side("--listen", listen.as_str(), server);
+                let mut sides = [side("--listen", &listen, server), side("--connect", &connect, client)];
                 if !network.client.patience().is_zero() {
-                    server.extend(["--patience", patience.as_str()]);
+                    sides.iter_mut().for_each(|words| words.extend(["--patience", patience.as_str()]));
                 }
-                (server, side("--connect", connect.as_str(), client))
+                sides.into()
             }
             Self::Iperf3 => (
                 vec!["-s", "-1", "-J", "-p", &port],

@@ -27,6 +27,7 @@ use crate::{
 
 /// What a worker may take beyond its duration.
 pub const GRACE: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How much longer a server waits for its clients: the recording is set up between the two.
 const WAIT_FOR_CLIENTS: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
@@ -99,8 +100,10 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
         bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.largest_size())));
     }
     let pairs = args.pairs.clamp(1, 1000);
-    let patience =
-        if args.listen.is_some() { WAIT_FOR_CLIENTS + args.patience.unwrap_or_default() } else { Duration::ZERO };
+    let mut patience = args.patience.unwrap_or_default();
+    if args.listen.is_some() {
+        patience += WAIT_FOR_CLIENTS;
+    }
     watch(args.duration + GRACE + patience);
     let cpu = cpu_time();
     let (side, results) = match (args.listen, args.connect) {
@@ -308,7 +311,8 @@ fn drive(workload: Builtin, address: SocketAddr, args: &LabWorkerArgs, pairs: u3
         let address = offset(address, pair)?;
         let socket = match workload {
             Builtin::TcpStream | Builtin::TcpRr => {
-                TcpStream::connect_timeout(&address, Duration::from_secs(5)).map(Connected::Tcp)
+                TcpStream::connect_timeout(&address, CONNECT_LIMIT + args.patience.unwrap_or_default())
+                    .map(Connected::Tcp)
             }
             Builtin::UdpStream | Builtin::UdpRr => {
                 let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
