@@ -180,6 +180,16 @@ mod tests {
                 device(2, 4, "vethB", "veth", Some(1)),
                 device(2, 5, "vx0", "vxlan", Some(1)),
                 device(3, 1, "lo", "loopback", None),
+                device(4, 2, "ovs-system", "openvswitch", None),
+                device(4, 3, "vethC", "veth", Some(2)),
+                device(4, 4, "vethD", "veth", Some(2)),
+                device(5, 2, "ipip0", "ipip", None),
+                device(5, 3, "wire0", "veth", None),
+                device(5, 4, "geneve0", "geneve", None),
+                device(5, 5, "tun0", "tun", None),
+                device(6, 2, "ipvl0", "ipvlan", None),
+                device(6, 3, "ipvl1", "ipvlan", None),
+                device(7, 2, "mac0", "macvlan", None),
             ],
             ..Topology::default()
         }
@@ -213,6 +223,58 @@ mod tests {
         for (from, to, layer, kind, device) in cases {
             assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
         }
+    }
+
+    #[test]
+    fn a_switch_is_named_by_its_datapath_and_a_tunnel_by_its_device() {
+        use Point::*;
+        let cases = [
+            ((Receive, 4, 3), (Queue, 4, 4), Layer::Ovs, Kind::Service, "ovs-system"),
+            ((Xmit, 5, 2), (Queue, 5, 3), Layer::Ipip, Kind::Service, "ipip0"),
+            ((Route, 5, 3), (Rx, 5, 2), Layer::Ipip, Kind::Service, "ipip0"),
+            ((Xmit, 5, 4), (Queue, 5, 3), Layer::Geneve, Kind::Service, "geneve0"),
+            ((Receive, 5, 3), (Gro, 5, 4), Layer::Geneve, Kind::Service, "geneve0"),
+            ((Xmit, 6, 2), (Rx, 6, 3), Layer::Ipvlan, Kind::Service, "ipvl0"),
+            ((Xmit, 5, 5), (Copy, 5, 5), Layer::Tun, Kind::Wait, "tun0"),
+            // A macvlan's receive handler lifts the packet: the stack takes it from the macvlan.
+            ((Receive, 5, 3), (Route, 7, 2), Layer::Ip, Kind::Service, "mac0"),
+            ((Receive, 5, 3), (Tcp, 7, 2), Layer::Ip, Kind::Service, "mac0"),
+        ];
+        for (from, to, layer, kind, device) in cases {
+            assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_sends_on_is_userspace_and_travels_in_its_datagrams() {
+        use Point::*;
+        let points = [
+            (Xmit, 5, 5),
+            (Copy, 5, 5),
+            (Queue, 5, 3),
+            (Receive, 1, 2),
+            (Ready, 1, 2),
+            (Receive, 5, 5),
+            (Receive, 1, 2),
+            (Ready, 1, 2),
+        ];
+        let path = PathRecord {
+            crossings: points.iter().map(|&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex }).collect(),
+            edges: vec![(2, "userspace".into()), (5, "userspace".into())],
+            protocol: 6,
+            ..PathRecord::default()
+        };
+        let class = |index| {
+            let class = classify(&path, index, &topology());
+            (class.layer, class.kind, class.device)
+        };
+        let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
+        assert_eq!(class(0), is(Layer::Tun, Kind::Wait, "tun0"));
+        assert_eq!(class(1), is(Layer::Userspace, Kind::Service, "tun0"));
+        assert_eq!(class(3), is(Layer::Udp, Kind::Service, "eth0"));
+        // Its reading left no trace: the wait is within.
+        assert_eq!(class(4), is(Layer::Userspace, Kind::Wait, "tun0"));
+        assert_eq!(class(6), is(Layer::Tcp, Kind::Service, "eth0"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub mod guest;
 pub mod modes;
 pub mod needs;
 pub mod networks;
+#[cfg(test)]
+mod page;
 pub mod process;
 pub mod rootfs;
 pub mod signal;

@@ -233,7 +233,7 @@ pub const MODES: &[Mode] = &[
             "server",
         ],
         layers: &[
-            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("tun", "tun0"), ("userspace", "socat"),
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("tun", "tun0"), ("userspace", "tun0"),
             ("veth", "wire0"), ("backlog", "wire0"),
         ],
         needs: &[IP, VETH, Device("tun"), Program("socat", "socat")],
@@ -332,7 +332,10 @@ pub const MODES: &[Mode] = &[
         text: "two hosts, a private Docker daemon each: from a container, masqueraded, to a published port of the \
                other host, translated, to a container there",
         chain: &["client", "eth0", "veth…", "docker0", "eth0", "eth0", "docker0", "veth…", "eth0", "server"],
-        layers: &[("veth", "eth0"), ("backlog", "eth0"), ("bridge", "docker0"), ("ip", "eth0")],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "eth0"), ("bridge", "docker0"), ("ip", "eth0"), ("netfilter", "docker0"),
+            ("conntrack", "docker0"), ("nat", ""),
+        ],
         needs: &[IP, Docker],
         build: docker::nat,
     },

@@ -4,6 +4,7 @@ pub mod benchmark;
 mod clock;
 mod file;
 mod model;
+mod parts;
 
 pub use benchmark::parse as parse_benchmark;
 pub use clock::{Clock, NS_PER_INSTRUCTION};

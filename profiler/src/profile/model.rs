@@ -157,34 +157,11 @@ pub struct PathRecord {
     pub spans: Vec<Histogram>,
 }
 
-impl Profile {
-    /// Paths that count packets: neither clones nor later parts of others.
-    pub fn original_paths(&self) -> impl Iterator<Item = &PathRecord> {
-        let is_part = |path: &PathRecord| self.paths.iter().any(|other| path.is_later_part_of(other));
-        self.paths.iter().filter(move |path| !path.is_clone() && !is_part(path))
-    }
-}
-
-/// The IP protocol number of UDP.
-const UDP: u8 = 17;
-
 impl PathRecord {
     /// How the packet at a crossing came from the one before, if it is another skb.
     pub fn edge_at(&self, index: usize) -> Option<Edge> {
         let (_, name) = self.edges.iter().find(|(at, _)| usize::from(*at) == index)?;
         Edge::from_name(name)
-    }
-
-    /// Whether its packets are the later part of packets whose whole way is another path's: those of a tunnel in user
-    /// space, where the choice of what is followed meets the datagram, and what is taken out of it, once more.
-    pub fn is_later_part_of(&self, other: &Self) -> bool {
-        const ALIKE: usize = 3;
-        let begin = &self.crossings[..self.crossings.len().min(ALIKE)];
-        let sent_on = other.edges.iter().filter(|(_, edge)| edge == Edge::Userspace.name());
-        sent_on.into_iter().any(|(at, _)| {
-            let rest = &other.crossings[usize::from(*at).min(other.crossings.len())..];
-            rest.starts_with(begin) && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == UDP)
-        })
     }
 
     /// Whether its packets are clones, whose originals count on another path.
