@@ -570,6 +570,10 @@ pub struct Offsets {
     pub sk_wq: u32,
     /// socket_wq.wait.head
     pub wq_head: u32,
+    /// nf_hook_state.hook; its low byte
+    pub nf_state_hook: u32,
+    /// nf_hook_state.pf; its low byte
+    pub nf_state_pf: u32,
 }
 
 #[cfg(feature = "user")]

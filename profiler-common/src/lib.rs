@@ -3,13 +3,17 @@
 #![no_std]
 
 mod abi;
+mod function;
 mod histogram;
 mod layer;
 mod lineage;
 mod point;
+mod work;
 
 pub use abi::*;
+pub use function::{Hook, HookInfo, MAX_HOOKS, Take};
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use layer::{Layer, LayerInfo};
 pub use lineage::Edge;
 pub use point::Point;
+pub use work::*;

@@ -10,6 +10,7 @@ use netstrata_common::{
 };
 
 use crate::{
+    function,
     globals::{has_reason, offset, reason_consumed},
     lineage,
     maps::{CONFIG, DROPS, JOURNEYS, NEW_PATH, NODES, PATHS, RING, TURNS, ZERO_NODE, set_key},
@@ -200,6 +201,7 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
         }
         enter(hash, index as u64, journey.crossings[index].delta_ns, weight as u64);
     }
+    function::closed(slot, hash, weight);
     to_ring(journey, config.ring_every);
     0
 }

@@ -15,6 +15,9 @@ static HAS_REASON: u32 = 0;
 /// Number of the reason that means "consumed", which is no drop.
 #[unsafe(no_mangle)]
 static REASON_CONSUMED: u32 = 0;
+/// 1 if spans are split over functions.
+#[unsafe(no_mangle)]
+static FUNCTION_TIER: u32 = 0;
 
 const fn zero_offsets() -> Offsets {
     // SAFETY: `Offsets` is made of integers only.
@@ -33,6 +36,7 @@ macro_rules! getter {
 getter!(slot_mask, SLOT_MASK, u32);
 getter!(has_reason, HAS_REASON, u32);
 getter!(reason_consumed, REASON_CONSUMED, u32);
+getter!(function_tier, FUNCTION_TIER, u32);
 
 /// One field of [`OFFSETS`].
 macro_rules! offset {

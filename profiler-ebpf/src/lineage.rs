@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns};
 use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Parent, Point, mix};
 
 use crate::{
-    account,
+    account, function,
     globals::offset,
     maps::{JOURNEYS, key, set_key},
     record::{evict, slot_of, state},
@@ -248,7 +248,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
             }
             return 0;
         }
-        copy_journey(from as u64, to as u64);
+        copy_journey(from as u64, to as u64, forks as u64);
     } else if forks {
         cpu.lost.clones += old.weight as u64;
         return 0;
@@ -295,11 +295,12 @@ fn waits_elsewhere(journey: &Journey) -> bool {
     journey.last_point != Point::Receive as u8 && journey.last_point != Point::Route as u8
 }
 
-/// Copies a journey from slot to slot.
+/// Copies a journey from slot to slot; `forks` if the old one goes on too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn copy_journey(from: u64, to: u64) -> i32 {
+pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
     const WORDS: usize = size_of::<Journey>() / 8;
+    function::moved(from, to, forks);
     let (Some(from), Some(to)) = (JOURNEYS.get_ptr(from as u32 & SLOTS), JOURNEYS.get_ptr_mut(to as u32 & SLOTS))
     else {
         return 0;
@@ -339,7 +340,7 @@ extern "C" fn coalesced(packet: u64, slot: u64, tail: u64) -> i32 {
         account::close(from, End::Merged, 0);
         return 0;
     }
-    copy_journey(from as u64, to as u64);
+    copy_journey(from as u64, to as u64, 0);
     let (Some(old), Some(new)) = (journey_in(from), journey_in(to)) else { return 0 };
     if old.skb != packet {
         return 0;

@@ -2,10 +2,13 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![feature(macro_metavar_expr_concat)]
 #![expect(clippy::needless_borrows_for_generic_args, reason = "what maps take by value would not fit the stack")]
 
 mod account;
+mod function;
 mod globals;
+mod hook;
 mod lineage;
 mod maps;
 mod probe;

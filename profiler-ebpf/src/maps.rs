@@ -8,8 +8,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    Config, CpuState, DeviceKey, DropKey, GLOBAL_WORDS, Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey,
-    Softirq, Stack, TUNNELLED_PACKETS, Tunnelled, TurnKey,
+    Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, MAX_SLOTS,
+    Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, Tunnelled, TurnKey, Work,
 };
 
 /// State of each CPU.
@@ -59,6 +59,22 @@ pub static TURNS: HashMap<TurnKey, Node> = HashMap::with_max_entries(256, 0);
 /// Softirq vectors.
 #[map]
 pub static SOFTIRQ: PerCpuArray<Softirq> = PerCpuArray::with_max_entries(SOFTIRQS as u32, 0);
+
+/// What hooks took of the spans of journeys under way, by slot. One entry where the function tier is off.
+#[map]
+pub static CHARGES: Array<Charges> = Array::with_max_entries(MAX_SLOTS as u32, 0);
+
+/// What hooks took of the spans of paths.
+#[map]
+pub static FUNCTIONS: HashMap<FunctionKey, FunctionNode> = HashMap::with_max_entries(16384, 0);
+
+/// What hooks look at first.
+#[map]
+pub static FUNCTION_HEAD: PerCpuArray<Head> = PerCpuArray::with_max_entries(1, 0);
+
+/// What each CPU works on: as a task, and in a softirq.
+#[map]
+pub static FUNCTION_WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(2, 0);
 
 /// CPU samples.
 #[map]

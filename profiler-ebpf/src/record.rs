@@ -10,7 +10,7 @@ use netstrata_common::{
 };
 
 use crate::{
-    account,
+    account, function,
     globals::{offset, slot_mask},
     lineage,
     maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key, tunnelled},
@@ -161,6 +161,7 @@ pub fn send(socket: u64) {
         cpu.pending_socket = socket;
         // SAFETY: a helper without arguments.
         cpu.pending_ns = unsafe { bpf_ktime_get_ns() };
+        function::armed(cpu.pending_ns);
     }
 }
 
@@ -262,7 +263,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     // Choosing the packet took far longer than a crossing does; that time is cut out of its journey.
     // SAFETY: a helper without arguments.
     let chosen = unsafe { bpf_ktime_get_ns() };
-    journey.start_ns += chosen.wrapping_sub(now);
+    journey.start_ns += chosen.wrapping_sub(journey.last_ns);
     journey.last_ns = chosen;
     set_key(slot, packet);
     0
@@ -529,6 +530,7 @@ fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: 
     if config.filters & FILTER_DEVICE != 0 && is_wanted(at) {
         journey.matched |= FILTER_DEVICE as u8;
     }
+    function::crossed(journey, slot_of(journey.skb), index as u32, now);
     true
 }
 

@@ -154,7 +154,7 @@ extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
             account::close(from, End::Copied, 0);
             return 0;
         }
-        copy_journey(from as u64, to as u64);
+        copy_journey(from as u64, to as u64, 0);
         old.skb = 0;
         set_key(from, 0);
     }

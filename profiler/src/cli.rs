@@ -53,6 +53,18 @@ pub struct FormatArgs {
     pub format: TextFormat,
 }
 
+/// How finely spans are split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TierArg {
+    /// Over functions where the kernel lets them be hooked, else by CPU samples.
+    #[default]
+    Auto,
+    /// By tracepoints and CPU samples alone, which cost less.
+    Tracepoint,
+    /// Over functions; refused where the kernel has neither kprobes nor fentry.
+    Function,
+}
+
 /// Arguments of `record`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RecordArgs {
@@ -65,6 +77,9 @@ pub struct RecordArgs {
     /// CPU time that the recording may cost, as a share of each CPU, like 1% or 0.5%
     #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
     pub budget: f64,
+    /// How finely the time of packets is split
+    #[arg(long, value_enum, default_value = "auto")]
+    pub tier: TierArg,
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
@@ -178,7 +193,8 @@ pub struct LabRunArgs {
     /// Modes, like: host bridge docker-host docker-bridge
     #[arg(required = true)]
     pub modes: Vec<String>,
-    /// tcp-stream, tcp-rr, udp-stream, udp-rr (built in); iperf3, sockperf (when installed)
+    /// tcp-stream, tcp-rr, tcp-crr, udp-stream, udp-rr, fct (built in); iperf3, iperf3-udp, sockperf, sockperf-udp,
+    /// sockperf-throughput (when installed)
     #[arg(long, default_value = "tcp-stream")]
     pub workload: String,
     /// Directory for the profiles and the comparison
@@ -187,9 +203,19 @@ pub struct LabRunArgs {
     /// How long each run measures
     #[arg(long, default_value = "5s", value_parser = crate::units::parse_duration)]
     pub duration: std::time::Duration,
-    /// Bytes of one message; default: 131072 for streams, 64 for request/response
-    #[arg(long)]
-    pub size: Option<u64>,
+    /// Bytes of one message, or several sizes to be measured in turns, like 64,1K,64K; default: 131072 for TCP streams
+    /// and flows, 1400 for UDP streams, 64 for request/response
+    #[arg(long, value_delimiter = ',', value_parser = crate::units::parse_bytes)]
+    pub size: Vec<u64>,
+    /// Bytes of one flow (fct), like 5MB; default: 5MB
+    #[arg(long, value_parser = crate::units::parse_bytes)]
+    pub flow_size: Option<u64>,
+    /// Share of the flows that are elephants (fct), like 20%; default: none
+    #[arg(long, value_parser = crate::units::parse_share)]
+    pub elephants: Option<f64>,
+    /// Bytes of an elephant (fct); default: 50MB
+    #[arg(long, value_parser = crate::units::parse_bytes)]
+    pub elephant_size: Option<u64>,
     /// Pairs of client and server at one time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub pairs: u32,
@@ -205,6 +231,9 @@ pub struct LabRunArgs {
     /// CPU samples a second on each CPU; 0: none; default: 999, and 0 with --clock instructions
     #[arg(long, value_parser = clap::value_parser!(u64).range(0..=20_000))]
     pub frequency: Option<u64>,
+    /// How finely the time of packets is split
+    #[arg(long, value_enum, default_value = "auto")]
+    pub tier: TierArg,
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,
@@ -217,6 +246,10 @@ pub struct LabRunArgs {
     /// MTU of the wire between two hosts, bytes; tunnels take what it leaves
     #[arg(long, value_parser = clap::value_parser!(u32).range(1280..=65_535))]
     pub mtu: Option<u32>,
+    /// What runs beside the pairs: N busy loops, N@10% (loops that use 10 % of a CPU each), udp-flood, or a list of them
+    #[arg(long, alias = "neighbors", value_name = "N|N@SHARE|udp-flood", value_delimiter = ',')]
+    #[arg(value_parser = crate::lab::neighbours::parse)]
+    pub neighbours: Vec<crate::lab::neighbours::Neighbour>,
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
@@ -267,7 +300,7 @@ pub struct LabJobArgs {
 /// Arguments of `lab worker`: one side of a built-in workload.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LabWorkerArgs {
-    /// tcp-stream, tcp-rr, udp-stream, udp-rr
+    /// Name of a built-in workload, or of what runs beside one
     #[arg(long)]
     pub workload: String,
     /// Listen on this address (server) …
@@ -291,4 +324,19 @@ pub struct LabWorkerArgs {
     /// How much longer than usual the other side may take: it may be on an emulated processor
     #[arg(long, value_parser = crate::units::parse_duration)]
     pub patience: Option<std::time::Duration>,
+    /// Bytes of a flow
+    #[arg(long, default_value_t = 0)]
+    pub flow_size: u64,
+    /// Bytes of an elephant
+    #[arg(long, default_value_t = 0)]
+    pub elephant_size: u64,
+    /// Share of flows that are elephants
+    #[arg(long, default_value_t = 0.0)]
+    pub elephants: f64,
+    /// Share of one CPU (busy loops)
+    #[arg(long, default_value_t = 1.0)]
+    pub share: f64,
+    /// Say when the first answer came, before anything is measured (tcp-rr)
+    #[arg(long)]
+    pub announce: bool,
 }

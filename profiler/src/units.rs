@@ -41,6 +41,27 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Reads a number of bytes: plain, with `kB`, `MB`, `GB` (powers of 1000) or `K`, `M`, `G`, `KiB`, `MiB`, `GiB` (powers
+/// of 1024, as benchmarks take them).
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "K" | "k" | "KiB" => 1024.0,
+        "M" | "MiB" => 1_048_576.0,
+        "G" | "GiB" => 1_073_741_824.0,
+        other => return Err(format!("unknown unit `{other}`; use kB, MB, GB or K, M, G (of 1024)")),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if (1.0..=1e12).contains(&(number * unit)) => Ok((number * unit) as u64),
+        Ok(_) => Err("a size lies within 1 byte and 1000 GB".into()),
+        Err(_) => Err("a size is a number of bytes, like 64, 64K or 5MB".into()),
+    }
+}
+
 /// A flow: any part may be left open. Replies match too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
@@ -108,6 +129,16 @@ mod tests {
         assert_eq!(parse_share("0.5"), Ok(0.5));
         for bad in ["0", "-1%", "101%", "x"] {
             assert!(parse_share(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("64", 64), ("64K", 65_536), ("5MB", 5_000_000), ("1.5kB", 1500), ("1GiB", 1 << 30)] {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for bad in ["", "0", "-1", "K", "5 MB", "1TB", "1e30", "nan", "5mb"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 

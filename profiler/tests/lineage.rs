@@ -286,7 +286,7 @@ impl Counted {
 fn pass_through_xdp(network: &Network, side: &str, device: &str) -> OwnedFd {
     let program = [inject::instruction(0xb7, 0, 0, 0, 2), inject::instruction(0x95, 0, 0, 0, 0)]; // return XDP_PASS
     let program = inject::load(6, &program, "load the XDP program"); // BPF_PROG_TYPE_XDP
-    inject::link(&program, network, side, device, 37) // BPF_XDP
+    inject::link(&program, &network.path(side), device, 37) // BPF_XDP
 }
 
 fn one() -> std::sync::MutexGuard<'static, ()> {

@@ -8,7 +8,9 @@ use netstrata::{
     analysis::account,
     profile::{
         Benchmark, CpuRecord, CrossingRecord, DropRecord, Histogram, PathRecord, Profile, SampleRecord, TaskRecord,
-        TurnRecord, read,
+        TurnRecord,
+        measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
+        read,
     },
     report::json::json,
 };
@@ -52,7 +54,18 @@ fn hand_made() -> Profile {
     let mut profile = Profile::default();
     profile.meta.command = vec!["iperf3".into()];
     profile.meta.exit_code = Some(143);
-    profile.meta.benchmark = Some(Benchmark { tool: "iperf3".into(), ..Benchmark::default() });
+    profile.meta.benchmark = Some(Benchmark {
+        tool: "netstrata".into(),
+        client: Some(SideUse::default()),
+        server: Some(SideUse::default()),
+        machine: Some(MachineUse::default()),
+        pair_spread: PairSpread::of("transactions_per_s", &[1.0, 2.0]),
+        flows: vec![FlowTimes { class: "mice".into(), ..FlowTimes::default() }],
+        datagrams: Some(Datagrams::default()),
+        creation: Some(Creation::default()),
+        neighbours: vec![NeighbourUse { kind: "busy".into(), ..NeighbourUse::default() }],
+        ..Benchmark::default()
+    });
     profile.meta.missing.insert("sk_data_ready".into(), "not in this kernel".into());
     profile.sampling.rates = vec![(0, 64), (5, 8)];
     profile.lost.insert("ring_full".into(), 3);

@@ -21,6 +21,7 @@ const ROOTS: &[&str] = &[
     "rtnl_link_ops",
     "sock",
     "socket_wq",
+    "nf_hook_state",
     "tcp_sock",
     "dst_entry",
     "skb_drop_reason",

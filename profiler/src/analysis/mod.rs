@@ -1,10 +1,12 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
+mod functions;
 mod paths;
 mod spans;
 mod totals;
 mod trust;
 
+pub use functions::{FunctionTotal, HookPart};
 pub use paths::{PathAccount, Span, path_accounts};
 pub use spans::{Kind, SpanClass, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};

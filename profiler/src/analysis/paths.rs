@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use netstrata_common::{Layer, Point};
 
+use super::functions::{self, Costs, HookPart};
 use super::spans::{Kind, classify, device_name};
 use crate::{
     cpu::{Places, split_table},
@@ -25,7 +26,8 @@ pub struct Span {
     pub netns: u32,
     /// Service or wait.
     pub kind: Kind,
-    /// "tracepoint": between two crossings; "sampling": a part of such a span, sized by CPU samples within it.
+    /// "tracepoint": between two crossings; "sampling": a part of such a span, sized by CPU samples within it;
+    /// "function": a part of it that hooked functions measured, or left.
     pub tier: &'static str,
     /// Packets (weighted).
     pub count: u64,
@@ -35,6 +37,8 @@ pub struct Span {
     pub probe_ns: u64,
     /// The distribution, where this is a whole span. Of a part only the mean is known.
     pub distribution: Option<Histogram>,
+    /// The hooked function whose own time this is.
+    pub hook: Option<HookPart>,
 }
 
 /// A class of journeys with its time by layer and device, in the order of the way.
@@ -82,10 +86,16 @@ impl PathAccount {
 /// Accounts of all paths, in the profile's order.
 pub fn path_accounts(profile: &Profile) -> Vec<PathAccount> {
     let places = split_table(profile);
-    profile.paths.iter().map(|path| path_account(profile, path, &places)).collect()
+    let costs = Costs::new(profile);
+    profile.paths.iter().map(|path| path_account(profile, path, &places, &costs)).collect()
 }
 
-fn path_account(profile: &Profile, path: &PathRecord, places: &BTreeMap<CrossingRecord, Places>) -> PathAccount {
+fn path_account(
+    profile: &Profile,
+    path: &PathRecord,
+    places: &BTreeMap<CrossingRecord, Places>,
+    costs: &Costs<'_>,
+) -> PathAccount {
     let topology = &profile.topology;
     let mut spans: Vec<Span> = Vec::new();
     for (index, histogram) in path.spans.iter().enumerate() {
@@ -100,17 +110,26 @@ fn path_account(profile: &Profile, path: &PathRecord, places: &BTreeMap<Crossing
             sum_ns: histogram.sum,
             probe_ns: probe_ns(profile, path, index),
             distribution: Some(histogram.clone()),
+            hook: None,
         };
         let (from, to) = (path.crossings[index], path.crossings[index + 1]);
+        let (sum_ns, probe_ns) = (whole.sum_ns, whole.probe_ns);
+        let mut parts = functions::split(costs, path, index, whole);
+        let by_function = parts.len() > 1;
+        // What no function took is still split by samples, over the layers that have no hooks.
+        let whole = parts.remove(0);
         match samples_between(places, from, to) {
             Some(samples)
                 if class.kind == Kind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
             {
                 let names = [device_name(topology, from), device_name(topology, to)];
-                spans.extend(split(whole, &samples, &names));
+                let real = sum_ns - probe_ns;
+                let known = if by_function { costs.layers() } else { Vec::new() };
+                spans.extend(split(whole, &samples, &names, real, &known));
             }
             _ => spans.push(whole),
         }
+        spans.append(&mut parts);
     }
     // What losses tore out of the tree is no layer's time.
     let known: u64 = spans.iter().filter(|span| span.layer.is_some()).map(|span| span.sum_ns).sum();
@@ -176,8 +195,9 @@ fn place_of(crossing: CrossingRecord) -> CrossingRecord {
 }
 
 /// Splits a span in proportion to the CPU samples within it. The parts sum to the whole in integers; what no layer
-/// claims stays with the span's own layer.
-fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
+/// claims stays with the span's own layer. `real` is the time of all that the samples saw; `whole` is that, or what is left
+/// of it without the layers that are `known` otherwise.
+fn split(whole: Span, places: &Places, ends: &[String; 2], real: u64, known: &[Layer]) -> Vec<Span> {
     // What the probes themselves took is neither layer's; it is left out on both sides of the fraction.
     let total = places.total() - places.layers.get(&Some(Layer::Observer)).copied().unwrap_or(0);
     if total == 0 {
@@ -186,7 +206,7 @@ fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
     let own = whole.layer;
     let mut parts: Vec<(Layer, String, u64)> = Vec::new();
     for (layer, count) in &places.layers {
-        let Some(layer) = *layer else { continue };
+        let Some(layer) = layer.filter(|layer| !known.contains(layer)) else { continue };
         if layer == Layer::Tc {
             // A classifier belongs to the device it is attached to, not to what lies between the two.
             parts.push((layer, ends[0].clone(), places.tc_ingress));
@@ -196,11 +216,11 @@ fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
         }
     }
     // Samples of all packets size the parts, so the probes' cost on followed ones is set apart before.
-    let real = whole.sum_ns - whole.probe_ns;
     let mut left = whole.sum_ns;
     let mut spans = Vec::new();
     for (layer, device, samples) in parts.into_iter().filter(|part| part.2 > 0) {
         let ns = (u128::from(real) * u128::from(samples) / u128::from(total)) as u64;
+        let ns = ns.min(left - whole.probe_ns);
         left -= ns;
         spans.push(Span {
             layer: Some(layer),
@@ -215,7 +235,8 @@ fn split(whole: Span, places: &Places, ends: &[String; 2]) -> Vec<Span> {
     if spans.is_empty() {
         return vec![whole];
     }
-    spans.insert(0, Span { tier: "sampling", sum_ns: left, distribution: None, ..whole });
+    let tier = if known.is_empty() { "sampling" } else { whole.tier };
+    spans.insert(0, Span { tier, sum_ns: left, distribution: None, ..whole });
     spans
 }
 
@@ -253,6 +274,7 @@ mod tests {
             sum_ns,
             probe_ns: 0,
             distribution: None,
+            hook: None,
         }
     }
 
@@ -263,7 +285,7 @@ mod tests {
             tc_ingress: 50,
             tc_egress: 10,
         };
-        let parts = split(whole(1000), &places, &["in".into(), "out".into()]);
+        let parts = split(whole(1000), &places, &["in".into(), "out".into()], 1000, &[]);
         let found = |layer, device: &str| {
             parts.iter().find(|part| part.layer == Some(layer) && part.device == device).map(|part| part.sum_ns)
         };
@@ -285,7 +307,7 @@ mod tests {
                 tc_ingress: tc,
                 tc_egress: egress,
             };
-            let parts = split(whole(sum_ns), &places, &["in".into(), "out".into()]);
+            let parts = split(whole(sum_ns), &places, &["in".into(), "out".into()], sum_ns, &[]);
             prop_assert_eq!(parts.iter().map(|part| u128::from(part.sum_ns)).sum::<u128>(), u128::from(sum_ns));
         }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Edge, Layer, Point};
+use netstrata_common::{Edge, Hook, Layer, Point};
 
 use super::{
+    functions::{self, FunctionTotal},
     paths::{PathAccount, path_accounts},
     spans::Kind,
     trust::{Trust, trust},
@@ -53,6 +54,8 @@ pub struct Account {
     pub packets: f64,
     /// Bytes, likewise.
     pub bytes: f64,
+    /// Hooked functions over all paths, by the layer that they were charged to.
+    pub functions: BTreeMap<(Option<Layer>, Hook), FunctionTotal>,
     /// How well journeys and samples agree.
     pub reconciliation: Reconciliation,
 }
@@ -95,7 +98,8 @@ pub fn account(profile: &Profile) -> Account {
         // Samples know their place only while the probes are attached, like the packets that were seen.
         cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
     };
-    Account { paths, layers, cpu, trust, scale, packets, bytes: bytes as f64 * scale, reconciliation }
+    let functions = functions::totals(&paths);
+    Account { functions, paths, layers, cpu, trust, scale, packets, bytes: bytes as f64 * scale, reconciliation }
 }
 
 /// How many packets there were for each one seen. The devices on which journeys began counted all of their packets

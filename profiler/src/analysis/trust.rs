@@ -92,8 +92,13 @@ pub fn trust(profile: &Profile, busy_samples: u64) -> Trust {
         ("drops_full", "drops"),
         ("samples_full", "CPU samples"),
         ("stacks_full", "stacks of CPU samples"),
+        ("function_charges_full", "charges of functions"),
+        ("function_table_full", "figures of functions (weighted)"),
+        ("function_too_many", "functions of a span"),
+        ("function_too_deep", "nested functions"),
     ] {
         let of = if name.starts_with("sa") || name.starts_with("st") { profile.cpu.samples } else { 0 };
+        let of = if name.starts_with("function") { profile.observer.hook_calls } else { of };
         if lost(name) > of / 100 {
             find(Verdict::Degraded, format!("{name}: {} {what} were lost", lost(name)));
         }

@@ -97,6 +97,16 @@ impl KernelTypes {
         })
     }
 
+    /// Number of arguments of a function of the kernel itself, or `None` if the types do not describe it.
+    pub fn function_arguments(&self, name: &str) -> Option<usize> {
+        let types = self.btf.resolve_types_by_name(name).ok()?;
+        types.into_iter().find_map(|function| {
+            let Type::Func(function) = function else { return None };
+            let Type::FuncProto(prototype) = self.btf.resolve_chained_type(&function).ok()? else { return None };
+            Some(prototype.parameters.len())
+        })
+    }
+
     /// Names of the reasons for which packets are dropped, by number.
     pub fn drop_reasons(&self) -> Vec<(u32, String)> {
         let Ok(types) = self.btf.resolve_types_by_name("skb_drop_reason") else { return Vec::new() };
@@ -141,6 +151,8 @@ impl KernelTypes {
             tcp_copied_seq: self.offset("tcp_sock", "copied_seq")?,
             sk_wq: self.offset("sock", "sk_wq")?,
             wq_head: self.offset("socket_wq", "wait.head")?,
+            nf_state_hook: self.offset("nf_hook_state", "hook").unwrap_or_default(),
+            nf_state_pf: self.offset("nf_hook_state", "pf").unwrap_or_default(),
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Names of kernel functions by address, from `/proc/kallsyms`.
 
+use std::collections::{HashMap, HashSet};
+
 use anyhow::{Context as _, Result};
+use netstrata_common::Hook;
 
 use crate::failure::Failure;
 
@@ -10,6 +13,26 @@ pub struct Symbols {
     table: Vec<(u64, u32)>,
     /// All names, each ended by a line feed: one allocation, because there are more than a hundred thousand.
     names: String,
+    /// Functions that hooks want, by the name that the source gives them.
+    functions: HashMap<String, Vec<Function>>,
+}
+
+/// A function that a probe can be put on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name, with what the compiler appended.
+    pub name: String,
+    /// Its module, empty for the kernel itself.
+    pub module: String,
+    /// There is another function of this name.
+    pub ambiguous: bool,
+}
+
+/// The name that the source gives a function: without the suffixes of clones.
+fn source_name(name: &str) -> &str {
+    let base = name.find('.').map_or(name, |dot| &name[..dot]);
+    // A part that is seldom executed is not the function.
+    if name.contains(".cold") { name } else { base }
 }
 
 impl Symbols {
@@ -32,6 +55,12 @@ impl Symbols {
     pub fn parse(text: &str) -> Self {
         let mut table = Vec::new();
         let mut names = String::new();
+        let mut functions: HashMap<String, Vec<Function>> = HashMap::new();
+        let wanted: HashSet<&str> = Hook::ALL
+            .iter()
+            .flat_map(|info| info.functions)
+            .map(|name| name.split_once(':').map_or(*name, |(_, name)| name))
+            .collect();
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
@@ -40,6 +69,19 @@ impl Symbols {
                 table.push((address, names.len() as u32));
                 names.push_str(name);
                 names.push('\n');
+                if wanted.contains(source_name(name)) {
+                    let module = words.next().map_or("", |word| word.trim_matches(['[', ']']));
+                    functions.entry(source_name(name).to_owned()).or_default().push(Function {
+                        name: name.to_owned(),
+                        module: module.to_owned(),
+                        ambiguous: false,
+                    });
+                }
+            }
+        }
+        for list in functions.values_mut() {
+            for index in 0..list.len() {
+                list[index].ambiguous = list.iter().filter(|other| other.name == list[index].name).count() > 1;
             }
         }
         // Of several names for one address the first in the kernel's list counts.
@@ -47,7 +89,12 @@ impl Symbols {
         table.dedup_by_key(|entry| entry.0);
         table.shrink_to_fit();
         names.shrink_to_fit();
-        Self { table, names }
+        Self { table, names, functions }
+    }
+
+    /// Functions that the source gives this name, if a hook wants it.
+    pub fn functions(&self, name: &str) -> &[Function] {
+        self.functions.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The function that an address lies in.
@@ -62,6 +109,24 @@ impl Symbols {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn functions_of_hooks_are_found_with_their_module_and_suffix() {
+        let symbols = Symbols::parse(
+            "0000000000001000 t br_nf_forward_ip.part.0\t[br_netfilter]\n0000000000002000 t gre_rcv\t[gre]\n\
+             0000000000003000 t gre_rcv\t[ip_gre]\n0000000000004000 t br_forward.cold\t[bridge]\n\
+             0000000000005000 T ip_rcv\n0000000000006000 T unheard_of\n",
+        );
+        let function =
+            |name: &str, module: &str, ambiguous| Function { name: name.into(), module: module.into(), ambiguous };
+        assert_eq!(symbols.functions("ip_rcv"), [function("ip_rcv", "", false)]);
+        assert_eq!(symbols.functions("br_nf_forward_ip"), [function("br_nf_forward_ip.part.0", "br_netfilter", false)]);
+        assert_eq!(
+            symbols.functions("gre_rcv"),
+            [function("gre_rcv", "gre", true), function("gre_rcv", "ip_gre", true)]
+        );
+        assert!(symbols.functions("br_forward").is_empty() && symbols.functions("unheard_of").is_empty());
+    }
 
     #[test]
     fn an_address_belongs_to_the_function_before_it() {

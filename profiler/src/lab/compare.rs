@@ -1,14 +1,29 @@
 //! The comparison of the modes: medians, intervals and ratios.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::profile::Benchmark;
+use super::metrics::{METRICS, Metric};
+use crate::{
+    cli::LabRunArgs,
+    profile::{Benchmark, measures::median},
+};
 
-/// What one mode gave.
+/// Columns of a terminal.
+const WIDTH: usize = 100;
+/// Figures without a column of their own: the first table has the one, and the other is throughput by message size.
+const SAID_ELSEWHERE: &[&str] = &["round_trip_ns", "messages_per_s"];
+/// Columns of one figure.
+const COLUMN: usize = 12;
+
+/// What one mode gave at one message size.
 #[derive(Clone, Debug)]
 pub struct ModeRuns {
     /// Name of the mode.
     pub mode: String,
+    /// Bytes of one message.
+    pub size: u64,
     /// One benchmark for each repeat.
     pub runs: Vec<Benchmark>,
 }
@@ -32,8 +47,7 @@ impl Figure {
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         let (first, last) = (*sorted.first()?, *sorted.last()?);
-        let half = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 };
+        let median = median(&sorted);
         Some(match order_statistic(sorted.len()) {
             Some(rank) => {
                 let interval = [sorted[rank - 1], sorted[sorted.len() - rank]];
@@ -61,28 +75,24 @@ pub fn order_statistic(n: usize) -> Option<usize> {
     (rank > 0).then_some(rank)
 }
 
-/// Which figure of a benchmark is compared: (name in JSON, its value).
-fn main_figure(benchmark: &Benchmark) -> Option<(&'static str, f64)> {
-    let stream = benchmark.throughput_bits_per_s.map(|value| ("throughput_bits_per_s", value));
-    stream
-        .or(benchmark.transactions_per_s.map(|value| ("transactions_per_s", value)))
-        .or(benchmark.messages_per_s.map(|value| ("messages_per_s", value)))
-}
-
-/// One mode of a comparison.
+/// One mode in the comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// Name of the mode.
     pub mode: String,
-    /// What is compared: "throughput_bits_per_s" or "transactions_per_s".
+    /// Bytes of one message.
+    pub size: u64,
+    /// What is compared: the name of a figure.
     pub figure: &'static str,
     /// Its values, median and interval.
     #[serde(flatten)]
     pub main: Figure,
-    /// Median over the first mode's median.
+    /// Median over the first mode's median at this size.
     pub ratio: f64,
     /// Mean round trip.
     pub round_trip_ns: Option<Figure>,
+    /// All figures that the workload has, by name.
+    pub figures: BTreeMap<&'static str, Figure>,
     /// Whole benchmarks, one for each repeat.
     pub runs: Vec<Benchmark>,
 }
@@ -91,16 +101,19 @@ pub struct Row {
 pub fn rows(modes: &[ModeRuns]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for mode in modes {
-        let found: Vec<(&str, f64)> = mode.runs.iter().filter_map(main_figure).collect();
-        let Some(figure) = found.first().map(|entry| entry.0) else { continue };
-        let Some(main) = Figure::new(found.iter().map(|entry| entry.1).collect()) else { continue };
-        let base = rows.first().map_or(main.median, |first| first.main.median);
+        let of = |metric: &Metric| Figure::new(mode.runs.iter().filter_map(metric.get).collect());
+        let figures: BTreeMap<&str, Figure> =
+            METRICS.iter().filter_map(|metric| Some((metric.name, of(metric)?))).collect();
+        let Some((figure, main)) = METRICS.iter().find_map(|metric| Some((metric.name, of(metric)?))) else { continue };
+        let base = rows.iter().find(|row| row.size == mode.size).map_or(main.median, |first| first.main.median);
         rows.push(Row {
             mode: mode.mode.clone(),
+            size: mode.size,
             figure,
             ratio: if base > 0.0 { main.median / base } else { 0.0 },
             main,
-            round_trip_ns: Figure::new(mode.runs.iter().filter_map(|run| run.round_trip_ns).collect()),
+            round_trip_ns: figures.get("round_trip_ns").cloned(),
+            figures,
             runs: mode.runs.clone(),
         });
     }
@@ -108,37 +121,36 @@ pub fn rows(modes: &[ModeRuns]) -> Vec<Row> {
 }
 
 /// `netstrata.comparison/1`.
-pub fn json(rows: &[Row], workload: &str, size: u64, pairs: u32, recorded: bool) -> serde_json::Value {
+pub fn json(rows: &[Row], args: &LabRunArgs, sizes: &[u64]) -> serde_json::Value {
     serde_json::json!({
         "schema": "netstrata.comparison/1",
-        "workload": workload,
-        "size": size,
-        "pairs": pairs,
-        "recorded": recorded,
+        "workload": args.workload,
+        "size": sizes.first(),
+        "sizes": sizes,
+        "pairs": args.pairs,
+        "repeats": args.repeat,
+        "recorded": !args.no_record,
         "modes": rows,
     })
 }
 
-/// The table for people.
+/// The tables for people.
 pub fn table(rows: &[Row]) -> String {
+    let names: Vec<String> = names(rows);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(14);
     let trips = rows.iter().any(|row| row.round_trip_ns.is_some());
-    let mut out = format!("{:<14} {:>16} {:>25}", "mode", "median", "interval");
+    let mut out = format!("{:<width$} {:>16} {:>25}", "mode", "median", "interval");
     if trips {
         out.push_str(&format!(" {:>12}", "round trip"));
     }
     out.push_str("   ratio\n");
-    for row in rows {
-        let (scale, unit, digits) = match row.figure {
-            "throughput_bits_per_s" => (1e-9, "Gbit/s", 2),
-            "transactions_per_s" => (1.0, "/s", 0),
-            _ => (1.0, "msg/s", 0),
-        };
-        let value = |number: f64| format!("{:.digits$}", number * scale);
+    for (row, name) in rows.iter().zip(&names) {
+        let Some(metric) = METRICS.iter().find(|metric| metric.name == row.figure) else { continue };
+        let value = |number: f64| metric.print(number);
         let [low, high] = row.main.interval;
         out.push_str(&format!(
-            "{:<14} {:>16} {:>25}",
-            row.mode,
-            format!("{} {unit}", value(row.main.median)),
+            "{name:<width$} {:>16} {:>25}",
+            format!("{} {}", value(row.main.median), metric.unit),
             format!("{} … {}", value(low), value(high))
         ));
         if trips {
@@ -147,18 +159,58 @@ pub fn table(rows: &[Row]) -> String {
         }
         out.push_str(&format!("  {:>5.1} %\n", row.ratio * 100.0));
     }
+    if rows.iter().any(|row| row.figure == "flow_completion_mean_ns") {
+        out.push_str("mean flow completion time: less is better\n");
+    }
     let kinds = rows.iter().map(|row| (row.main.interval_kind, row.main.values.len())).max_by_key(|kind| kind.1);
     out.push_str(match kinds {
         Some(("median-95", _)) => "interval: 95 % for the median, whatever the distribution\n",
         Some((_, 1)) => "one run of each mode: no interval; --repeat 6 or more gives one\n",
         _ => "interval: smallest and largest run; --repeat 6 or more gives a 95 % interval of the median\n",
     });
+    out.push_str(&details(rows, &names, width));
+    out
+}
+
+/// Names of the rows: the mode, with the size where there are several.
+fn names(rows: &[Row]) -> Vec<String> {
+    let sweep = rows.iter().any(|row| row.size != rows[0].size);
+    let name = |row: &Row| if sweep { format!("{} {} B", row.mode, row.size) } else { row.mode.clone() };
+    rows.iter().map(name).collect()
+}
+
+/// Medians of the other figures, in as many tables as the width of a terminal asks for.
+fn details(rows: &[Row], names: &[String], width: usize) -> String {
+    let shown = |metric: &&Metric| {
+        !SAID_ELSEWHERE.contains(&metric.name)
+            && rows.iter().any(|row| row.figure != metric.name && row.figures.contains_key(metric.name))
+    };
+    let metrics: Vec<&Metric> = METRICS.iter().filter(shown).collect();
+    if metrics.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("\nmedians (their intervals are in comparison.json)\n");
+    for chunk in metrics.chunks((WIDTH.saturating_sub(width) / COLUMN).max(1)) {
+        out.push_str(&format!("{:<width$}", "mode"));
+        chunk.iter().for_each(|metric| out.push_str(&format!("{:>COLUMN$}", metric.heading)));
+        out.push('\n');
+        for (row, name) in rows.iter().zip(names) {
+            out.push_str(&format!("{name:<width$}"));
+            for metric in chunk {
+                let value = row.figures.get(metric.name).map_or("-".into(), |figure| metric.print(figure.median));
+                out.push_str(&format!("{value:>COLUMN$}"));
+            }
+            out.push('\n');
+        }
+    }
     out
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -196,15 +248,46 @@ mod tests {
     fn ratios_are_to_the_first_mode() {
         let run = |gigabits: f64| Benchmark { throughput_bits_per_s: Some(gigabits * 1e9), ..Benchmark::default() };
         let modes = [
-            ModeRuns { mode: "host".into(), runs: vec![run(40.0), run(42.0), run(44.0)] },
-            ModeRuns { mode: "bridge".into(), runs: vec![run(20.0), run(21.0), run(22.0)] },
+            ModeRuns { mode: "host".into(), size: 1, runs: vec![run(40.0), run(42.0), run(44.0)] },
+            ModeRuns { mode: "bridge".into(), size: 1, runs: vec![run(20.0), run(21.0), run(22.0)] },
         ];
         let rows = rows(&modes);
         assert_eq!(rows[1].ratio, 0.5);
         let text = table(&rows);
         assert!(text.contains("21.00 Gbit/s") && text.contains("20.00 … 22.00") && text.contains("50.0 %"), "{text}");
-        let json = json(&rows, "tcp-stream", 131072, 1, false);
+        let json = json(&rows, &LabRunArgs { pairs: 1, ..LabRunArgs::default() }, &[1]);
         assert_eq!(json["modes"][1]["median"], 21e9);
         assert_eq!(json["modes"][0]["interval"][1], 44e9);
+    }
+
+    #[test]
+    fn sizes_are_compared_with_their_own() {
+        let runs = |mode: &str, size, rate: f64| ModeRuns {
+            mode: mode.into(),
+            size,
+            runs: vec![Benchmark {
+                transactions_per_s: Some(rate),
+                round_trip_p99_ns: Some(1e9 / rate),
+                ..Benchmark::default()
+            }],
+        };
+        let rows =
+            rows(&[runs("host", 1, 100.0), runs("host", 9, 50.0), runs("bridge", 1, 50.0), runs("bridge", 9, 40.0)]);
+        assert_eq!(rows.iter().map(|row| row.ratio).collect::<Vec<_>>(), [1.0, 1.0, 0.5, 0.8]);
+        let text = table(&rows);
+        assert!(text.contains("bridge 9 B") && text.contains("p99 µs"), "{text}");
+        assert_eq!(rows[2].figures["round_trip_p99_ns"].median, 2e7);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_median_lies_within_its_interval(values in prop::collection::vec(0.0f64..1e12, 1..40)) {
+            let figure = Figure::new(values.clone()).unwrap();
+            prop_assert!(figure.interval[0] <= figure.median && figure.median <= figure.interval[1]);
+            let mut turned = values;
+            turned.reverse();
+            prop_assert_eq!(figure.median, Figure::new(turned).unwrap().median);
+        }
     }
 }

@@ -10,21 +10,24 @@ pub mod compare;
 pub mod docker;
 pub mod external;
 pub mod guest;
+pub mod metrics;
 pub mod modes;
 pub mod needs;
+pub mod neighbours;
 pub mod networks;
 #[cfg(test)]
 mod page;
 pub mod process;
 pub mod rootfs;
 pub mod signal;
+pub mod traffic;
 pub mod workload;
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -33,16 +36,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::{
     cleanup::Session,
     compare::ModeRuns,
-    external::{Driven, Driver},
+    external::Driver,
     modes::Mode,
     networks::{Network, Shared},
     signal::{Handlers, Interrupted},
+    traffic::Driven,
 };
 use crate::{
     cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     machine,
-    profile::{self, Clock, Profile},
+    profile::{self, Clock, Profile, measures::Creation},
     record,
 };
 
@@ -87,6 +91,9 @@ pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
     if let Some(cpu) = args.cpu {
         pin(cpu)?;
     }
+    if let Some(ended) = workload::neighbour::run(args) {
+        return ended.map(|()| ExitCode::SUCCESS);
+    }
     let report = workload::work(args)?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(ExitCode::SUCCESS)
@@ -114,8 +121,8 @@ fn pin(cpu: u32) -> anyhow::Result<()> {
 /// The first process of a container: waits for a signal. As process 1 it needs a handler, or signals are ignored.
 fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
     let _handlers = Handlers::install();
-    let deadline = std::time::Instant::now() + limit;
-    while signal::check().is_ok() && std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + limit;
+    while signal::check().is_ok() && Instant::now() < deadline {
         // A signal ends the sleep early only in the C library's view; std resumes it, so it is short.
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -126,15 +133,38 @@ fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
 ///
 /// A mode that cannot run here (no Docker) is [`Failure::Refused`].
 pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
-    let mode = modes::find(mode)?;
-    let driver = Driver::find(args)?;
-    need_root()?;
     let _handlers = Handlers::install();
-    let session = Session::open()?;
-    let mut shared = Shared::default();
-    let network = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
-    let measured = measure(mode.name, driver, args, &session, &network, &args.output)?;
-    Ok(measured)
+    Standing::build(mode, args)?.measure(args)
+}
+
+/// The network of a mode, kept to be measured more than once; removed when dropped.
+pub struct Standing {
+    built: Built,
+    _shared: Shared,
+    session: Session,
+}
+
+impl Standing {
+    /// Builds the network. A mode that cannot run here is [`Failure::Refused`].
+    pub fn build(mode: &str, args: &LabRunArgs) -> anyhow::Result<Self> {
+        let mode = modes::find(mode)?;
+        Driver::find(args)?;
+        need_root()?;
+        let session = Session::open()?;
+        let mut shared = Shared::default();
+        let built = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
+        Ok(Self { built, _shared: shared, session })
+    }
+
+    /// Drives the traffic once, and records it unless the arguments say otherwise.
+    pub fn measure(&self, args: &LabRunArgs) -> anyhow::Result<Measured> {
+        measure(Driver::find(args)?, args, &self.session, &self.built, &args.output)
+    }
+
+    /// The file of a namespace, by the name that recordings show.
+    pub fn namespace(&self, role: &str) -> PathBuf {
+        Path::new(cleanup::NETNS).join(self.session.namespace(&format!("{}-{role}", self.built.mode)))
+    }
 }
 
 fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
@@ -143,18 +173,19 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     need_root()?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let _handlers = Handlers::install();
-    let progress = progress(args, wanted.len());
+    let progress = progress();
     let session = Session::open()?;
     let mut shared = Shared::default();
-    let mut built: Vec<(ModeRuns, Network)> = Vec::new();
+    let sizes = driver.message_sizes(args);
+    let mut built: Vec<Built> = Vec::new();
     let mut reasons = Vec::new();
     for mode in wanted {
-        if built.iter().any(|(runs, _)| runs.mode == mode.name) {
+        if built.iter().any(|built| built.mode == mode.name) {
             continue;
         }
         progress.set_message(format!("building {}", mode.name));
         match prepare(mode, &session, args, &mut shared)? {
-            Ok(network) => built.push((ModeRuns { mode: mode.name.into(), runs: Vec::new() }, network)),
+            Ok(network) => built.push(network),
             Err(reason) => {
                 progress.suspend(|| eprintln!("skipped {}: {reason}", mode.name));
                 reasons.push(reason);
@@ -164,12 +195,19 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     if built.is_empty() {
         return Err(Failure::Refused(format!("no mode could run: {}", reasons.join("; "))).into());
     }
+    let turns: Vec<(&Built, u64)> =
+        built.iter().flat_map(|built| sizes.iter().map(move |size| (built, *size))).collect();
+    let mut runs: Vec<ModeRuns> =
+        turns.iter().map(|(built, size)| ModeRuns { mode: built.mode.into(), size: *size, runs: Vec::new() }).collect();
+    progress.set_length(turns.len() as u64 * u64::from(args.repeat));
     for repeat in 1..=args.repeat {
-        for (runs, network) in &mut built {
-            progress.set_message(format!("{} {repeat}/{}", runs.mode, args.repeat));
-            let file = args.output.join(profile_name(&runs.mode, repeat, args.repeat));
-            let measured = measure(&runs.mode, driver, args, &session, network, &file)
-                .with_context(|| format!("mode {}, run {repeat}", runs.mode))?;
+        for ((network, size), runs) in turns.iter().zip(&mut runs) {
+            let name = run_name(network.mode, (sizes.len() > 1).then_some(*size), (args.repeat > 1).then_some(repeat));
+            progress.set_message(name.clone());
+            let file = args.output.join(format!("{name}.prof"));
+            let of_size = LabRunArgs { size: vec![*size], ..args.clone() };
+            let measured = measure(driver, &of_size, &session, network, &file)
+                .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
             if let Some(profile) = &measured.profile {
                 profile::write(profile, &file)?;
             }
@@ -178,17 +216,31 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
         }
     }
     progress.finish_and_clear();
-    let runs: Vec<ModeRuns> = built.iter().map(|(runs, _)| runs.clone()).collect();
     // Away with the networks first: a reader that closes the pipe early must not keep them.
+    drop(turns);
     drop(built);
     drop(shared);
     drop(session);
     let rows = compare::rows(&runs);
-    let json = compare::json(&rows, &args.workload, driver.size(args), args.pairs, !args.no_record);
+    let json = compare::json(&rows, args, &sizes);
     let path = args.output.join("comparison.json");
     fs::write(&path, format!("{json:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     print!("{}", compare::table(&rows));
     Ok(())
+}
+
+/// Name of a run's profile: with the size where there are several, with the number of the repeat where there are more.
+fn run_name(mode: &str, size: Option<u64>, repeat: Option<u32>) -> String {
+    let size = size.map(|size| format!("-{size}B")).unwrap_or_default();
+    let repeat = repeat.map(|repeat| format!("-{repeat}")).unwrap_or_default();
+    format!("{mode}{size}{repeat}")
+}
+
+/// The network of a mode.
+struct Built {
+    mode: &'static str,
+    network: Network,
+    creation: Creation,
 }
 
 /// A sample interrupts whatever it meets, and that time is in the span it falls into: at random, so that no two runs with
@@ -200,10 +252,6 @@ fn default_frequency(clock: Clock) -> u64 {
     }
 }
 
-fn profile_name(mode: &str, repeat: u32, repeats: u32) -> String {
-    if repeats == 1 { format!("{mode}.prof") } else { format!("{mode}-{repeat}.prof") }
-}
-
 fn need_root() -> Result<(), Failure> {
     // SAFETY: a plain system call without arguments.
     if unsafe { libc::geteuid() } == 0 {
@@ -212,11 +260,11 @@ fn need_root() -> Result<(), Failure> {
     Err(Failure::Refused("the lab makes network namespaces and needs root; run it with sudo".into()))
 }
 
-fn progress(args: &LabRunArgs, modes: usize) -> ProgressBar {
+fn progress() -> ProgressBar {
     use std::io::IsTerminal as _;
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(modes as u64 * u64::from(args.repeat)), target);
+    let bar = ProgressBar::with_draw_target(None, target);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg} {elapsed}") {
         bar.set_style(style);
     }
@@ -224,18 +272,27 @@ fn progress(args: &LabRunArgs, modes: usize) -> ProgressBar {
     bar
 }
 
-/// Builds a mode; the inner error is the reason why this machine cannot run it.
+/// Builds a mode and sends a first request through it; the inner error is the reason why this machine cannot run it.
 fn prepare(
     mode: &'static Mode,
     session: &Session,
     args: &LabRunArgs,
     shared: &mut Shared,
-) -> anyhow::Result<Result<Network, String>> {
+) -> anyhow::Result<Result<Built, String>> {
     if let Some(reason) = needs::missing(mode.needs, session)? {
         return Ok(Err(reason));
     }
-    match networks::build(mode, session, args, shared) {
-        Ok(network) => Ok(Ok(network)),
+    let start = Instant::now();
+    let mut build = || -> anyhow::Result<Built> {
+        let network = networks::build(mode, session, args, shared)?;
+        let built = start.elapsed();
+        let answered = traffic::first_answer(args, session, &network).with_context(|| format!("mode {}", mode.name))?;
+        let first_answer_ns = answered.duration_since(start).as_nanos() as u64;
+        let creation = Creation { built_ns: built.as_nanos() as u64, first_answer_ns };
+        Ok(Built { mode: mode.name, network, creation })
+    };
+    match build() {
+        Ok(built) => Ok(Ok(built)),
         // A Docker that does not start is a property of the machine, and so is what is refused; our own namespaces are
         // not.
         Err(error) if signal::check().is_ok() && (mode.docker() || error.is::<Failure>()) => {
@@ -247,20 +304,25 @@ fn prepare(
 
 /// Warms up, then drives the traffic while recording.
 fn measure(
-    mode: &str,
     driver: Driver,
     args: &LabRunArgs,
     session: &Session,
-    network: &Network,
+    built: &Built,
     file: &Path,
 ) -> anyhow::Result<Measured> {
-    driver.warm_up(args, session, network)?;
-    let server = driver.serve(args, session, network)?;
+    let network = &built.network;
+    traffic::warm_up(driver, args, session, network)?;
+    let server = traffic::start_server(driver, args, session, network, args.duration)?;
+    let drive = || {
+        let mut driven = server.drive(args, session, network, args.duration)?;
+        driven.benchmark.creation = Some(built.creation);
+        Ok(driven)
+    };
     if args.no_record {
-        let driven = server.drive(args, session, network, args.duration)?;
-        return Ok(Measured { driven, profile: None });
+        return Ok(Measured { driven: drive()?, profile: None });
     }
     let record_args = RecordArgs {
+        tier: args.tier,
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
@@ -271,7 +333,7 @@ fn measure(
         signal::check()?;
         // The recorder may have put handlers of its own in force: while traffic flows, the lab's count.
         let _handlers = Handlers::install();
-        server.drive(args, session, network, args.duration)
+        drive()
     })?;
     signal::check()?;
     profile.meta.command = driven.command.clone();
@@ -280,7 +342,7 @@ fn measure(
         *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
     }
     leave_out_others(&mut profile);
-    name_by_role(&mut profile.topology, mode, network);
+    name_by_role(&mut profile.topology, built.mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })

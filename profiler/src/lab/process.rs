@@ -155,6 +155,11 @@ impl Process {
         Ok(())
     }
 
+    /// Lines of its standard output that nobody has read yet.
+    pub fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
     /// Waits for its end and gives its standard output; a failure or a time-out is an error. With `heed` a signal to
     /// the lab ends the wait too.
     pub fn finish(mut self, limit: Duration, heed: bool) -> anyhow::Result<String> {

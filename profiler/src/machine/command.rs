@@ -13,6 +13,7 @@ use crate::{
     cli::{LabMachineArgs, LabRunArgs},
     failure::Failure,
     lab::{
+        external::Driver,
         modes,
         signal::{self, Interrupted},
     },
@@ -69,6 +70,7 @@ pub fn lab_run(args: &LabRunArgs) -> Option<Result<ExitCode>> {
 fn lab_in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<Outcome> {
     // What is wrong with the words is said before anything starts.
     args.modes.iter().try_for_each(|mode| modes::find(mode).map(|_| ()))?;
+    Driver::find(args)?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut command = vec![program.to_string_lossy().into_owned()];
@@ -78,7 +80,7 @@ fn lab_in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<Outcome> {
         kernel.version,
         args.output.display()
     );
-    let runs = args.modes.len() as u32 * args.repeat;
+    let runs = args.modes.len() as u32 * args.repeat * args.size.len().max(1) as u32;
     run_job(&Job {
         kernel,
         clock: args.clock,

@@ -1,89 +1,10 @@
 //! Reads what benchmark programs print: iperf3 (`-J`), sockperf, netperf and the lab's own workers.
 
-use serde::{Deserialize, Serialize};
-
-use super::Benchmark;
-
-/// Schema of a worker's line.
-pub const WORKER_SCHEMA: &str = "netstrata.worker/1";
-
-/// The one line of JSON that a side of a built-in workload prints at its end.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-pub struct WorkerReport {
-    /// [`WORKER_SCHEMA`].
-    pub schema: String,
-    /// "client" or "server".
-    pub side: String,
-    /// "tcp-stream", "tcp-rr", "udp-stream" or "udp-rr".
-    pub workload: String,
-    /// Bytes of one message.
-    pub message_bytes: u64,
-    /// Pairs at one time.
-    pub pairs: u32,
-    /// Client: from the common start to the last answer. Server: from the first byte to the last, over all pairs.
-    pub duration_ns: u64,
-    /// Client: bytes that the kernel took. Server: bytes that the application got.
-    pub bytes: u64,
-    /// The same for each pair.
-    pub pair_bytes: Vec<u64>,
-    /// Request/response pairs that were completed (client).
-    pub transactions: u64,
-    /// Requests without an answer in time, or datagrams that the kernel refused (client, UDP).
-    pub losses: u64,
-    /// Round trips (client, request/response).
-    pub round_trip: Option<RoundTrip>,
-    /// Segments that TCP sent again (client).
-    pub retransmits: Option<u64>,
-    /// CPU time of the process in user mode.
-    pub user_ns: u64,
-    /// CPU time of the process in the kernel; work in softirqs that ran on its back is in it.
-    pub system_ns: u64,
-}
-
-/// Round trips; p50 and p99 from a histogram with buckets of 6.25 %.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
-pub struct RoundTrip {
-    /// Mean.
-    pub mean_ns: f64,
-    /// Median.
-    pub p50_ns: u64,
-    /// 99th percentile.
-    pub p99_ns: u64,
-    /// Largest.
-    pub max_ns: u64,
-}
-
-impl WorkerReport {
-    /// Reads the last line of `stdout` that is a worker's report.
-    pub fn find(stdout: &str) -> Option<Self> {
-        let reports = stdout.lines().rev().filter_map(|line| serde_json::from_str::<Self>(line.trim()).ok());
-        reports.into_iter().find(|report| report.schema == WORKER_SCHEMA)
-    }
-
-    /// What it measured. A client of `udp-stream` cannot know what arrived and tells no throughput.
-    pub fn benchmark(&self) -> Benchmark {
-        let duration_s = self.duration_ns as f64 / 1e9;
-        let rate = |count: u64| (duration_s > 0.0).then(|| count as f64 / duration_s);
-        let stream = self.workload.ends_with("-stream");
-        let client = self.side == "client";
-        let arrived = stream && !(client && self.workload.starts_with("udp"));
-        let round_trip = self.round_trip.filter(|_| client && !stream);
-        Benchmark {
-            tool: "netstrata".into(),
-            workload: self.workload.clone(),
-            throughput_bits_per_s: rate(self.bytes * 8).filter(|_| arrived),
-            transactions_per_s: rate(self.transactions).filter(|_| client && !stream),
-            round_trip_ns: round_trip.map(|trip| trip.mean_ns),
-            round_trip_p50_ns: round_trip.map(|trip| trip.p50_ns as f64),
-            round_trip_p99_ns: round_trip.map(|trip| trip.p99_ns as f64),
-            messages_per_s: rate(self.bytes / self.message_bytes.max(1)).filter(|_| arrived),
-            message_bytes: Some(self.message_bytes),
-            pairs: Some(self.pairs),
-            duration_s: Some(duration_s),
-            retransmits: self.retransmits,
-        }
-    }
-}
+use super::{
+    Benchmark,
+    measures::{Datagrams, PairSpread, SideUse},
+    worker::WorkerReport,
+};
 
 /// What the benchmark `command` measured, from its standard output; none where the output is not understood.
 pub fn parse(command: &[String], stdout: &str) -> Option<Benchmark> {
@@ -136,6 +57,11 @@ fn iperf3(_words: &[&str], stdout: &str) -> Option<Benchmark> {
     };
     let arrived = received["packets"].as_f64().zip(received["lost_packets"].as_f64()).map(|(all, lost)| all - lost);
     let duration_s = received["seconds"].as_f64().or_else(|| end["sum"]["seconds"].as_f64());
+    let bytes = |sum: &str| end[sum]["bytes"].as_f64().or_else(|| end["sum"]["bytes"].as_f64());
+    let side = |name: &str, sum: &str| iperf3_side(&end["cpu_utilization_percent"], name, duration_s, bytes(sum));
+    let streams = end["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A UDP stream has one object, whose rate is the sender's.
+    let rates: Vec<f64> = streams.iter().filter_map(|stream| stream["receiver"]["bits_per_second"].as_f64()).collect();
     Some(Benchmark {
         tool: "iperf3".into(),
         workload: if udp { "udp-stream" } else { "tcp-stream" }.into(),
@@ -145,7 +71,42 @@ fn iperf3(_words: &[&str], stdout: &str) -> Option<Benchmark> {
         pairs: start["num_streams"].as_u64().and_then(|pairs| u32::try_from(pairs).ok()),
         duration_s,
         retransmits: end["sum_sent"]["retransmits"].as_u64(),
+        client: side("host", "sum_sent"),
+        server: side("remote", "sum_received"),
+        pair_spread: PairSpread::of("throughput_bits_per_s", &rates),
+        datagrams: if udp { iperf3_datagrams(end) } else { None },
         ..Benchmark::default()
+    })
+}
+
+/// iperf3 tells percents of one CPU for its own process and the other side's.
+fn iperf3_side(percents: &serde_json::Value, name: &str, seconds: Option<f64>, bytes: Option<f64>) -> Option<SideUse> {
+    let share = |part: &str| percents[format!("{name}_{part}")].as_f64().map(|percent| percent / 100.0);
+    let ns = |part: &str| Some((share(part)? * seconds? * 1e9) as u64);
+    let cpu_share = share("total")?;
+    Some(SideUse {
+        cpu_share,
+        user_ns: ns("user"),
+        system_ns: ns("system"),
+        cpu_us_per_transaction: None,
+        cpu_ns_per_byte: bytes.zip(seconds).filter(|(bytes, _)| *bytes > 0.0).map(|(b, s)| cpu_share * s * 1e9 / b),
+    })
+}
+
+/// Datagrams of iperf3. Lost are the gaps before the last one that came: what was on its way at the end is neither
+/// received nor lost.
+fn iperf3_datagrams(end: &serde_json::Value) -> Option<Datagrams> {
+    let lost = end["sum"]["lost_packets"].as_u64()?;
+    let known = end["sum_received"]["packets"].as_u64().or_else(|| end["sum"]["packets"].as_u64())?;
+    let streams = end["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reordered = streams.iter().map(|stream| stream["udp"]["out_of_order"].as_u64()).sum();
+    Some(Datagrams {
+        sent: end["sum"]["packets"].as_u64()?,
+        received: known.saturating_sub(lost),
+        lost,
+        lost_share: if known > 0 { lost as f64 / known as f64 } else { 0.0 },
+        reordered: if streams.is_empty() { None } else { reordered },
+        ..Datagrams::default()
     })
 }
 
@@ -180,7 +141,7 @@ fn sockperf(words: &[&str], stdout: &str) -> Option<Benchmark> {
     let unit = seconds(summary) * 1e9;
     let mean = number("Latency is", summary).or_else(|| number("Round trip is", summary))?;
     let percentile = |name: &str| {
-        let line = stdout.lines().find(|line| line.contains(&format!("percentile {name}")))?;
+        let line = stdout.lines().find(|line| line.contains(name))?;
         Some(number("=", line)? * scale * unit)
     };
     benchmark.workload = match words.iter().find(|word| ["ping-pong", "pp", "under-load", "ul"].contains(word)) {
@@ -188,8 +149,11 @@ fn sockperf(words: &[&str], stdout: &str) -> Option<Benchmark> {
         _ => format!("{protocol}-rr"),
     };
     benchmark.round_trip_ns = Some(mean * scale * unit);
-    benchmark.round_trip_p50_ns = percentile("50.000");
-    benchmark.round_trip_p99_ns = percentile("99.000");
+    benchmark.round_trip_p50_ns = percentile("percentile 50.000");
+    benchmark.round_trip_p90_ns = percentile("percentile 90.000");
+    benchmark.round_trip_p99_ns = percentile("percentile 99.000");
+    benchmark.round_trip_p999_ns = percentile("percentile 99.900");
+    benchmark.round_trip_max_ns = percentile("<MAX> observation");
     if let Some(valid) = stdout.lines().find(|line| line.contains("[Valid Duration]")) {
         benchmark.duration_s = number("RunTime", valid);
         let answered = number("ReceivedMessages", valid);
@@ -267,6 +231,7 @@ fn netperf_unit(words: &[&str], stdout: &str) -> f64 {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::profile::worker::{RoundTrip, WORKER_SCHEMA};
 
     fn read(command: &str, stdout: &str) -> Benchmark {
         let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
@@ -274,6 +239,17 @@ mod tests {
     }
 
     // Outputs of iperf3 3.12 and sockperf 3.7 on loopback, shortened to what is read and what lies around it.
+    const IPERF3_TWO: &str = r#"{ "start": { "test_start": { "protocol": "TCP", "num_streams": 2, "blksize": 131072 } },
+	"end": { "streams": [
+		{ "sender": { "seconds": 1.015706, "bytes": 389283840 },
+			"receiver": { "seconds": 1.015706, "bytes": 388890624, "bits_per_second": 3017817104.93259 } },
+		{ "sender": { "seconds": 1.015706, "bytes": 391905280 },
+			"receiver": { "seconds": 1.015706, "bytes": 391512064, "bits_per_second": 3038159653.668232 } } ],
+		"sum_sent": { "seconds": 1.015706, "bytes": 781189120, "bits_per_second": 6152875891.25, "retransmits": 10 },
+		"sum_received": { "seconds": 1.030919, "bytes": 780402688, "bits_per_second": 6055976758.6 },
+		"cpu_utilization_percent": { "host_total": 15.38253665244967, "host_user": 0.18666423038270494,
+			"host_system": 15.195968591170713, "remote_total": 13.67878773769754,
+			"remote_user": 0.18759724210714188, "remote_system": 13.491093495982277 } } }"#;
     const IPERF3_TCP: &str = r#"{
 	"start":	{ "version": "iperf 3.12",
 		"test_start":	{ "protocol": "TCP", "num_streams": 1, "blksize": 131072, "omit": 0, "duration": 1 } },
@@ -339,6 +315,20 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
         assert_eq!(udp.workload, "udp-stream");
         assert_eq!(udp.throughput_bits_per_s, Some(13749163057.039572));
         assert!((udp.messages_per_s.unwrap() - 52448.9).abs() < 1.0, "{udp:?}");
+        let datagrams = udp.datagrams.unwrap();
+        assert_eq!((datagrams.sent, datagrams.lost, datagrams.received), (160730, 107836, 52464));
+        assert_eq!((datagrams.reordered, tcp.datagrams), (None, None));
+    }
+
+    #[test]
+    fn iperf3_tells_the_cpu_of_both_sides_and_the_rate_of_each_stream() {
+        let two = read("iperf3 -c 127.0.0.1 -J -P 2", IPERF3_TWO);
+        let (client, server) = (two.client.unwrap(), two.server.unwrap());
+        assert!((client.cpu_share - 0.153825).abs() < 1e-6 && (server.cpu_share - 0.136788).abs() < 1e-6);
+        // 0.153825 × 1.030919 s over 781,189,120 bytes
+        assert!((client.cpu_ns_per_byte.unwrap() - 0.203).abs() < 1e-3, "{client:?}");
+        let spread = two.pair_spread.unwrap();
+        assert_eq!((spread.min, spread.max), (3017817104.93259, 3038159653.668232));
     }
 
     #[test]
@@ -348,6 +338,8 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
         assert!((pong.round_trip_ns.unwrap() - 13834.0).abs() < 0.01);
         assert!((pong.round_trip_p50_ns.unwrap() - 13348.0).abs() < 0.01);
         assert!((pong.round_trip_p99_ns.unwrap() - 17956.0).abs() < 0.01);
+        assert!((pong.round_trip_p999_ns.unwrap() - 48550.0).abs() < 0.01);
+        assert!((pong.round_trip_max_ns.unwrap() - 937734.0).abs() < 0.01);
         assert!((pong.transactions_per_s.unwrap() - 72181.8).abs() < 0.1);
         assert_eq!((pong.message_bytes, pong.throughput_bits_per_s), (Some(64), None));
         let load = read("sockperf under-load --tcp --msg-size=32", SOCKPERF_PING_PONG);
@@ -401,7 +393,7 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
             duration_ns: 500_000_000,
             bytes: 6400,
             transactions: 100,
-            round_trip: Some(RoundTrip { mean_ns: 12.5, p50_ns: 12, p99_ns: 20, max_ns: 30 }),
+            round_trip: Some(RoundTrip { mean_ns: 12.5, p50_ns: 12, p90_ns: 15, p99_ns: 20, p999_ns: 25, max_ns: 30 }),
             retransmits: Some(0),
             ..WorkerReport::default()
         };
@@ -409,6 +401,7 @@ sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
         let read = read("netstrata lab worker", &line);
         assert_eq!((read.transactions_per_s, read.round_trip_ns), (Some(200.0), Some(12.5)));
         assert_eq!((read.throughput_bits_per_s, read.pairs), (None, Some(2)));
+        assert_eq!((read.round_trip_p999_ns, read.round_trip_max_ns), (Some(25.0), Some(30.0)));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 pub mod benchmark;
 mod clock;
 mod file;
+pub mod measures;
 mod model;
 mod parts;
+pub mod worker;
 
 pub use benchmark::parse as parse_benchmark;
 pub use clock::{Clock, NS_PER_INSTRUCTION};

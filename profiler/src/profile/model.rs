@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{BUCKETS, Edge, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
+use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
 use crate::topology::{DeviceCounters, Topology};
 
 /// A recording.
@@ -39,6 +40,45 @@ pub struct Profile {
     pub lost: BTreeMap<String, u64>,
     /// What the recording itself cost.
     pub observer: Observer,
+    /// Hooked functions; empty without the function tier.
+    pub hooks: Vec<HookRecord>,
+}
+
+/// How the reason begins for which a hook is missing whose function this kernel does not have now.
+pub const NOT_THERE: &str = "no function";
+/// The reason for which the function tier is missing where nobody wanted it.
+pub const NOT_ASKED: &str = "not asked for";
+
+/// A hooked function.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct HookRecord {
+    /// Name of the hook.
+    pub hook: String,
+    /// Name of the function, as the kernel knows it.
+    pub function: String,
+    /// Its module, empty for the kernel itself.
+    pub module: String,
+    /// "fentry" or "kprobe".
+    pub kind: String,
+}
+
+/// What a hook took of a span of a path; weighted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct FunctionRecord {
+    /// The span, as an index into `spans`.
+    pub span: u32,
+    /// Name of the hook; "span" for the whole span of the journeys that were split.
+    pub hook: String,
+    /// Calls; for "span", the journeys that were split.
+    pub calls: u64,
+    /// Own nanoseconds, nested hooks subtracted; for "span", all of them.
+    pub sum_ns: u64,
+    /// Sum of the values that the hook takes.
+    pub value: u64,
+    /// Hooks that it called directly: by fentry, by kprobe.
+    pub children: [u64; 2],
 }
 
 /// Machine, command and how the recording was made.
@@ -57,11 +97,11 @@ pub struct Meta {
     pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
-    /// Tiers in use: "tracepoint", "sampling".
+    /// Tiers in use: "tracepoint", "sampling", "function".
     pub tiers: Vec<String>,
     /// Probe points that were attached, by name.
     pub probes: Vec<String>,
-    /// Probe points that this kernel does not have, with the reason.
+    /// Probe points and hooks that this kernel does not have, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Filters in force, as given.
     pub filters: Vec<String>,
@@ -91,8 +131,14 @@ pub struct Benchmark {
     pub round_trip_ns: Option<f64>,
     /// Median round trip.
     pub round_trip_p50_ns: Option<f64>,
+    /// 90th percentile of the round trip.
+    pub round_trip_p90_ns: Option<f64>,
     /// 99th percentile of the round trip.
     pub round_trip_p99_ns: Option<f64>,
+    /// 99.9th percentile of the round trip.
+    pub round_trip_p999_ns: Option<f64>,
+    /// Largest round trip.
+    pub round_trip_max_ns: Option<f64>,
     /// Messages a second.
     pub messages_per_s: Option<f64>,
     /// Bytes of one message.
@@ -103,6 +149,26 @@ pub struct Benchmark {
     pub duration_s: Option<f64>,
     /// TCP retransmits that it reported.
     pub retransmits: Option<u64>,
+    /// Requests without an answer, and connections that failed.
+    pub failed: Option<u64>,
+    /// "same" or "different" where both sides were kept on one CPU each.
+    pub pin: Option<String>,
+    /// CPU use of the client's process.
+    pub client: Option<SideUse>,
+    /// CPU use of the server's process.
+    pub server: Option<SideUse>,
+    /// CPU use of the whole machine.
+    pub machine: Option<MachineUse>,
+    /// How the pairs differ.
+    pub pair_spread: Option<PairSpread>,
+    /// Flow completion times: all flows, and each class where there are two.
+    pub flows: Vec<FlowTimes>,
+    /// Datagrams sent, lost and out of order.
+    pub datagrams: Option<Datagrams>,
+    /// How long the network took from its creation (lab).
+    pub creation: Option<Creation>,
+    /// What ran beside the pairs (lab).
+    pub neighbours: Vec<NeighbourUse>,
 }
 
 /// How packets were chosen.
@@ -155,6 +221,9 @@ pub struct PathRecord {
     pub end_to_end: Histogram,
     /// `spans[i]` lies between `crossings[i]` and `crossings[i + 1]`.
     pub spans: Vec<Histogram>,
+    /// What hooked functions took of the spans, by span and hook.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<FunctionRecord>,
 }
 
 impl PathRecord {
@@ -404,6 +473,20 @@ pub struct TurnRecord {
     pub ns: Histogram,
 }
 
+/// What a pair of entry and exit of a hook costs, measured on this machine at start, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct HookCostRecord {
+    /// For a packet that is not followed.
+    pub ns_per_call: f64,
+    /// For a followed packet.
+    pub ns_per_followed_call: f64,
+    /// The part of it that lies in the hook's own time.
+    pub ns_inside: f64,
+    /// The part of it that lies in the time of its caller.
+    pub ns_outside: f64,
+}
+
 /// What the recording itself cost.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -418,6 +501,12 @@ pub struct Observer {
     pub crossings: u64,
     /// Crossings of followed packets.
     pub followed_crossings: u64,
+    /// Costs of hooks by fentry and by kprobe, measured; zero without the function tier.
+    pub hooks: [HookCostRecord; 2],
+    /// Hook calls for followed packets.
+    pub followed_hook_calls: u64,
+    /// Hook calls for all packets, those that were not followed reckoned from those that were.
+    pub hook_calls: u64,
     /// Cost of one CPU sample, measured.
     pub ns_per_sample: f64,
     /// Share of all CPU time that recording took: probes and sampler (counts times the measured costs), and the recorder's

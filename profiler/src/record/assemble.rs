@@ -12,7 +12,7 @@ use netstrata_common::{
 };
 
 use super::{
-    filter,
+    assemble_functions as functions, filter,
     kernel_counters::{Counters, VECTORS, own_peak_memory, tick_ns},
     online_cpus,
     recorder::Recording,
@@ -40,6 +40,7 @@ pub(super) fn profile(
     let watched = watcher.finish();
     let states = recording.session.cpu_states()?;
     let mut lost = losses(&states, recording.session.missed_nested());
+    lost.extend(functions::losses(&recording)?);
     let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
     cpu.kernel_busy_ns = after.busy.saturating_sub(recording.counters.busy) * tick_ns();
     let reasons = std::mem::take(&mut recording.reasons);
@@ -48,7 +49,19 @@ pub(super) fn profile(
     lost.insert("in_flight_at_end".into(), in_flight);
     let followed = sum(&states, |state| state.followed);
     let decisions = sum(&states, |state| state.decisions);
-    let observer = observer(&recording, &states, &cpu, duration);
+    functions::read(&recording, &mut tree.paths)?;
+    let (hooks, missing_hooks) = recording.session.detach_functions();
+    let mut observer = observer(&recording, &states, &cpu, duration);
+    functions::cost(&mut observer, &recording, tree.paths.values(), &hooks, duration);
+    let mut missing = recording.session.missing.clone();
+    missing.extend(missing_hooks);
+    if let Some(reason) = &recording.no_functions {
+        missing.insert("function tier".into(), reason.clone());
+    }
+    let mut tiers = vec!["tracepoint".to_owned(), "sampling".into()];
+    if !hooks.is_empty() {
+        tiers.push("function".into());
+    }
     let cpus = online_cpus().len() as u32;
     let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
     let total = after.total.saturating_sub(recording.counters.total).max(1);
@@ -60,9 +73,9 @@ pub(super) fn profile(
             cpus,
             clock: crate::machine::inside().map_or_else(Clock::default, |(_, clock)| clock),
             duration_ns: duration.as_nanos() as u64,
-            tiers: vec!["tracepoint".into(), "sampling".into()],
+            tiers,
             probes: recording.session.probe_names(),
-            missing: recording.session.missing.clone(),
+            missing,
             filters: filter::describe(args),
             steal_share: after.steal.saturating_sub(recording.counters.steal) as f64 / total as f64,
             ..Meta::default()
@@ -85,6 +98,7 @@ pub(super) fn profile(
         retransmits: sum(&states, |state| state.retransmits),
         lost,
         observer,
+        hooks: functions::hooks(hooks),
     })
 }
 
@@ -417,9 +431,11 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         ns_in_span_per_crossing: costs.ns_in_span_per_crossing,
         crossings,
         followed_crossings,
+        hooks: recording.hook_costs.map(functions::cost_record),
         ns_per_sample: costs.ns_per_sample,
         cpu_share: spent / available.max(1.0),
         recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),
         recorder_rss_bytes: own_peak_memory(),
+        ..Observer::default()
     }
 }

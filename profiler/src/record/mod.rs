@@ -1,9 +1,12 @@
 //! Recording: loads the kernel programs, attaches, collects, and leaves a profile.
 
 mod assemble;
+mod assemble_functions;
 mod calibrate;
 mod command;
 mod filter;
+mod function_costs;
+mod functions;
 mod governor;
 mod kernel_counters;
 mod recorder;
@@ -18,6 +21,7 @@ use std::{
 use anyhow::Result;
 
 pub use calibrate::{Calibration, calibrate};
+pub use functions::{Attached, Place, Way, Ways, has_kprobes, places};
 pub use recorder::Recorder;
 pub use session::{Group, PROBES, Probe, Session, Sizes};
 

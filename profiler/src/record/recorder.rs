@@ -16,12 +16,20 @@ use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq};
 
 use super::{
     Calibration, assemble, calibrate, filter,
+    function_costs::{self, HookCosts},
+    functions::{Ways, has_kprobes},
     governor::{BURST_FREQUENCY, Governor, Load},
     kernel_counters::{Counters, own_cpu_time},
     online_cpus,
     session::{Group, Session, Sizes},
 };
-use crate::{cli::RecordArgs, failure::Failure, kernel, profile::Profile, topology::Watcher};
+use crate::{
+    cli::{RecordArgs, TierArg},
+    failure::Failure,
+    kernel::{self, btf::KernelTypes, symbols::Symbols},
+    profile::{NOT_ASKED, Profile},
+    topology::Watcher,
+};
 
 const TICK: Duration = Duration::from_millis(25);
 /// Time between two looks at the load.
@@ -91,6 +99,10 @@ pub(super) struct Recording {
     /// Taken at the end.
     pub watcher: Option<Watcher>,
     pub costs: Calibration,
+    /// What hooks cost, by way; zero without the function tier.
+    pub hook_costs: HookCosts,
+    /// Why spans are not split over functions, unless they are.
+    pub no_functions: Option<String>,
     pub governor: Governor,
     pub config: Config,
     pub frequency: u64,
@@ -119,9 +131,23 @@ impl Recording {
         let symbols = kernel::symbols::Symbols::running()?;
         let watcher = Watcher::start()?;
         filter::check(args, &watcher.current())?;
-        let sizes = Sizes { slots: args.debug_slots, ring_bytes: args.debug_ring_bytes, nodes: args.debug_nodes };
-        let mut session = Session::load(&types, &sizes)?;
+        let sizes = Sizes {
+            slots: args.debug_slots,
+            ring_bytes: args.debug_ring_bytes,
+            nodes: args.debug_nodes,
+            ..Sizes::default()
+        };
+        let (mut session, ways) = load(args, sizes, &symbols, &types)?;
         let costs = calibrate(&mut session)?;
+        let mut hook_costs = HookCosts::default();
+        let mut no_functions = None;
+        match ways {
+            Ok(mut ways) => {
+                hook_costs = function_costs::measure(&mut session, &symbols, &types, &mut ways);
+                session.attach_functions(&symbols, &types, &ways)?;
+            }
+            Err(reason) => no_functions = Some(reason),
+        }
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
         let mut config = Config { sample_every: governor.every, ring_every: 64, accept: 1, ..Config::default() };
@@ -132,6 +158,8 @@ impl Recording {
             symbols,
             watcher: Some(watcher),
             costs,
+            hook_costs,
+            no_functions,
             rates: vec![(0, governor.every)],
             governor,
             config,
@@ -338,8 +366,39 @@ impl Recording {
     }
 }
 
+/// Loads the programs in the tier that was asked for; with the ways in which functions can be hooked, or why they are
+/// not.
+fn load(
+    args: &RecordArgs,
+    sizes: Sizes,
+    symbols: &Symbols,
+    types: &KernelTypes,
+) -> Result<(Session, std::result::Result<Ways, String>)> {
+    if args.tier == TierArg::Tracepoint {
+        return Ok((Session::load(types, &sizes)?, Err(NOT_ASKED.into())));
+    }
+    // Where there are kprobes the function tier will most likely do; where not, fentry is tried first.
+    let mut functions = has_kprobes();
+    loop {
+        let mut session = Session::load(types, &Sizes { functions, ..sizes })?;
+        let ways = session.function_ways(symbols, types);
+        if ways.any() == functions {
+            return match (functions, args.tier) {
+                (true, _) => Ok((session, Ok(ways))),
+                (false, TierArg::Function) => Err(Failure::Refused(format!(
+                    "this kernel lets no function be hooked ({}); leave --tier out, or use --tier tracepoint",
+                    ways.reason()
+                ))
+                .into()),
+                (false, _) => Ok((session, Err(ways.reason()))),
+            };
+        }
+        functions = ways.any();
+    }
+}
+
 /// The clock that the programs read.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure outlives the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

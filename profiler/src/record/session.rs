@@ -1,21 +1,31 @@
 //! The kernel programs, loaded: which of them this kernel has, attaching and detaching them, and their maps.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::{
-        PerfEvent, RawTracePoint,
+        PerfEvent, ProgramError, RawTracePoint,
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+        raw_trace_point::RawTracePointLinkId,
     },
 };
 use netstrata_common::{
-    Config, CpuState, DropKey, GLOBAL_WORDS, MAX_SLOTS, Node, NodeKey, Path, SampleKey, Stack, TurnKey,
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, MAX_SLOTS, Node, NodeKey, Path,
+    SampleKey, Stack, TurnKey,
 };
 
-use crate::{failure::Failure, kernel::btf::KernelTypes};
+use super::functions::{Attached, Functions, Ways};
+use crate::{
+    failure::Failure,
+    kernel::{btf::KernelTypes, symbols::Symbols},
+};
 
 /// A program and when it is wanted.
 pub struct Probe {
@@ -76,7 +86,7 @@ const SAMPLER: &str = "cpu_sample";
 /// The one that samples them densely for moments, to split spans.
 const BURST: &str = "burst_sample";
 
-/// Sizes that a hidden option can make tiny.
+/// What is loaded, and sizes that a hidden option can make tiny.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     /// Slots for followed packets.
@@ -85,6 +95,8 @@ pub struct Sizes {
     pub ring_bytes: Option<u32>,
     /// Nodes of the tree.
     pub nodes: Option<u32>,
+    /// Spans are split over functions.
+    pub functions: bool,
 }
 
 /// Loaded programs with their maps.
@@ -95,6 +107,8 @@ pub struct Session {
     /// Attached links by program.
     links: Vec<(&'static str, aya::programs::raw_trace_point::RawTracePointLinkId)>,
     samplers: Vec<(&'static str, aya::programs::perf_event::PerfEventLinkId)>,
+    /// Hooked functions.
+    functions: Functions,
     /// Programs that the kernel has.
     available: Vec<&'static Probe>,
     /// Programs that it lacks, with what is lost.
@@ -110,12 +124,19 @@ impl Session {
         let has_reason = u32::from(types.tracepoint_arguments("kfree_skb").unwrap_or(0) >= 3);
         let reason_consumed =
             types.drop_reasons().iter().find(|reason| reason.1 == "CONSUMED").map_or(0, |reason| reason.0);
+        let function_tier = u32::from(sizes.functions);
         let mut loader = EbpfLoader::new();
         loader
+            .override_global("FUNCTION_TIER", &function_tier, true)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SLOT_MASK", &slot_mask, true)
             .override_global("HAS_REASON", &has_reason, true)
             .override_global("REASON_CONSUMED", &reason_consumed, true);
+        // An entry for each slot in use, or as good as none.
+        loader.map_max_entries("CHARGES", if sizes.functions { slots } else { 1 });
+        if !sizes.functions {
+            loader.map_max_entries("FUNCTIONS", 1);
+        }
         if let Some(nodes) = sizes.nodes {
             loader.map_max_entries("NODES", nodes.max(1));
         }
@@ -153,7 +174,15 @@ impl Session {
             sampler.load().map_err(|error| refused_program(error, name))?;
         }
         let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
-        Ok(Self { ebpf, ring, links: Vec::new(), samplers: Vec::new(), available, missing })
+        Ok(Self {
+            ebpf,
+            ring,
+            links: Vec::new(),
+            samplers: Vec::new(),
+            functions: Functions::default(),
+            available,
+            missing,
+        })
     }
 
     /// Names of the probes that can be attached.
@@ -161,11 +190,33 @@ impl Session {
         self.available.iter().map(|probe| probe.name.to_owned()).collect()
     }
 
+    /// How functions can be hooked here.
+    pub fn function_ways(&mut self, symbols: &Symbols, types: &KernelTypes) -> Ways {
+        Functions::ways(&mut self.ebpf, symbols, types)
+    }
+
+    /// Hooks all functions that can be. They stay so until the session ends or they are taken off.
+    pub fn attach_functions(&mut self, symbols: &Symbols, types: &KernelTypes, ways: &Ways) -> Result<()> {
+        self.functions = Functions::attach(&mut self.ebpf, symbols, types, ways)?;
+        Ok(())
+    }
+
+    /// Takes the hooks off their functions; tells what was hooked, and what was not.
+    pub fn detach_functions(&mut self) -> (Vec<Attached>, BTreeMap<String, String>) {
+        let mut functions = std::mem::take(&mut self.functions);
+        (std::mem::take(&mut functions.attached), std::mem::take(&mut functions.missing))
+    }
+
+    /// The loaded object.
+    pub(super) fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     /// Attaches a group.
     pub fn attach(&mut self, group: Group) -> Result<()> {
         for probe in self.available.iter().filter(|probe| probe.group == group) {
             let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
-            let link = program.attach(probe.name).map_err(|error| refused_program(error, probe.name))?;
+            let link = attach_to(program, probe.name).map_err(|error| refused_program(error, probe.name))?;
             self.links.push((probe.name, link));
         }
         Ok(())
@@ -264,6 +315,12 @@ impl Session {
         Ok(map.get(&0, 0)?.iter().copied().collect())
     }
 
+    /// Time that crossings took for the function tier, cut out of the journeys.
+    pub fn cut_ns(&self) -> Result<u64> {
+        let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+        Ok(heads.iter().map(|head| head.cut_ns).sum())
+    }
+
     /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
     pub fn entries<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
         let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
@@ -321,6 +378,7 @@ impl Session {
         self.clear_hash::<u64, Stack>("STACKS")?;
         self.clear_hash::<DropKey, u64>("DROPS")?;
         self.clear_hash::<TurnKey, Node>("TURNS")?;
+        self.clear_hash::<FunctionKey, FunctionNode>("FUNCTIONS")?;
         let cpus = self.cpu_states()?.len();
         self.set_per_cpu("CPUS", 0, vec![CpuState::default(); cpus])?;
         self.drain_ring(|_| ())?;
@@ -350,9 +408,18 @@ impl Session {
 
     /// Runs that the kernel skipped because the same program was already running on that CPU.
     pub fn missed_nested(&self) -> u64 {
-        PROBES
-            .iter()
-            .filter_map(|probe| self.ebpf.program(probe.name))
+        self.misses(PROBES.iter().map(|probe| probe.name))
+    }
+
+    /// The same of the programs at functions.
+    pub fn missed_functions(&self) -> u64 {
+        let names = self.functions.programs();
+        self.misses(names.iter().map(String::as_str))
+    }
+
+    fn misses<'a>(&self, names: impl Iterator<Item = &'a str>) -> u64 {
+        names
+            .filter_map(|name| self.ebpf.program(name))
             .filter_map(|program| program.fd().ok())
             .map(|fd| recursion_misses(std::os::fd::AsFd::as_fd(fd)))
             .sum()
@@ -363,11 +430,28 @@ impl Session {
     }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
     Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
+}
+
+/// Attaches a program that may have been detached just before. A process that was forked meanwhile holds copies of the
+/// attachments until it runs its own program; until then the kernel says that they exist.
+fn attach_to(program: &mut RawTracePoint, point: &str) -> Result<RawTracePointLinkId, ProgramError> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begin = Instant::now();
+    loop {
+        match program.attach(point) {
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.kind() == ErrorKind::AlreadyExists && begin.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// The sentence for a refused load or attachment.
@@ -375,7 +459,7 @@ fn refused(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Err
     refused_text(&describe(&error))
 }
 
-fn refused_program(error: aya::programs::ProgramError, name: &str) -> anyhow::Error {
+fn refused_program(error: ProgramError, name: &str) -> anyhow::Error {
     refused_text(&format!("{name}: {}", describe(&error)))
 }
 
@@ -390,7 +474,7 @@ fn refused_text(what: &str) -> anyhow::Error {
 }
 
 /// An error with its causes in one line; of a verifier's log only the end.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut current = Some(error);
     while let Some(error) = current {

@@ -1,9 +1,10 @@
 //! The contract `netstrata.report/1`. Its schema is `docs/report.schema.json`.
 
+use netstrata_common::{Hook, Layer};
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{Account, LayerTotal, PathAccount, Span, device_name},
+    analysis::{Account, FunctionTotal, LayerTotal, PathAccount, Span, device_name},
     cpu::Context,
     profile::{Histogram, Profile},
 };
@@ -16,6 +17,7 @@ pub fn json(profile: &Profile, account: &Account) -> Value {
         "trust": trust(profile, account),
         "paths": account.paths.iter().map(|path| path_json(profile, path)).collect::<Vec<_>>(),
         "layers": layers(account),
+        "functions": functions(profile, account),
         "cpu": cpu(profile, account),
         "softirqs": softirqs(profile),
         "drops": drops(profile),
@@ -65,6 +67,19 @@ fn meta(profile: &Profile) -> Value {
 
 fn trust(profile: &Profile, account: &Account) -> Value {
     let observer = &profile.observer;
+    let hooks: Vec<Value> = ["fentry", "kprobe"]
+        .iter()
+        .zip(observer.hooks)
+        .map(|(kind, cost)| {
+            json!({
+                "kind": kind,
+                "ns_per_call": round(cost.ns_per_call),
+                "ns_per_followed_call": round(cost.ns_per_followed_call),
+                "ns_inside": round(cost.ns_inside),
+                "ns_outside": round(cost.ns_outside),
+            })
+        })
+        .collect();
     json!({
         "verdict": account.trust.verdict.name(),
         "reasons": account.trust.reasons,
@@ -79,6 +94,9 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "ns_per_followed_crossing": round(observer.ns_per_followed_crossing),
             "ns_in_span_per_crossing": round(observer.ns_in_span_per_crossing),
             "ns_per_sample": round(observer.ns_per_sample),
+            "hooks": hooks,
+            "hook_calls": observer.hook_calls,
+            "followed_hook_calls": observer.followed_hook_calls,
             "crossings": observer.crossings,
             "followed_crossings": observer.followed_crossings,
             "recorder_share": share(observer.recorder_share, 1.0),
@@ -155,6 +173,8 @@ fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
         "netns": profile.topology.namespace_name(span.netns),
         "kind": span.kind.name(),
         "tier": span.tier,
+        "hook": span.hook.map(|part| part.hook.info().name),
+        "calls_per_packet": span.hook.map(|part| round(part.calls_per_packet)),
         "count": span.count,
         "ns": span.distribution.as_ref().map_or_else(|| mean_only(span.sum_ns, span.count), times),
         "corrected_mean_ns": round(span.corrected_mean()),
@@ -185,6 +205,36 @@ fn layers(account: &Account) -> Vec<Value> {
         cpu_samples: account.cpu.unattributed,
     };
     rows.push(row("unattributed", &unattributed));
+    rows
+}
+
+/// Hooked functions over all paths; those that no packet met with zeros.
+fn functions(profile: &Profile, account: &Account) -> Vec<Value> {
+    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
+    let per = |value: f64| if seen > 0 { round(value / seen as f64) } else { 0.0 };
+    let row = |layer: Option<Layer>, hook: Hook, total: &FunctionTotal| {
+        let info = hook.info();
+        let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by().info().name);
+        json!({
+            "layer": layer.map(|layer| layer.name()),
+            "hook": info.name,
+            "function": at.map(|record| &record.function),
+            "module": at.map(|record| &record.module),
+            "kind": at.map(|record| &record.kind),
+            "calls_per_packet": per(total.calls),
+            "self_ns_per_packet": per(total.sum_ns as f64),
+            "corrected_self_ns_per_packet": per((total.sum_ns - total.probe_ns) as f64),
+            "value": if info.value.is_empty() { None } else { Some(info.value) },
+            "value_per_call": if total.calls > 0.0 { round(total.value / total.calls) } else { 0.0 },
+        })
+    };
+    let mut rows: Vec<Value> =
+        account.functions.iter().map(|((layer, hook), total)| row(*layer, *hook, total)).collect();
+    for hook in profile.hooks.iter().filter_map(|record| Hook::from_name(&record.hook)) {
+        if !account.functions.keys().any(|(_, met)| met.charged_by() == hook) {
+            rows.push(row(hook.info().layer, hook, &FunctionTotal::default()));
+        }
+    }
     rows
 }
 

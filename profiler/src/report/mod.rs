@@ -49,6 +49,7 @@ pub fn latency_rows(account: &Account) -> Vec<svg::LatencyRow> {
                 path: name.clone(),
                 layer: span.layer.map_or("unattributed", |layer| layer.name()).to_owned(),
                 device: span.device.clone(),
+                hook: span.hook.map_or("", |part| part.hook.info().name).to_owned(),
                 wait: span.kind == Kind::Wait,
                 ns: span.sum_ns,
             });
@@ -58,6 +59,7 @@ pub fn latency_rows(account: &Account) -> Vec<svg::LatencyRow> {
                 path: name,
                 layer: "unattributed".into(),
                 device: String::new(),
+                hook: String::new(),
                 wait: false,
                 ns: path.unattributed_ns,
             });

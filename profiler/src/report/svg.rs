@@ -20,6 +20,8 @@ pub struct LatencyRow {
     pub layer: String,
     /// Name of the device.
     pub device: String,
+    /// Name of the hooked function's row, empty for what no hook took.
+    pub hook: String,
     /// The packet was queued (a CPU worked on it otherwise).
     pub wait: bool,
     /// Weighted sum. All rows of a path sum to its end-to-end time.
@@ -249,9 +251,13 @@ fn latency_tree(rows: &[LatencyRow]) -> Node {
         // Waits stand beside the service of the same layer.
         let order = order(&row.layer) * 2 + usize::from(row.wait);
         let device = if row.device.is_empty() { "(no device)" } else { &row.device };
-        root.child(0, &row.path, row.ns, &rgb(220, 10, 84), "")
+        let node = root
+            .child(0, &row.path, row.ns, &rgb(220, 10, 84), "")
             .child(order, &row.layer, row.ns, &colour, note)
             .child(0, device, row.ns, &colour, note);
+        if !row.hook.is_empty() {
+            node.child(0, &row.hook, row.ns, &colour, note);
+        }
     }
     root
 }
@@ -350,6 +356,7 @@ mod tests {
             path: path.to_owned(),
             layer: layer.to_owned(),
             device: device.to_owned(),
+            hook: String::new(),
             wait,
             ns,
         };

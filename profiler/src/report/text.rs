@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
-    analysis::{Account, PathAccount, device_name},
+    analysis::{Account, PathAccount, Span, device_name},
     cpu::Context,
-    profile::{Benchmark, Profile},
+    profile::{Benchmark, NOT_ASKED, NOT_THERE, Profile},
 };
 
 /// Paths that are shown whole.
@@ -20,6 +20,7 @@ pub fn text(profile: &Profile, account: &Account) -> String {
     // Writing to a string cannot fail.
     let _ = head(&mut out, profile);
     let _ = paths(&mut out, profile, account);
+    let _ = functions(&mut out, profile, account);
     let _ = layers(&mut out, profile, account);
     let _ = drops(&mut out, profile);
     let _ = trust(&mut out, profile, account);
@@ -188,7 +189,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         "layer", "device", "in", "kind", "mean", "corrected", "p50", "p99", "share"
     )?;
     let total = record.end_to_end.sum.max(1) as f64;
-    for span in path.spans.iter().filter(|span| span.sum_ns > 0) {
+    for span in merged(&path.spans).iter().filter(|span| span.sum_ns > 0) {
         let quantile = |share: f64| match &span.distribution {
             Some(histogram) => time(histogram.quantile(share) as f64),
             None => "-".into(),
@@ -236,6 +237,61 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
             1.0
         )
     )
+}
+
+/// Spans with the hooked functions of one layer taken together: they have a table of their own.
+fn merged(spans: &[Span]) -> Vec<Span> {
+    let mut merged: Vec<Span> = Vec::new();
+    for span in spans {
+        match merged.last_mut() {
+            Some(last)
+                if span.hook.is_some()
+                    && (last.layer, &last.device, last.netns, last.kind)
+                        == (span.layer, &span.device, span.netns, span.kind) =>
+            {
+                last.sum_ns += span.sum_ns;
+                last.probe_ns += span.probe_ns;
+                last.distribution = None;
+            }
+            _ => merged.push(span.clone()),
+        }
+    }
+    merged
+}
+
+/// Hooked functions that packets met, dearest first.
+fn functions(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
+    if account.functions.is_empty() {
+        return Ok(());
+    }
+    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
+    let seen = seen.max(1) as f64;
+    writeln!(out, "\nFunctions (own time, nested hooks subtracted; per packet)")?;
+    writeln!(
+        out,
+        "  {:<10} {:<27} {:<26} {:<6} {:>6} {:>9} {:>9}",
+        "layer", "hook", "function", "by", "calls", "own", "corrected"
+    )?;
+    let mut rows: Vec<_> = account.functions.iter().collect();
+    rows.sort_by(|a, b| b.1.sum_ns.cmp(&a.1.sum_ns).then(a.0.cmp(b.0)));
+    for ((layer, hook), total) in rows {
+        let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by().info().name);
+        writeln!(
+            out,
+            "  {:<10} {:<27} {:<26} {:<6} {:>6.2} {:>9} {:>9}",
+            layer.map_or("", |layer| layer.name()),
+            clip(hook.info().name, 27),
+            clip(at.map_or("-", |record| &record.function), 26),
+            at.map_or("-", |record| &record.kind),
+            total.calls / seen,
+            time(total.sum_ns as f64 / seen),
+            time((total.sum_ns - total.probe_ns) as f64 / seen),
+        )?;
+        if !hook.info().value.is_empty() && total.calls > 0.0 {
+            writeln!(out, "  {:<10}   {}: {:.2} per call", "", hook.info().value, total.value / total.calls)?;
+        }
+    }
+    Ok(())
 }
 
 fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
@@ -357,11 +413,21 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
         observer.ns_in_span_per_crossing,
         time(observer.ns_per_sample)
     )?;
+    for (kind, cost) in ["fentry", "kprobe"].iter().zip(observer.hooks).filter(|entry| entry.1.ns_per_call > 0.0) {
+        writeln!(
+            out,
+            "  hooks by {kind}: {:.0} ns per call, {:.0} ns if followed ({:.0} ns in its own time, {:.0} ns in its caller's)",
+            cost.ns_per_call, cost.ns_per_followed_call, cost.ns_inside, cost.ns_outside
+        )?;
+    }
     let lost: Vec<String> =
         trust.lost.iter().filter(|entry| *entry.1 > 0).map(|(cause, count)| format!("{cause} {count}")).collect();
     list(out, "  lost: ", &if lost.is_empty() { vec!["nothing".into()] } else { lost })?;
+    // Hooks whose module is not loaded are in the JSON: they say nothing about this recording.
     for (probe, reason) in &profile.meta.missing {
-        writeln!(out, "  missing {probe}: {reason}")?;
+        if !reason.starts_with(NOT_THERE) && reason != NOT_ASKED {
+            writeln!(out, "  missing {probe}: {reason}")?;
+        }
     }
     writeln!(out, "  steal: {}", percent(profile.meta.steal_share))
 }

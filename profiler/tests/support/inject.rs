@@ -118,7 +118,7 @@ pub fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate
 }
 
 /// A tc program that reads the clock until `ns` have passed.
-fn spinner(ns: i32, verdict: i32) -> OwnedFd {
+pub fn spinner(ns: i32, verdict: i32) -> OwnedFd {
     const CALL_KTIME: (u8, i32) = (0x85, 5);
     let program = [
         instruction(CALL_KTIME.0, 0, 0, 0, CALL_KTIME.1),
@@ -156,12 +156,12 @@ fn bpf(command: i32, attributes: &[u64; 16], what: &str) -> OwnedFd {
 
 fn attach_tcx(program: &OwnedFd, network: &Network, side: &str, device: &str, egress: bool) -> OwnedFd {
     // BPF_TCX_EGRESS, BPF_TCX_INGRESS
-    link(program, network, side, device, if egress { 47 } else { 46 })
+    link(program, &network.path(side), device, if egress { 47 } else { 46 })
 }
 
 /// Attaches a program to a device by a link, which goes with its descriptor.
-pub fn link(program: &OwnedFd, network: &Network, side: &str, device: &str, kind: u64) -> OwnedFd {
-    let namespace = File::open(network.path(side)).unwrap();
+pub fn link(program: &OwnedFd, namespace: &str, device: &str, kind: u64) -> OwnedFd {
+    let namespace = File::open(namespace).unwrap();
     let device = std::ffi::CString::new(device).unwrap();
     let program = program.as_raw_fd();
     // A thread, because it enters the namespace.

@@ -78,7 +78,7 @@ fn open(kind: u32, config: u64) -> Result<(), std::io::Error> {
     Ok(())
 }
 
-/// Probes on functions: what the kernel would allow. This netstrata does not use them.
+/// Probes on functions: what the kernel seems to allow; whether they attach is tried when a recording starts.
 pub fn functions(config: &Config) -> Tier {
     let kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists()
         && std::fs::read_to_string("/proc/kallsyms").is_ok_and(|text| text.contains(" register_kprobe\n"));
@@ -87,11 +87,12 @@ pub fn functions(config: &Config) -> Tier {
         (Built::Unknown, _) | (_, Built::Unknown) => "is unknown (the kernel's configuration cannot be read)",
         _ => "is not configured",
     };
+    let available = kprobes;
     let kprobes = if kprobes { "there are" } else { "there are none" };
     Tier {
         name: "function",
-        available: false,
-        why: format!("this version of netstrata has no such tier. In this kernel: kprobes, {kprobes}; fentry {fentry}"),
+        available,
+        why: format!("splits spans over functions (--tier). In this kernel: kprobes, {kprobes}; fentry {fentry}"),
     }
 }
 
@@ -190,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn the_function_tier_is_not_promised() {
+    fn the_function_tier_is_there_where_kprobes_are() {
         let tier = functions(&Config::default());
-        assert!(!tier.available && tier.why.contains("no such tier"));
+        assert_eq!(tier.available, crate::record::has_kprobes());
     }
 }

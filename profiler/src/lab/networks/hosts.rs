@@ -115,7 +115,7 @@ fn shape(host: &Namespace, args: &LabRunArgs) -> anyhow::Result<()> {
         if host.run("tc", &words).is_err() {
             find("tc")?;
             bail!(Failure::Refused(
-                "--wire-delay needs the kernel's netem (module sch_netem), which this kernel has not; run without it"
+                "--wire-delay needs the kernel's netem (module sch_netem), which this kernel lacks; run without it"
                     .into()
             ));
         }
@@ -131,7 +131,7 @@ fn shape(host: &Namespace, args: &LabRunArgs) -> anyhow::Result<()> {
         if host.run("tc", &words).is_err() {
             find("tc")?;
             bail!(Failure::Refused(
-                "--wire-rate needs the kernel's tbf (module sch_tbf), which this kernel has not; run without it".into()
+                "--wire-rate needs the kernel's tbf (module sch_tbf), which this kernel lacks; run without it".into()
             ));
         }
     }

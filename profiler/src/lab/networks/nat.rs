@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, rc::Rc};
 
 use super::{Namespace, Network, Site, local};
-use crate::lab::external::PORT;
+use crate::lab::external::{PORT, ports_used};
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 2);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 1);
@@ -16,7 +16,7 @@ const PUBLISHED: u16 = 10_000;
 pub fn nft(site: &mut Site<'_>) -> anyhow::Result<Network> {
     nat(site, |site, host| {
         let file = site.session.directory().join(format!("{}.nft", site.mode.name));
-        fs::write(&file, nft_rules(site.args.pairs))?;
+        fs::write(&file, nft_rules(ports_used(site.args)))?;
         host.run("nft", &["-f", &file.display().to_string()]).map(drop)
     })
 }
@@ -24,7 +24,7 @@ pub fn nft(site: &mut Site<'_>) -> anyhow::Result<Network> {
 /// With the same rules of iptables.
 pub fn iptables(site: &mut Site<'_>) -> anyhow::Result<Network> {
     nat(site, |site, host| {
-        for rule in iptables_rules(site.args.pairs) {
+        for rule in iptables_rules(ports_used(site.args)) {
             let words: Vec<&str> = rule.split(' ').collect();
             host.run("iptables", &words)?;
         }
@@ -55,11 +55,11 @@ fn nat(
 }
 
 /// Each port, as an engine publishes them one by one: (published, the server's own).
-fn ports(pairs: u32) -> impl Iterator<Item = (u16, u16)> {
-    (0..pairs as u16).map(|pair| (PORT + PUBLISHED + pair, PORT + pair))
+fn ports(count: u32) -> impl Iterator<Item = (u16, u16)> {
+    (0..count as u16).map(|number| (PORT + PUBLISHED + number, PORT + number))
 }
 
-fn nft_rules(pairs: u32) -> String {
+fn nft_rules(count: u32) -> String {
     let mut rules = String::from(
         "add table ip lab\n\
          add chain ip lab prerouting { type nat hook prerouting priority -100 ; }\n\
@@ -67,7 +67,7 @@ fn nft_rules(pairs: u32) -> String {
          add chain ip lab postrouting { type nat hook postrouting priority 100 ; }\n",
     );
     for protocol in ["tcp", "udp"] {
-        for (published, own) in ports(pairs) {
+        for (published, own) in ports(count) {
             rules.push_str(&format!(
                 "add rule ip lab prerouting ip daddr {HOST} {protocol} dport {published} dnat to {SERVER}:{own}\n"
             ));
@@ -83,10 +83,10 @@ fn nft_rules(pairs: u32) -> String {
     rules
 }
 
-fn iptables_rules(pairs: u32) -> Vec<String> {
+fn iptables_rules(count: u32) -> Vec<String> {
     let mut rules = vec!["-w -P FORWARD DROP".to_owned()];
     for protocol in ["tcp", "udp"] {
-        for (published, own) in ports(pairs) {
+        for (published, own) in ports(count) {
             rules.push(format!(
                 "-w -t nat -A PREROUTING -d {HOST} -p {protocol} --dport {published} -j DNAT --to-destination {SERVER}:{own}"
             ));

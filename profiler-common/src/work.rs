@@ -1,0 +1,198 @@
+//! Records of the function tier that pass through maps: what a CPU works on, and what functions took of each span.
+
+/// Charges that one journey can hold: one for each pair of a span and a hook that ran in it.
+pub const MAX_CHARGES: usize = 96;
+/// Hooks that can be open at one time in one context.
+pub const MAX_FRAMES: usize = 32;
+/// Different hooks that can run within one span.
+pub const MAX_TOUCHED: usize = 32;
+/// Ways to attach: entry and exit through the function's own patch site, or through breakpoints.
+pub const KINDS: usize = 2;
+/// Index of fentry/fexit.
+pub const KIND_FENTRY: usize = 0;
+/// Index of kprobe/kretprobe.
+pub const KIND_KPROBE: usize = 1;
+
+/// `slot` of a [`Current`] whose packet does not exist yet: a send that will probably be chosen.
+pub const ARMED: u32 = u32::MAX;
+/// `slot` of a [`Current`] without a packet, while costs are measured.
+pub const CALIBRATING: u32 = u32::MAX - 1;
+
+/// What one hook took of one span of one journey.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charge {
+    /// Its own nanoseconds, nested hooks subtracted; unused for the whole span.
+    pub ns: u32,
+    /// The span that ends at this crossing.
+    pub index: u8,
+    /// A [`crate::Hook`]; 0: the span itself.
+    pub hook: u8,
+    /// Calls that began in the span.
+    pub calls: u16,
+    /// Sum of the values taken.
+    pub value: u32,
+    /// Hooks called directly from its own time, by kind: each leaves the part of its cost there that lies outside it.
+    pub children: [u16; KINDS],
+}
+
+/// Charges of one journey.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Charges {
+    /// Bit by crossing: one CPU worked on the packet for the whole span that ends there, so that its charges are whole.
+    pub complete: u64,
+    /// Number of charges.
+    pub count: u32,
+    /// Zero.
+    pub pad: u32,
+    /// The charges.
+    pub charges: [Charge; MAX_CHARGES],
+}
+
+/// An open hook.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Frame {
+    /// The argument that is read when the function returns.
+    pub argument: u64,
+    /// The hook whose program opened it.
+    pub program: u32,
+    /// The hook that is charged.
+    pub hook: u32,
+}
+
+/// What a hook took since the last crossing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Own nanoseconds.
+    pub ns: u64,
+    /// The [`Work::generation`] that this belongs to; of another one it counts as zero.
+    pub generation: u64,
+    /// Calls.
+    pub calls: u32,
+    /// Sum of the values taken.
+    pub value: u32,
+    /// Hooks called directly.
+    pub children: [u32; KINDS],
+}
+
+/// The followed packet that a context works on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Current {
+    /// Slot plus 1; 0: none.
+    pub slot: u32,
+    /// Crossings that the journey has.
+    pub count: u32,
+    /// Its id.
+    pub id: u64,
+    /// Until when its time is charged.
+    pub since_ns: u64,
+    /// Frames below this one were open before its last crossing: its time is not theirs.
+    pub base: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// What one context of one CPU works on: a task, or a softirq on top of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// The packet.
+    pub current: Current,
+    /// The packet in whose processing that one was made (an acknowledgement), or none.
+    pub outer: Current,
+    /// Hooks run for `current` meanwhile: they lie in the time of `outer`.
+    pub nested: [u32; KINDS],
+    /// The task, in the context of tasks.
+    pub task: u64,
+    /// Goes up when `taken` is void.
+    pub generation: u64,
+    /// Open hooks.
+    pub depth: u32,
+    /// Hooks in `list`.
+    pub touched: u32,
+    /// The open hooks.
+    pub frames: [Frame; MAX_FRAMES],
+    /// Hooks that took something since the last crossing.
+    pub list: [u8; MAX_TOUCHED],
+    /// What they took, by hook.
+    pub taken: [Taken; crate::MAX_HOOKS],
+}
+
+/// What the function tier could not record, by cause.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FunctionLost {
+    /// Calls that were nested too deeply.
+    pub too_deep: u64,
+    /// Functions that were entered and whose return was not seen.
+    pub no_exit: u64,
+    /// Different hooks in one span beyond those that fit.
+    pub too_many: u64,
+    /// Charges of a journey beyond those that fit.
+    pub charges_full: u64,
+    /// Figures (weighted) not entered because the table was full.
+    pub table_full: u64,
+    /// Packets made within packets within packets.
+    pub nested: u64,
+}
+
+/// What a hook looks at first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head {
+    /// 0: a task runs; 1: a softirq.
+    pub level: u32,
+    /// By level: 0 if hooks have nothing to do.
+    pub busy: [u32; 2],
+    /// Zero.
+    pub pad: u32,
+    /// Nanoseconds that crossings took to charge functions; they are cut out of the journeys.
+    pub cut_ns: u64,
+    /// Losses.
+    pub lost: FunctionLost,
+}
+
+/// Key of what a hook took of the spans of a path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FunctionKey {
+    /// Hash of the whole path.
+    pub path: u64,
+    /// The span that ends at this crossing.
+    pub index: u32,
+    /// A [`crate::Hook`].
+    pub hook: u32,
+}
+
+/// What a hook took; weighted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FunctionNode {
+    /// Journeys in which it did, not weighted.
+    pub samples: u64,
+    /// Calls; for the span itself, the journeys.
+    pub calls: u64,
+    /// Own nanoseconds; for the span itself, all of them.
+    pub sum_ns: u64,
+    /// Values taken.
+    pub value: u64,
+    /// Hooks called directly, by kind.
+    pub children: [u64; KINDS],
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::*;
+
+    macro_rules! pod {
+        ($($name:ty),* $(,)?) => { $(
+            // SAFETY: `repr(C)`, made of integers only, no padding that is read.
+            unsafe impl aya::Pod for $name {}
+        )* };
+    }
+    pod!(Charges, Work, Head, FunctionKey, FunctionNode);
+}

@@ -1,0 +1,704 @@
+//! The function tier: splits the spans of followed packets over the kernel functions that run in them.
+//!
+//! Each context of a CPU (a task, or a softirq on top of it) knows the followed packet that it works on and the hooked
+//! functions that are open. Whenever a hook is entered or left, or the packet crosses a point, the time since the last
+//! such event is charged to the innermost open hook, or to the span itself where none is: that is exact self time. What
+//! these programs take between their two looks at the clock is cut out of the journey.
+//!
+//! For all other packets a hook costs its dispatch and two look-ups. docs/functions.md tells the rules and why.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use netstrata_common::{
+    ARMED, CALIBRATING, Charge, Current, Frame, FunctionKey, FunctionNode, Head, Hook, Journey, KINDS, MAX_CHARGES,
+    MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
+};
+
+use crate::{
+    account::add,
+    globals::{function_tier, offset},
+    maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS},
+    record::state,
+    skb,
+};
+
+const SPAN: u32 = Hook::Span as u32;
+/// Netfilter's number of the IPv4, inet, IPv6 and bridge families, and of hooks in each.
+const FAMILIES_IP: [u8; 3] = [1, 2, 10];
+const FAMILY_BRIDGE: u8 = 7;
+const NETFILTER_HOOKS: u8 = 5;
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn head() -> Option<&'static mut Head> {
+    // SAFETY: the entry is this CPU's own.
+    FUNCTION_HEAD.get_ptr_mut(0).map(|head| unsafe { &mut *head })
+}
+
+#[inline(always)]
+fn work_of(level: u32) -> Option<&'static mut Work> {
+    // SAFETY: the entry is this CPU's own; one context of it.
+    FUNCTION_WORK.get_ptr_mut(level & 1).map(|work| unsafe { &mut *work })
+}
+
+#[inline(always)]
+fn journey_of(current: &Current) -> Option<&'static mut Journey> {
+    // SAFETY: a valid pointer into the map.
+    JOURNEYS.get_ptr_mut(current.slot.wrapping_sub(1)).map(|journey| unsafe { &mut *journey })
+}
+
+/// A hooked function is entered.
+#[inline(always)]
+pub fn entry(hook: Hook, kind: usize, argument: impl Fn() -> u64) {
+    if let Some(head) = head()
+        && head.busy[(head.level & 1) as usize] != 0
+    {
+        function_entry(hook as u64, kind as u64, argument());
+    }
+}
+
+/// A hooked function returns.
+#[inline(always)]
+pub fn exit(hook: Hook, returned: impl Fn() -> u64) {
+    if let Some(head) = head()
+        && head.busy[(head.level & 1) as usize] != 0
+    {
+        function_exit(hook as u64, returned());
+    }
+}
+
+/// What the hook took since the last crossing.
+#[inline(always)]
+fn taken<'a>(head: &mut Head, work: &'a mut Work, hook: u32) -> &'a mut Taken {
+    let index = hook as usize & (MAX_HOOKS - 1);
+    let (generation, touched) = (work.generation, work.touched as usize);
+    if work.taken[index].generation != generation {
+        work.taken[index] = Taken { generation, ..Taken::default() };
+        if touched < MAX_TOUCHED {
+            work.list[touched & (MAX_TOUCHED - 1)] = index as u8;
+            work.touched = touched as u32 + 1;
+        } else {
+            head.lost.too_many += 1;
+        }
+    }
+    &mut work.taken[index]
+}
+
+/// Makes everything void that was taken since the last crossing.
+#[inline(always)]
+fn forget(work: &mut Work) {
+    work.generation += 1;
+    work.touched = 0;
+}
+
+/// The innermost open hook that was opened since the last crossing.
+#[inline(always)]
+fn top(work: &Work, base: u32) -> u32 {
+    if work.depth > base { work.frames[work.depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook } else { SPAN }
+}
+
+/// Charges the time until `now`.
+#[inline(always)]
+fn charge(head: &mut Head, work: &mut Work, since: u64, now: u64) {
+    let hook = top(work, work.current.base);
+    let since = if work.current.since_ns > since { work.current.since_ns } else { since };
+    let ns = if now > since { now - since } else { 0 };
+    taken(head, work, hook).ns += ns;
+    work.current.since_ns = if now > since { now } else { since };
+}
+
+#[inline(always)]
+fn set_busy(head: &mut Head, level: u32, work: &Work) {
+    head.busy[level as usize & 1] = (work.current.slot != 0) as u32 | work.depth;
+}
+
+/// When the current packet's last crossing was, if the CPU still works on it; else `None`.
+#[inline(always)]
+fn alive(level: u32) -> Option<u64> {
+    let since = function_alive(level as u64);
+    (since != NOT_ALIVE).then_some(since)
+}
+
+const NOT_ALIVE: u64 = u64::MAX;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_alive(level: u64) -> u64 {
+    work_of(level as u32).and_then(|work| last_crossing(&work.current, level as u32)).unwrap_or(NOT_ALIVE)
+}
+
+#[inline(always)]
+fn last_crossing(current: &Current, level: u32) -> Option<u64> {
+    let cpu = state()?;
+    match current.slot {
+        0 => None,
+        // The choice was made, or the packet was chosen and crossed.
+        ARMED => (cpu.pending_socket != 0).then_some(0),
+        CALIBRATING => Some(0),
+        _ => {
+            let journey = journey_of(current)?;
+            // In a softirq the next packet's reception is the end of this one's. A task may have been interrupted by one.
+            let another = level != 0
+                && cpu.object != journey.skb
+                && (cpu.point == Point::Receive as u32 || cpu.point == Point::Gro as u32);
+            (journey.skb != 0 && journey.id == current.id && journey.count == current.count && !another)
+                .then_some(journey.last_ns)
+        }
+    }
+}
+
+/// The CPU no longer works on the current packet; it may go on with the one before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_over(level: u64, now: u64) -> i32 {
+    let (Some(head), Some(work)) = (head(), work_of(level as u32)) else { return 0 };
+    forget(work);
+    let (base, outer) = (work.current.base, work.outer);
+    work.current = outer;
+    work.outer.slot = 0;
+    if outer.slot == 0 {
+        return 0;
+    }
+    // What lay between is the work of the function that was open when the inner packet was made.
+    let hook =
+        if base > outer.base { work.frames[base.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook } else { SPAN };
+    let nested = work.nested;
+    let taken = taken(head, work, hook);
+    taken.ns += if now > outer.since_ns { now - outer.since_ns } else { 0 };
+    for kind in 0..KINDS {
+        taken.children[kind] += nested[kind];
+    }
+    work.current.since_ns = now;
+    0
+}
+
+/// Cuts the time since `begun` out of a journey.
+#[inline(always)]
+fn shift(current: &mut Current, ns: u64) {
+    match current.slot {
+        0 | CALIBRATING => {}
+        ARMED => {
+            if let Some(cpu) = state() {
+                cpu.pending_ns += ns;
+            }
+        }
+        _ => {
+            if let Some(journey) = journey_of(current)
+                && journey.id == current.id
+            {
+                journey.start_ns += ns;
+                journey.last_ns += ns;
+            }
+        }
+    }
+    current.since_ns += ns;
+}
+
+/// Cuts what this program took out of the journeys that the CPU works on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_cut(level: u64, begun: u64) -> i32 {
+    let Some(work) = work_of(level as u32) else { return 0 };
+    let ended = now();
+    let ns = ended.wrapping_sub(begun);
+    if work.outer.slot != 0 {
+        shift(&mut work.outer, ns);
+    }
+    shift(&mut work.current, ns);
+    work.current.since_ns = ended;
+    0
+}
+
+/// Place of the innermost open frame of a hook, plus 1; 0 if it is not open.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_find(level: u64, hook: u64) -> u64 {
+    let Some(work) = work_of(level as u32) else { return 0 };
+    let mut at = work.depth;
+    for _ in 0..MAX_FRAMES {
+        if at == 0 {
+            break;
+        }
+        if work.frames[at.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == hook as u32 {
+            break;
+        }
+        at -= 1;
+    }
+    at as u64
+}
+
+/// The row that a call is charged to.
+#[inline(always)]
+fn row(hook: u32, argument: u64) -> u32 {
+    if hook != Hook::NfOther as u32 {
+        return hook;
+    }
+    let number: u8 = skb::read(argument, offset!(nf_state_hook));
+    let family: u8 = skb::read(argument, offset!(nf_state_pf));
+    if number >= NETFILTER_HOOKS {
+        return hook;
+    }
+    if family == FAMILY_BRIDGE {
+        return Hook::NfBridgePrerouting as u32 + number as u32;
+    }
+    if family == FAMILIES_IP[0] || family == FAMILIES_IP[1] || family == FAMILIES_IP[2] {
+        return Hook::NfPrerouting as u32 + number as u32;
+    }
+    hook
+}
+
+/// Another task than the one that works on the packet runs; its hooks are nobody's.
+#[inline(always)]
+fn is_other_task(work: &Work, level: u32) -> bool {
+    level == 0 && work.current.slot != CALIBRATING && work.task != bpf_get_current_pid_tgid()
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
+    let begun = now();
+    let (hook, kind) = (hook as u32, kind as usize & (KINDS - 1));
+    let Some(head) = head() else { return 0 };
+    let level = head.level & 1;
+    let Some(work) = work_of(level) else { return 0 };
+    if is_other_task(work, level) {
+        return 0;
+    }
+    let since = alive(level);
+    if since.is_none() && work.current.slot != 0 {
+        function_over(level as u64, begun);
+    }
+    let charged = row(hook, argument);
+    if let Some(since) = since {
+        charge(head, work, since, begun);
+        let caller = top(work, work.current.base);
+        taken(head, work, caller).children[kind] += 1;
+        taken(head, work, charged).calls += 1;
+        if work.outer.slot != 0 {
+            work.nested[kind] += 1;
+        }
+    }
+    // Also without a packet: what is entered below an open function returns before it.
+    let depth = work.depth as usize;
+    if depth < MAX_FRAMES {
+        work.frames[depth & (MAX_FRAMES - 1)] = Frame { argument, program: hook, hook: charged };
+        work.depth = depth as u32 + 1;
+    } else {
+        head.lost.too_deep += 1;
+    }
+    set_busy(head, level, work);
+    if since.is_some() {
+        function_cut(level as u64, begun);
+    }
+    0
+}
+
+/// What the hook takes besides time.
+#[inline(always)]
+fn value(hook: u32, argument: u64, returned: u64) -> u32 {
+    if hook == Hook::GroReceive as u32 {
+        // GRO_MERGED and GRO_MERGED_FREE.
+        (returned as u32 <= 1) as u32
+    } else if hook == Hook::OvsLookup as u32 {
+        skb::read(argument, 0)
+    } else {
+        0
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
+    let begun = now();
+    let hook = hook as u32;
+    let Some(head) = head() else { return 0 };
+    let level = head.level & 1;
+    let Some(work) = work_of(level) else { return 0 };
+    if is_other_task(work, level) {
+        return 0;
+    }
+    let since = alive(level);
+    match since {
+        Some(since) => charge(head, work, since, begun),
+        None if work.current.slot != 0 => {
+            function_over(level as u64, begun);
+        }
+        None => {}
+    }
+    let depth = work.depth;
+    let found = function_find(level as u64, hook as u64) as u32;
+    if found == 0 {
+        // A function that was entered before the packet came returns: the CPU is done with the packet.
+        if work.current.slot != 0 && work.current.slot != CALIBRATING {
+            function_over(level as u64, begun);
+        }
+        set_busy(head, level, work);
+        return 0;
+    }
+    let at = found - 1;
+    head.lost.no_exit += (depth.wrapping_sub(found)) as u64;
+    let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
+    if since.is_some() && at >= work.current.base {
+        let value = value(hook, frame.argument, returned);
+        if value != 0 {
+            taken(head, work, frame.hook).value += value;
+        }
+    }
+    work.depth = at;
+    // So does one that was entered before the packet's last crossing, which handed it on.
+    if work.current.slot != 0 && at < work.current.base {
+        function_over(level as u64, begun);
+    }
+    if work.current.slot != 0 && at < work.current.base {
+        function_over(level as u64, begun);
+    }
+    set_busy(head, level, work);
+    if work.current.slot != 0 {
+        function_cut(level as u64, begun);
+    }
+    0
+}
+
+/// Puts what the hooks took since the last crossing to a journey's charges.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_flush(level: u64, slot: u64, index: u64) -> i32 {
+    let (Some(head), Some(work), Some(charges)) =
+        (head(), work_of(level as u32), CHARGES.get_ptr_mut(slot as u32 & (MAX_SLOTS as u32 - 1)))
+    else {
+        return 0;
+    };
+    // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
+    let charges = unsafe { &mut *charges };
+    for place in 0..MAX_TOUCHED {
+        if place as u32 >= work.touched {
+            break;
+        }
+        let hook = work.list[place] as usize & (MAX_HOOKS - 1);
+        let taken = &work.taken[hook];
+        let at = charges.count as usize;
+        if at >= MAX_CHARGES {
+            head.lost.charges_full += 1;
+            break;
+        }
+        charges.charges[at] = Charge {
+            ns: if taken.ns > u32::MAX as u64 { u32::MAX } else { taken.ns as u32 },
+            index: index as u8,
+            hook: hook as u8,
+            calls: taken.calls as u16,
+            value: taken.value,
+            children: [taken.children[0] as u16, taken.children[1] as u16],
+        };
+        charges.count = at as u32 + 1;
+    }
+    forget(work);
+    0
+}
+
+/// Points after which the packet lies in a queue, or is gone.
+#[inline(always)]
+fn is_left(point: u32) -> bool {
+    const LEFT: u32 = 1 << Point::Rx as u32
+        | 1 << Point::Enqueue as u32
+        | 1 << Point::Ready as u32
+        | 1 << Point::ReadyWake as u32
+        | 1 << Point::Copy as u32
+        | 1 << Point::XmitEnd as u32
+        | 1 << Point::Consume as u32
+        | 1 << Point::Drop as u32;
+    LEFT >> (point & 31) & 1 != 0
+}
+
+/// Points at which the packet is handed on to the next device or layer: functions that are open then get it back only
+/// when it is gone.
+#[inline(always)]
+fn hands_on(point: u32) -> bool {
+    point == Point::Queue as u32 || point == Point::Xmit as u32 || point == Point::Receive as u32
+}
+
+/// A followed packet crossed a point.
+#[inline(always)]
+pub fn crossed(journey: &Journey, slot: u32, index: u32, now: u64) {
+    if function_tier() != 0 {
+        function_crossed(slot as u64, index as u64, journey.last_point as u64, now);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) -> i32 {
+    let (slot, index, point) = (slot as u32 & (MAX_SLOTS as u32 - 1), index as u32, point as u32);
+    let Some(head) = head() else { return 0 };
+    let level = head.level & 1;
+    let (Some(work), Some(journey), Some(charges)) =
+        (work_of(level), JOURNEYS.get_ptr_mut(slot), CHARGES.get_ptr_mut(slot))
+    else {
+        return 0;
+    };
+    // SAFETY: valid pointers into the maps; only the CPU that works on the packet comes here.
+    let (journey, charges) = unsafe { (&mut *journey, &mut *charges) };
+    let span = index as usize;
+    if span >= MAX_CROSSINGS {
+        return 0;
+    }
+    if index == 0 {
+        (charges.count, charges.complete) = (0, 0);
+        // What was taken since is adopted when the packet is queued.
+        if point == Point::Send as u32 {
+            return 0;
+        }
+    }
+    if level == 0 {
+        let task = bpf_get_current_pid_tgid();
+        if work.task != task {
+            work.task = task;
+            work.depth = 0;
+            (work.current.slot, work.outer.slot) = (0, 0);
+            forget(work);
+        }
+    }
+    let current = work.current;
+    let same = current.slot == slot + 1 && current.id == journey.id && current.count == index;
+    let adopted = current.slot == ARMED && index == 1 && journey.crossings[0].point == Point::Send as u8;
+    let left = is_left(point);
+    if same || adopted {
+        let before = now.wrapping_sub(journey.crossings[span].delta_ns);
+        charge(head, work, before, now);
+        // The charge of the span itself marks it as split.
+        taken(head, work, SPAN).calls = 1;
+        function_flush(level as u64, slot as u64, index as u64);
+        charges.complete |= 1 << (index & 63);
+    } else if left {
+        return 0;
+    } else if current.slot != 0 {
+        let since = alive(level);
+        let nests = point == Point::Queue as u32;
+        match since {
+            Some(since) if nests && current.slot < CALIBRATING => {
+                head.lost.nested += (work.outer.slot != 0) as u64;
+                charge(head, work, since, now);
+                function_flush(level as u64, current.slot.wrapping_sub(1) as u64, current.count as u64);
+                work.outer = work.current;
+                work.nested = [0; KINDS];
+            }
+            _ => {
+                forget(work);
+                work.outer.slot = 0;
+            }
+        }
+    }
+    if left {
+        function_over(level as u64, now);
+    } else {
+        let kept = same && !hands_on(point) && current.base <= work.depth;
+        work.current = Current {
+            slot: slot + 1,
+            count: index + 1,
+            id: journey.id,
+            since_ns: now,
+            base: if kept { current.base } else { work.depth },
+            pad: 0,
+        };
+    }
+    set_busy(head, level, work);
+    let ended = self::now();
+    let ns = ended.wrapping_sub(now);
+    journey.start_ns += ns;
+    journey.last_ns += ns;
+    head.cut_ns += ns;
+    if left {
+        // The packet before it, if there is one, goes on.
+        shift(&mut work.current, ns);
+    } else {
+        work.current.since_ns = ended;
+        if work.outer.slot != 0 {
+            shift(&mut work.outer, ns);
+        }
+    }
+    0
+}
+
+/// A journey goes on, or a copy of it does, in another slot.
+#[inline(always)]
+pub fn moved(from: u64, to: u64, forks: u64) {
+    if function_tier() != 0 {
+        function_moved(from, to, forks);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_moved(from: u64, to: u64, forks: u64) -> i32 {
+    let (from, to) = (from as u32 & (MAX_SLOTS as u32 - 1), to as u32 & (MAX_SLOTS as u32 - 1));
+    let (Some(old), Some(new), Some(head)) = (CHARGES.get_ptr(from), CHARGES.get_ptr_mut(to), head()) else { return 0 };
+    // SAFETY: valid pointers into the map.
+    let (old, new) = unsafe { (&*old, &mut *new) };
+    (new.count, new.complete) = (old.count, old.complete);
+    for number in 0..MAX_CHARGES {
+        if number as u32 >= old.count {
+            break;
+        }
+        new.charges[number] = old.charges[number];
+    }
+    if forks == 0
+        && let Some(work) = work_of(head.level)
+        && work.current.slot == from + 1
+    {
+        work.current.slot = to + 1;
+    }
+    0
+}
+
+/// TCP takes bytes from the application, and the next packet will be chosen: its time begins.
+#[inline(always)]
+pub fn armed(now: u64) {
+    if function_tier() != 0 {
+        function_armed(now);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_armed(now: u64) -> i32 {
+    let (Some(head), Some(work)) = (head(), work_of(0)) else { return 0 };
+    if head.level & 1 != 0 {
+        return 0;
+    }
+    forget(work);
+    work.task = bpf_get_current_pid_tgid();
+    work.depth = 0;
+    work.outer.slot = 0;
+    work.current = Current { slot: ARMED, since_ns: now, ..Current::default() };
+    set_busy(head, 0, work);
+    0
+}
+
+/// A softirq begins, maybe on top of a task that works on a packet.
+pub fn softirq_entry() {
+    let Some(head) = head() else { return };
+    head.level = 1;
+    if head.busy[0] != 0 {
+        function_interrupted(0);
+    }
+}
+
+/// A softirq ends.
+pub fn softirq_exit() {
+    let Some(head) = head() else { return };
+    head.level = 0;
+    if head.busy[1] != 0
+        && let Some(work) = work_of(1)
+    {
+        head.lost.no_exit += work.depth as u64;
+        work.depth = 0;
+        (work.current.slot, work.outer.slot) = (0, 0);
+        forget(work);
+        head.busy[1] = 0;
+    }
+    if head.busy[0] != 0 {
+        function_interrupted(1);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_interrupted(ends: u64) -> i32 {
+    let (Some(head), Some(work)) = (head(), work_of(0)) else { return 0 };
+    if work.current.slot == 0 || work.task != bpf_get_current_pid_tgid() {
+        return 0;
+    }
+    let Some(since) = alive(0) else { return 0 };
+    let now = now();
+    if ends == 0 {
+        charge(head, work, since, now);
+        return 0;
+    }
+    let since = if work.current.since_ns > since { work.current.since_ns } else { since };
+    let taken = taken(head, work, Hook::Interrupted as u32);
+    taken.ns += if now > since { now - since } else { 0 };
+    taken.calls += 1;
+    work.current.since_ns = now;
+    0
+}
+
+/// A journey was accounted for under a path: so are its charges.
+#[inline(always)]
+pub fn closed(slot: u32, path: u64, weight: u32) {
+    if function_tier() != 0 {
+        function_closed(slot as u64, path, weight as u64);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn function_closed(slot: u64, path: u64, weight: u64) -> i32 {
+    let Some(charges) = CHARGES.get_ptr(slot as u32 & (MAX_SLOTS as u32 - 1)) else { return 0 };
+    // SAFETY: a valid pointer into the map.
+    let count = unsafe { (*charges).count };
+    for number in 0..MAX_CHARGES as u32 {
+        if number >= count {
+            break;
+        }
+        function_charge(slot, number as u64, path, weight);
+    }
+    0
+}
+
+/// Adds one charge of a journey to the table.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) -> i32 {
+    let slot = slot as u32 & (MAX_SLOTS as u32 - 1);
+    let (Some(charges), Some(journey)) = (CHARGES.get_ptr(slot), JOURNEYS.get_ptr(slot)) else { return 0 };
+    // SAFETY: valid pointers into the maps.
+    let (charges, journey) = unsafe { (&*charges, &*journey) };
+    let number = number as usize;
+    if number >= MAX_CHARGES {
+        return 0;
+    }
+    let charge = charges.charges[number];
+    let index = charge.index as usize;
+    if index >= MAX_CROSSINGS || index as u32 >= journey.count || charges.complete >> (index & 63) & 1 == 0 {
+        return 0;
+    }
+    let ns = if charge.hook == SPAN as u8 { journey.crossings[index].delta_ns } else { charge.ns as u64 };
+    let key = FunctionKey { path, index: index as u32, hook: charge.hook as u32 };
+    if FUNCTIONS.get_ptr(key).is_none() {
+        let _ = FUNCTIONS.insert(key, FunctionNode::default(), 1);
+    }
+    let Some(node) = FUNCTIONS.get_ptr_mut(key) else {
+        if let Some(head) = head() {
+            head.lost.table_full += weight;
+        }
+        return 0;
+    };
+    // SAFETY: a valid pointer into the map.
+    let node = unsafe { &mut *node };
+    add(&mut node.samples, 1);
+    add(&mut node.calls, charge.calls as u64 * weight);
+    add(&mut node.sum_ns, ns * weight);
+    add(&mut node.value, charge.value as u64 * weight);
+    add(&mut node.children[0], charge.children[0] as u64 * weight);
+    add(&mut node.children[1], charge.children[1] as u64 * weight);
+    0
+}
+
+/// Index of the argument that a hook keeps.
+pub const fn kept(hook: Hook) -> Option<usize> {
+    match Hook::ALL[hook as usize].take {
+        Take::NetfilterHook(index) | Take::Behind(index) => Some(index as usize),
+        Take::Nothing | Take::Merged(_) => None,
+    }
+}
+
+/// Number of arguments of a function whose returned value is taken.
+pub const fn arguments(hook: Hook) -> Option<usize> {
+    match Hook::ALL[hook as usize].take {
+        Take::Merged(count) => Some(count as usize),
+        _ => None,
+    }
+}

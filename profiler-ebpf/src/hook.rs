@@ -1,0 +1,80 @@
+//! The programs of the function tier: for each row of the table of hooks an entry and an exit, once as fentry/fexit and
+//! once as kprobe/kretprobe. The loader loads those that it attaches.
+//!
+//! One program for each, because kprobes have no cookie that would tell a common program its hook before 5.15.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    macros::raw_tracepoint,
+    programs::{FEntryContext, ProbeContext, RawTracePointContext, RetProbeContext},
+};
+use netstrata_common::{Hook, KIND_FENTRY, KIND_KPROBE, hooks};
+
+use crate::function;
+
+macro_rules! programs {
+    ($($hook:ident $program:ident ($($layer:tt)*) $name:literal $take:ident $(($argument:literal))? $value:literal
+        [$($function:literal),*] $about:literal;)*) => {
+        $(programs!(@row $hook $program $($function)*);)*
+    };
+    // Other rows' programs charge it.
+    (@row $hook:ident $program:ident) => {};
+    (@row $hook:ident $program:ident $($function:literal)+) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "fentry")]
+        extern "C" fn ${concat($program, _fentry)}(context: *mut c_void) -> i32 {
+            function::entry(Hook::$hook, KIND_FENTRY, || match const { function::kept(Hook::$hook) } {
+                Some(index) => FEntryContext::new(context).arg(index),
+                None => 0,
+            });
+            0
+        }
+
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "fexit")]
+        extern "C" fn ${concat($program, _fexit)}(context: *mut c_void) -> i32 {
+            function::exit(Hook::$hook, || match const { function::arguments(Hook::$hook) } {
+                // What is returned follows the arguments.
+                Some(count) => FEntryContext::new(context).arg(count),
+                None => 0,
+            });
+            0
+        }
+
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "kprobe")]
+        extern "C" fn ${concat($program, _kprobe)}(context: *mut c_void) -> i32 {
+            function::entry(Hook::$hook, KIND_KPROBE, || match const { function::kept(Hook::$hook) } {
+                Some(index) => ProbeContext::new(context).arg(index).unwrap_or(0),
+                None => 0,
+            });
+            0
+        }
+
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "kretprobe")]
+        extern "C" fn ${concat($program, _kretprobe)}(context: *mut c_void) -> i32 {
+            function::exit(Hook::$hook, || match const { function::arguments(Hook::$hook) } {
+                Some(_) => RetProbeContext::new(context).ret(),
+                None => 0,
+            });
+            0
+        }
+    };
+}
+hooks!(programs);
+
+// (unsigned int vec_nr)
+#[raw_tracepoint]
+fn function_softirq_entry(_context: RawTracePointContext) -> i32 {
+    function::softirq_entry();
+    0
+}
+
+// (unsigned int vec_nr)
+#[raw_tracepoint]
+fn function_softirq_exit(_context: RawTracePointContext) -> i32 {
+    function::softirq_exit();
+    0
+}

@@ -1,0 +1,197 @@
+//! How hooked functions split a span, and what they took over all paths.
+
+use std::collections::BTreeMap;
+
+use netstrata_common::{Hook, KIND_FENTRY, KIND_KPROBE, Layer};
+
+use super::paths::{PathAccount, Span};
+use crate::profile::{FunctionRecord, PathRecord, Profile};
+
+/// A hook's part of a span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HookPart {
+    /// The hook.
+    pub hook: Hook,
+    /// Calls for each packet.
+    pub calls_per_packet: f64,
+    /// Mean of the value that it takes, per call; 0 if it takes none.
+    pub value_per_call: f64,
+}
+
+/// Which hooks are attached, and what each call costs within the spans.
+pub struct Costs<'a> {
+    profile: &'a Profile,
+    kinds: BTreeMap<Hook, usize>,
+}
+
+impl<'a> Costs<'a> {
+    /// Of a profile.
+    pub fn new(profile: &'a Profile) -> Self {
+        let kind = |name: &str| if name == "fentry" { KIND_FENTRY } else { KIND_KPROBE };
+        let kinds = profile
+            .hooks
+            .iter()
+            .filter_map(|record| Hook::from_name(&record.hook).map(|hook| (hook, kind(&record.kind))))
+            .collect();
+        Self { profile, kinds }
+    }
+
+    /// Layers that attached hooks charge.
+    pub fn layers(&self) -> Vec<Layer> {
+        self.kinds.keys().filter_map(|hook| hook.info().layer).collect()
+    }
+
+    /// What the probes took of a hook's own time: its own and those of the hooks that it calls.
+    fn probe_ns(&self, hook: Hook, record: &FunctionRecord) -> u64 {
+        let costs = &self.profile.observer.hooks;
+        let own = self.kinds.get(&hook.charged_by()).map_or(0.0, |kind| record.calls as f64 * costs[*kind].ns_inside);
+        let children: f64 =
+            record.children.iter().zip(costs).map(|(calls, cost)| *calls as f64 * cost.ns_outside).sum();
+        (own + children) as u64
+    }
+}
+
+/// Splits a span over the hooks that ran in it. The first part is what no hook took; together they sum to the whole in
+/// integers. Without hooks the whole stays whole.
+///
+/// Only journeys that one CPU worked on for the whole span were split; the others are taken to be alike.
+pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, whole: Span) -> Vec<Span> {
+    let of_span: Vec<(Hook, &FunctionRecord)> = path
+        .functions
+        .iter()
+        .filter(|record| record.span as usize == index)
+        .filter_map(|record| Hook::from_name(&record.hook).map(|hook| (hook, record)))
+        .collect();
+    let Some((_, all)) = of_span.iter().find(|(hook, record)| *hook == Hook::Span && record.calls > 0) else {
+        return vec![whole];
+    };
+    if of_span.len() < 2 {
+        return vec![whole];
+    }
+    // Journeys that were not split had the same hooks: their time is divided alike.
+    let scaled = |part: u64, of: u64, by: u64| (u128::from(part) * u128::from(by) / u128::from(of.max(1))) as u64;
+    let mut left = whole.sum_ns;
+    let mut parts = Vec::new();
+    for (hook, record) in of_span.iter().filter(|(hook, _)| *hook != Hook::Span) {
+        let sum_ns = scaled(record.sum_ns, all.sum_ns, whole.sum_ns).min(left);
+        left -= sum_ns;
+        let probe_ns = scaled(costs.probe_ns(*hook, record), all.calls, whole.count).min(sum_ns);
+        parts.push(Span {
+            layer: hook.info().layer.or(whole.layer),
+            tier: "function",
+            sum_ns,
+            probe_ns,
+            distribution: None,
+            hook: Some(HookPart {
+                hook: *hook,
+                calls_per_packet: record.calls as f64 / all.calls as f64,
+                value_per_call: if record.calls > 0 { record.value as f64 / record.calls as f64 } else { 0.0 },
+            }),
+            ..whole.clone()
+        });
+    }
+    // Together by layer, the span's own first.
+    parts.sort_by_key(|part| (part.layer != whole.layer, part.layer));
+    let nested = scaled(costs.probe_ns(Hook::Span, all), all.calls, whole.count);
+    let probe_ns = (whole.probe_ns + nested).min(left);
+    parts.insert(0, Span { tier: "function", sum_ns: left, probe_ns, distribution: None, ..whole });
+    parts
+}
+
+/// What a hook took over all paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FunctionTotal {
+    /// Calls.
+    pub calls: f64,
+    /// Own nanoseconds, as measured.
+    pub sum_ns: u64,
+    /// The part of it that the probes took.
+    pub probe_ns: u64,
+    /// Sum of the values that it takes.
+    pub value: f64,
+}
+
+/// Hooks over all paths, by the layer that they were charged to.
+pub fn totals(paths: &[PathAccount]) -> BTreeMap<(Option<Layer>, Hook), FunctionTotal> {
+    let mut totals: BTreeMap<(Option<Layer>, Hook), FunctionTotal> = BTreeMap::new();
+    for span in paths.iter().flat_map(|path| &path.spans) {
+        let Some(part) = span.hook else { continue };
+        let total = totals.entry((span.layer, part.hook)).or_default();
+        let calls = part.calls_per_packet * span.count as f64;
+        total.calls += calls;
+        total.value += part.value_per_call * calls;
+        total.sum_ns += span.sum_ns;
+        total.probe_ns += span.probe_ns;
+    }
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        analysis::Kind,
+        profile::{HookCostRecord, HookRecord},
+    };
+    use proptest::prelude::*;
+
+    fn whole(sum_ns: u64, count: u64) -> Span {
+        Span {
+            layer: Some(Layer::Bridge),
+            device: "br0".into(),
+            netns: 1,
+            kind: Kind::Service,
+            tier: "tracepoint",
+            count,
+            sum_ns,
+            probe_ns: 0,
+            distribution: None,
+            hook: None,
+        }
+    }
+
+    fn record(hook: Hook, calls: u64, sum_ns: u64, children: [u64; 2]) -> FunctionRecord {
+        FunctionRecord { span: 0, hook: hook.info().name.into(), calls, sum_ns, value: 0, children }
+    }
+
+    #[test]
+    fn each_hook_goes_to_its_layer_and_probes_to_where_their_time_lies() {
+        let kprobe =
+            |hook: Hook| HookRecord { hook: hook.info().name.into(), kind: "kprobe".into(), ..HookRecord::default() };
+        let mut profile =
+            Profile { hooks: vec![kprobe(Hook::BridgeHandle), kprobe(Hook::NfOther)], ..Profile::default() };
+        profile.observer.hooks[KIND_KPROBE] =
+            HookCostRecord { ns_inside: 2.0, ns_outside: 5.0, ..HookCostRecord::default() };
+        let path = PathRecord {
+            functions: vec![
+                record(Hook::Span, 10, 1000, [0, 10]),
+                record(Hook::BridgeHandle, 10, 600, [0, 10]),
+                record(Hook::NfForward, 10, 300, [0, 0]),
+            ],
+            ..PathRecord::default()
+        };
+        let parts = split(&Costs::new(&profile), &path, 0, whole(2000, 20));
+        let of = |layer: Layer| -> (u64, u64) {
+            let of = parts.iter().filter(|part| part.layer == Some(layer));
+            of.fold((0, 0), |sum, part| (sum.0 + part.sum_ns, sum.1 + part.probe_ns))
+        };
+        assert_eq!(of(Layer::Netfilter), (600, 40));
+        // The rest holds a child; the bridge's hook holds itself and a child.
+        assert_eq!(of(Layer::Bridge), (200 + 1200, 100 + 140));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_sum_to_the_whole(
+            sum_ns: u64, count in 1u64..1000, all in 0u64..1_000_000, times in proptest::collection::vec(0u64..1_000_000, 0..8),
+        ) {
+            let mut functions = vec![record(Hook::Span, 7, all, [3, 3])];
+            functions.extend(times.iter().enumerate().map(|(at, ns)| record(Hook::ALL[at + 3].hook, 9, *ns, [1, 2])));
+            let path = PathRecord { functions, ..PathRecord::default() };
+            let profile = Profile::default();
+            let parts = split(&Costs::new(&profile), &path, 0, whole(sum_ns, count));
+            prop_assert_eq!(parts.iter().map(|part| u128::from(part.sum_ns)).sum::<u128>(), u128::from(sum_ns));
+            prop_assert!(parts.iter().all(|part| part.probe_ns <= part.sum_ns));
+        }
+    }
+}

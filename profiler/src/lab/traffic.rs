@@ -1,0 +1,193 @@
+//! One run of a workload through a network: server, neighbours, client, and what they report.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    cleanup::Session,
+    external::{Driver, PORT},
+    neighbours::Neighbours,
+    networks::{Network, Place},
+    process::Process,
+    signal,
+    workload::{ANSWERED, Builtin},
+};
+use crate::{
+    cli::{LabRunArgs, Pin},
+    profile::{
+        Benchmark, benchmark,
+        worker::{WorkerReport, combine},
+    },
+};
+
+const READY_LIMIT: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_millis(300);
+/// What starting and ending the client may take beyond the workload's own limits.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What one run of the traffic gave.
+#[derive(Clone, Debug)]
+pub struct Driven {
+    /// What it measured.
+    pub benchmark: Benchmark,
+    /// The client's command.
+    pub command: Vec<String>,
+    /// Reports of client and server (built-in workloads).
+    pub reports: Option<(WorkerReport, WorkerReport)>,
+}
+
+/// Sends a first request through a new network and waits for its answer: which workload follows does not matter.
+pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
+    let driver = Driver::Builtin(Builtin::TcpRr);
+    let args = LabRunArgs { workload: "tcp-rr".into(), pairs: 1, size: vec![1], ..args.clone() };
+    let duration = Duration::from_millis(1);
+    let server = start_server(driver, &args, session, network, duration)?;
+    let [_, mut words] = driver.words(&args, network, duration)?;
+    words.push("--announce".into());
+    let mut client = network.client.spawn(session, &words).context("cannot start the client")?;
+    let patience = network.client.patience();
+    client.wait_line(ANSWERED, READY_LIMIT + patience).context("the first request through the network")?;
+    let answered = Instant::now();
+    let ended =
+        client.finish(driver.grace() + patience, true).and_then(|_| server.process.finish(driver.grace(), true));
+    if ended.is_err() {
+        network.client.sweep();
+        network.server.sweep();
+    }
+    ended.context("the first request through the network")?;
+    Ok(answered)
+}
+
+/// Runs the same traffic for a short time: caches, neighbour entries, bridge learning, frequency.
+pub fn warm_up(driver: Driver, args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<()> {
+    let args = LabRunArgs { neighbours: Vec::new(), ..args.clone() };
+    let server = start_server(driver, &args, session, network, WARM_UP).context("warm-up")?;
+    server.drive(&args, session, network, WARM_UP).map(drop).context("warm-up")
+}
+
+/// Starts a server and waits until it listens.
+pub fn start_server(
+    driver: Driver,
+    args: &LabRunArgs,
+    session: &Session,
+    network: &Network,
+    duration: Duration,
+) -> anyhow::Result<Server> {
+    let [words, _] = driver.words(args, network, duration)?;
+    let mut process = network.server.spawn(session, &words).context("cannot start the server")?;
+    match driver {
+        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT)?,
+        // The control connection of iperf3 is TCP in both cases.
+        Driver::External(external) => {
+            let udp = external.udp && external.program != "iperf3";
+            wait_listening(&mut process, network.server.as_ref(), PORT, udp)?;
+        }
+    }
+    Ok(Server { driver, process })
+}
+
+/// A server that listens.
+pub struct Server {
+    driver: Driver,
+    process: Process,
+}
+
+impl Server {
+    /// Runs the client beside the neighbours and waits for all of them.
+    pub fn drive(
+        self,
+        args: &LabRunArgs,
+        session: &Session,
+        network: &Network,
+        duration: Duration,
+    ) -> anyhow::Result<Driven> {
+        let [_, words] = self.driver.words(args, network, duration)?;
+        let limit = duration + self.driver.grace() + SLACK + network.client.patience();
+        let port = PORT + args.pairs as u16;
+        let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK);
+        let said = neighbours.and_then(|neighbours| {
+            let client = network.client.spawn(session, &words).context("cannot start the client")?;
+            let said = client.finish(limit, true).context("the client of the workload")?;
+            Ok((neighbours, said))
+        });
+        if said.is_err() {
+            network.client.sweep();
+            network.server.sweep();
+        }
+        let (neighbours, said) = said?;
+        let mut driven = match self.driver {
+            Driver::Builtin(builtin) => {
+                let heard = self.process.finish(builtin.grace(), true).context("the server of the workload")?;
+                let client = WorkerReport::find(&said).context("the client printed no report")?;
+                let server = WorkerReport::find(&heard).context("the server printed no report")?;
+                Driven { benchmark: combine(&client, &server), command: words, reports: Some((client, server)) }
+            }
+            Driver::External(_) => {
+                drop(self.process);
+                network.server.sweep();
+                let benchmark = benchmark::parse(&words, &said)
+                    .with_context(|| format!("cannot read what {} printed", words[0]))?;
+                Driven { benchmark, command: words, reports: None }
+            }
+        };
+        driven.benchmark.neighbours = neighbours.stop(network)?;
+        driven.benchmark.pin = match args.pin {
+            Pin::None => None,
+            Pin::Same => Some("same".into()),
+            Pin::Different => Some("different".into()),
+        };
+        Ok(driven)
+    }
+}
+
+/// Waits until a socket listens on `port` in the network namespace of the server.
+fn wait_listening(server: &mut Process, place: &dyn Place, port: u16, udp: bool) -> anyhow::Result<()> {
+    let pid = place.inside(server.id());
+    let deadline = Instant::now() + READY_LIMIT;
+    let names = if udp { ["udp", "udp6"] } else { ["tcp", "tcp6"] };
+    loop {
+        signal::check()?;
+        let tables = names.map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
+        if tables.iter().any(|table| listens(table, port, udp)) {
+            return Ok(());
+        }
+        if server.ended() {
+            bail!(server.reason());
+        }
+        if Instant::now() > deadline {
+            bail!("the server did not listen within {READY_LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether `/proc/PID/net/tcp` has a listening socket (state 0A) on `port`, or `/proc/PID/net/udp` an unconnected one
+/// (state 07).
+fn listens(table: &str, port: u16, udp: bool) -> bool {
+    let suffix = format!(":{port:04X}");
+    let state = if udp { "07" } else { "0A" };
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        fields.len() > 3 && fields[1].ends_with(&suffix) && fields[3] == state
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_sockets_are_seen() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+                     0: 0100007F:1451 00000000:0000 0A 00000000:00000000\n\
+                     1: 0100007F:1452 0100007F:9999 01 00000000:00000000\n\
+                     2: 0100007F:1453 00000000:0000 07 00000000:00000000\n";
+        assert!(listens(table, 5201, false));
+        assert!(!listens(table, 5202, false));
+        assert!(listens(table, 5203, true) && !listens(table, 5201, true));
+    }
+}

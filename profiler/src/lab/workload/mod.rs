@@ -1,0 +1,446 @@
+//! The built-in workloads: one process for each side, one thread for each pair, plain sockets.
+//!
+//! The server prints `ready` when all its sockets listen. At its end each side prints one line of JSON
+//! ([`WorkerReport`]). Pair N uses port + N. Threads are called `ns-client` and `ns-server`, so that profiles tell the
+//! two sides apart.
+
+mod connections;
+pub mod neighbour;
+mod tcp;
+mod times;
+mod udp;
+mod usage;
+
+use std::{
+    io::{self, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use self::{
+    connections::FlowPlan,
+    times::Times,
+    usage::{Machine, cpu_time},
+};
+use crate::{
+    cli::LabWorkerArgs,
+    failure::Failure,
+    profile::{
+        measures::{FlowTimes, MachineUse},
+        worker::{WORKER_SCHEMA, WorkerReport},
+    },
+};
+
+/// What a worker may take beyond its duration.
+const GRACE: Duration = Duration::from_secs(10);
+/// The same where flows are completed that began within it.
+const FLOW_GRACE: Duration = Duration::from_secs(90);
+/// How much longer a server waits for its clients: the recording is set up between the two.
+const WAIT_FOR_CLIENTS: Duration = Duration::from_secs(30);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// What a client says after its first answer, where it is asked to.
+pub const ANSWERED: &str = "answered";
+
+/// A built-in workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// One direction, as fast as TCP takes it.
+    TcpStream,
+    /// Request and answer over TCP, one at a time.
+    TcpRr,
+    /// Connect, request, answer, close.
+    TcpCrr,
+    /// One direction, as fast as the socket takes datagrams.
+    UdpStream,
+    /// Request and answer over UDP, one at a time.
+    UdpRr,
+    /// Flows of given sizes over TCP, one after another, each timed.
+    Fct,
+}
+
+/// The built-in workloads by name.
+pub const BUILTIN: &[(&str, Builtin)] = &[
+    ("tcp-stream", Builtin::TcpStream),
+    ("tcp-rr", Builtin::TcpRr),
+    ("tcp-crr", Builtin::TcpCrr),
+    ("udp-stream", Builtin::UdpStream),
+    ("udp-rr", Builtin::UdpRr),
+    ("fct", Builtin::Fct),
+];
+
+impl Builtin {
+    /// The workload of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        BUILTIN.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
+    }
+
+    /// Bytes of one message where none are asked for.
+    pub fn default_size(self) -> u64 {
+        match self {
+            Self::TcpStream | Self::Fct => 131_072,
+            Self::UdpStream => 1400,
+            Self::TcpRr | Self::TcpCrr | Self::UdpRr => 64,
+        }
+    }
+
+    /// Largest message, in bytes: that of a UDP datagram over IPv4, or what a buffer may take.
+    pub fn largest_size(self) -> u64 {
+        if self.is_udp() { 65_507 } else { 64 << 20 }
+    }
+
+    /// What a run may take beyond its duration.
+    pub fn grace(self) -> Duration {
+        if self == Self::Fct { FLOW_GRACE } else { GRACE }
+    }
+
+    fn is_udp(self) -> bool {
+        matches!(self, Self::UdpStream | Self::UdpRr)
+    }
+}
+
+/// What one pair counted.
+#[derive(Default)]
+struct Pair {
+    bytes: u64,
+    transactions: u64,
+    losses: u64,
+    datagrams: u64,
+    reordered: Option<u64>,
+    dropped_at_socket: Option<u64>,
+    retransmits: Option<u64>,
+    round_trips: Option<Times>,
+    /// Mice and elephants.
+    flows: Option<[Times; 2]>,
+    start: Option<Instant>,
+    end: Option<Instant>,
+}
+
+impl Pair {
+    fn duration_ns(&self) -> u64 {
+        self.start.zip(self.end).map_or(0, |(start, end)| end.duration_since(start).as_nanos() as u64)
+    }
+
+    /// Transactions, or else bits, a second.
+    fn rate(&self) -> f64 {
+        let count = if self.round_trips.is_some() { self.transactions } else { 8 * self.bytes };
+        match self.duration_ns() {
+            0 => 0.0,
+            ns => count as f64 * 1e9 / ns as f64,
+        }
+    }
+}
+
+/// Runs one side to its end and gives its report. Prints `ready` when it is a server.
+pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
+    let Some(workload) = Builtin::find(&args.workload) else {
+        let known: Vec<&str> = BUILTIN.iter().map(|entry| entry.0).collect();
+        bail!(Failure::Usage(format!("unknown workload `{}`; built in: {}", args.workload, known.join(", "))));
+    };
+    if !(1..=workload.largest_size()).contains(&args.size) {
+        bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.largest_size())));
+    }
+    let pairs = args.pairs.clamp(1, 1000);
+    let mut patience = args.patience.unwrap_or_default();
+    if args.listen.is_some() {
+        patience += WAIT_FOR_CLIENTS;
+    }
+    watch(args.duration + workload.grace() + patience);
+    let cpu = cpu_time();
+    let (side, (results, machine)) = match (args.listen, args.connect) {
+        (Some(address), None) => ("server", (serve(workload, address, args, pairs)?, None)),
+        (None, Some(address)) => ("client", drive(workload, address, args, pairs)?),
+        _ => bail!(Failure::Usage("a worker needs --listen ADDRESS:PORT or --connect ADDRESS:PORT".into())),
+    };
+    let used = cpu_time();
+    let mut report = report(args, side, &results);
+    (report.user_ns, report.system_ns) = (used.0.saturating_sub(cpu.0), used.1.saturating_sub(cpu.1));
+    report.machine = machine;
+    Ok(report)
+}
+
+fn report(args: &LabWorkerArgs, side: &str, results: &[Pair]) -> WorkerReport {
+    let start = results.iter().filter_map(|pair| pair.start).min();
+    let end = results.iter().filter_map(|pair| pair.end).max();
+    let sum = |count: fn(&Pair) -> u64| results.iter().map(count).sum::<u64>();
+    let known = |count: fn(&Pair) -> Option<u64>| results.iter().filter_map(count).reduce(|sum, next| sum + next);
+    let trips = all(results.iter().filter_map(|pair| pair.round_trips.as_ref()));
+    WorkerReport {
+        schema: WORKER_SCHEMA.into(),
+        side: side.into(),
+        workload: args.workload.clone(),
+        message_bytes: args.size,
+        pairs: results.len() as u32,
+        duration_ns: start.zip(end).map_or(0, |(start, end)| end.duration_since(start).as_nanos() as u64),
+        bytes: sum(|pair| pair.bytes),
+        pair_bytes: results.iter().map(|pair| pair.bytes).collect(),
+        pair_rates: results.iter().map(Pair::rate).collect(),
+        transactions: sum(|pair| pair.transactions),
+        losses: sum(|pair| pair.losses),
+        datagrams: sum(|pair| pair.datagrams),
+        reordered: known(|pair| pair.reordered),
+        dropped_at_socket: known(|pair| pair.dropped_at_socket),
+        round_trip: trips.and_then(|trips| trips.round_trip()),
+        flows: flows(args, results),
+        retransmits: known(|pair| pair.retransmits),
+        ..WorkerReport::default()
+    }
+}
+
+/// All of these together; none without any.
+fn all<'a>(parts: impl Iterator<Item = &'a Times>) -> Option<Times> {
+    parts.fold(None, |merged: Option<Times>, next| match merged {
+        None => Some(next.clone()),
+        Some(mut merged) => {
+            merged.merge(next);
+            Some(merged)
+        }
+    })
+}
+
+/// Completion times of all flows, and of mice and elephants where there are both.
+fn flows(args: &LabWorkerArgs, results: &[Pair]) -> Vec<FlowTimes> {
+    let plan = flow_plan(args);
+    let class = |number: usize| all(results.iter().filter_map(|pair| Some(&pair.flows.as_ref()?[number])));
+    let (Some(mice), Some(elephants)) = (class(0), class(1)) else { return Vec::new() };
+    let classes = [mice.flows("mice", Some(plan.mouse)), elephants.flows("elephants", Some(plan.elephant))];
+    let mut found: Vec<FlowTimes> = classes.into_iter().flatten().collect();
+    match &mut found[..] {
+        [only] => only.class = "all".into(),
+        _ => found.splice(0..0, all([mice, elephants].iter()).and_then(|both| both.flows("all", None))).for_each(drop),
+    }
+    found
+}
+
+/// Ends the process when it takes longer than `limit`: a peer that never came must not leave a worker behind.
+fn watch(limit: Duration) {
+    thread::spawn(move || {
+        thread::sleep(limit);
+        eprintln!("netstrata: the other side did not come or did not end within {limit:?}");
+        std::process::exit(3);
+    });
+}
+
+fn offset(address: SocketAddr, pair: u32) -> anyhow::Result<SocketAddr> {
+    let port = u32::from(address.port()) + pair;
+    Ok(SocketAddr::new(address.ip(), u16::try_from(port).context("ports end at 65535")?))
+}
+
+fn join(threads: Vec<thread::JoinHandle<io::Result<Pair>>>) -> anyhow::Result<Vec<Pair>> {
+    let mut results = Vec::new();
+    for handle in threads {
+        match handle.join() {
+            Ok(result) => results.push(result?),
+            Err(_) => bail!("a thread of the worker panicked"),
+        }
+    }
+    Ok(results)
+}
+
+enum Listening {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+fn serve(workload: Builtin, address: SocketAddr, args: &LabWorkerArgs, pairs: u32) -> anyhow::Result<Vec<Pair>> {
+    let mut sockets = Vec::new();
+    for pair in 0..pairs {
+        let address = offset(address, pair)?;
+        let socket = if workload.is_udp() {
+            UdpSocket::bind(address).map(Listening::Udp)
+        } else {
+            TcpListener::bind(address).map(Listening::Tcp)
+        };
+        sockets.push(socket.with_context(|| format!("cannot listen on {address}"))?);
+    }
+    let size = args.size as usize;
+    let mut threads = Vec::new();
+    for socket in sockets {
+        threads.push(thread::Builder::new().name("ns-server".into()).spawn(move || match socket {
+            Listening::Tcp(listener) => match workload {
+                Builtin::TcpStream => tcp::sink(listener.accept()?.0, size),
+                Builtin::TcpCrr => connections::answer_each(&listener, size),
+                Builtin::Fct => connections::read_flows(&listener, size),
+                _ => tcp::echo(listener.accept()?.0, size),
+            },
+            Listening::Udp(socket) if workload == Builtin::UdpStream => udp::count(&socket, size),
+            Listening::Udp(socket) => udp::answer(&socket, size),
+        })?);
+    }
+    println!("ready");
+    io::stdout().flush()?;
+    join(threads)
+}
+
+enum Target {
+    Tcp(TcpStream),
+    Udp(UdpSocket),
+    /// Each transaction or flow connects anew.
+    Address(SocketAddr),
+}
+
+fn reach(workload: Builtin, address: SocketAddr) -> io::Result<Target> {
+    match workload {
+        Builtin::TcpStream | Builtin::TcpRr => TcpStream::connect_timeout(&address, CONNECT_LIMIT).map(Target::Tcp),
+        Builtin::UdpStream | Builtin::UdpRr => {
+            let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+            UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| Target::Udp(socket)))
+        }
+        Builtin::TcpCrr | Builtin::Fct => Ok(Target::Address(address)),
+    }
+}
+
+/// Runs all pairs from a common start, and looks at the machine before and after.
+fn drive(
+    workload: Builtin,
+    address: SocketAddr,
+    args: &LabWorkerArgs,
+    pairs: u32,
+) -> anyhow::Result<(Vec<Pair>, Option<MachineUse>)> {
+    let mut targets = Vec::new();
+    for pair in 0..pairs {
+        let address = offset(address, pair)?;
+        targets.push(reach(workload, address).with_context(|| format!("cannot connect to {address}"))?);
+    }
+    if args.announce
+        && let Some(Target::Tcp(stream)) = targets.first_mut()
+    {
+        tcp::ask_once(stream, args.size as usize)?;
+        println!("{ANSWERED}");
+        io::stdout().flush()?;
+    }
+    let plan = flow_plan(args);
+    let (start, end) = (Arc::new(Barrier::new(targets.len() + 1)), Arc::new(Barrier::new(targets.len() + 1)));
+    let (size, duration) = (args.size as usize, args.duration);
+    let mut threads = Vec::new();
+    for (number, target) in targets.into_iter().enumerate() {
+        let (start, end) = (start.clone(), end.clone());
+        threads.push(thread::Builder::new().name("ns-client".into()).spawn(move || {
+            start.wait();
+            let result = match &target {
+                Target::Tcp(stream) if workload == Builtin::TcpStream => tcp::pour(stream, size, duration),
+                Target::Tcp(stream) => tcp::ask(stream, size, duration),
+                Target::Udp(socket) if workload == Builtin::UdpStream => udp::flood(socket, size, duration),
+                Target::Udp(socket) => udp::ask(socket, size, duration),
+                Target::Address(address) if workload == Builtin::TcpCrr => {
+                    connections::ask_each(*address, size, duration)
+                }
+                // Pairs begin at different places of the plan, so that their elephants do not come together.
+                Target::Address(address) => connections::send_flows(*address, plan, number as u64, size, duration),
+            };
+            end.wait();
+            match target {
+                Target::Tcp(_) => {}
+                Target::Udp(socket) => udp::end_datagrams(&socket),
+                Target::Address(address) => connections::end(address),
+            }
+            result
+        })?);
+    }
+    let before = Machine::look();
+    start.wait();
+    end.wait();
+    let machine = Machine::look().since(&before);
+    Ok((join(threads)?, machine))
+}
+
+fn flow_plan(args: &LabWorkerArgs) -> FlowPlan {
+    FlowPlan { mouse: args.flow_size, elephant: args.elephant_size, share: args.elephants }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::profile::worker::combine;
+
+    fn args(name: &str) -> LabWorkerArgs {
+        LabWorkerArgs {
+            workload: name.into(),
+            size: Builtin::find(name).unwrap().default_size(),
+            duration: Duration::from_millis(100),
+            flow_size: 100_000,
+            elephant_size: 1_000_000,
+            ..LabWorkerArgs::default()
+        }
+    }
+
+    fn run(args: &LabWorkerArgs, pairs: u32, port: u16) -> (WorkerReport, WorkerReport) {
+        let workload = Builtin::find(&args.workload).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mine = args.clone();
+        let server = thread::spawn(move || {
+            let results = serve(workload, address, &mine, pairs).unwrap();
+            report(&mine, "server", &results)
+        });
+        thread::sleep(Duration::from_millis(100));
+        let (results, machine) = drive(workload, address, args, pairs).unwrap();
+        let client = WorkerReport { machine, ..report(args, "client", &results) };
+        (client, server.join().unwrap())
+    }
+
+    #[test]
+    fn tcp_streams_arrive_whole() {
+        let (client, server) = run(&args("tcp-stream"), 2, 42310);
+        assert!(server.bytes > 0);
+        assert_eq!(client.bytes, server.bytes);
+        assert_eq!((server.pair_bytes.len(), server.pair_rates.len()), (2, 2));
+        assert!(client.retransmits.is_some() && server.retransmits.is_some());
+        assert!(server.benchmark().throughput_bits_per_s.unwrap() > 0.0);
+        assert!(client.machine.unwrap().busy_share <= 1.0);
+    }
+
+    #[test]
+    fn every_request_has_its_answer() {
+        for (name, port) in [("tcp-rr", 42320), ("udp-rr", 42330), ("tcp-crr", 42350)] {
+            let (client, server) = run(&args(name), 2, port);
+            assert!(client.transactions > 0);
+            assert_eq!(client.bytes, client.transactions * 64);
+            assert!(server.bytes >= client.bytes, "{name}");
+            let trip = client.round_trip.unwrap();
+            assert!(trip.p50_ns > 0 && trip.p50_ns <= trip.p90_ns && trip.p90_ns <= trip.p99_ns, "{trip:?}");
+            assert!(trip.p99_ns <= trip.p999_ns && trip.p999_ns <= trip.max_ns, "{trip:?}");
+        }
+    }
+
+    #[test]
+    fn datagrams_are_counted_where_they_arrive() {
+        let (client, server) = run(&args("udp-stream"), 1, 42340);
+        assert!(server.bytes > 0 && server.bytes <= client.bytes);
+        assert!(server.datagrams > 0 && server.datagrams <= client.datagrams);
+        assert_eq!(client.benchmark().throughput_bits_per_s, None);
+        assert!(server.benchmark().throughput_bits_per_s.is_some());
+        // On a loopback nothing overtakes, and what is lost is lost at the socket.
+        let datagrams = combine(&client, &server).datagrams.unwrap();
+        assert_eq!((datagrams.reordered, datagrams.lost_at_socket), (Some(0), Some(datagrams.lost)));
+    }
+
+    #[test]
+    fn small_datagrams_bear_no_number() {
+        let (_, server) = run(&LabWorkerArgs { size: 7, ..args("udp-stream") }, 1, 42345);
+        assert_eq!(server.reordered, None);
+        assert!(server.datagrams > 0);
+    }
+
+    #[test]
+    fn flows_are_completed_and_every_fifth_is_an_elephant() {
+        let (client, server) = run(&LabWorkerArgs { elephants: 0.2, ..args("fct") }, 2, 42360);
+        assert_eq!(client.bytes, server.bytes);
+        let [all, mice, elephants] = &client.flows[..] else { panic!("{:?}", client.flows) };
+        assert_eq!((all.class.as_str(), mice.flow_bytes), ("all", Some(100_000)));
+        assert_eq!(all.count, mice.count + elephants.count);
+        assert_eq!(client.bytes, mice.count * 100_000 + elephants.count * 1_000_000);
+        assert!(mice.p50_ns <= mice.p99_ns && all.max_ns == mice.max_ns.max(elephants.max_ns));
+        let (client, _) = run(&args("fct"), 1, 42365);
+        assert_eq!((client.flows.len(), client.flows[0].flow_bytes), (1, Some(100_000)));
+    }
+
+    #[test]
+    fn sizes_that_no_datagram_has_are_refused() {
+        let args = LabWorkerArgs { workload: "udp-rr".into(), size: 70_000, ..LabWorkerArgs::default() };
+        assert!(work(&args).unwrap_err().to_string().contains("65507"));
+    }
+}

@@ -1,0 +1,293 @@
+//! The function tier's loader: finds the function of each hook in the running kernel, loads the programs that this needs,
+//! and attaches them. A hook that cannot be attached costs its row, never the recording.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Btf, Ebpf,
+    programs::{
+        FEntry, FExit, KProbe, RawTracePoint, fentry::FEntryLink, fexit::FExitLink, kprobe::KProbeLink,
+        raw_trace_point::RawTracePointLink,
+    },
+};
+use netstrata_common::{Hook, HookInfo, Take};
+
+use super::session::{describe, program};
+use crate::{
+    kernel::{
+        btf::KernelTypes,
+        symbols::{Function, Symbols},
+    },
+    profile::NOT_THERE,
+};
+
+/// Threads that detach: the kernel waits for a grace period for each probe, and waits together for those of many threads.
+const DETACHING: usize = 16;
+/// How this kernel lets probes be put on functions.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
+
+/// How a hook is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// fentry and fexit.
+    Fentry,
+    /// kprobe and kretprobe.
+    Kprobe,
+}
+
+impl Way {
+    /// The name in profiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+        }
+    }
+}
+
+/// A hook that is attached, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The hook.
+    pub hook: Hook,
+    /// Name of the function, as the kernel knows it.
+    pub function: String,
+    /// Its module, empty for the kernel itself.
+    pub module: String,
+    /// How.
+    pub way: Way,
+}
+
+/// Detaches when dropped. The fields hold what keeps the programs attached.
+#[expect(dead_code, reason = "kept for being dropped")]
+enum Link {
+    Fentry(FEntryLink),
+    Fexit(FExitLink),
+    Kprobe(KProbeLink),
+    Tracepoint(RawTracePointLink),
+}
+
+/// Ways that this kernel allows, with the reason where it does not.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// Why fentry cannot be used; `None`: it can.
+    pub no_fentry: Option<String>,
+    /// Why kprobes cannot be used; `None`: they can.
+    pub no_kprobe: Option<String>,
+}
+
+impl Ways {
+    /// Whether functions can be hooked at all.
+    pub fn any(&self) -> bool {
+        self.no_fentry.is_none() || self.no_kprobe.is_none()
+    }
+
+    /// Why functions cannot be hooked.
+    pub fn reason(&self) -> String {
+        let text = |reason: &Option<String>| reason.clone().unwrap_or_default();
+        format!("kprobes: {}; fentry: {}", text(&self.no_kprobe), text(&self.no_fentry))
+    }
+}
+
+/// The kernel has kprobes: a quick look that does not try them.
+pub fn has_kprobes() -> bool {
+    std::path::Path::new(KPROBES).exists()
+}
+
+/// The attached hooks.
+#[derive(Default)]
+pub struct Functions {
+    /// What is attached.
+    pub attached: Vec<Attached>,
+    /// Hooks that are not, with the reason.
+    pub missing: BTreeMap<String, String>,
+    links: Vec<Link>,
+}
+
+/// A function that a hook can be put on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The function.
+    pub function: &'a Function,
+    /// The kernel's types describe it under this name, so that fentry can be tried.
+    pub typed: bool,
+}
+
+/// The places of a hook in a kernel, the best first.
+pub fn places<'a>(info: &HookInfo, symbols: &'a Symbols, types: &KernelTypes) -> Vec<Place<'a>> {
+    let mut found = Vec::new();
+    for wanted in info.functions {
+        let (module, name) = wanted.split_once(':').map_or((None, *wanted), |(module, name)| (Some(module), name));
+        let mut functions: Vec<&Function> = symbols
+            .functions(name)
+            .iter()
+            .filter(|function| module.is_none_or(|module| function.module == module))
+            .collect();
+        // What the compiler left whole before what it made of it.
+        functions.sort_by_key(|function| function.name != name);
+        for function in functions {
+            let arguments = if function.module.is_empty() { types.function_arguments(&function.name) } else { None };
+            let typed = match info.take {
+                Take::Merged(count) => arguments == Some(usize::from(count)),
+                _ => arguments.is_some(),
+            };
+            found.push(Place { function, typed });
+        }
+    }
+    found
+}
+
+impl Functions {
+    /// Tries each way on the function that costs are measured with.
+    pub fn ways(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes) -> Ways {
+        let mut attempt = |way: Way| match Self::calibration(ebpf, symbols, types, way) {
+            Ok(_) => None,
+            Err(error) => Some(format!("{error:#}")),
+        };
+        Ways { no_fentry: attempt(Way::Fentry), no_kprobe: attempt(Way::Kprobe) }
+    }
+
+    /// Attaches only the hook that costs are measured with.
+    pub fn calibration(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes, way: Way) -> Result<Self> {
+        let mut functions = Self::default();
+        let btf =
+            if way == Way::Fentry { Some(Btf::from_sys_fs().context("cannot read the kernel's types")?) } else { None };
+        let mut reason = anyhow::anyhow!("the kernel has no function to try it on");
+        for place in places(Hook::Calibration.info(), symbols, types) {
+            match functions.attach_at(ebpf, Hook::Calibration, &place, way, btf.as_ref()) {
+                Ok(()) => return Ok(functions),
+                Err(error) => reason = error,
+            }
+        }
+        Err(reason)
+    }
+
+    /// Attaches everything that can be.
+    pub fn attach(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes, ways: &Ways) -> Result<Self> {
+        let mut functions = Self::default();
+        let btf = match ways.no_fentry {
+            None => Some(Btf::from_sys_fs().context("cannot read the kernel's types")?),
+            Some(_) => None,
+        };
+        for name in ["function_softirq_exit", "function_softirq_entry"] {
+            let program: &mut RawTracePoint = program(ebpf, name)?;
+            program.load()?;
+            let link = program.attach(name.trim_start_matches("function_"))?;
+            functions.links.push(Link::Tracepoint(program.take_link(link)?));
+        }
+        let wanted = Hook::ALL.iter().filter(|info| !info.functions.is_empty() && info.hook != Hook::Calibration);
+        for info in wanted {
+            if let Err(reason) = functions.attach_hook(ebpf, info, symbols, types, ways, btf.as_ref()) {
+                functions.missing.insert(info.name.to_owned(), format!("{reason:#}"));
+            }
+        }
+        Ok(functions)
+    }
+
+    /// Attaches one hook at the best place that takes it.
+    fn attach_hook(
+        &mut self,
+        ebpf: &mut Ebpf,
+        info: &HookInfo,
+        symbols: &Symbols,
+        types: &KernelTypes,
+        ways: &Ways,
+        btf: Option<&Btf>,
+    ) -> Result<()> {
+        let mut reason =
+            anyhow::anyhow!("{NOT_THERE} {} (its module is not loaded, or this kernel has none)", info.functions[0]);
+        for place in places(info, symbols, types) {
+            if place.typed && ways.no_fentry.is_none() {
+                match self.attach_at(ebpf, info.hook, &place, Way::Fentry, btf) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => reason = error,
+                }
+            }
+            if ways.no_kprobe.is_none() {
+                match self.attach_at(ebpf, info.hook, &place, Way::Kprobe, btf) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => reason = error,
+                }
+            } else if !place.typed {
+                reason =
+                    anyhow::anyhow!("{} can only be reached by kprobes, which this kernel lacks", place.function.name);
+            }
+        }
+        Err(reason)
+    }
+
+    /// Attaches one hook at one place: the exit first, so that nothing is entered that is not left.
+    fn attach_at(&mut self, ebpf: &mut Ebpf, hook: Hook, place: &Place<'_>, way: Way, btf: Option<&Btf>) -> Result<()> {
+        let function = &place.function.name;
+        let name = |suffix: &str| format!("{}_{suffix}", Hook::PROGRAMS[hook as usize]);
+        let at = |error: aya::programs::ProgramError| anyhow::anyhow!("{function}: {}", describe(&error));
+        let links = match way {
+            Way::Fentry => {
+                let btf = btf.context("the kernel's types were not read")?;
+                let exit: &mut FExit = program(ebpf, &name("fexit"))?;
+                // Loaded anew for each function; and before 5.13 a program can be attached only once.
+                if exit.fd().is_ok() {
+                    exit.unload().map_err(at)?;
+                }
+                exit.load(function, btf).map_err(at)?;
+                let link = exit.attach().map_err(at)?;
+                let exit = Link::Fexit(exit.take_link(link)?);
+                let entry: &mut FEntry = program(ebpf, &name("fentry"))?;
+                // Loaded anew for each function; and before 5.13 a program can be attached only once.
+                if entry.fd().is_ok() {
+                    entry.unload().map_err(at)?;
+                }
+                entry.load(function, btf).map_err(at)?;
+                let link = entry.attach().map_err(at)?;
+                [exit, Link::Fentry(entry.take_link(link)?)]
+            }
+            Way::Kprobe => {
+                let mut attach = |suffix: &str| -> Result<Link> {
+                    let probe: &mut KProbe = program(ebpf, &name(suffix))?;
+                    if probe.fd().is_err() {
+                        probe.load().map_err(at)?;
+                    }
+                    let module = &place.function.module;
+                    // A name that two modules have is told apart where the kernel reads `module:name` (since 6.7).
+                    let full = if place.function.ambiguous { format!("{module}:{function}") } else { function.clone() };
+                    let link = probe.attach(full, 0).map_err(at)?;
+                    Ok(Link::Kprobe(probe.take_link(link)?))
+                };
+                [attach("kretprobe")?, attach("kprobe")?]
+            }
+        };
+        self.links.extend(links);
+        self.attached.push(Attached { hook, function: function.clone(), module: place.function.module.clone(), way });
+        Ok(())
+    }
+
+    /// Names of the programs in use.
+    pub fn programs(&self) -> Vec<String> {
+        self.attached
+            .iter()
+            .flat_map(|attached| {
+                let name = Hook::PROGRAMS[attached.hook as usize];
+                let suffixes = match attached.way {
+                    Way::Fentry => ["fentry", "fexit"],
+                    Way::Kprobe => ["kprobe", "kretprobe"],
+                };
+                suffixes.map(|suffix| format!("{name}_{suffix}"))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Functions {
+    fn drop(&mut self) {
+        let mut shares: Vec<Vec<Link>> = (0..DETACHING).map(|_| Vec::new()).collect();
+        for (index, link) in std::mem::take(&mut self.links).into_iter().enumerate() {
+            shares[index % DETACHING].push(link);
+        }
+        std::thread::scope(|scope| {
+            for share in shares.into_iter().filter(|share| !share.is_empty()) {
+                scope.spawn(move || drop(share));
+            }
+        });
+    }
+}
