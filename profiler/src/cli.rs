@@ -170,6 +170,9 @@ pub enum LabCommand {
     /// One side of a built-in workload (the lab starts it inside its networks)
     #[command(hide = true)]
     Worker(LabWorkerArgs),
+    /// One command in an emulated guest (the lab starts it for modes with a guest)
+    #[command(hide = true)]
+    Job(LabJobArgs),
 }
 
 /// Where client and server of a pair run.
@@ -284,6 +287,16 @@ pub struct LabMachineArgs {
     pub command: Vec<String>,
 }
 
+/// Arguments of `lab job`: one command in a guest of the lab.
+#[derive(Clone, Debug, Args)]
+pub struct LabJobArgs {
+    /// The guest's port
+    pub port: PathBuf,
+    /// The command
+    #[arg(last = true, required = true)]
+    pub words: Vec<String>,
+}
+
 /// Arguments of `lab worker`: one side of a built-in workload.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LabWorkerArgs {
@@ -308,6 +321,9 @@ pub struct LabWorkerArgs {
     /// Run on this CPU only
     #[arg(long)]
     pub cpu: Option<u32>,
+    /// How much longer than usual the other side may take: it may be on an emulated processor
+    #[arg(long, value_parser = crate::units::parse_duration)]
+    pub patience: Option<std::time::Duration>,
     /// Bytes of a flow
     #[arg(long, default_value_t = 0)]
     pub flow_size: u64,

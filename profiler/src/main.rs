@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),
         Command::Lab { command: LabCommand::Machine(args) } => machine::command::run(&args),
         Command::Lab { command: LabCommand::Worker(args) } => lab::worker(&args),
+        Command::Lab { command: LabCommand::Job(args) } => lab::job(&args),
     };
     match result {
         Ok(code) => code,

@@ -21,6 +21,7 @@ use netstrata::{
         cleanup::start_time,
         modes::{MODES, Mode},
     },
+    profile::Profile,
 };
 
 const NOTHING: [&str; 0] = [];
@@ -170,11 +171,75 @@ fn docker_modes_leave_neither_daemon_nor_containers() {
     assert!(status.success(), "{err}");
     assert!(out.contains("docker-host") && out.contains("docker-bridge"), "{out}");
     assert_eq!(left(lab.pid()), NOTHING);
-    let state = format!("/run/netstrata-lab/{}/", lab.pid());
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains(&state), "{}", String::from_utf8_lossy(&line));
+    assert_eq!(processes(lab.pid()), NOTHING);
+}
+
+/// Programs of engines and guests that run `pid` started and that still live: they name its directory.
+fn processes(pid: u32) -> Vec<String> {
+    let state = format!("/run/netstrata-lab/{pid}/");
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.map(|entry| fs::read(entry.path().join("cmdline")).unwrap_or_default());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&state)).collect()
+}
+
+/// In one run, since starting daemons takes longer than the traffic.
+#[test]
+fn every_mode_of_docker_shows_its_layers_by_name_and_device() {
+    let test = "every_mode_of_docker_shows_its_layers_by_name_and_device";
+    let Some(_one) = ready(test) else { return };
+    let modes: Vec<&Mode> = MODES.iter().filter(|mode| mode.docker()).collect();
+    let mut words: Vec<&str> = modes.iter().map(|mode| mode.name).collect();
+    words.extend(["--workload", "tcp-rr", "--duration", "3s", "--sample-every", "8"]);
+    let mut lab = Lab::start(&words);
+    let (status, _, err) = lab.wait();
+    let skipped: Vec<&str> = err.lines().filter(|line| line.starts_with("skipped ")).collect();
+    if skipped.len() == modes.len() {
+        println!("skipped {test}: {}", skipped.join("; "));
+        return;
     }
+    assert!(status.success(), "{err}");
+    for mode in modes {
+        if let Some(reason) = skipped.iter().find(|line| line.starts_with(&format!("skipped {}:", mode.name))) {
+            println!("{test}: {reason}");
+            continue;
+        }
+        let profile = netstrata::profile::read(&lab.output.join(format!("{}.prof", mode.name))).unwrap();
+        let mut missing = mode.layers.to_vec();
+        check_account(mode, &profile, &mut missing);
+        assert!(missing.is_empty(), "{}: not seen: {missing:?}", mode.name);
+    }
+    assert_eq!(left(lab.pid()), NOTHING);
+    assert_eq!(processes(lab.pid()), NOTHING);
+}
+
+#[test]
+fn what_a_killed_run_with_daemons_and_a_guest_left_goes_at_the_next() {
+    let test = "what_a_killed_run_with_daemons_and_a_guest_left_goes_at_the_next";
+    let Some(_one) = ready(test) else { return };
+    let lacking = netstrata::lab::docker::missing().or_else(|| netstrata::lab::cni::missing("bridge"));
+    if let Some(reason) = lacking.or_else(netstrata::lab::guest::missing) {
+        println!("skipped {test}: {reason}");
+        return;
+    }
+    let mut killed = Lab::start(&["cni-bridge", "docker-nat", "vm-bridge", "--no-record", "--duration", "30s"]);
+    let console = format!("/run/netstrata-lab/{}/guest-tap0/console", killed.pid());
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !Path::new(&console).exists() && killed.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no guest");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    killed.signal(libc::SIGKILL);
+    let (_, _, err) = killed.wait();
+    if err.contains("skipped ") {
+        println!("skipped {test}: {err}");
+        return;
+    }
+    assert!(!processes(killed.pid()).is_empty(), "a killed run cannot end its daemons");
+    let mut next = Lab::start(&["host", "--no-record", "--duration", "100ms", "--workload", "tcp-rr"]);
+    let (status, _, err) = next.wait();
+    assert!(status.success(), "{err}");
+    assert_eq!(left(killed.pid()), NOTHING);
+    assert_eq!(processes(killed.pid()), NOTHING);
 }
 
 #[test]
@@ -200,6 +265,25 @@ fn a_mode_can_be_run_from_a_program() {
 /// Layers are split by CPU samples; a short run can lack one of a small layer.
 const RUNS: usize = 4;
 
+/// Every journey of the recording must close and be attributed; the layers that it shows are no longer missing.
+fn check_account(mode: &Mode, profile: &Profile, missing: &mut Vec<(&str, &str)>) {
+    let account = analysis::account(profile);
+    let ours = |netns| !profile.topology.namespace_name(netns).starts_with("nslab-");
+    let paths = || account.paths.iter().filter(|path| ours(path.record.crossings[0].netns));
+    assert!(paths().next().is_some(), "{}: no packet was seen", mode.name);
+    for path in paths() {
+        assert!(path.is_closed(), "{}: {path:?}", mode.name);
+    }
+    let unattributed: u64 = paths().map(|path| path.unattributed_ns).sum();
+    let all: u64 = paths().map(|path| path.record.end_to_end.sum).sum();
+    assert!(unattributed as f64 <= 0.05 * all as f64, "{}: {unattributed} of {all} ns", mode.name);
+    missing.retain(|(layer, device)| {
+        !paths().flat_map(|path| &path.spans).any(|span| {
+            span.layer.is_some_and(|found| found.name() == *layer) && (device.is_empty() || span.device == *device)
+        })
+    });
+}
+
 /// Runs a mode until all of its layers were seen by name and device; every run must close and be attributed. `Err` tells
 /// why this machine cannot run it.
 fn check_layers(mode: &Mode) -> Result<(), String> {
@@ -220,21 +304,7 @@ fn check_layers(mode: &Mode) -> Result<(), String> {
         };
         assert_eq!(left(std::process::id()), NOTHING, "{}", mode.name);
         let profile = measured.profile.unwrap();
-        let account = analysis::account(&profile);
-        let ours = |netns| !profile.topology.namespace_name(netns).starts_with("nslab-");
-        let paths = || account.paths.iter().filter(|path| ours(path.record.crossings[0].netns));
-        assert!(paths().next().is_some(), "{}: no packet was seen", mode.name);
-        for path in paths() {
-            assert!(path.is_closed(), "{}: {path:?}", mode.name);
-        }
-        let unattributed: u64 = paths().map(|path| path.unattributed_ns).sum();
-        let all: u64 = paths().map(|path| path.record.end_to_end.sum).sum();
-        assert!(unattributed as f64 <= 0.05 * all as f64, "{}: {unattributed} of {all} ns", mode.name);
-        missing.retain(|(layer, device)| {
-            !paths().flat_map(|path| &path.spans).any(|span| {
-                span.layer.is_some_and(|found| found.name() == *layer) && (device.is_empty() || span.device == *device)
-            })
-        });
+        check_account(mode, &profile, &mut missing);
         if missing.is_empty() {
             return Ok(());
         }

@@ -50,7 +50,7 @@ pub const PACKAGES: &[Package] = {
     &[
         package("iproute2", Program("ip"), Tool, "tests compare the topology with what `ip` and `tc` say"),
         package("nftables", Program("nft"), Tool, "rules of a known cost and address translation in the lab"),
-        package("iptables", Program("iptables"), Tool, "Docker writes its rules with it"),
+        package("iptables", Program("iptables"), Tool, "Docker and the CNI plugins write their rules with it"),
         package("iperf3", Program("iperf3"), Tool, "the workload `iperf3`"),
         package("sockperf", Program("sockperf"), Tool, "the workload `sockperf`"),
         package("docker.io", Program("dockerd"), Tool, "the modes of Docker, from a private daemon"),
@@ -58,6 +58,7 @@ pub const PACKAGES: &[Package] = {
         package("qemu-system-x86", Program("qemu-system-x86_64"), Tool, "emulated machines, for other kernels than the running one"),
         package("kmod", Program("modprobe"), Tool, "finds out which modules an emulated machine needs first"),
         package("debian-archive-keyring", File("/usr/share/keyrings/debian-archive-keyring.gpg"), Tool, "checks the kernels of emulated machines, which are Debian's"),
+        package("containernetworking-plugins", File("/usr/lib/cni/bridge"), Tool, "the modes of the reference CNI plugins"),
         package("bpftool", Program("bpftool"), Tool, "tests look from outside at the programs that are loaded"),
         package("ethtool", Program("ethtool"), Tool, "switches offloads of test devices"),
         package("libcap2-bin", Program("capsh"), Tool, "tests run the program with few capabilities"),

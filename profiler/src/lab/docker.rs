@@ -14,17 +14,15 @@ use anyhow::{Context as _, bail};
 
 use super::{
     cleanup::{self, Session},
-    external::EXTERNAL_PROGRAMS,
     networks::Namespace,
     process::{self, Process, find_program},
-    signal, worker_program,
+    rootfs::{self, WORKER},
+    signal,
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(60);
 const IMAGE: &str = "netstrata-lab";
-/// Where the worker is inside the containers.
-const WORKER: &str = "/usr/local/bin/netstrata";
 
 /// Why Docker cannot be used here, if so.
 pub fn missing() -> Option<String> {
@@ -46,15 +44,15 @@ pub struct Daemon {
     cgroup: String,
     // Fields are dropped in order: the daemon before its namespace.
     process: Process,
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 impl Daemon {
-    /// Starts dockerd and makes the image.
-    pub fn start(session: &Session) -> anyhow::Result<Self> {
-        let directory = session.directory().join("docker");
+    /// Starts dockerd in a namespace of this name and makes the image.
+    pub fn start(session: &Session, name: &str) -> anyhow::Result<Self> {
+        let directory = session.directory().join(name);
         fs::create_dir_all(&directory)?;
-        let namespace = Namespace::new(session, "docker")?;
+        let namespace = Namespace::new(session, name)?;
         let path = |name: &str| directory.join(name).display().to_string();
         let mut command = Command::new(find_program("dockerd").context("dockerd is not installed")?);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
@@ -64,11 +62,14 @@ impl Daemon {
         // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{search}:/usr/sbin:/sbin"));
-        session.note_strays()?;
+        // A second daemon sees what the first one made.
+        if !session.directory().join("strays").exists() {
+            session.note_strays()?;
+        }
         let process = Process::spawn(command, Some(&namespace.path()), libc::SIGTERM, Some(&session.children()))?;
-        let mut daemon = Self { directory, cgroup: session.cgroup(), process, _namespace: namespace };
+        let mut daemon = Self { directory, cgroup: session.cgroup(), process, namespace };
         daemon.wait()?;
-        daemon.make_image().context("cannot make the image of the containers")?;
+        daemon.import(&image(session)?).context("cannot make the image of the containers")?;
         Ok(daemon)
     }
 
@@ -76,7 +77,7 @@ impl Daemon {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             signal::check()?;
-            if process::run(self.docker(&["version"]), STEP, true).is_ok() {
+            if self.run(&["version"]).is_ok() {
                 return Ok(());
             }
             if self.process.ended() {
@@ -98,62 +99,53 @@ impl Daemon {
         command
     }
 
-    /// No image can be counted on to be there or to be pulled: the containers hold this program, the benchmarks that
-    /// are installed, and the libraries that those need.
-    fn make_image(&self) -> anyhow::Result<()> {
-        let root = self.directory.join("root");
-        for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
-            fs::create_dir_all(root.join(directory))?;
-        }
-        let worker = worker_program()?;
-        copy_into(&root, &worker, Path::new(WORKER))?;
-        for program in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| find_program(name)) {
-            copy_into(&root, &program, &program)?;
-        }
-        let archive = self.directory.join("image.tar");
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
-        process::run(tar, STEP, true)?;
-        let archive_name = archive.display().to_string();
-        process::run(self.docker(&["import", &archive_name, IMAGE]), STEP, true)?;
-        fs::remove_file(archive)?;
-        fs::remove_dir_all(root)?;
-        Ok(())
+    /// Runs the client with these words and gives what it says.
+    pub fn run(&self, words: &[&str]) -> anyhow::Result<String> {
+        process::run(self.docker(words), STEP, true)
     }
+
+    fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        self.run(&["import", &archive.display().to_string(), IMAGE]).map(drop)
+    }
+
+    /// The namespace that this daemon takes for the host.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The namespaces of its own in which this daemon keeps devices of the network with this id: an overlay's bridge
+    /// and tunnel.
+    pub fn sandboxes(&self, network: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.directory.join("exec/netns")).into_iter().flatten().flatten();
+        // `1-` and the first ten digits of the id.
+        let own = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+            name.is_some_and(|(_, id)| id.len() >= 10 && network.starts_with(id))
+        };
+        entries.map(|entry| entry.path()).filter(own).collect()
+    }
+}
+
+/// The archive of the image, made once a session. No image can be counted on to be there or to be pulled: the
+/// containers hold the lab's own programs and nothing else.
+fn image(session: &Session) -> anyhow::Result<PathBuf> {
+    let archive = session.directory().join("image.tar");
+    if archive.exists() {
+        return Ok(archive);
+    }
+    let root = session.directory().join("image");
+    rootfs::fill(&root)?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
+    process::run(tar, STEP, true)?;
+    fs::remove_dir_all(root)?;
+    Ok(archive)
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.process.stop(libc::SIGTERM, Duration::from_secs(20));
     }
-}
-
-/// Copies a program and the libraries that `ldd` names into `root`.
-fn copy_into(root: &Path, program: &Path, target: &Path) -> anyhow::Result<()> {
-    let copy = |from: &Path, to: &Path| -> anyhow::Result<()> {
-        let to = root.join(to.strip_prefix("/").unwrap_or(to));
-        if to.exists() {
-            return Ok(());
-        }
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
-        Ok(())
-    };
-    copy(program, target)?;
-    let mut ldd = Command::new("ldd");
-    ldd.arg(program);
-    // A static program has none, and ldd fails.
-    for library in libraries(&process::run(ldd, STEP, true).unwrap_or_default()) {
-        copy(&library, &library)?;
-    }
-    Ok(())
-}
-
-/// The paths in ldd's output: `libc.so.6 => /lib/…/libc.so.6 (0x…)` or `/lib64/ld-linux-x86-64.so.2 (0x…)`.
-fn libraries(ldd: &str) -> Vec<PathBuf> {
-    ldd.split_ascii_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 /// A container that only waits; programs are started in it. Dropping it removes it.
@@ -164,17 +156,16 @@ pub struct Container {
 }
 
 impl Container {
-    /// Starts a container on the host network (the daemon's namespace) or on the default bridge.
-    pub fn start(daemon: &Rc<Daemon>, session: &Session, name: &str, host: bool) -> anyhow::Result<Self> {
+    /// Starts a container with these options of `docker run`, which name its network.
+    pub fn start(daemon: &Rc<Daemon>, session: &Session, name: &str, options: &[&str]) -> anyhow::Result<Self> {
         let name = session.namespace(name);
-        let network = if host { "host" } else { "bridge" };
         // A group of the session's own, so that its removal leaves no empty group behind. The last part keeps the
         // name by which tools know Docker's containers.
         let group = format!("/{}/docker", daemon.cgroup);
         let mut container = Self { daemon: daemon.clone(), name, pid: 0 };
         let idle = [WORKER, "lab", "worker", "--workload", "idle", "--size", "1", "--duration", "24h"];
-        let run = ["run", "-d", "--name", &container.name, "--network", network, "--cgroup-parent", &group, IMAGE];
-        process::run(daemon.docker(&[&run[..], &idle].concat()), STEP, true)?;
+        let run = ["run", "-d", "--name", &container.name, "--cgroup-parent", &group];
+        daemon.run(&[&run[..], options, &[IMAGE], &idle].concat())?;
         let pid = container.inspect("{{.State.Pid}}")?;
         container.pid = pid.parse().with_context(|| format!("`{pid}` is not a process"))?;
         if container.pid == 0 {
@@ -184,11 +175,16 @@ impl Container {
     }
 
     fn inspect(&self, format: &str) -> anyhow::Result<String> {
-        let text = process::run(self.daemon.docker(&["inspect", "--format", format, &self.name]), STEP, true)?;
+        let text = self.daemon.run(&["inspect", "--format", format, &self.name])?;
         Ok(text.trim().to_owned())
     }
 
-    /// Address on the default bridge.
+    /// Its name, as the daemon knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Address on its network.
     pub fn address(&self) -> anyhow::Result<Ipv4Addr> {
         let text = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")?;
         text.parse().with_context(|| format!("container {} has the address `{text}`", self.name))
@@ -202,8 +198,7 @@ impl Container {
     /// A command that runs `words` inside.
     pub fn exec(&self, words: &[String]) -> Command {
         let mut command = self.daemon.docker(&["exec", &self.name]);
-        let is_worker = worker_program().is_ok_and(|program| program.as_os_str() == words[0].as_str());
-        command.arg(if is_worker { WORKER } else { &words[0] }).args(&words[1..]);
+        command.args(rootfs::words_inside(words));
         command
     }
 
@@ -225,21 +220,5 @@ impl Drop for Container {
     fn drop(&mut self) {
         let _ = process::run(self.daemon.docker(&["rm", "-f", &self.name]), STEP, false);
         cleanup::remove_cgroups(std::process::id());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_the_paths_of_ldd() {
-        let text = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
-                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
-        assert_eq!(
-            libraries(text),
-            [PathBuf::from("/lib/x86_64-linux-gnu/libc.so.6"), PathBuf::from("/lib64/ld-linux-x86-64.so.2")]
-        );
-        assert!(libraries("\tnot a dynamic executable\n").is_empty());
     }
 }

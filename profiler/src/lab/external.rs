@@ -182,6 +182,10 @@ impl Driver {
                     common.extend(["--elephant-size".into(), elephant.to_string()]);
                     common.extend(["--elephants".into(), args.elephants.unwrap_or(0.0).to_string()]);
                 }
+                let patience = network.client.patience();
+                if !patience.is_zero() {
+                    common.extend(["--patience".into(), format!("{}ms", patience.as_millis())]);
+                }
                 let (server, client): (&[&str], &[&str]) = match args.pin {
                     Pin::None => (&[], &[]),
                     Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),

@@ -5,9 +5,11 @@
 //! start.
 
 pub mod cleanup;
+pub mod cni;
 pub mod compare;
 pub mod docker;
 pub mod external;
+pub mod guest;
 pub mod metrics;
 pub mod modes;
 pub mod needs;
@@ -16,6 +18,7 @@ pub mod networks;
 #[cfg(test)]
 mod page;
 pub mod process;
+pub mod rootfs;
 pub mod signal;
 pub mod traffic;
 pub mod workload;
@@ -40,7 +43,7 @@ use self::{
     traffic::Driven,
 };
 use crate::{
-    cli::{FormatArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
+    cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     machine,
     profile::{self, Clock, Profile, measures::Creation},
@@ -94,6 +97,11 @@ pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
     let report = workload::work(args)?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `netstrata lab job`.
+pub fn job(args: &LabJobArgs) -> anyhow::Result<ExitCode> {
+    guest::job::run(&args.port, &args.words)
 }
 
 /// Keeps this process, and every thread it starts, on one CPU.
@@ -285,8 +293,11 @@ fn prepare(
     };
     match build() {
         Ok(built) => Ok(Ok(built)),
-        // A Docker that does not start is a property of the machine; our own namespaces are not.
-        Err(error) if mode.docker() && signal::check().is_ok() => Ok(Err(format!("{error:#}"))),
+        // A Docker that does not start is a property of the machine, and so is what is refused; our own namespaces are
+        // not.
+        Err(error) if signal::check().is_ok() && (mode.docker() || error.is::<Failure>()) => {
+            Ok(Err(format!("{error:#}")))
+        }
         Err(error) => Err(error),
     }
 }
@@ -331,7 +342,7 @@ fn measure(
         *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
     }
     leave_out_others(&mut profile);
-    name_by_role(&mut profile.topology, built.mode);
+    name_by_role(&mut profile.topology, built.mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     Ok(Measured { driven, profile: Some(profile) })
@@ -353,13 +364,18 @@ fn leave_out_others(profile: &mut Profile) {
 }
 
 /// Names of the lab's namespaces say which run made them; in a recording their role is what counts.
-fn name_by_role(topology: &mut crate::topology::Topology, mode: &str) {
+fn name_by_role(topology: &mut crate::topology::Topology, mode: &str, network: &Network) {
     let prefix = format!("nslab-{}-", std::process::id());
     for namespace in &mut topology.namespaces {
-        if let Some(rest) = namespace.name.strip_prefix(&prefix) {
-            let role = rest.strip_prefix(mode).and_then(|role| role.strip_prefix('-')).unwrap_or(rest);
-            namespace.name = role.to_owned();
+        if let Some((_, role)) = network.roles.iter().find(|(inode, _)| *inode == u64::from(namespace.inum)) {
+            namespace.name.clone_from(role);
         }
+        // Containers that share a namespace share its name.
+        let parts = namespace.name.split('+').map(|part| {
+            let Some(rest) = part.strip_prefix(&prefix) else { return part };
+            rest.strip_prefix(mode).and_then(|role| role.strip_prefix('-')).unwrap_or(rest)
+        });
+        namespace.name = parts.collect::<Vec<_>>().join("+");
     }
 }
 

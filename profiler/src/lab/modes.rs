@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    needs::Need::{self, Device, Docker, Kernel, Program},
-    networks::{Build, docker, local, nat, nested, overlay, ovs, routed, slave, user},
+    needs::Need::{self, Cni, Device, Docker, Guest, Kernel, Program},
+    networks::{Build, cni, docker, guest, local, nat, nested, overlay, ovs, routed, slave, user},
 };
 use crate::failure::Failure;
 
@@ -49,13 +49,10 @@ const IPTABLES_NAT: Need = Kernel(
     "address translation for iptables (modules nft_compat or ip_tables, xt_MASQUERADE)",
     &["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"],
 );
-const OVS: &[Need] = &[
-    IP,
-    VETH,
-    Program("ovs-vswitchd", "openvswitch-switch"),
-    Program("ovsdb-server", "openvswitch-switch"),
-    Kernel("Open vSwitch datapath (module openvswitch)", &["ovs-dpctl", "add-dp", "trial"]),
-];
+const OVS_DAEMON: Need = Program("ovs-vswitchd", "openvswitch-switch");
+const OVS_DATABASE: Need = Program("ovsdb-server", "openvswitch-switch");
+const OVS_DATAPATH: Need = Kernel("Open vSwitch datapath (module openvswitch)", &["ovs-dpctl", "add-dp", "trial"]);
+const OVS: &[Need] = &[IP, VETH, OVS_DAEMON, OVS_DATABASE, OVS_DATAPATH];
 
 /// All modes.
 #[rustfmt::skip]
@@ -313,6 +310,85 @@ pub const MODES: &[Mode] = &[
         layers: &[("veth", "eth0"), ("backlog", ""), ("bridge", "docker0")],
         needs: &[IP, Docker],
         build: docker::bridge,
+    },
+    Mode {
+        name: "docker-container",
+        text: "the client's container joins the network namespace of the server's (`--network container:`)",
+        chain: &["client", "lo", "server"],
+        layers: &[("loopback", "lo"), ("backlog", "lo")],
+        needs: &[IP, Docker],
+        build: docker::shared,
+    },
+    Mode {
+        name: "docker-macvlan",
+        text: "two containers on Docker's macvlan in bridge mode; a veth end stands for the network card",
+        chain: &["client", "eth0", "card0", "eth0", "server"],
+        layers: &[("macvlan", "eth0"), ("backlog", "card0")],
+        needs: &[IP, Docker, Device("macvlan")],
+        build: docker::macvlan,
+    },
+    Mode {
+        name: "docker-nat",
+        text: "two hosts, a private Docker daemon each: from a container, masqueraded, to a published port of the \
+               other host, translated, to a container there",
+        chain: &["client", "eth0", "veth…", "docker0", "eth0", "eth0", "docker0", "veth…", "eth0", "server"],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "eth0"), ("bridge", "docker0"), ("ip", "eth0"), ("netfilter", "docker0"),
+            ("conntrack", "docker0"), ("nat", ""),
+        ],
+        needs: &[IP, Docker],
+        build: docker::nat,
+    },
+    Mode {
+        name: "docker-overlay",
+        text: "two hosts, a private Docker daemon each, are one swarm; a container on each, on an overlay network",
+        chain: &[
+            "client", "eth0", "veth…", "br0", "vxlan0", "eth0", "eth0", "vxlan0", "br0", "veth…", "eth0", "server",
+        ],
+        layers: &[("veth", "eth0"), ("bridge", "br0"), ("vxlan", "vxlan0"), ("ip", "eth0"), ("backlog", "vxlan0")],
+        needs: &[IP, Docker, Device("vxlan")],
+        build: docker::overlay,
+    },
+    Mode {
+        name: "cni-bridge",
+        text: "two containers on the bridge of the CNI plugin `bridge`, with its rules for masquerading",
+        chain: &["client", "eth0", "veth…", "cni0", "veth…", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", ""), ("bridge", "cni0")],
+        needs: &[IP, Cni("bridge")],
+        build: cni::bridge,
+    },
+    Mode {
+        name: "cni-ptp",
+        text: "two containers, each with a veth pair of the CNI plugin `ptp` to the node, which routes between them",
+        chain: &["client", "eth0", "veth…", "veth…", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", ""), ("ip", "")],
+        needs: &[IP, Cni("ptp")],
+        build: cni::ptp,
+    },
+    Mode {
+        name: "cni-macvlan",
+        text: "two containers on the macvlan of the CNI plugin of that name; a veth end stands for the network card",
+        chain: &["client", "eth0", "card0", "eth0", "server"],
+        layers: &[("macvlan", "eth0"), ("backlog", "card0")],
+        needs: &[IP, Cni("macvlan"), Device("macvlan")],
+        build: cni::macvlan,
+    },
+    Mode {
+        name: "vm-bridge",
+        text: "the client in an emulated guest, whose virtio network card is a tap device on a Linux bridge; the \
+               device model is a program of the host",
+        chain: &["client", "eth0", "tap0", "br0", "veth-server", "eth0", "server"],
+        layers: &[("tun", "tap0"), ("bridge", "br0"), ("veth", "veth-server"), ("backlog", "eth0")],
+        needs: &[IP, Guest, Device("bridge"), Device("tun")],
+        build: guest::bridge,
+    },
+    Mode {
+        name: "vm-ovs",
+        text: "the client in an emulated guest, whose tap device is a port of Open vSwitch's kernel datapath",
+        chain: &["client", "eth0", "tap0", "ovs-system", "veth-server", "eth0", "server"],
+        layers: &[("tun", "tap0"), ("ovs", "ovs-system"), ("veth", "veth-server"), ("backlog", "eth0")],
+        needs: &[IP, VETH, OVS_DAEMON, OVS_DATABASE, OVS_DATAPATH, Guest, Device("tun")],
+        build: guest::ovs,
     },
 ];
 

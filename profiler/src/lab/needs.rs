@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     cleanup::Session,
-    docker,
+    cni, docker, guest,
     networks::Namespace,
     process::{self, find_program},
     signal,
@@ -26,6 +26,10 @@ pub enum Need {
     Kernel(&'static str, &'static [&'static str]),
     /// A Docker engine.
     Docker,
+    /// A reference CNI plugin.
+    Cni(&'static str),
+    /// An emulated guest.
+    Guest,
 }
 
 /// How a device of a kind is made on trial; the names of kinds that need more than their name.
@@ -47,6 +51,8 @@ impl Need {
                 .is_none()
                 .then(|| format!("`{program}` is not installed (Debian: apt-get install {package})"))),
             Self::Docker => Ok(docker::missing()),
+            Self::Cni(plugin) => Ok(cni::missing(plugin)),
+            Self::Guest => Ok(guest::missing()),
             Self::Device(kind) => has_device(session, kind),
             Self::Kernel(what, words) => {
                 let done = Namespace::new(session, "trial")?.run(words[0], &words[1..]);

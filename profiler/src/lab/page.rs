@@ -19,6 +19,8 @@ fn needs(mode: &Mode) -> String {
             Need::Program(program, package) => format!("`{program}` (Debian: {package})"),
             Need::Kernel(what, _) => (*what).to_owned(),
             Need::Docker => "a Docker engine".to_owned(),
+            Need::Cni(plugin) => format!("the CNI plugin `{plugin}` (Debian: containernetworking-plugins)"),
+            Need::Guest => "an emulated guest (Debian: qemu-system-x86, busybox-static)".to_owned(),
         })
         .collect();
     words.join("; ")

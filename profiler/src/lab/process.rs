@@ -39,7 +39,18 @@ impl Process {
     /// Starts `command` in the network namespace at `netns` (this process's own without one). The process gets `death`
     /// when the lab dies; `notes` is a directory where its id is kept for the next run's clean-up.
     pub fn spawn(
+        command: Command,
+        netns: Option<&Path>,
+        death: libc::c_int,
+        notes: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        Self::spawn_reading(command, Stdio::null(), netns, death, notes)
+    }
+
+    /// The same with something to read on standard input.
+    pub fn spawn_reading(
         mut command: Command,
+        input: impl Into<Stdio>,
         netns: Option<&Path>,
         death: libc::c_int,
         notes: Option<&Path>,
@@ -50,7 +61,7 @@ impl Process {
             None => None,
         };
         let fd = namespace.as_ref().map(|file| file.as_raw_fd());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         // SAFETY: runs between fork and exec: only system calls that are async-signal-safe, on numbers that were
         // copied into the closure; `namespace` stays open until after the spawn.
         unsafe {
@@ -182,7 +193,9 @@ impl Process {
         match self.status {
             Some(status) if status.success() => Ok(output),
             _ => {
-                let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
+                // A program that answers in JSON ends with brackets, which say nothing.
+                let last = output.lines().rev().find(|line| line.contains(char::is_alphanumeric)).unwrap_or("").trim();
+                let last = last.to_owned();
                 Err(self.failure("failed").context(last))
             }
         }

@@ -49,9 +49,11 @@ pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> 
     let [_, mut words] = driver.words(&args, network, duration)?;
     words.push("--announce".into());
     let mut client = network.client.spawn(session, &words).context("cannot start the client")?;
-    client.wait_line(ANSWERED, READY_LIMIT).context("the first request through the network")?;
+    let patience = network.client.patience();
+    client.wait_line(ANSWERED, READY_LIMIT + patience).context("the first request through the network")?;
     let answered = Instant::now();
-    let ended = client.finish(driver.grace(), true).and_then(|_| server.process.finish(driver.grace(), true));
+    let ended =
+        client.finish(driver.grace() + patience, true).and_then(|_| server.process.finish(driver.grace(), true));
     if ended.is_err() {
         network.client.sweep();
         network.server.sweep();
@@ -104,7 +106,7 @@ impl Server {
         duration: Duration,
     ) -> anyhow::Result<Driven> {
         let [_, words] = self.driver.words(args, network, duration)?;
-        let limit = duration + self.driver.grace() + SLACK;
+        let limit = duration + self.driver.grace() + SLACK + network.client.patience();
         let port = PORT + args.pairs as u16;
         let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK);
         let said = neighbours.and_then(|neighbours| {

@@ -32,6 +32,14 @@ pub struct Image {
     pub early: Vec<PathBuf>,
 }
 
+impl Image {
+    /// Puts these modules and what they need into a directory, uncompressed and in the order in which they are loaded.
+    pub fn unpack_modules(&self, modules: &[&str], into: &Path) -> Result<()> {
+        let root = self.modules.ancestors().nth(2).context("modules lie in lib/modules")?;
+        unpack_modules(root, &self.release, modules, into)
+    }
+}
+
 /// Where kernels are kept: `$NETSTRATA_CACHE`, `/var/cache/netstrata` for root, else in the user's cache directory.
 pub fn cache() -> PathBuf {
     if let Some(directory) = std::env::var_os(CACHE_VARIABLE).filter(|value| !value.is_empty()) {
@@ -118,16 +126,16 @@ fn fill(kernel: &Kernel, cache: &Path, work: &Path, say: &mut dyn FnMut(&str)) -
     let release = fs::read_dir(&modules)?.flatten().next().context("the packages hold no modules")?.file_name();
     let release = release.to_string_lossy().into_owned();
     output(Command::new(tool("depmod")).arg("-b").arg(&root).arg(&release))?;
-    early_modules(&root, &release, &work.join("early"))?;
+    unpack_modules(&root, &release, &EARLY_MODULES, &work.join("early"))?;
     fs::write(work.join("release"), format!("{release}\n"))?;
     Ok(())
 }
 
-/// Puts the modules that are needed first into a directory, uncompressed and in the order in which they are loaded.
-fn early_modules(root: &Path, release: &str, into: &Path) -> Result<()> {
+/// Puts modules and what they need into a directory, uncompressed and in the order in which they are loaded.
+fn unpack_modules(root: &Path, release: &str, modules: &[&str], into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let mut order: Vec<String> = Vec::new();
-    for module in EARLY_MODULES {
+    for module in modules {
         let shown =
             output(Command::new(tool("modprobe")).arg("-d").arg(root).args(["-S", release, "--show-depends", module]))?;
         for path in shown.lines().filter_map(|line| line.strip_prefix("insmod ")) {

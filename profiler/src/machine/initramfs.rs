@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{self, Write},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -36,6 +37,14 @@ pub fn write(image: &Image, busybox: &Path, to: &Path) -> Result<()> {
     fs::write(to, archive.to).with_context(|| format!("cannot write {}", to.display()))
 }
 
+/// Writes the archive of a whole directory of directories and files.
+pub fn write_tree(root: &Path, to: &Path) -> Result<()> {
+    let mut archive = Cpio { to: io::BufWriter::new(fs::File::create(to)?), inode: 0 };
+    archive.tree(root, "")?;
+    archive.entry("TRAILER!!!", 0, &[])?;
+    archive.to.flush().with_context(|| format!("cannot write {}", to.display()))
+}
+
 struct Cpio<W> {
     to: W,
     inode: u32,
@@ -48,6 +57,23 @@ impl<W: Write> Cpio<W> {
 
     fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
         self.entry(name, 0o100_000 | mode, bytes)
+    }
+
+    /// Everything below a directory, each directory before what is in it.
+    fn tree(&mut self, directory: &Path, prefix: &str) -> io::Result<()> {
+        let mut entries: Vec<_> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, metadata) = (entry.path(), entry.metadata()?);
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if metadata.is_dir() {
+                self.directory(&name)?;
+                self.tree(&path, &format!("{name}/"))?;
+            } else {
+                self.file(&name, metadata.permissions().mode() & 0o777, &fs::read(&path)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn entry(&mut self, name: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
@@ -74,6 +100,22 @@ impl<W: Write> Cpio<W> {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_tree_is_archived_with_directories_before_their_files() {
+        let root = std::env::temp_dir().join(format!("netstrata-tree-{}", std::process::id()));
+        fs::create_dir_all(root.join("b/c")).unwrap();
+        fs::write(root.join("b/c/program"), "x").unwrap();
+        fs::set_permissions(root.join("b/c/program"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(root.join("a"), "y").unwrap();
+        let mut archive = Cpio { to: Vec::new(), inode: 0 };
+        archive.tree(&root, "").unwrap();
+        let text = String::from_utf8_lossy(&archive.to);
+        let places: Vec<usize> = ["a\0", "b\0", "b/c\0", "b/c/program\0"].map(|name| text.find(name).unwrap()).into();
+        assert!(places.is_sorted(), "{text}");
+        assert!(text.contains("000081ed"), "a program stays one: {text}");
+        fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn the_archive_is_one_that_others_read() {

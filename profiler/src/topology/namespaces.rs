@@ -14,7 +14,7 @@ use super::{
     process::{Processes, netns_of},
 };
 
-/// Where tools keep namespaces alive by mounting them.
+/// Where tools keep namespaces alive by mounting them: the places that are cheap to look at often.
 const DIRECTORIES: [&str; 3] = ["/run/netns", "/var/run/netns", "/run/docker/netns"];
 
 /// A namespace, and paths that lead into it while it lives.
@@ -24,7 +24,7 @@ pub(super) struct Found {
     pub paths: Vec<PathBuf>,
 }
 
-/// A namespace under one of the [`DIRECTORIES`].
+/// A namespace that is mounted somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub inum: u32,
@@ -56,6 +56,25 @@ pub(super) fn named() -> Vec<Named> {
         }
     }
     all
+}
+
+/// Namespaces that are mounted anywhere, those of [`named`] first: engines keep some of their own below a directory that
+/// a user chooses, such as the bridge and the tunnel of Docker's overlay.
+pub(super) fn mounted() -> Vec<Named> {
+    let mut all = named();
+    all.extend(in_mount_table(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()));
+    all
+}
+
+/// Network namespaces in the text of `/proc/PID/mountinfo`: `44 43 0:4 net:[4026532177] /run/netns/a rw … - nsfs nsfs rw`.
+fn in_mount_table(text: &str) -> Vec<Named> {
+    let mounts = text.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let inum = fields.next()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?;
+        let path = PathBuf::from(fields.next()?);
+        Some(Named { inum, name: path.file_name()?.to_str()?.to_owned(), path })
+    });
+    mounts.collect()
 }
 
 /// All namespaces, the initial one first.
@@ -155,6 +174,17 @@ pub(super) fn enter(namespace: &File) -> io::Result<()> {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_are_found_in_the_mount_table() {
+        let text = "23 1 254:0 / / rw,noatime - ext4 /dev/vda rw\n\
+                    44 43 0:4 net:[4026532177] /run/engine/netns/1-abc rw shared:2 - nsfs nsfs rw\n\
+                    45 43 0:4 mnt:[4026532178] /run/engine/mnt rw - nsfs nsfs rw\n";
+        let found = in_mount_table(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].inum, found[0].name.as_str()), (4_026_532_177, "1-abc"));
+        assert_eq!(found[0].path, Path::new("/run/engine/netns/1-abc"));
+    }
 
     #[test]
     fn containers_that_share_a_namespace_share_its_name() {

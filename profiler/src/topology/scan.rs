@@ -79,7 +79,7 @@ impl Scanner {
                 self.processes.by_pid.len()
             ));
         }
-        let named = namespaces::named();
+        let named = namespaces::mounted();
         let now: BTreeSet<u32> = self.namespaces_now(&named);
         let news = !now.is_subset(&self.known);
         self.known = now;

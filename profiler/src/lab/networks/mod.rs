@@ -2,7 +2,9 @@
 //!
 //! One file for each family of modes; the table in `modes.rs` names the function that builds a mode.
 
+pub mod cni;
 pub mod docker;
+pub mod guest;
 pub mod hosts;
 pub mod local;
 pub mod namespace;
@@ -43,6 +45,11 @@ pub trait Place {
         child
     }
 
+    /// How much longer than elsewhere a program takes there until it is at work.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Ends what a server left running there, where ending the spawned process does not.
     fn sweep(&self) {}
 }
@@ -65,6 +72,8 @@ pub struct Network {
     pub address: Ipv4Addr,
     /// Where the client finds it, if elsewhere: an address, and what is added to the server's ports.
     pub published: Option<(Ipv4Addr, u16)>,
+    /// Roles of namespaces (by inode) whose names are an engine's choice.
+    pub roles: Vec<(u64, String)>,
     /// What else the network consists of; dropped in order: daemons before the namespaces that they run in.
     pub parts: Vec<Box<dyn Any>>,
 }
@@ -72,7 +81,7 @@ pub struct Network {
 impl Network {
     /// Between two places, with nothing between them that would have to be kept.
     pub fn new(client: Rc<dyn Place>, server: Rc<dyn Place>, address: Ipv4Addr) -> Self {
-        Self { client, server, address, published: None, parts: Vec::new() }
+        Self { client, server, address, published: None, roles: Vec::new(), parts: Vec::new() }
     }
 
     /// With parts to be kept as long as the network; they are dropped in order.

@@ -143,7 +143,10 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
         bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.largest_size())));
     }
     let pairs = args.pairs.clamp(1, 1000);
-    let patience = if args.listen.is_some() { WAIT_FOR_CLIENTS } else { Duration::ZERO };
+    let mut patience = args.patience.unwrap_or_default();
+    if args.listen.is_some() {
+        patience += WAIT_FOR_CLIENTS;
+    }
     watch(args.duration + workload.grace() + patience);
     let cpu = cpu_time();
     let (side, (results, machine)) = match (args.listen, args.connect) {

@@ -1,0 +1,142 @@
+//! The reference plugins of the Container Network Interface, called as its specification says: the configuration on
+//! standard input, everything else in the environment.
+//! <https://github.com/containernetworking/cni/blob/v1.1.2/SPEC.md#section-3-execution-of-network-configurations>
+
+use std::{
+    fs::{self, File},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+    rc::Rc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{
+    cleanup::Session,
+    networks::Namespace,
+    process::{Process, find_program},
+};
+
+/// Where Debian puts the plugins, and where they are put by hand.
+const DIRECTORIES: &[&str] = &["/usr/lib/cni", "/opt/cni/bin"];
+const STEP: Duration = Duration::from_secs(10);
+/// The name that the interface gets inside.
+const INTERFACE: &str = "eth0";
+
+/// Why this plugin cannot be used here, if so.
+pub fn missing(plugin: &str) -> Option<String> {
+    for name in [plugin, "host-local"] {
+        if find(name).is_none() {
+            return Some(format!(
+                "the CNI plugin `{name}` is not installed (Debian: apt-get install containernetworking-plugins)"
+            ));
+        }
+    }
+    if find_program("iptables").is_none() {
+        return Some("the CNI plugins need iptables (Debian: apt-get install iptables)".into());
+    }
+    None
+}
+
+fn find(plugin: &str) -> Option<PathBuf> {
+    DIRECTORIES.iter().map(|directory| Path::new(directory).join(plugin)).find(|path| path.is_file())
+}
+
+/// A network: its configuration, in a file, and the namespace that the plugins take for the host.
+pub struct CniNetwork {
+    plugin: PathBuf,
+    configuration: PathBuf,
+    host: Rc<Namespace>,
+}
+
+impl CniNetwork {
+    /// Writes the configuration of a network; addresses are given by the plugin `host-local`, whose state stays within
+    /// the session.
+    pub fn new(session: &Session, host: Rc<Namespace>, name: &str, mut configuration: Value) -> anyhow::Result<Self> {
+        let directory = session.directory().join(name);
+        fs::create_dir_all(&directory)?;
+        configuration["cniVersion"] = "0.4.0".into();
+        configuration["name"] = name.into();
+        configuration["ipam"]["type"] = "host-local".into();
+        configuration["ipam"]["dataDir"] = directory.join("addresses").display().to_string().into();
+        let plugin = configuration["type"].as_str().context("a network has a plugin")?;
+        let plugin = find(plugin).with_context(|| format!("the CNI plugin `{plugin}` is not installed"))?;
+        let path = directory.join("network.json");
+        fs::write(&path, configuration.to_string())?;
+        Ok(Self { plugin, configuration: path, host })
+    }
+
+    /// Calls the plugin for a container.
+    fn call(&self, verb: &str, container: &Namespace, heed: bool) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.plugin);
+        command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", container.name()).env("CNI_NETNS", container.path());
+        command.env("CNI_IFNAME", INTERFACE).env("CNI_PATH", self.plugin.parent().unwrap_or(Path::new("/")));
+        // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
+        command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
+        let input = File::open(&self.configuration)?;
+        Process::spawn_reading(command, input, Some(&self.host.path()), libc::SIGKILL, None)?
+            .finish(STEP, heed)
+            .with_context(|| format!("CNI {verb} of {}", self.plugin.display()))
+    }
+}
+
+/// A container's place in a network; dropping it gives the place back.
+pub struct Attachment {
+    network: Rc<CniNetwork>,
+    container: Rc<Namespace>,
+    /// The address that the container got.
+    pub address: Ipv4Addr,
+}
+
+impl Attachment {
+    /// Puts the container into the network.
+    pub fn add(network: &Rc<CniNetwork>, container: &Rc<Namespace>) -> anyhow::Result<Self> {
+        let said = network.call("ADD", container, true);
+        let address = said.and_then(|said| address(&said));
+        if address.is_err() {
+            // "…runtimes should delete after a failed add": what the plugin made until then goes.
+            let _ = network.call("DEL", container, false);
+        }
+        Ok(Self { network: network.clone(), container: container.clone(), address: address? })
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // The namespaces go next, and with them whatever a plugin would have left.
+        let _ = self.network.call("DEL", &self.container, false);
+    }
+}
+
+/// The first IPv4 address of an ADD's result.
+fn address(result: &str) -> anyhow::Result<Ipv4Addr> {
+    let value: Value = serde_json::from_str(result).context("the CNI plugin's result is not JSON")?;
+    let addresses = value["ips"].as_array().map(Vec::as_slice).unwrap_or_default();
+    addresses
+        .iter()
+        .filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok())
+        .next()
+        .with_context(|| format!("the CNI plugin gave no IPv4 address: {result}"))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_the_first_of_version_4() {
+        let result = r#"{"ips":[{"version":"6","address":"fd00::2/64"},{"version":"4","address":"10.1.0.2/24"}]}"#;
+        assert_eq!(address(result).unwrap(), Ipv4Addr::new(10, 1, 0, 2));
+        assert!(address("{}").is_err() && address("").is_err());
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_there_is_named_with_its_package() {
+        let reason = missing("no-such-plugin").unwrap();
+        assert!(reason.contains("`no-such-plugin`") && reason.contains("containernetworking-plugins"), "{reason}");
+    }
+}

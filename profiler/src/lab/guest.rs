@@ -1,0 +1,136 @@
+//! An emulated guest: a virtual machine whose network card is a tap device, and whose device model is a program of this
+//! host (qemu). It holds the lab's programs and runs them one at a time.
+
+pub mod job;
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    cleanup::Session,
+    networks::Namespace,
+    process::{Process, find_program},
+    rootfs, signal, worker_program,
+};
+use crate::machine::{
+    self,
+    image::{self, Image},
+    initramfs,
+};
+
+const QEMU: &str = "qemu-system-x86_64";
+/// A machine that is itself emulated takes some minutes.
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const READY: &str = "netstrata: the guest is ready";
+/// The driver of the guest's network card, as the kernel's tools name it.
+const DRIVERS: &[&str] = &["virtio_pci", "virtio_net"];
+
+/// Why no guest can run here, if so.
+pub fn missing() -> Option<String> {
+    if find_program(QEMU).is_none() {
+        return Some("qemu is not installed (Debian: apt-get install qemu-system-x86)".into());
+    }
+    if find_program("busybox").is_none() {
+        return Some("busybox is not installed (Debian: apt-get install busybox-static)".into());
+    }
+    None
+}
+
+/// A running guest; dropping it ends it.
+pub struct Guest {
+    process: Process,
+    directory: PathBuf,
+}
+
+impl Guest {
+    /// Boots a guest whose network card is the device `tap` in `host`, with this address and prefix.
+    pub fn start(session: &Session, host: &Namespace, tap: &str, address: &str) -> anyhow::Result<Self> {
+        let directory = session.directory().join(format!("guest-{tap}"));
+        fs::create_dir_all(&directory)?;
+        // Within an emulated machine its own kernel is the one that is there for sure.
+        let kernel = machine::inside().map_or_else(|| machine::find(machine::DEFAULT_KERNEL), |inside| Ok(inside.0))?;
+        let image = image::get(kernel, &mut |what| eprintln!("netstrata: {what}"))?;
+        let initramfs = initramfs(&directory, &image)?;
+        let file = |name: &str| directory.join(name).display().to_string();
+        let mut command = Command::new(find_program(QEMU).context("qemu is not installed")?);
+        // Stock kernels do not run under every host's KVM; emulation works everywhere and is the same everywhere.
+        command.args(["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1", "-m", "1G", "-nodefaults", "-nographic"]);
+        command.arg("-no-reboot").arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
+        // Without IPv6 the guest sends nothing by itself.
+        let append = format!("console=ttyS0 panic=-1 ipv6.disable=1 netstrata.address={address}");
+        command.args(["-append", &append, "-serial", &format!("file:{}", file("console"))]);
+        for port in ["jobs", "end"] {
+            command.args(["-serial", &format!("unix:{},server=on,wait=off", file(port))]);
+        }
+        command.args(["-netdev", &format!("tap,id=card,ifname={tap},script=no,downscript=no,vhost=off")]);
+        command.args(["-device", "virtio-net-pci,netdev=card"]);
+        let process = Process::spawn(command, Some(&host.path()), libc::SIGKILL, Some(&session.children()))?;
+        let mut guest = Self { process, directory };
+        guest.wait().context("the guest does not start")?;
+        Ok(guest)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + BOOT_LIMIT;
+        loop {
+            signal::check()?;
+            let console = fs::read(self.directory.join("console")).unwrap_or_default();
+            let console = String::from_utf8_lossy(&console);
+            if console.contains(READY) {
+                return Ok(());
+            }
+            if self.process.ended() {
+                let last: Vec<&str> = console.lines().rev().take(3).collect();
+                bail!(self.process.reason().context(last.join(" / ")));
+            }
+            if Instant::now() > deadline {
+                bail!("it was not ready within {BOOT_LIMIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A command that runs `words` inside.
+    pub fn exec(&self, words: &[String]) -> anyhow::Result<Command> {
+        let mut command = Command::new(worker_program()?);
+        command.args(["lab", "job"]).arg(self.directory.join("jobs")).arg("--").args(rootfs::words_inside(words));
+        Ok(command)
+    }
+
+    /// Ends the job that is left.
+    pub fn sweep(&self) {
+        if let Ok(mut stream) = UnixStream::connect(self.directory.join("end")) {
+            let _ = stream.write_all(b"end\n");
+        }
+    }
+
+    /// The device model's process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// Makes the guest's whole file system, an archive that its kernel unpacks into memory. It is small, and nothing of the
+/// host is read while the guest runs: a guest within an emulated machine starts in minutes, not in hours.
+fn initramfs(directory: &Path, image: &Image) -> anyhow::Result<PathBuf> {
+    let root = directory.join("root");
+    rootfs::fill(&root)?;
+    fs::create_dir_all(root.join("bin"))?;
+    fs::copy(find_program("busybox").context("busybox is not installed")?, root.join("bin/busybox"))?;
+    let init = root.join("init");
+    fs::write(&init, include_str!("guest/init"))?;
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+    image.unpack_modules(DRIVERS, &root.join("modules"))?;
+    let archive = directory.join("initramfs");
+    initramfs::write_tree(&root, &archive)?;
+    fs::remove_dir_all(root)?;
+    Ok(archive)
+}

@@ -1,0 +1,57 @@
+//! Modes of the reference CNI plugins: a namespace is the node, and two more are the containers.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::{
+    super::cni::{Attachment, CniNetwork},
+    Namespace, Network, Site,
+    docker::CARD,
+};
+
+/// Both containers in one network of the node.
+fn attach(site: &Site<'_>, node: Namespace, configuration: Value) -> anyhow::Result<Network> {
+    let cni = Rc::new(CniNetwork::new(site.session, Rc::new(node), site.mode.name, configuration)?);
+    let side = |role: &str| -> anyhow::Result<(Rc<Namespace>, Attachment)> {
+        let container = Rc::new(site.namespace(role)?);
+        let attachment = Attachment::add(&cni, &container)?;
+        Ok((container, attachment))
+    };
+    let ((client, near), (server, far)) = (side("client")?, side("server")?);
+    let address = far.address;
+    Ok(Network::new(client, server, address).keep(near).keep(far))
+}
+
+/// The plugin `bridge`: a Linux bridge that is the gateway too, with masquerading for what leaves it.
+pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let configuration = json!({
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": true,
+        "ipMasq": true,
+        "ipam": { "subnet": "10.206.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
+    });
+    attach(site, site.namespace("node")?, configuration)
+}
+
+/// The plugin `ptp`: a veth pair for each container, and the node routes between them.
+pub fn ptp(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let configuration = json!({
+        "type": "ptp",
+        "ipMasq": true,
+        "ipam": { "subnet": "10.207.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
+    });
+    attach(site, site.namespace("node")?, configuration)
+}
+
+/// The plugin `macvlan` in bridge mode.
+pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let node = site.namespace("node")?;
+    // Nobody is at the other end: neighbours on one macvlan reach each other without leaving it.
+    let wire = site.namespace("wire")?;
+    node.add_veth(CARD, &wire, CARD)?;
+    let configuration =
+        json!({ "type": "macvlan", "master": CARD, "mode": "bridge", "ipam": { "subnet": "10.208.0.0/24" } });
+    Ok(attach(site, node, configuration)?.keep(wire))
+}
