@@ -56,7 +56,7 @@ pub struct FormatArgs {
 /// How finely spans are split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TierArg {
-    /// Over functions where the kernel lets them be hooked, else by CPU samples.
+    /// Over functions where the kernel lets them be hooked and the budget is at least 5%, else by CPU samples.
     #[default]
     Auto,
     /// By tracepoints and CPU samples alone, which cost less.

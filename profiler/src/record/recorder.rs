@@ -366,6 +366,10 @@ impl Recording {
     }
 }
 
+/// Hooks stay attached for the whole recording, and a packet meets dozens: a smaller budget does not pay for them.
+const FUNCTIONS_FROM: f64 = 0.05;
+const NOT_AFFORDED: &str = "hooks cost more than the budget allows; --tier function, or --budget of at least 5%";
+
 /// Loads the programs in the tier that was asked for; with the ways in which functions can be hooked, or why they are
 /// not.
 fn load(
@@ -376,6 +380,9 @@ fn load(
 ) -> Result<(Session, std::result::Result<Ways, String>)> {
     if args.tier == TierArg::Tracepoint {
         return Ok((Session::load(types, &sizes)?, Err(NOT_ASKED.into())));
+    }
+    if args.tier == TierArg::Auto && args.sample_every.is_none() && args.budget < FUNCTIONS_FROM {
+        return Ok((Session::load(types, &sizes)?, Err(NOT_AFFORDED.into())));
     }
     // Where there are kprobes the function tier will most likely do; where not, fentry is tried first.
     let mut functions = has_kprobes();
