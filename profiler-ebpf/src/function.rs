@@ -106,7 +106,7 @@ fn top(work: &Work, base: u32) -> u32 {
 fn charge(head: &mut Head, work: &mut Work, since: u64, now: u64) {
     let hook = top(work, work.current.base);
     let since = if work.current.since_ns > since { work.current.since_ns } else { since };
-    let ns = if now > since { now - since } else { 0 };
+    let ns = now.saturating_sub(since);
     taken(head, work, hook).ns += ns;
     work.current.since_ns = if now > since { now } else { since };
 }
@@ -168,9 +168,9 @@ extern "C" fn function_over(level: u64, now: u64) -> i32 {
         if base > outer.base { work.frames[base.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook } else { SPAN };
     let nested = work.nested;
     let taken = taken(head, work, hook);
-    taken.ns += if now > outer.since_ns { now - outer.since_ns } else { 0 };
-    for kind in 0..KINDS {
-        taken.children[kind] += nested[kind];
+    taken.ns += now.saturating_sub(outer.since_ns);
+    for (children, nested) in taken.children.iter_mut().zip(nested) {
+        *children += nested;
     }
     work.current.since_ns = now;
     0
@@ -619,7 +619,7 @@ pub extern "C" fn function_interrupted(ends: u64) -> i32 {
     }
     let since = if work.current.since_ns > since { work.current.since_ns } else { since };
     let taken = taken(head, work, Hook::Interrupted as u32);
-    taken.ns += if now > since { now - since } else { 0 };
+    taken.ns += now.saturating_sub(since);
     taken.calls += 1;
     work.current.since_ns = now;
     0
