@@ -17,7 +17,7 @@ use std::{
 
 use netstrata::{
     analysis::path_accounts,
-    cli::{LabRunArgs, Pin},
+    cli::{LabRunArgs, Pin, TierArg},
     failure::Failure,
     lab::Standing,
     profile::Profile,
@@ -89,19 +89,28 @@ fn nsenter(namespace: &str, words: &[&str], input: &str) -> String {
     support::succeeded(words, &child.wait_with_output().unwrap())
 }
 
+/// An emulated machine, which is many times slower, needs costs that many times larger.
+fn scale() -> u32 {
+    std::env::var("NETSTRATA_TRUTH_SCALE").map_or(1, |scale| scale.parse().unwrap())
+}
+
 fn inject(standing: &Standing, case: &Case) -> Injected {
     let namespace = standing.namespace(case.role).to_str().unwrap().to_owned();
     let mut injected = Injected { namespace: namespace.clone(), table: None, actions: None, _link: None };
     match case.cost {
         // BPF_TCX_EGRESS
         Cost::Spin(ns) => {
-            injected._link =
-                Some(inject::link(&inject::spinner(ns, inject::TC_ACT_UNSPEC), &namespace, case.device, 47));
+            injected._link = Some(inject::link(
+                &inject::spinner(ns * scale() as i32, inject::TC_ACT_UNSPEC),
+                &namespace,
+                case.device,
+                47,
+            ));
         }
         Cost::Rules(count, family, hook) => {
             let mut rules =
                 format!("table {family} truth {{\n chain c {{\n  type filter hook {hook} priority 0; policy accept;\n");
-            for rule in 0..count {
+            for rule in 0..count * scale() {
                 rules += &format!("  meta mark 0x{:x} drop\n", 0x1000 + rule);
             }
             rules += " }\n}\n";
@@ -151,6 +160,8 @@ fn arguments(duration: Duration, record: bool) -> LabRunArgs {
         repeat: 1,
         pin: Pin::Same,
         budget: 0.2,
+        // Hooks on every function of the way cost more than what is put there.
+        tier: TierArg::Tracepoint,
         no_record: !record,
         ..LabRunArgs::default()
     }
@@ -159,8 +170,13 @@ fn arguments(duration: Duration, record: bool) -> LabRunArgs {
 /// Nanoseconds per transaction by layer, device and namespace, without what the probes took: of packets that carried
 /// data, two to a transaction.
 fn rows(profile: &Profile) -> BTreeMap<(Layer, String, String), f64> {
+    // Later parts of packets that are followed as a whole would count twice.
+    let whole: Vec<u64> = profile.original_paths().map(|path| path.id).collect();
     let accounts = path_accounts(profile);
-    let carried = || accounts.iter().filter(|path| path.record.end == "copied" && path.from != path.to);
+    let carried = || {
+        let copied = accounts.iter().filter(|path| path.record.end == "copied" && path.from != path.to);
+        copied.filter(|path| whole.contains(&path.record.id))
+    };
     let ends: f64 = carried().map(|path| path.record.packets as f64).sum();
     let mut rows = BTreeMap::new();
     for span in carried().flat_map(|path| &path.spans) {

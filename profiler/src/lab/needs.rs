@@ -4,6 +4,8 @@ use std::{process::Command, time::Duration};
 
 use serde::Serialize;
 
+use crate::machine::command;
+
 use super::{
     cleanup::Session,
     cni, docker, guest,
@@ -87,7 +89,8 @@ fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
 pub fn missing(needs: &[Need], session: &Session) -> anyhow::Result<Option<String>> {
     for need in needs {
         if let Some(reason) = need.missing(session)? {
-            return Ok(Some(reason));
+            let hint = if matches!(need, Need::Device(_) | Need::Kernel(..)) { command::hint() } else { "" };
+            return Ok(Some(format!("{reason}{hint}")));
         }
     }
     Ok(None)

@@ -20,8 +20,8 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 const MEMORY_MIB: u32 = 3072;
 /// Guests have two CPUs, so that work can hop; with an instruction clock there can be only one.
 const CPUS: u32 = 2;
-/// Before this version, two emulating threads could go on executing code that the guest had just patched, and the patching
-/// that switching a tracepoint on takes then ends in an "int3" oops.
+/// Before this version there is one emulating thread: with two, switching a tracepoint on ended in an "int3" oops now and
+/// then, as if a thread went on executing code that the guest had just patched.
 const PARALLEL_SINCE: (u32, u32) = (8, 1);
 
 /// What a machine is made of.
