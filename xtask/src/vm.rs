@@ -25,6 +25,7 @@ const LIVE: &[(&str, &[&str])] = &[
         &[
             "a_mode_can_be_run_from_a_program",
             "every_built_in_workload_crosses_the_own_networks_and_leaves_nothing",
+            "modes_that_few_kernels_have_show_their_layers_by_name_and_device",
             "wrong_words_are_wrong_usage",
         ],
     ),

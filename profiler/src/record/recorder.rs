@@ -218,7 +218,7 @@ impl Recording {
                     self.session.detach(Group::Journey)?;
                 }
                 // Probes of softirqs lie within the spans of journeys: they wait until those are not observed, if ever.
-                if softirqs_due && (self.window.is_none() || duty >= 1.0) {
+                if softirqs_due && self.softirq_window.is_none() && (self.window.is_none() || duty >= 1.0) {
                     softirqs_due = false;
                     self.open_softirq_window()?;
                 }
