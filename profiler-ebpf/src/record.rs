@@ -263,8 +263,10 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     // Choosing the packet took far longer than a crossing does; that time is cut out of its journey.
     // SAFETY: a helper without arguments.
     let chosen = unsafe { bpf_ktime_get_ns() };
-    journey.start_ns += chosen.wrapping_sub(journey.last_ns);
+    let spent = chosen.wrapping_sub(journey.last_ns);
+    journey.start_ns += spent;
     journey.last_ns = chosen;
+    cpu.cut_ns += spent;
     set_key(slot, packet);
     0
 }

@@ -80,7 +80,7 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
                 let cut = session.cut_ns()?;
                 let time = traffic.fastest()?;
                 seen = seen.min(crossings(&session.cpu_states()?) - before);
-                // What the function tier takes at a crossing is cut out of the journey.
+                // What choosing a packet takes, and the function tier at a crossing, is cut out of the journey.
                 Ok((time, (session.cut_ns()? - cut) as f64 / (BATCHES * DATAGRAMS) as f64))
             };
             let base = with(0)?.0;

@@ -315,10 +315,11 @@ impl Session {
         Ok(map.get(&0, 0)?.iter().copied().collect())
     }
 
-    /// Time that crossings took for the function tier, cut out of the journeys.
+    /// Time that was cut out of journeys: choosing packets took it, and crossings for the function tier.
     pub fn cut_ns(&self) -> Result<u64> {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-        Ok(heads.iter().map(|head| head.cut_ns).sum())
+        let chosen = self.cpu_states()?.iter().map(|state| state.cut_ns).sum::<u64>();
+        Ok(heads.iter().map(|head| head.cut_ns).sum::<u64>() + chosen)
     }
 
     /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
