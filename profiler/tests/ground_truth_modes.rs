@@ -135,7 +135,6 @@ fn lengthen_flows(namespace: &str, count: u32) -> Vec<String> {
 
 fn change_flow(namespace: &str, flow: &str, prefix: &str) {
     let (key, actions) = flow.split_once(", packets:").unwrap();
-    let key = key.split_once(", ").map_or(key, |(ufid, rest)| if ufid.starts_with("ufid:") { rest } else { key });
     let actions = actions.rsplit_once("actions:").unwrap().1;
     nsenter(namespace, &["ovs-dpctl", "mod-flow", key, &format!("{prefix}{actions}")], "");
 }
