@@ -125,7 +125,7 @@ fn inject(standing: &Standing, case: &Case) -> Injected {
 /// Puts actions that undo each other before the actions of every flow in the kernel's datapath; the flows as they were.
 /// Nobody may change them meanwhile: the caller stops ovs-vswitchd.
 fn lengthen_flows(namespace: &str, count: u32) -> Vec<String> {
-    let text = nsenter(namespace, &["ovs-dpctl", "-m", "dump-flows"], "");
+    let text = nsenter(namespace, &["ovs-dpctl", "-m", "--no-names", "dump-flows"], "");
     let flows: Vec<String> = text.lines().filter(|line| line.contains("eth_type(0x0800)")).map(str::to_owned).collect();
     for flow in &flows {
         change_flow(namespace, flow, &"push_vlan(vid=7,pcp=0),pop_vlan,".repeat(count as usize));
