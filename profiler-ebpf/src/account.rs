@@ -3,7 +3,7 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
     ACCEPT_AND_DISCARD, DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node,
     NodeKey, Point, TurnKey, bucket_of, path_end,
@@ -14,7 +14,7 @@ use crate::{
     globals::{has_reason, offset, reason_consumed},
     lineage,
     maps::{CONFIG, DROPS, JOURNEYS, NEW_PATH, NODES, PATHS, RING, TURNS, ZERO_NODE, set_key},
-    record::{follow_global, state},
+    record::{follow_global, now, state},
     skb, tunnel,
 };
 
@@ -248,8 +248,7 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     // After the account, which is not the application's time.
     cpu.turn_task = bpf_get_current_pid_tgid();
     cpu.turn_weight = weight;
-    // SAFETY: a helper without arguments.
-    cpu.turn_ns = unsafe { bpf_ktime_get_ns() };
+    cpu.turn_ns = now();
     0
 }
 
@@ -289,8 +288,7 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
     if task != bpf_get_current_pid_tgid() {
         return 0;
     }
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now();
     let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32 };
     if TURNS.get_ptr(key).is_none() {
         let Some(zero) = ZERO_NODE.get(0) else { return 0 };

@@ -7,7 +7,7 @@
 //!
 //! For all other packets a hook costs its dispatch and two look-ups. docs/functions.md tells the rules and why.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
     ARMED, CALIBRATING, Charge, Current, Frame, FunctionKey, FunctionNode, Head, Hook, Journey, KINDS, MAX_CHARGES,
     MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
@@ -17,7 +17,7 @@ use crate::{
     account::add,
     globals::{function_tier, offset},
     maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS},
-    record::state,
+    record::{self, now, state},
     skb,
 };
 
@@ -26,12 +26,6 @@ const SPAN: u32 = Hook::Span as u32;
 const FAMILIES_IP: [u8; 3] = [1, 2, 10];
 const FAMILY_BRIDGE: u8 = 7;
 const NETFILTER_HOOKS: u8 = 5;
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 #[inline(always)]
 fn head() -> Option<&'static mut Head> {
@@ -505,7 +499,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
         };
     }
     set_busy(head, level, work);
-    let ended = self::now();
+    let ended = record::now();
     let ns = ended.wrapping_sub(now);
     journey.start_ns += ns;
     journey.last_ns += ns;

@@ -5,14 +5,14 @@
 //! same CPU and with nothing of another packet in between; so a packet that is about to go is remembered as a *parent*,
 //! and the next skb that has the parent's headers at the right point and device is its child.
 
-use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Parent, Point, mix};
 
 use crate::{
     account, function,
     globals::offset,
     maps::{JOURNEYS, key, set_key},
-    record::{evict, slot_of, state},
+    record::{evict, now, slot_of, state},
     skb,
 };
 
@@ -30,12 +30,6 @@ const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
     JOURNEYS.get_ptr_mut(slot & SLOTS).map(|journey| unsafe { &mut *journey })
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Fingerprint of a flow, from the IP header at this address: addresses and ports.

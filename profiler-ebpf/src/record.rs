@@ -20,6 +20,13 @@ use crate::{
 /// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
 const FORGOTTEN_NS: u64 = 20_000_000;
 
+/// The clock of journeys: CLOCK_MONOTONIC, nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
 /// The state of this CPU.
 #[inline(always)]
 pub fn state() -> Option<&'static mut CpuState> {
@@ -159,8 +166,7 @@ pub fn send(socket: u64) {
     // A send of several pieces keeps the time of its first; so does one that the protocol held back for the next.
     if cpu.skip as i32 <= 1 && (cpu.pending_socket != socket || previous != Point::Send as u32) {
         cpu.pending_socket = socket;
-        // SAFETY: a helper without arguments.
-        cpu.pending_ns = unsafe { bpf_ktime_get_ns() };
+        cpu.pending_ns = now();
         function::armed(cpu.pending_ns);
     }
 }
@@ -219,8 +225,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     let weight = if every == 0 { 1 } else { every };
     cpu.decisions += weight as u64;
     let occupant = key(slot);
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now();
     if occupant != 0 && !evict(slot, now) {
         cpu.lost.slot_busy += weight as u64;
         return 0;
@@ -261,8 +266,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     }
     append(journey, point, device, now, config);
     // Choosing the packet took far longer than a crossing does; that time is cut out of its journey.
-    // SAFETY: a helper without arguments.
-    let chosen = unsafe { bpf_ktime_get_ns() };
+    let chosen = self::now();
     let spent = chosen.wrapping_sub(journey.last_ns);
     journey.start_ns += spent;
     journey.last_ns = chosen;
@@ -428,8 +432,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         account::close(slot, End::Absorbed, 0);
         return true;
     }
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now();
     let at = match point {
         // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
         // from the backlog to the softirq, a packet stays at one device.

@@ -63,10 +63,8 @@ pub fn transport_header(skb: u64) -> u64 {
 /// Bytes of TCP or UDP data in a packet that stands at a device, and its protocol (0 for what is not IP).
 #[inline(always)]
 pub fn payload(skb: u64) -> (u32, u8) {
-    let head: u64 = read(skb, offset!(skb_head));
     let data: u64 = read(skb, offset!(skb_data));
-    let at: u16 = read(skb, offset!(skb_network_header));
-    let header = head + at as u64;
+    let header = network_header(skb);
     let first: u8 = read(header, 0);
     let (protocol, length): (u8, u64) = match first >> 4 {
         4 => (read(header, 9), (first & 15) as u64 * 4),

@@ -1,9 +1,8 @@
 //! Exact softirq times. These programs are attached in turns where softirqs are many.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use netstrata_common::Softirq;
 
-use crate::maps::SOFTIRQ;
+use crate::{maps::SOFTIRQ, record};
 
 /// NET_RX, the vector that NAPI polls run in.
 const NET_RX: u32 = 3;
@@ -14,26 +13,20 @@ fn vector(index: u32) -> Option<&'static mut Softirq> {
     SOFTIRQ.get_ptr_mut(index).map(|entry| unsafe { &mut *entry })
 }
 
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
-
 /// The first raise counts: a vector raised again before it ran waits since the first.
 #[inline(always)]
 pub fn raise(index: u32) {
     if let Some(softirq) = vector(index)
         && softirq.raise_ns == 0
     {
-        softirq.raise_ns = now();
+        softirq.raise_ns = record::now();
     }
 }
 
 #[inline(always)]
 pub fn entry(index: u32) {
     let Some(softirq) = vector(index) else { return };
-    let now = now();
+    let now = record::now();
     if softirq.raise_ns != 0 {
         softirq.waits += 1;
         softirq.wait_ns += now.wrapping_sub(softirq.raise_ns);
@@ -47,7 +40,7 @@ pub fn exit(index: u32) {
     let Some(softirq) = vector(index) else { return };
     if softirq.entry_ns != 0 {
         softirq.count += 1;
-        softirq.ns += now().wrapping_sub(softirq.entry_ns);
+        softirq.ns += record::now().wrapping_sub(softirq.entry_ns);
         softirq.entry_ns = 0;
     }
 }

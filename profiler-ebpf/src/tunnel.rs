@@ -7,7 +7,7 @@
 //! its journey, which is somewhere at the datagram, goes on there. Programs that hand packets from thread to thread
 //! before they send are not followed: to them the packet was read, and that was its end.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Point, TUNNELLED_PACKETS, Tunnelled};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     globals::offset,
     lineage::{copy_journey, journey_in, packet_print},
     maps::{TUNNELLED, count_tunnelled, key, set_key},
-    record::{evict, is_fresh, slot_of, state},
+    record::{evict, is_fresh, now, slot_of, state},
     skb,
 };
 
@@ -23,12 +23,6 @@ use crate::{
 pub const READ: u64 = 2;
 const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 const UDP: u8 = 17;
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_ns() }
-}
 
 #[inline(always)]
 fn entry(print: u64) -> Option<&'static mut Tunnelled> {
