@@ -63,7 +63,7 @@ pub struct Journey {
     pub last_point: u8,
     /// IP protocol, or 0.
     pub protocol: u8,
-    /// An [`End`].
+    /// An [`End`]: of an open journey the one it has if nothing more is seen, where that is known.
     pub end: u8,
     /// Filters that a crossing has met: bit 0 namespace, bit 1 device.
     pub matched: u8,
@@ -113,16 +113,17 @@ pub const TUNNELLED_PACKETS: usize = 64;
 pub const GLOBAL_WORDS: usize = MAX_SLOTS + 1;
 
 impl Journey {
-    /// The end of a packet that was used up unseen. TCP loses no data that it has taken in: what vanishes there was
-    /// joined with other data, in the backlog of a busy socket or out of order.
+    /// The end of a journey of which nothing more is seen: what the programs have noted so far (freed, merged or read,
+    /// while it was open whether it goes on as another packet), or that its packet was used up unseen. TCP loses no data
+    /// that it has taken in: what vanishes there was joined with other data, in the backlog of a busy socket or out of
+    /// order.
     #[inline(always)]
     pub fn unseen_end(&self) -> End {
         use crate::Point::{Receive, Route, Tcp, TcpBacklog};
-        let last = self.last_point;
-        // No socket of TCP's, and its reader took it whole: only what comes of it was waited for.
-        if last == crate::Point::Copy as u8 && self.socket == 0 {
-            return End::Copied;
+        if self.end != End::Open as u8 {
+            return End::from_id(self.end);
         }
+        let last = self.last_point;
         let with_tcp = last == Receive as u8 || last == Route as u8 || last == Tcp as u8 || last == TcpBacklog as u8;
         if self.protocol == TCP && self.payload > 0 && with_tcp { End::Merged } else { End::Absorbed }
     }

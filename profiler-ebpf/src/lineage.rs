@@ -23,7 +23,8 @@ pub const PARKED: u64 = 1;
 const GRO_MERGED: u32 = 0;
 const GRO_MERGED_FREE: u32 = 1;
 
-const SLOTS: u32 = MAX_SLOTS as u32 - 1;
+/// Keeps the number of a slot within the map, as the verifier has to see.
+pub const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 
 /// The journey in a slot.
 #[inline(always)]
@@ -72,15 +73,17 @@ pub extern "C" fn release() -> i32 {
     cpu.parent.edge = 0;
     let slot = cpu.parent.slot & SLOTS;
     if edge != Edge::Clone as u32 && key(slot) == PARKED && journey_of(&cpu.parent).is_some() {
-        account::close(slot, parked_end(edge), 0);
+        account::close(slot, End::Absorbed, 0);
     }
     0
 }
 
-/// What became of a parked packet whose child was not seen.
+/// A packet is gone, and its journey waits for the skb that has its data; without one, this is its end.
 #[inline(always)]
-fn parked_end(edge: u32) -> End {
-    if edge == Edge::Merge as u32 { End::Merged } else { End::Consumed }
+fn park(cpu: &mut CpuState, journey: &mut Journey, end: End, parent: Parent) {
+    become_parent(cpu, parent);
+    journey.end = end as u8;
+    set_key(parent.slot, PARKED);
 }
 
 #[inline(always)]
@@ -93,7 +96,7 @@ fn become_parent(cpu: &mut CpuState, parent: Parent) {
 
 /// A followed packet is freed where its data may have gone on in new skbs. True if its journey waits for them.
 #[inline(always)]
-pub fn freed(packet: u64, slot: u32, journey: &Journey) -> bool {
+pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
     let Some(cpu) = state() else { return false };
     let last = journey.last_point;
     let header = skb::network_header(packet);
@@ -115,8 +118,7 @@ pub fn freed(packet: u64, slot: u32, journey: &Journey) -> bool {
     } else {
         return false;
     };
-    become_parent(cpu, parent);
-    set_key(slot, PARKED);
+    park(cpu, journey, End::Consumed, parent);
     true
 }
 
@@ -174,8 +176,8 @@ extern "C" fn gro_result(result: u64) -> i32 {
         return 0;
     }
     let print = cpu.gro_print;
-    become_parent(cpu, Parent { object: 0, print, edge: Edge::Merge as u32, pass: 0, pieces: 1, slot, id: journey.id });
-    set_key(slot, PARKED);
+    let parent = Parent { object: 0, print, edge: Edge::Merge as u32, pass: 0, pieces: 1, slot, id: journey.id };
+    park(cpu, journey, End::Merged, parent);
     0
 }
 
@@ -248,6 +250,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         return 0;
     }
     new.skb = packet;
+    new.end = End::Open as u8;
     new.next_edge = edge as u8;
     if edge == Edge::Segment as u32 {
         new.skbs_micro = new.skbs_micro.wrapping_mul(parent.pieces);

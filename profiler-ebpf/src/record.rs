@@ -292,7 +292,7 @@ pub fn evict(slot: u32, now: u64) -> bool {
     if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
         return false;
     }
-    account::close(slot, if key(slot) == lineage::PARKED { End::Consumed } else { End::Absorbed }, 0);
+    account::close(slot, End::Absorbed, 0);
     true
 }
 

@@ -8,12 +8,12 @@
 //! before they send are not followed: to them the packet was read, and that was its end.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Point, TUNNELLED_PACKETS, Tunnelled};
+use netstrata_common::{CpuState, Edge, End, Journey, Point, TUNNELLED_PACKETS, Tunnelled};
 
 use crate::{
     account,
     globals::offset,
-    lineage::{copy_journey, journey_in, packet_print},
+    lineage::{SLOTS, copy_journey, journey_in, packet_print},
     maps::{TUNNELLED, count_tunnelled, key, set_key},
     record::{evict, is_fresh, now, slot_of, state},
     skb,
@@ -21,7 +21,6 @@ use crate::{
 
 /// The address in the slot of a journey whose packet was read, while it is open what the reader does with it.
 pub const READ: u64 = 2;
-const SLOTS: u32 = MAX_SLOTS as u32 - 1;
 const UDP: u8 = 17;
 
 #[inline(always)]
@@ -44,6 +43,7 @@ pub fn waits_for_reader(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mu
     } else if journey.print == 0 {
         return false;
     }
+    journey.end = End::Copied as u8;
     set_key(slot, READ);
     true
 }
@@ -153,6 +153,7 @@ extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
         set_key(from, 0);
     }
     new.skb = packet;
+    new.end = End::Open as u8;
     new.next_edge = Edge::Userspace as u8;
     new.copied = 0;
     set_key(to, packet);
