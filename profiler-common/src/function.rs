@@ -45,8 +45,9 @@ macro_rules! hooks {
 Span span (None) "span" Nothing "" [] "a whole span of a packet, of which the hooks are parts";
 Interrupted interrupted (None) "interrupted: softirq" Nothing "" []
     "a softirq ran on top of the task that works on the packet";
-Calibration calibration (Some(Observer)) "calibration" Nothing "" ["__x64_sys_getpid", "__arm64_sys_getpid", "__do_sys_getpid"]
-    "a function that does almost nothing; attached only to measure what a hook costs";
+Calibration calibration (Some(Observer)) "calibration" Nothing "" ["__x64_sys_getpid", "__arm64_sys_getpid", "__do_sys_getpid",
+    "__x64_sys_clock_gettime", "__arm64_sys_clock_gettime"]
+    "a function that does little; attached only to measure what a hook costs";
 NfOther nf_other (Some(Netfilter)) "netfilter: other hook" NetfilterHook(1) "" ["nf_hook_slow"]
     "a netfilter hook of another family (arp, netdev)";
 NfPrerouting nf_prerouting (Some(Netfilter)) "netfilter: prerouting" Nothing "" [] "hook prerouting of IP";

@@ -30,10 +30,72 @@ pub struct Charge {
     pub hook: u8,
     /// Calls that began in the span.
     pub calls: u16,
-    /// Sum of the values taken.
+    /// Sum of the values taken; for a span in which the packet waited, nanoseconds that hooks took on its CPU meanwhile.
     pub value: u32,
-    /// Hooks called directly from its own time, by kind: each leaves the part of its cost there that lies outside it.
-    pub children: [u16; KINDS],
+    /// Calls that ended in the span.
+    pub returns: u16,
+    /// By kind, hooks that were entered directly from its own time: each leaves the part of its cost there that lies
+    /// outside it. For a span in which the packet waited, all that were entered on its CPU meanwhile; so for the others.
+    pub entered: [u16; KINDS],
+    /// By kind, hooks that returned to its own time.
+    pub left: [u16; KINDS],
+    /// By kind, hooks that ran for another packet that was made meanwhile: all of their cost lies there.
+    pub nested: [u16; KINDS],
+    /// By kind, entries and exits that had nothing to do while the packet waited.
+    pub idle: [u16; KINDS],
+    /// Beginnings and ends of softirqs while the packet waited.
+    pub softirqs: u16,
+    /// Ends of the span that lie in its own time: the crossings there leave a part of their cost each.
+    pub ends: u16,
+    /// Zero.
+    pub pad: u16,
+}
+
+/// What hooks did on a CPU so far.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Entries by kind, while there was a packet or an open function.
+    pub entered: [u64; KINDS],
+    /// Such exits by kind.
+    pub left: [u64; KINDS],
+    /// Entries and exits that had nothing to do, by kind.
+    pub idle: [u64; KINDS],
+    /// Beginnings and ends of softirqs.
+    pub softirqs: u64,
+    /// Nanoseconds that the programs took between their two looks at the clock while there was no packet: at entries, at
+    /// exits.
+    pub ns: [u64; 2],
+    /// The same, cut out of a packet's time.
+    pub cut_ns: [u64; 2],
+}
+
+impl Tally {
+    /// The sum of both.
+    pub fn plus(self, other: &Self) -> Self {
+        let sum = |a: [u64; 2], b: [u64; 2]| [a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])];
+        Self {
+            entered: sum(self.entered, other.entered),
+            left: sum(self.left, other.left),
+            idle: sum(self.idle, other.idle),
+            softirqs: self.softirqs.wrapping_add(other.softirqs),
+            ns: sum(self.ns, other.ns),
+            cut_ns: sum(self.cut_ns, other.cut_ns),
+        }
+    }
+
+    /// What came since an earlier reading.
+    pub fn since(&self, before: &Self) -> Self {
+        let less = |a: [u64; 2], b: [u64; 2]| [a[0].wrapping_sub(b[0]), a[1].wrapping_sub(b[1])];
+        Self {
+            entered: less(self.entered, before.entered),
+            left: less(self.left, before.left),
+            idle: less(self.idle, before.idle),
+            softirqs: self.softirqs.wrapping_sub(before.softirqs),
+            ns: less(self.ns, before.ns),
+            cut_ns: less(self.cut_ns, before.cut_ns),
+        }
+    }
 }
 
 /// Charges of one journey.
@@ -46,6 +108,8 @@ pub struct Charges {
     pub count: u32,
     /// Zero.
     pub pad: u32,
+    /// The CPU's tally after the last crossing.
+    pub queued: Tally,
     /// The charges.
     pub charges: [Charge; MAX_CHARGES],
 }
@@ -70,12 +134,20 @@ pub struct Taken {
     pub ns: u64,
     /// The [`Work::generation`] that this belongs to; of another one it counts as zero.
     pub generation: u64,
-    /// Calls.
+    /// Calls that began.
     pub calls: u32,
+    /// Calls that ended.
+    pub returns: u32,
     /// Sum of the values taken.
     pub value: u32,
-    /// Hooks called directly.
-    pub children: [u32; KINDS],
+    /// See [`Charge::ends`].
+    pub ends: u32,
+    /// See [`Charge::entered`].
+    pub entered: [u32; KINDS],
+    /// See [`Charge::left`].
+    pub left: [u32; KINDS],
+    /// See [`Charge::nested`].
+    pub nested: [u32; KINDS],
 }
 
 /// The followed packet that a context works on.
@@ -152,6 +224,8 @@ pub struct Head {
     pub pad: u32,
     /// Nanoseconds that crossings took to charge functions; they are cut out of the journeys.
     pub cut_ns: u64,
+    /// What hooks did here.
+    pub tally: Tally,
     /// Losses.
     pub lost: FunctionLost,
 }
@@ -174,14 +248,26 @@ pub struct FunctionKey {
 pub struct FunctionNode {
     /// Journeys in which it did, not weighted.
     pub samples: u64,
-    /// Calls; for the span itself, the journeys.
+    /// Calls that began; for the span itself, the journeys.
     pub calls: u64,
     /// Own nanoseconds; for the span itself, all of them.
     pub sum_ns: u64,
-    /// Values taken.
+    /// Calls that ended.
+    pub returns: u64,
+    /// See [`Charge::value`].
     pub value: u64,
-    /// Hooks called directly, by kind.
-    pub children: [u64; KINDS],
+    /// See [`Charge::entered`].
+    pub entered: [u64; KINDS],
+    /// See [`Charge::left`].
+    pub left: [u64; KINDS],
+    /// See [`Charge::nested`].
+    pub nested: [u64; KINDS],
+    /// See [`Charge::idle`].
+    pub idle: [u64; KINDS],
+    /// See [`Charge::softirqs`].
+    pub softirqs: u64,
+    /// See [`Charge::ends`].
+    pub ends: u64,
 }
 
 #[cfg(feature = "user")]

@@ -18,7 +18,7 @@ use crate::{
     skb, tunnel,
 };
 
-const BPF_NOEXIST: u64 = 1;
+pub const BPF_NOEXIST: u64 = 1;
 /// The profiler polls the ring; waking it would cost more than the record.
 const BPF_RB_NO_WAKEUP: u64 = 1;
 /// Update of a key that another CPU inserted meanwhile.

@@ -9,14 +9,14 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
-    ARMED, CALIBRATING, Charge, Current, Frame, FunctionKey, FunctionNode, Head, Hook, Journey, KINDS, MAX_CHARGES,
+    ARMED, CALIBRATING, Charge, CpuState, Current, Frame, FunctionKey, Head, Hook, Journey, KINDS, MAX_CHARGES,
     MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
 };
 
 use crate::{
-    account::add,
+    account::{BPF_NOEXIST, add},
     globals::{function_tier, offset},
-    maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS},
+    maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS, ZERO_FUNCTION},
     record::{self, now, state},
     skb,
 };
@@ -48,21 +48,23 @@ fn journey_of(current: &Current) -> Option<&'static mut Journey> {
 /// A hooked function is entered.
 #[inline(always)]
 pub fn entry(hook: Hook, kind: usize, argument: impl Fn() -> u64) {
-    if let Some(head) = head()
-        && head.busy[(head.level & 1) as usize] != 0
-    {
-        function_entry(hook as u64, kind as u64, argument());
+    let Some(head) = head() else { return };
+    if head.busy[(head.level & 1) as usize] == 0 {
+        head.tally.idle[kind] += 1;
+        return;
     }
+    function_entry(hook as u64, kind as u64, argument());
 }
 
 /// A hooked function returns.
 #[inline(always)]
-pub fn exit(hook: Hook, returned: impl Fn() -> u64) {
-    if let Some(head) = head()
-        && head.busy[(head.level & 1) as usize] != 0
-    {
-        function_exit(hook as u64, returned());
+pub fn exit(hook: Hook, kind: usize, returned: impl Fn() -> u64) {
+    let Some(head) = head() else { return };
+    if head.busy[(head.level & 1) as usize] == 0 {
+        head.tally.idle[kind] += 1;
+        return;
     }
+    function_exit(hook as u64, kind as u64, returned());
 }
 
 /// What the hook took since the last crossing.
@@ -163,46 +165,72 @@ extern "C" fn function_over(level: u64, now: u64) -> i32 {
     let nested = work.nested;
     let taken = taken(head, work, hook);
     taken.ns += now.saturating_sub(outer.since_ns);
-    for (children, nested) in taken.children.iter_mut().zip(nested) {
-        *children += nested;
+    for (all, nested) in taken.nested.iter_mut().zip(nested) {
+        *all += nested;
     }
     work.current.since_ns = now;
     0
 }
 
-/// Cuts the time since `begun` out of a journey.
+/// Cuts time out of the journey of a packet that the CPU works on.
 #[inline(always)]
 fn shift(current: &mut Current, ns: u64) {
-    match current.slot {
-        0 | CALIBRATING => {}
-        ARMED => {
-            if let Some(cpu) = state() {
-                cpu.pending_ns += ns;
-            }
-        }
-        _ => {
-            if let Some(journey) = journey_of(current)
-                && journey.id == current.id
-            {
-                journey.start_ns += ns;
-                journey.last_ns += ns;
-            }
+    match times(current) {
+        Times::None => {}
+        Times::Armed(cpu) => cpu.pending_ns += ns,
+        Times::Of(journey) => {
+            journey.start_ns += ns;
+            journey.last_ns += ns;
         }
     }
     current.since_ns += ns;
 }
 
+/// Where the times of a packet are that the CPU works on.
+enum Times {
+    None,
+    Armed(&'static mut CpuState),
+    Of(&'static mut Journey),
+}
+
+#[inline(always)]
+fn times(current: &Current) -> Times {
+    match current.slot {
+        0 => Times::None,
+        // Nobody's journey, so that what is measured does what is done for a packet.
+        // SAFETY: a valid pointer into the map.
+        CALIBRATING => JOURNEYS.get_ptr_mut(0).map_or(Times::None, |journey| Times::Of(unsafe { &mut *journey })),
+        ARMED => state().map_or(Times::None, Times::Armed),
+        _ => match journey_of(current) {
+            Some(journey) if journey.id == current.id => Times::Of(journey),
+            _ => Times::None,
+        },
+    }
+}
+
 /// Cuts what this program took out of the journeys that the CPU works on.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn function_cut(level: u64, begun: u64) -> i32 {
-    let Some(work) = work_of(level as u32) else { return 0 };
-    let ended = now();
-    let ns = ended.wrapping_sub(begun);
+extern "C" fn function_cut(level: u64, begun: u64, exits: u64) -> i32 {
+    let (Some(head), Some(work)) = (head(), work_of(level as u32)) else { return 0 };
     if work.outer.slot != 0 {
+        let ns = now().wrapping_sub(begun);
         shift(&mut work.outer, ns);
     }
-    shift(&mut work.current, ns);
+    let times = times(&work.current);
+    let place = exits as usize & 1;
+    // As little as can be after the last look at the clock: that time is the packet's.
+    let ended = now();
+    let ns = ended.wrapping_sub(begun);
+    match times {
+        Times::None => head.tally.ns[place] += ns,
+        Times::Armed(cpu) => cpu.pending_ns += ns,
+        Times::Of(journey) => {
+            journey.start_ns += ns;
+            journey.last_ns += ns;
+            head.tally.cut_ns[place] += ns;
+        }
+    }
     work.current.since_ns = ended;
     0
 }
@@ -259,7 +287,9 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
     let Some(head) = head() else { return 0 };
     let level = head.level & 1;
     let Some(work) = work_of(level) else { return 0 };
+    head.tally.entered[kind] += 1;
     if is_other_task(work, level) {
+        head.tally.ns[0] += now().wrapping_sub(begun);
         return 0;
     }
     let since = alive(level);
@@ -270,7 +300,7 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
     if let Some(since) = since {
         charge(head, work, since, begun);
         let caller = top(work, work.current.base);
-        taken(head, work, caller).children[kind] += 1;
+        taken(head, work, caller).entered[kind] += 1;
         taken(head, work, charged).calls += 1;
         if work.outer.slot != 0 {
             work.nested[kind] += 1;
@@ -285,9 +315,7 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
         head.lost.too_deep += 1;
     }
     set_busy(head, level, work);
-    if since.is_some() {
-        function_cut(level as u64, begun);
-    }
+    function_cut(level as u64, begun, 0);
     0
 }
 
@@ -306,13 +334,15 @@ fn value(hook: u32, argument: u64, returned: u64) -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
+pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
     let begun = now();
-    let hook = hook as u32;
+    let (hook, kind) = (hook as u32, kind as usize & (KINDS - 1));
     let Some(head) = head() else { return 0 };
     let level = head.level & 1;
     let Some(work) = work_of(level) else { return 0 };
+    head.tally.left[kind] += 1;
     if is_other_task(work, level) {
+        head.tally.ns[1] += now().wrapping_sub(begun);
         return 0;
     }
     let since = alive(level);
@@ -331,18 +361,24 @@ pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
             function_over(level as u64, begun);
         }
         set_busy(head, level, work);
+        function_cut(level as u64, begun, 1);
         return 0;
     }
     let at = found - 1;
     head.lost.no_exit += (depth.wrapping_sub(found)) as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
-    if since.is_some() && at >= work.current.base {
+    let of_packet = since.is_some() && at >= work.current.base;
+    if of_packet {
         let value = value(hook, frame.argument, returned);
-        if value != 0 {
-            taken(head, work, frame.hook).value += value;
-        }
+        let taken = taken(head, work, frame.hook);
+        taken.value += value;
+        taken.returns += 1;
     }
     work.depth = at;
+    if of_packet {
+        let caller = top(work, work.current.base);
+        taken(head, work, caller).left[kind] += 1;
+    }
     // So does one that was entered before the packet's last crossing, which handed it on.
     if work.current.slot != 0 && at < work.current.base {
         function_over(level as u64, begun);
@@ -351,10 +387,58 @@ pub extern "C" fn function_exit(hook: u64, returned: u64) -> i32 {
         function_over(level as u64, begun);
     }
     set_busy(head, level, work);
-    if work.current.slot != 0 {
-        function_cut(level as u64, begun);
-    }
+    function_cut(level as u64, begun, 1);
     0
+}
+
+#[inline(always)]
+fn short(counts: [u32; KINDS]) -> [u16; KINDS] {
+    [counts[0] as u16, counts[1] as u16]
+}
+
+/// Puts to a journey's charges what hooks did on its CPU while it lay in a queue: they may have kept it there. On another
+/// CPU than the one that queued it nothing is known.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_waited(slot: u64, index: u64, same_cpu: u64) -> i32 {
+    let slot = slot as u32 & (MAX_SLOTS as u32 - 1);
+    let (Some(head), Some(charges)) = (head(), CHARGES.get_ptr_mut(slot)) else { return 0 };
+    // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
+    let charges = unsafe { &mut *charges };
+    let at = charges.count as usize;
+    if at >= MAX_CHARGES {
+        head.lost.charges_full += 1;
+        return 0;
+    }
+    let mut charge = Charge { index: index as u8, hook: SPAN as u8, calls: 1, ..Charge::default() };
+    if same_cpu != 0 {
+        let (now, before) = (&head.tally, &charges.queued);
+        let ns = now.ns[0].wrapping_sub(before.ns[0]) + now.ns[1].wrapping_sub(before.ns[1]);
+        charge.value = if ns > u32::MAX as u64 { u32::MAX } else { ns as u32 };
+        charge.entered = since(now.entered, before.entered);
+        charge.left = since(now.left, before.left);
+        charge.idle = since(now.idle, before.idle);
+        charge.softirqs = now.softirqs.wrapping_sub(before.softirqs) as u16;
+    }
+    charges.charges[at] = charge;
+    charges.count = at as u32 + 1;
+    charges.complete |= 1 << (index & 63);
+    0
+}
+
+#[inline(always)]
+fn since(now: [u64; KINDS], before: [u64; KINDS]) -> [u16; KINDS] {
+    let count = |kind: usize| {
+        let count = now[kind].wrapping_sub(before[kind]);
+        if count > u16::MAX as u64 { u16::MAX } else { count as u16 }
+    };
+    [count(0), count(1)]
+}
+
+/// Points after which the packet waits for the CPU: in the backlog, or for its reader.
+#[inline(always)]
+fn waits_for_cpu(point: u32) -> bool {
+    point == Point::Rx as u32 || point == Point::Ready as u32 || point == Point::ReadyWake as u32
 }
 
 /// Puts what the hooks took since the last crossing to a journey's charges.
@@ -385,7 +469,12 @@ extern "C" fn function_flush(level: u64, slot: u64, index: u64) -> i32 {
             hook: hook as u8,
             calls: taken.calls as u16,
             value: taken.value,
-            children: [taken.children[0] as u16, taken.children[1] as u16],
+            returns: taken.returns as u16,
+            entered: short(taken.entered),
+            left: short(taken.left),
+            nested: short(taken.nested),
+            ends: taken.ends as u16,
+            ..Charge::default()
         };
         charges.count = at as u32 + 1;
     }
@@ -462,11 +551,21 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
     if same || adopted {
         let before = now.wrapping_sub(journey.crossings[span].delta_ns);
         charge(head, work, before, now);
+        let innermost = top(work, work.current.base);
+        taken(head, work, innermost).ends += 1;
         // The charge of the span itself marks it as split.
         taken(head, work, SPAN).calls = 1;
         function_flush(level as u64, slot as u64, index as u64);
         charges.complete |= 1 << (index & 63);
+    } else if let Some(before) = journey.crossings.get(span.wrapping_sub(1))
+        && (waits_for_cpu(before.point as u32) || point == Point::Copy as u32)
+    {
+        function_waited(slot as u64, index as u64, (before.cpu == journey.crossings[span].cpu) as u64);
+    }
+    if same || adopted {
+        // Its own functions were open.
     } else if left {
+        charges.queued = head.tally;
         return 0;
     } else if current.slot != 0 {
         let since = alive(level);
@@ -497,8 +596,11 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
             base: if kept { current.base } else { work.depth },
             pad: 0,
         };
+        let innermost = top(work, work.current.base);
+        taken(head, work, innermost).ends += 1;
     }
     set_busy(head, level, work);
+    charges.queued = head.tally;
     let ended = record::now();
     let ns = ended.wrapping_sub(now);
     journey.start_ns += ns;
@@ -531,7 +633,7 @@ pub extern "C" fn function_moved(from: u64, to: u64, forks: u64) -> i32 {
     let (Some(old), Some(new), Some(head)) = (CHARGES.get_ptr(from), CHARGES.get_ptr_mut(to), head()) else { return 0 };
     // SAFETY: valid pointers into the map.
     let (old, new) = unsafe { (&*old, &mut *new) };
-    (new.count, new.complete) = (old.count, old.complete);
+    (new.count, new.complete, new.queued) = (old.count, old.complete, old.queued);
     for number in 0..MAX_CHARGES {
         if number as u32 >= old.count {
             break;
@@ -574,6 +676,7 @@ pub extern "C" fn function_armed(now: u64) -> i32 {
 /// A softirq begins, maybe on top of a task that works on a packet.
 pub fn softirq_entry() {
     let Some(head) = head() else { return };
+    head.tally.softirqs += 1;
     head.level = 1;
     if head.busy[0] != 0 {
         function_interrupted(0);
@@ -583,6 +686,7 @@ pub fn softirq_entry() {
 /// A softirq ends.
 pub fn softirq_exit() {
     let Some(head) = head() else { return };
+    head.tally.softirqs += 1;
     head.level = 0;
     if head.busy[1] != 0
         && let Some(work) = work_of(1)
@@ -654,7 +758,7 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
     if number >= MAX_CHARGES {
         return 0;
     }
-    let charge = charges.charges[number];
+    let charge = &charges.charges[number];
     let index = charge.index as usize;
     if index >= MAX_CROSSINGS || index as u32 >= journey.count || charges.complete >> (index & 63) & 1 == 0 {
         return 0;
@@ -662,7 +766,8 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
     let ns = if charge.hook == SPAN as u8 { journey.crossings[index].delta_ns } else { charge.ns as u64 };
     let key = FunctionKey { path, index: index as u32, hook: charge.hook as u32 };
     if FUNCTIONS.get_ptr(key).is_none() {
-        let _ = FUNCTIONS.insert(key, FunctionNode::default(), 1);
+        let Some(zero) = ZERO_FUNCTION.get(0) else { return 0 };
+        let _ = FUNCTIONS.insert(key, zero, BPF_NOEXIST);
     }
     let Some(node) = FUNCTIONS.get_ptr_mut(key) else {
         if let Some(head) = head() {
@@ -675,9 +780,16 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
     add(&mut node.samples, 1);
     add(&mut node.calls, charge.calls as u64 * weight);
     add(&mut node.sum_ns, ns * weight);
+    add(&mut node.returns, charge.returns as u64 * weight);
     add(&mut node.value, charge.value as u64 * weight);
-    add(&mut node.children[0], charge.children[0] as u64 * weight);
-    add(&mut node.children[1], charge.children[1] as u64 * weight);
+    add(&mut node.softirqs, charge.softirqs as u64 * weight);
+    add(&mut node.ends, charge.ends as u64 * weight);
+    for kind in 0..KINDS {
+        add(&mut node.entered[kind], charge.entered[kind] as u64 * weight);
+        add(&mut node.left[kind], charge.left[kind] as u64 * weight);
+        add(&mut node.nested[kind], charge.nested[kind] as u64 * weight);
+        add(&mut node.idle[kind], charge.idle[kind] as u64 * weight);
+    }
     0
 }
 

@@ -34,7 +34,7 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "fexit")]
         extern "C" fn ${concat($program, _fexit)}(context: *mut c_void) -> i32 {
-            function::exit(Hook::$hook, || match const { function::arguments(Hook::$hook) } {
+            function::exit(Hook::$hook, KIND_FENTRY, || match const { function::arguments(Hook::$hook) } {
                 // What is returned follows the arguments.
                 Some(count) => FEntryContext::new(context).arg(count),
                 None => 0,
@@ -55,7 +55,7 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "kretprobe")]
         extern "C" fn ${concat($program, _kretprobe)}(context: *mut c_void) -> i32 {
-            function::exit(Hook::$hook, || match const { function::arguments(Hook::$hook) } {
+            function::exit(Hook::$hook, KIND_KPROBE, || match const { function::arguments(Hook::$hook) } {
                 Some(_) => RetProbeContext::new(context).ret(),
                 None => 0,
             });

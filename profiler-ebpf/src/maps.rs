@@ -68,6 +68,10 @@ pub static CHARGES: Array<Charges> = Array::with_max_entries(MAX_SLOTS as u32, 0
 #[map]
 pub static FUNCTIONS: HashMap<FunctionKey, FunctionNode> = HashMap::with_max_entries(16384, 0);
 
+/// Never written: what a new entry is made from (there is not enough stack for one).
+#[map]
+pub static ZERO_FUNCTION: Array<FunctionNode> = Array::with_max_entries(1, 0);
+
 /// What hooks look at first.
 #[map]
 pub static FUNCTION_HEAD: PerCpuArray<Head> = PerCpuArray::with_max_entries(1, 0);

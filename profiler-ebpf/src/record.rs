@@ -265,12 +265,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
         append(journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
     append(journey, point, device, now, config);
-    // Choosing the packet took far longer than a crossing does; that time is cut out of its journey.
-    let chosen = self::now();
-    let spent = chosen.wrapping_sub(journey.last_ns);
-    journey.start_ns += spent;
-    journey.last_ns = chosen;
-    cpu.cut_ns += spent;
+    cut(cpu, journey);
     set_key(slot, packet);
     0
 }
@@ -404,6 +399,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     if journey.skb != packet {
         return false;
     }
+    let now = now();
     let Some(config) = config() else { return false };
     if journey.epoch != config.epoch {
         account::cut(slot);
@@ -432,7 +428,6 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         account::close(slot, End::Absorbed, 0);
         return true;
     }
-    let now = now();
     let at = match point {
         // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
         // from the backlog to the softirq, a packet stays at one device.
@@ -460,7 +455,18 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         Point::Route => {}
         _ => lineage::leaves(cpu, slot),
     }
+    cut(cpu, journey);
     false
+}
+
+/// Cuts the time since a journey's last crossing out of it: this program took it.
+#[inline(always)]
+fn cut(cpu: &mut CpuState, journey: &mut Journey) {
+    let ended = now();
+    let spent = ended.saturating_sub(journey.last_ns);
+    journey.start_ns += spent;
+    journey.last_ns += spent;
+    cpu.cut_ns += spent;
 }
 
 /// The device that gave a packet to a socket.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use netstrata_common::{Hook, KIND_FENTRY, KIND_KPROBE, Layer};
 
-use super::paths::{PathAccount, Span};
+use super::{
+    Kind,
+    paths::{PathAccount, Span},
+};
 use crate::profile::{FunctionRecord, PathRecord, Profile};
 
 /// A hook's part of a span.
@@ -41,21 +44,43 @@ impl<'a> Costs<'a> {
         self.kinds.keys().filter_map(|hook| hook.info().layer).collect()
     }
 
-    /// What the probes took of a hook's own time: its own and those of the hooks that it calls.
-    fn probe_ns(&self, hook: Hook, record: &FunctionRecord) -> u64 {
+    /// What the probes took of a hook's own time: its own entries and returns, and their part of those that it calls.
+    fn probe_ns(&self, hook: Hook, record: &FunctionRecord) -> f64 {
         let costs = &self.profile.observer.hooks;
-        let own = self.kinds.get(&hook.charged_by()).map_or(0.0, |kind| record.calls as f64 * costs[*kind].ns_inside);
-        let children: f64 =
-            record.children.iter().zip(costs).map(|(calls, cost)| *calls as f64 * cost.ns_outside).sum();
-        (own + children) as u64
+        let own = self.kinds.get(&hook.charged_by()).map_or(0.0, |kind| {
+            record.calls as f64 * costs[*kind].ns_entry_inside + record.returns as f64 * costs[*kind].ns_exit_inside
+        });
+        let called = costs.iter().enumerate().map(|(kind, cost)| {
+            record.entered[kind] as f64 * cost.ns_entry_outside
+                + record.left[kind] as f64 * cost.ns_exit_outside
+                + record.nested[kind] as f64 * (cost.entry() + cost.exit())
+        });
+        own + called.sum::<f64>()
+    }
+
+    /// What hooks took of the time that a packet waited: all that its CPU spent on them meanwhile.
+    fn waited_ns(&self, record: &FunctionRecord) -> f64 {
+        let costs = &self.profile.observer.hooks;
+        let called = costs.iter().enumerate().map(|(kind, cost)| {
+            record.entered[kind] as f64 * cost.entry()
+                + record.left[kind] as f64 * cost.exit()
+                + record.idle[kind] as f64 * cost.ns_per_call / 2.0
+        });
+        let softirqs = record.softirqs as f64 * self.profile.observer.ns_per_softirq;
+        record.value as f64 + softirqs + called.sum::<f64>()
     }
 }
 
+/// A part of a whole, scaled.
+fn scaled(part: u64, of: u64, by: u64) -> u64 {
+    (u128::from(part) * u128::from(by) / u128::from(of.max(1))) as u64
+}
+
 /// Splits a span over the hooks that ran in it. The first part is what no hook took; together they sum to the whole in
-/// integers. Without hooks the whole stays whole.
+/// integers. Without hooks the whole stays whole; a wait too, but what hooks took of it is known.
 ///
 /// Only journeys that one CPU worked on for the whole span were split; the others are taken to be alike.
-pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, whole: Span) -> Vec<Span> {
+pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span) -> Vec<Span> {
     let of_span: Vec<(Hook, &FunctionRecord)> = path
         .functions
         .iter()
@@ -65,22 +90,29 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, whole: Span) ->
     let Some((_, all)) = of_span.iter().find(|(hook, record)| *hook == Hook::Span && record.calls > 0) else {
         return vec![whole];
     };
+    // Journeys that were not split had the same hooks: their time is divided alike.
+    let of_all = |ns: f64| (ns * whole.count as f64 / all.calls as f64) as u64;
+    if whole.kind == Kind::Wait {
+        whole.probe_ns = (whole.probe_ns + of_all(costs.waited_ns(all))).min(whole.sum_ns);
+        return vec![whole];
+    }
     if of_span.len() < 2 {
         return vec![whole];
     }
-    // Journeys that were not split had the same hooks: their time is divided alike.
-    let scaled = |part: u64, of: u64, by: u64| (u128::from(part) * u128::from(by) / u128::from(of.max(1))) as u64;
+    // How the cost of the crossings at both ends is divided between before and after the program's look at the clock is
+    // not known: it is halved.
+    let crossings = whole.probe_ns;
+    let at_ends = |record: &FunctionRecord| scaled(crossings, 2 * all.calls, record.ends).min(crossings);
     let mut left = whole.sum_ns;
     let mut parts = Vec::new();
     for (hook, record) in of_span.iter().filter(|(hook, _)| *hook != Hook::Span) {
         let sum_ns = scaled(record.sum_ns, all.sum_ns, whole.sum_ns).min(left);
         left -= sum_ns;
-        let probe_ns = scaled(costs.probe_ns(*hook, record), all.calls, whole.count).min(sum_ns);
         parts.push(Span {
             layer: hook.info().layer.or(whole.layer),
             tier: "function",
             sum_ns,
-            probe_ns,
+            probe_ns: of_all(costs.probe_ns(*hook, record)) + at_ends(record),
             distribution: None,
             hook: Some(HookPart {
                 hook: *hook,
@@ -92,10 +124,31 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, whole: Span) ->
     }
     // Together by layer, the span's own first.
     parts.sort_by_key(|part| (part.layer != whole.layer, part.layer));
-    let nested = scaled(costs.probe_ns(Hook::Span, all), all.calls, whole.count);
-    let probe_ns = (whole.probe_ns + nested).min(left);
+    let elsewhere: u64 =
+        of_span.iter().filter(|(hook, _)| *hook != Hook::Span).map(|(_, record)| at_ends(record)).sum();
+    let probe_ns = crossings.saturating_sub(elsewhere) + of_all(costs.probe_ns(Hook::Span, all));
     parts.insert(0, Span { tier: "function", sum_ns: left, probe_ns, distribution: None, ..whole });
+    share_excess(&mut parts);
     parts
+}
+
+/// What the probes took of the whole span is known better than where in it they took it: where a part is shorter than what
+/// is to be taken off, the rest is taken off the others. So the corrected parts sum to the corrected whole.
+fn share_excess(parts: &mut [Span]) {
+    let mut excess = 0;
+    for part in &mut *parts {
+        excess += part.probe_ns.saturating_sub(part.sum_ns);
+        part.probe_ns = part.probe_ns.min(part.sum_ns);
+    }
+    let mut room: u64 = parts.iter().map(|part| part.sum_ns - part.probe_ns).sum();
+    excess = excess.min(room);
+    for part in parts {
+        let of_part = part.sum_ns - part.probe_ns;
+        let taken = scaled(of_part, room, excess);
+        part.probe_ns += taken;
+        excess -= taken;
+        room -= of_part;
+    }
 }
 
 /// What a hook took over all paths.
@@ -129,14 +182,12 @@ pub fn totals(paths: &[PathAccount]) -> BTreeMap<(Option<Layer>, Hook), Function
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        analysis::Kind,
-        profile::{HookCostRecord, HookRecord},
-    };
+    use crate::profile::{HookCostRecord, HookRecord};
     use proptest::prelude::*;
 
     fn whole(sum_ns: u64, count: u64) -> Span {
         Span {
+            index: 0,
             layer: Some(Layer::Bridge),
             device: "br0".into(),
             netns: 1,
@@ -150,8 +201,17 @@ mod tests {
         }
     }
 
-    fn record(hook: Hook, calls: u64, sum_ns: u64, children: [u64; 2]) -> FunctionRecord {
-        FunctionRecord { span: 0, hook: hook.info().name.into(), calls, sum_ns, value: 0, children }
+    /// A hook whose calls, and those that it makes, all return.
+    fn record(hook: Hook, calls: u64, sum_ns: u64, called: [u64; 2]) -> FunctionRecord {
+        FunctionRecord {
+            hook: hook.info().name.into(),
+            calls,
+            returns: calls,
+            sum_ns,
+            entered: called,
+            left: called,
+            ..FunctionRecord::default()
+        }
     }
 
     #[test]
@@ -160,8 +220,13 @@ mod tests {
             |hook: Hook| HookRecord { hook: hook.info().name.into(), kind: "kprobe".into(), ..HookRecord::default() };
         let mut profile =
             Profile { hooks: vec![kprobe(Hook::BridgeHandle), kprobe(Hook::NfOther)], ..Profile::default() };
-        profile.observer.hooks[KIND_KPROBE] =
-            HookCostRecord { ns_inside: 2.0, ns_outside: 5.0, ..HookCostRecord::default() };
+        profile.observer.hooks[KIND_KPROBE] = HookCostRecord {
+            ns_entry_inside: 1.0,
+            ns_exit_inside: 1.0,
+            ns_entry_outside: 3.0,
+            ns_exit_outside: 2.0,
+            ..HookCostRecord::default()
+        };
         let path = PathRecord {
             functions: vec![
                 record(Hook::Span, 10, 1000, [0, 10]),
@@ -180,7 +245,31 @@ mod tests {
         assert_eq!(of(Layer::Bridge), (200 + 1200, 100 + 140));
     }
 
+    #[test]
+    fn hooks_that_ran_while_a_packet_waited_are_taken_off() {
+        let mut profile = Profile::default();
+        profile.observer.hooks[KIND_FENTRY] =
+            HookCostRecord { ns_per_call: 2.0, ns_exit_inside: 3.0, ns_exit_outside: 4.0, ..HookCostRecord::default() };
+        let waited = FunctionRecord { value: 50, left: [20, 0], idle: [10, 0], ..record(Hook::Span, 10, 0, [0, 0]) };
+        let path = PathRecord { functions: vec![waited], ..PathRecord::default() };
+        let parts = split(&Costs::new(&profile), &path, 0, Span { kind: Kind::Wait, ..whole(2000, 20) });
+        assert_eq!(parts.len(), 1);
+        assert_eq!((parts[0].sum_ns, parts[0].probe_ns), (2000, 2 * (50 + 20 * 7 + 10)));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_taken_off_the_parts_is_what_is_taken_off_the_whole(
+            parts in proptest::collection::vec((0u64..1 << 50, 0u64..1 << 50), 1..9),
+        ) {
+            let mut spans: Vec<Span> =
+                parts.iter().map(|&(sum_ns, probe_ns)| Span { probe_ns, ..whole(sum_ns, 1) }).collect();
+            let (sum, probes) = parts.iter().fold((0, 0), |all, part| (all.0 + part.0, all.1 + part.1));
+            share_excess(&mut spans);
+            prop_assert!(spans.iter().all(|span| span.probe_ns <= span.sum_ns));
+            prop_assert_eq!(spans.iter().map(|span| span.probe_ns).sum::<u64>(), probes.min(sum));
+        }
+
         #[test]
         fn parts_sum_to_the_whole(
             sum_ns: u64, count in 1u64..1000, all in 0u64..1_000_000, times in proptest::collection::vec(0u64..1_000_000, 0..8),

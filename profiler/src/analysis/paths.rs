@@ -18,6 +18,8 @@ const LEAST_SAMPLES: u64 = 10;
 /// Time of a path in one layer at one device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
+    /// Which span between two crossings this is, or is a part of.
+    pub index: usize,
     /// The layer; none: unattributed.
     pub layer: Option<Layer>,
     /// Name of the device, empty without one.
@@ -101,6 +103,7 @@ fn path_account(
     for (index, histogram) in path.spans.iter().enumerate() {
         let class = classify(path, index, topology);
         let whole = Span {
+            index,
             layer: class.layer,
             device: class.device,
             netns: class.netns,
@@ -265,6 +268,7 @@ mod tests {
 
     fn whole(sum_ns: u64) -> Span {
         Span {
+            index: 0,
             layer: Some(Layer::Bridge),
             device: "br0".into(),
             netns: 1,

@@ -71,14 +71,28 @@ pub struct FunctionRecord {
     pub span: u32,
     /// Name of the hook; "span" for the whole span of the journeys that were split.
     pub hook: String,
-    /// Calls; for "span", the journeys that were split.
+    /// Calls that began in the span; for "span", the journeys that were split.
     pub calls: u64,
+    /// Calls that ended in the span.
+    pub returns: u64,
     /// Own nanoseconds, nested hooks subtracted; for "span", all of them.
     pub sum_ns: u64,
-    /// Sum of the values that the hook takes.
+    /// Sum of the values that the hook takes; for a span in which the packet waited, nanoseconds that the programs of hooks
+    /// took on its CPU meanwhile.
     pub value: u64,
-    /// Hooks that it called directly: by fentry, by kprobe.
-    pub children: [u64; 2],
+    /// Hooks that were entered directly from its own time, by fentry and by kprobe; for a span in which the packet waited,
+    /// all that were entered on its CPU meanwhile, and so on.
+    pub entered: [u64; 2],
+    /// Hooks that returned to its own time.
+    pub left: [u64; 2],
+    /// Hooks that ran for another packet that was made meanwhile.
+    pub nested: [u64; 2],
+    /// Entries and exits that had nothing to do while the packet waited.
+    pub idle: [u64; 2],
+    /// Beginnings and ends of softirqs while the packet waited.
+    pub softirqs: u64,
+    /// Ends of the span that lie in its own time.
+    pub ends: u64,
 }
 
 /// Machine, command and how the recording was made.
@@ -479,12 +493,28 @@ pub struct TurnRecord {
 pub struct HookCostRecord {
     /// For a packet that is not followed.
     pub ns_per_call: f64,
-    /// For a followed packet.
+    /// For a followed packet, what the programs took between their looks at the clock included.
     pub ns_per_followed_call: f64,
-    /// The part of it that lies in the hook's own time.
-    pub ns_inside: f64,
-    /// The part of it that lies in the time of its caller.
-    pub ns_outside: f64,
+    /// At the entry, before the program's look at the clock: in the caller's time.
+    pub ns_entry_outside: f64,
+    /// At the entry, after it: in the hook's own time.
+    pub ns_entry_inside: f64,
+    /// At the exit, before it: in the hook's own time.
+    pub ns_exit_inside: f64,
+    /// At the exit, after it: in the caller's time.
+    pub ns_exit_outside: f64,
+}
+
+impl HookCostRecord {
+    /// What an entry leaves in a packet's time.
+    pub fn entry(&self) -> f64 {
+        self.ns_entry_outside + self.ns_entry_inside
+    }
+
+    /// What an exit leaves in a packet's time.
+    pub fn exit(&self) -> f64 {
+        self.ns_exit_inside + self.ns_exit_outside
+    }
 }
 
 /// What the recording itself cost.
@@ -503,6 +533,8 @@ pub struct Observer {
     pub followed_crossings: u64,
     /// Costs of hooks by fentry and by kprobe, measured; zero without the function tier.
     pub hooks: [HookCostRecord; 2],
+    /// Cost of a program of the function tier at the beginning or the end of a softirq, measured; zero without that tier.
+    pub ns_per_softirq: f64,
     /// Hook calls for followed packets.
     pub followed_hook_calls: u64,
     /// Hook calls for all packets, those that were not followed reckoned from those that were.

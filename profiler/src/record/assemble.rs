@@ -52,7 +52,7 @@ pub(super) fn profile(
     functions::read(&recording, &mut tree.paths)?;
     let (hooks, missing_hooks) = recording.session.detach_functions();
     let mut observer = observer(&recording, &states, &cpu, duration);
-    functions::cost(&mut observer, &recording, tree.paths.values(), &hooks, duration);
+    functions::cost(&mut observer, &recording, duration)?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
     if let Some(reason) = &recording.no_functions {
@@ -431,7 +431,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         ns_in_span_per_crossing: costs.ns_in_span_per_crossing,
         crossings,
         followed_crossings,
-        hooks: recording.hook_costs.map(functions::cost_record),
+        hooks: recording.hook_costs,
         ns_per_sample: costs.ns_per_sample,
         cpu_share: spent / available.max(1.0),
         recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),

@@ -1,20 +1,12 @@
 //! What the function tier adds to a profile.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use netstrata_common::{FunctionKey, FunctionNode, Head, Hook, KIND_FENTRY, KIND_KPROBE};
+use netstrata_common::{FunctionKey, FunctionNode, Head, Hook};
 
-use super::{
-    function_costs::HookCost,
-    functions::{Attached, Way},
-    online_cpus,
-    recorder::Recording,
-};
-use crate::profile::{FunctionRecord, HookCostRecord, HookRecord, Observer, PathRecord};
+use super::{functions::Attached, online_cpus, recorder::Recording};
+use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
 
 /// Losses of the function tier, by cause; none where it was not in use.
 pub fn losses(recording: &Recording) -> Result<BTreeMap<String, u64>> {
@@ -45,25 +37,21 @@ pub fn read(recording: &Recording, paths: &mut BTreeMap<u64, PathRecord>) -> Res
             span: key.index - 1,
             hook: hook.info().name.to_owned(),
             calls: node.calls,
+            returns: node.returns,
             sum_ns: node.sum_ns,
             value: node.value,
-            children: node.children,
+            entered: node.entered,
+            left: node.left,
+            nested: node.nested,
+            idle: node.idle,
+            softirqs: node.softirqs,
+            ends: node.ends,
         });
     }
     for path in paths.values_mut() {
         path.functions.sort_by_key(|function| (function.span, Hook::from_name(&function.hook)));
     }
     Ok(())
-}
-
-/// Measured costs as they stand in a profile.
-pub fn cost_record(cost: HookCost) -> HookCostRecord {
-    HookCostRecord {
-        ns_per_call: cost.ns_per_call,
-        ns_per_followed_call: cost.ns_per_followed_call,
-        ns_inside: cost.ns_inside,
-        ns_outside: cost.ns_outside,
-    }
 }
 
 /// Hooked functions as they stand in a profile.
@@ -77,37 +65,24 @@ pub fn hooks(attached: Vec<Attached>) -> Vec<HookRecord> {
     attached.into_iter().map(record).collect()
 }
 
-/// Puts the cost of hooks on the bill: measured per call, for followed packets as counted, for the others as many calls a
-/// packet as the followed ones had.
-pub fn cost<'a>(
-    observer: &mut Observer,
-    recording: &Recording,
-    paths: impl Iterator<Item = &'a PathRecord>,
-    attached: &[Attached],
-    duration: Duration,
-) {
-    if attached.is_empty() {
-        return;
+/// Puts the cost of hooks on the bill: what was called, times what that costs.
+pub fn cost(observer: &mut Observer, recording: &Recording, duration: Duration) -> Result<()> {
+    if recording.no_functions.is_some() {
+        return Ok(());
     }
-    let kinds: HashMap<Hook, usize> = attached
-        .iter()
-        .map(|hook| (hook.hook, if hook.way == Way::Fentry { KIND_FENTRY } else { KIND_KPROBE }))
-        .collect();
+    observer.ns_per_softirq = recording.softirq_cost;
+    let tally = recording.session.tally()?.since(&recording.first_tally);
     let mut spent = 0.0;
-    for path in paths {
-        let weight = path.packets as f64 / path.samples.max(1) as f64;
-        for function in path.functions.iter().filter(|function| function.hook != Hook::Span.info().name) {
-            let hook = Hook::from_name(&function.hook).map(Hook::charged_by);
-            let kind = hook.and_then(|hook| kinds.get(&hook)).copied().unwrap_or(KIND_FENTRY);
-            let cost = recording.hook_costs[kind];
-            let followed = function.calls as f64 / weight.max(1.0);
-            observer.followed_hook_calls += followed as u64;
-            observer.hook_calls += function.calls;
-            spent += followed * cost.ns_per_followed_call + (function.calls as f64 - followed) * cost.ns_per_call;
-        }
+    for (kind, cost) in recording.hook_costs.iter().enumerate() {
+        // A call is an entry and an exit.
+        let busy = (tally.entered[kind] + tally.left[kind]) / 2;
+        let idle = tally.idle[kind] / 2;
+        observer.followed_hook_calls += busy;
+        observer.hook_calls += busy + idle;
+        spent += busy as f64 * cost.ns_per_followed_call + idle as f64 * cost.ns_per_call;
     }
-    // Packets that passed while nobody was to be followed met the hooks, too.
-    let observed = recording.observed.as_secs_f64() / duration.as_secs_f64().max(1e-9);
+    spent += tally.softirqs as f64 * recording.softirq_cost;
     let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
-    observer.cpu_share += spent / observed.clamp(0.01, 1.0) / available.max(1.0);
+    observer.cpu_share += spent / available.max(1.0);
+    Ok(())
 }

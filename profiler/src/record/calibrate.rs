@@ -47,22 +47,30 @@ pub struct Calibration {
 
 /// Measures; refuses if the programs read something else than the known loopback device.
 pub fn calibrate(session: &mut Session) -> Result<Calibration> {
+    with_traffic(|traffic, netns| measure(session, traffic, netns))
+}
+
+/// Runs work that needs traffic, in a thread in a network namespace of its own (its inode).
+pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("ns-calibrate".into());
-        let handle = thread.spawn_scoped(scope, || in_own_namespace(session)).context("cannot start a thread")?;
+        let work = || {
+            own_loopback()?;
+            let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
+            let traffic = Traffic::new()?;
+            // A processor that was idle is slow at first.
+            let start = Instant::now();
+            while start.elapsed() < WARM_UP {
+                traffic.batch()?;
+            }
+            work(&traffic, netns)
+        };
+        let handle = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
         handle.join().map_err(|_| anyhow::anyhow!("the calibration panicked"))?
     })
 }
 
-fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
-    own_loopback()?;
-    let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
-    let traffic = Traffic::new()?;
-    // A processor that was idle is slow at first.
-    let start = Instant::now();
-    while start.elapsed() < WARM_UP {
-        traffic.batch()?;
-    }
+fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calibration> {
     // Extra time of a datagram: that of probes which turn it away, and beyond that by kind of following.
     let (mut turned_away, mut beyond) = (Vec::new(), [Vec::new(), Vec::new()]);
     let mut seen = u64::MAX;
@@ -81,7 +89,7 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
                 let time = traffic.fastest()?;
                 seen = seen.min(crossings(&session.cpu_states()?) - before);
                 // What choosing a packet takes, and the function tier at a crossing, is cut out of the journey.
-                Ok((time, (session.cut_ns()? - cut) as f64 / (BATCHES * DATAGRAMS) as f64))
+                Ok((time, (session.cut_ns()? - cut) as f64 / Traffic::DATAGRAMS as f64))
             };
             let base = with(0)?.0;
             let (followed, cut) = with(ACCEPT_AND_DISCARD)?;
@@ -96,7 +104,7 @@ fn in_own_namespace(session: &mut Session) -> Result<Calibration> {
         turned_away.push(least - plain);
     }
     check_offsets(session, netns)?;
-    let per_datagram = seen as f64 / (BATCHES * DATAGRAMS) as f64;
+    let per_datagram = seen as f64 / Traffic::DATAGRAMS as f64;
     anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
     let ns_per_crossing = (median(&turned_away) / per_datagram).max(1.0);
     let following = |times: &[f64]| ns_per_crossing + (median(times) / per_datagram).max(0.0);
@@ -138,11 +146,14 @@ fn crossings(states: &[CpuState]) -> u64 {
 }
 
 /// Datagrams from a socket to itself.
-struct Traffic {
+pub(super) struct Traffic {
     socket: UdpSocket,
 }
 
 impl Traffic {
+    /// Datagrams that [`Self::fastest`] sends.
+    pub const DATAGRAMS: usize = BATCHES * DATAGRAMS;
+
     fn new() -> Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).context("cannot use the loopback device")?;
         socket.connect(socket.local_addr()?)?;
@@ -161,7 +172,8 @@ impl Traffic {
         Ok(start.elapsed().as_nanos() as f64 / DATAGRAMS as f64)
     }
 
-    fn fastest(&self) -> Result<f64> {
+    /// Nanoseconds per datagram of the fastest of some batches.
+    pub fn fastest(&self) -> Result<f64> {
         (0..BATCHES).map(|_| self.batch()).try_fold(f64::MAX, |best, time| Ok(best.min(time?)))
     }
 }

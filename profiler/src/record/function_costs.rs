@@ -1,8 +1,11 @@
 //! What a hook costs on this machine, for packets that are followed and for those that are not.
 //!
-//! A thread calls a function that does almost nothing, through a system call that does almost nothing: without the hook,
-//! with the hook while it has nothing to do, and with the hook while it believes to work on a packet. What it charges to
-//! itself and to its caller then is its cost; what it takes between its two looks at the clock is cut out anyway.
+//! A thread calls functions that do little: without the hook, with the hook while it has nothing to do, and with the hook
+//! while it believes to work on a packet. What the program takes between its two looks at the clock is cut out of journeys;
+//! what is left lies before and after that, at the entry and at the exit, in the hook's own time or in its caller's. Often
+//! a packet is handed on before the functions return that it was given to, so entry and exit are measured apart: one of the
+//! functions reads the clock itself, so that the time before its body and the time after it are known. How much of an
+//! entry lies on each side of the program's look cannot be measured; it is divided as the entry and the exit together are.
 
 use std::time::Instant;
 
@@ -10,29 +13,23 @@ use anyhow::{Context as _, Result};
 use netstrata_common::{CALIBRATING, Current, Head, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Work};
 
 use super::{
+    calibrate::{Traffic, with_traffic},
     functions::{Functions, Way, Ways},
     session::Session,
 };
-use crate::kernel::{btf::KernelTypes, symbols::Symbols};
+use crate::{
+    kernel::{btf::KernelTypes, symbols::Symbols},
+    profile::HookCostRecord,
+};
 
 const CALLS: u32 = 400;
 const ROUNDS: usize = 7;
-
-/// Costs of one way to attach, nanoseconds for a pair of entry and exit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct HookCost {
-    /// For a packet that is not followed.
-    pub ns_per_call: f64,
-    /// For a followed one.
-    pub ns_per_followed_call: f64,
-    /// The part of that which the hook charges to itself.
-    pub ns_inside: f64,
-    /// The part that it charges to its caller.
-    pub ns_outside: f64,
-}
+/// System calls whose functions are hooked: one that does almost nothing, and one that reads the clock.
+const NOTHING: &str = "sys_getpid";
+const CLOCK: &str = "sys_clock_gettime";
 
 /// Costs by way (`KIND_FENTRY`, `KIND_KPROBE`).
-pub type HookCosts = [HookCost; KINDS];
+pub type HookCosts = [HookCostRecord; KINDS];
 
 /// Measures the ways that this kernel allows. One that cannot be measured is not used.
 pub fn measure(session: &mut Session, symbols: &Symbols, types: &KernelTypes, ways: &mut Ways) -> HookCosts {
@@ -42,7 +39,8 @@ pub fn measure(session: &mut Session, symbols: &Symbols, types: &KernelTypes, wa
         if lacking.is_some() {
             continue;
         }
-        match measure_way(session, symbols, types, way, kind) {
+        let mut bench = Bench { session: &mut *session, symbols, types, way, kind };
+        match bench.measure() {
             Ok(cost) => costs[kind] = cost,
             Err(error) => *lacking = Some(format!("its cost cannot be measured: {error:#}")),
         }
@@ -50,48 +48,137 @@ pub fn measure(session: &mut Session, symbols: &Symbols, types: &KernelTypes, wa
     costs
 }
 
-fn measure_way(
-    session: &mut Session,
-    symbols: &Symbols,
-    types: &KernelTypes,
+/// Nanoseconds of one program at the beginning or the end of a softirq.
+pub fn softirq_cost(session: &mut Session) -> Result<f64> {
+    with_traffic(|traffic, _| {
+        let mut best = f64::MAX;
+        for _ in 0..ROUNDS {
+            let plain = traffic.fastest()?;
+            let softirqs = Functions::softirqs(session.ebpf())?;
+            let before = session.tally()?.softirqs;
+            let time = traffic.fastest()?;
+            let seen = session.tally()?.softirqs - before;
+            drop(softirqs);
+            anyhow::ensure!(seen > 0, "no softirq was seen");
+            best = best.min((time - plain) / (seen as f64 / Traffic::DATAGRAMS as f64));
+        }
+        Ok(best.max(0.0))
+    })
+}
+
+/// What a pair of entry and exit costs.
+struct Pair {
+    /// For a packet that is not followed.
+    idle: f64,
+    /// For one that is.
+    busy: f64,
+    /// The part of it that is not cut out.
+    within: f64,
+    /// The part of that which lies in the hook's own time.
+    inside: f64,
+}
+
+/// What one way is measured with.
+struct Bench<'a> {
+    session: &'a mut Session,
+    symbols: &'a Symbols,
+    types: &'a KernelTypes,
     way: Way,
     kind: usize,
-) -> Result<HookCost> {
-    fastest()?;
-    let (mut plain, mut idle, mut busy) = (f64::MAX, f64::MAX, f64::MAX);
-    let (mut inside, mut outside) = (f64::MAX, f64::MAX);
-    for _ in 0..ROUNDS {
-        plain = plain.min(fastest()?);
+}
+
+impl Bench<'_> {
+    fn measure(&mut self) -> Result<HookCostRecord> {
+        let pair = self.pair()?;
+        // Where the clock cannot be read without a system call, entry and exit are taken to be alike.
+        let (entry, exit) = self.entry_and_exit()?.unwrap_or((pair.within / 2.0, pair.within / 2.0));
+        let share = if entry + exit > 0.0 { (pair.inside / (entry + exit)).min(1.0) } else { 0.0 };
+        Ok(HookCostRecord {
+            ns_per_call: pair.idle,
+            ns_per_followed_call: pair.busy,
+            ns_entry_outside: entry * (1.0 - share),
+            ns_entry_inside: entry * share,
+            ns_exit_inside: exit * share,
+            ns_exit_outside: exit * (1.0 - share),
+        })
     }
-    let hook = Functions::calibration(session.ebpf(), symbols, types, way)?;
-    for _ in 0..ROUNDS {
-        idle = idle.min(fastest()?);
+
+    /// A pair of entry and exit as a whole.
+    fn pair(&mut self) -> Result<Pair> {
+        fastest()?;
+        let plain = fastest()?;
+        let hook = Functions::calibration(self.session.ebpf(), self.symbols, self.types, self.way, NOTHING)?;
+        let idle = fastest()?;
+        let (mut busy, mut within, mut inside) = (f64::MAX, f64::MAX, f64::MAX);
+        for _ in 0..ROUNDS {
+            pretend(self.session, true)?;
+            let time = calls()?;
+            let cut: u64 = self.session.tally()?.cut_ns.iter().sum();
+            let works: Vec<Work> = self.session.per_cpu::<Work>("FUNCTION_WORK")?.swap_remove(0);
+            pretend(self.session, false)?;
+            // The thread may have moved to another CPU meanwhile.
+            let taken = works.iter().map(|work| work.taken[Hook::Calibration as usize]);
+            let (ns, calls) = taken
+                .filter(|taken| taken.generation == 1)
+                .fold((0, 0), |sum, taken| (sum.0 + taken.ns, sum.1 + taken.calls));
+            anyhow::ensure!(calls > 0, "the hook that costs are measured with was not called");
+            inside = inside.min(ns as f64 / f64::from(calls));
+            busy = busy.min(time - plain);
+            within = within.min(time - plain - cut as f64 / f64::from(calls));
+        }
+        drop(hook);
+        Ok(Pair { idle: (idle - plain).max(0.0), busy: busy.max(0.0), within: within.max(0.0), inside })
     }
-    for _ in 0..ROUNDS {
-        pretend(session, true)?;
-        busy = busy.min(calls()?);
-        let works: Vec<Work> = session.per_cpu::<Work>("FUNCTION_WORK")?.swap_remove(0);
-        pretend(session, false)?;
-        // The thread may have moved to another CPU meanwhile.
-        let taken = |hook: Hook| -> (u64, u64, u64) {
-            let of = works.iter().map(|work| work.taken[hook as usize]);
-            of.filter(|taken| taken.generation == 1).fold((0, 0, 0), |sum, taken| {
-                (sum.0 + taken.ns, sum.1 + u64::from(taken.calls), sum.2 + u64::from(taken.children[kind]))
-            })
+
+    /// What an entry and what an exit leave in a packet's time; `None` where the clock cannot be read without a system call.
+    fn entry_and_exit(&mut self) -> Result<Option<(f64, f64)>> {
+        let around = |of: &mut dyn FnMut() -> Result<[f64; 2]>| -> Result<[f64; 2]> {
+            let mut best = [f64::MAX; 2];
+            for _ in 0..ROUNDS {
+                for (best, time) in best.iter_mut().zip(of()?) {
+                    *best = best.min(time);
+                }
+            }
+            Ok(best)
         };
-        let (own, span) = (taken(Hook::Calibration), taken(Hook::Span));
-        anyhow::ensure!(own.1 > 0 && span.2 > 0, "the hook that costs are measured with was not called");
-        inside = inside.min(own.0 as f64 / own.1 as f64);
-        outside = outside.min(span.0 as f64 / span.2 as f64);
+        let plain = around(&mut clock_reads)?;
+        let hook = Functions::calibration(self.session.ebpf(), self.symbols, self.types, self.way, CLOCK)?;
+        let kind = self.kind;
+        let mut most = 0;
+        let busy = around(&mut || {
+            pretend(self.session, true)?;
+            let mut times = clock_reads()?;
+            let tally = self.session.tally()?;
+            pretend(self.session, false)?;
+            anyhow::ensure!(tally.entered[kind] > 0, "the hook that costs are measured with was not called");
+            most = most.max(tally.entered[kind]);
+            for (time, cut) in times.iter_mut().zip(tally.cut_ns) {
+                *time -= cut as f64 / tally.entered[kind] as f64;
+            }
+            Ok(times)
+        });
+        drop(hook);
+        let busy = busy?;
+        let by_system_call = most > u64::from(CALLS) * 2;
+        Ok((!by_system_call).then(|| ((busy[0] - plain[0]).max(0.0), (busy[1] - plain[1]).max(0.0))))
     }
-    drop(hook);
-    Ok(HookCost {
-        ns_per_call: (idle - plain).max(0.0),
-        ns_per_followed_call: (busy - plain).max(0.0),
-        ns_inside: inside,
-        // The loop itself is the caller's own time.
-        ns_outside: (outside - plain).max(0.0),
-    })
+}
+
+/// Mean nanoseconds from before a system call that reads the clock until it does, and from then until it has returned.
+fn clock_reads() -> Result<[f64; 2]> {
+    let mut sums = [0, 0];
+    for _ in 0..CALLS {
+        let mut read = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let before = super::recorder::monotonic_ns();
+        // SAFETY: writes a time to where it is told to, which outlives the call.
+        let result = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut read) };
+        let after = super::recorder::monotonic_ns();
+        anyhow::ensure!(result == 0, "the clock cannot be read");
+        let within = read.tv_sec as u64 * 1_000_000_000 + read.tv_nsec as u64;
+        sums[0] += within.saturating_sub(before);
+        sums[1] += after.saturating_sub(within);
+    }
+    Ok(sums.map(|sum| sum as f64 / f64::from(CALLS)))
 }
 
 /// Makes hooks believe that this thread works on a packet, or no longer.

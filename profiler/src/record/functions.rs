@@ -141,26 +141,46 @@ pub fn places<'a>(info: &HookInfo, symbols: &'a Symbols, types: &KernelTypes) ->
 impl Functions {
     /// Tries each way on the function that costs are measured with.
     pub fn ways(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes) -> Ways {
-        let mut attempt = |way: Way| match Self::calibration(ebpf, symbols, types, way) {
+        let mut attempt = |way: Way| match Self::calibration(ebpf, symbols, types, way, "") {
             Ok(_) => None,
             Err(error) => Some(format!("{error:#}")),
         };
         Ways { no_fentry: attempt(Way::Fentry), no_kprobe: attempt(Way::Kprobe) }
     }
 
-    /// Attaches only the hook that costs are measured with.
-    pub fn calibration(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes, way: Way) -> Result<Self> {
+    /// Attaches only the hook that costs are measured with, to the first of its functions whose name ends so.
+    pub fn calibration(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes, way: Way, name: &str) -> Result<Self> {
         let mut functions = Self::default();
         let btf =
             if way == Way::Fentry { Some(Btf::from_sys_fs().context("cannot read the kernel's types")?) } else { None };
         let mut reason = anyhow::anyhow!("the kernel has no function to try it on");
-        for place in places(Hook::Calibration.info(), symbols, types) {
+        let places = places(Hook::Calibration.info(), symbols, types);
+        for place in places.into_iter().filter(|place| place.function.name.ends_with(name)) {
             match functions.attach_at(ebpf, Hook::Calibration, &place, way, btf.as_ref()) {
                 Ok(()) => return Ok(functions),
                 Err(error) => reason = error,
             }
         }
         Err(reason)
+    }
+
+    /// Attaches only the programs that see softirqs.
+    pub fn softirqs(ebpf: &mut Ebpf) -> Result<Self> {
+        let mut functions = Self::default();
+        functions.attach_softirqs(ebpf)?;
+        Ok(functions)
+    }
+
+    fn attach_softirqs(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        for name in ["function_softirq_exit", "function_softirq_entry"] {
+            let program: &mut RawTracePoint = program(ebpf, name)?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            let link = program.attach(name.trim_start_matches("function_"))?;
+            self.links.push(Link::Tracepoint(program.take_link(link)?));
+        }
+        Ok(())
     }
 
     /// Attaches everything that can be.
@@ -170,12 +190,7 @@ impl Functions {
             None => Some(Btf::from_sys_fs().context("cannot read the kernel's types")?),
             Some(_) => None,
         };
-        for name in ["function_softirq_exit", "function_softirq_entry"] {
-            let program: &mut RawTracePoint = program(ebpf, name)?;
-            program.load()?;
-            let link = program.attach(name.trim_start_matches("function_"))?;
-            functions.links.push(Link::Tracepoint(program.take_link(link)?));
-        }
+        functions.attach_softirqs(ebpf)?;
         let wanted = Hook::ALL.iter().filter(|info| !info.functions.is_empty() && info.hook != Hook::Calibration);
         for info in wanted {
             if let Err(reason) = functions.attach_hook(ebpf, info, symbols, types, ways, btf.as_ref()) {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq};
+use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq, Tally};
 
 use super::{
     Calibration, assemble, calibrate, filter,
@@ -101,6 +101,10 @@ pub(super) struct Recording {
     pub costs: Calibration,
     /// What hooks cost, by way; zero without the function tier.
     pub hook_costs: HookCosts,
+    /// What a program at the beginning or the end of a softirq costs; zero without the function tier.
+    pub softirq_cost: f64,
+    /// What hooks had done before the recording began.
+    pub first_tally: Tally,
     /// Why spans are not split over functions, unless they are.
     pub no_functions: Option<String>,
     pub governor: Governor,
@@ -139,11 +143,12 @@ impl Recording {
         };
         let (mut session, ways) = load(args, sizes, &symbols, &types)?;
         let costs = calibrate(&mut session)?;
-        let mut hook_costs = HookCosts::default();
+        let (mut hook_costs, mut softirq_cost) = (HookCosts::default(), 0.0);
         let mut no_functions = None;
         match ways {
             Ok(mut ways) => {
                 hook_costs = function_costs::measure(&mut session, &symbols, &types, &mut ways);
+                softirq_cost = function_costs::softirq_cost(&mut session)?;
                 session.attach_functions(&symbols, &types, &ways)?;
             }
             Err(reason) => no_functions = Some(reason),
@@ -159,6 +164,8 @@ impl Recording {
             watcher: Some(watcher),
             costs,
             hook_costs,
+            softirq_cost,
+            first_tally: Tally::default(),
             no_functions,
             rates: vec![(0, governor.every)],
             governor,
@@ -184,6 +191,7 @@ impl Recording {
         }
         recording.started = Instant::now();
         recording.started_ns = monotonic_ns();
+        recording.first_tally = recording.session.tally()?;
         recording.counters = Counters::read();
         recording.own_cpu = own_cpu_time();
         recording.turn = recording.started;

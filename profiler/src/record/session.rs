@@ -18,7 +18,7 @@ use aya::{
 };
 use netstrata_common::{
     Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, MAX_SLOTS, Node, NodeKey, Path,
-    SampleKey, Stack, TurnKey,
+    SampleKey, Stack, Tally, TurnKey,
 };
 
 use super::functions::{Attached, Functions, Ways};
@@ -320,6 +320,12 @@ impl Session {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
         let chosen = self.cpu_states()?.iter().map(|state| state.cut_ns).sum::<u64>();
         Ok(heads.iter().map(|head| head.cut_ns).sum::<u64>() + chosen)
+    }
+
+    /// What hooks did so far, on all CPUs.
+    pub fn tally(&self) -> Result<Tally> {
+        let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+        Ok(heads.iter().fold(Tally::default(), |sum, head| sum.plus(&head.tally)))
     }
 
     /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.

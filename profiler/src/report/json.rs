@@ -75,8 +75,10 @@ fn trust(profile: &Profile, account: &Account) -> Value {
                 "kind": kind,
                 "ns_per_call": round(cost.ns_per_call),
                 "ns_per_followed_call": round(cost.ns_per_followed_call),
-                "ns_inside": round(cost.ns_inside),
-                "ns_outside": round(cost.ns_outside),
+                "ns_entry_outside": round(cost.ns_entry_outside),
+                "ns_entry_inside": round(cost.ns_entry_inside),
+                "ns_exit_inside": round(cost.ns_exit_inside),
+                "ns_exit_outside": round(cost.ns_exit_outside),
             })
         })
         .collect();
@@ -168,6 +170,7 @@ fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: &str) -> Valu
 
 fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
     let mut value = json!({
+        "span": span.index,
         "layer": span.layer.map(|layer| layer.name()),
         "device": span.device,
         "netns": profile.topology.namespace_name(span.netns),

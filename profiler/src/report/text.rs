@@ -416,8 +416,12 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     for (kind, cost) in ["fentry", "kprobe"].iter().zip(observer.hooks).filter(|entry| entry.1.ns_per_call > 0.0) {
         writeln!(
             out,
-            "  hooks by {kind}: {:.0} ns per call, {:.0} ns if followed ({:.0} ns in its own time, {:.0} ns in its caller's)",
-            cost.ns_per_call, cost.ns_per_followed_call, cost.ns_inside, cost.ns_outside
+            "  hooks by {kind}: {:.0} ns per call, {:.0} ns if followed ({:.0} ns at the entry and {:.0} ns at \
+             the exit within the packet's time)",
+            cost.ns_per_call,
+            cost.ns_per_followed_call,
+            cost.entry(),
+            cost.exit()
         )?;
     }
     let lost: Vec<String> =
