@@ -577,6 +577,12 @@ pub struct Offsets {
     pub nf_state_hook: u32,
     /// nf_hook_state.pf; its low byte
     pub nf_state_pf: u32,
+    /// nft_chain.name; 0 where the kernel does not tell
+    pub nft_chain_name: u32,
+    /// nft_chain.table
+    pub nft_chain_table: u32,
+    /// nft_table.name
+    pub nft_table_name: u32,
 }
 
 #[cfg(feature = "user")]

@@ -14,6 +14,8 @@ pub enum Take {
     /// The call is charged to the row of the netfilter hook that it serves, told by `struct nf_hook_state`, the argument
     /// of this index.
     NetfilterHook(u8),
+    /// The call is charged to a row of the nftables chain that the argument of this index points to.
+    Chain(u8),
     /// 1 if the function, which has this many arguments, returned `GRO_MERGED` or `GRO_MERGED_FREE`.
     Merged(u8),
     /// The 32 bits behind the pointer that is the argument of this index, read when the function returns.
@@ -64,8 +66,40 @@ NfBridgeOutput nf_bridge_output (Some(Netfilter)) "netfilter: bridge output" Not
     "hook output of the bridge family";
 NfBridgePostrouting nf_bridge_postrouting (Some(Netfilter)) "netfilter: bridge postrouting" Nothing "" []
     "hook postrouting of the bridge family";
-NftChain nft_chain (Some(Netfilter)) "netfilter: nftables chain" Nothing "" ["nft_do_chain"]
-    "the rules of an nftables base chain and of what it jumps to";
+NftChain nft_chain (Some(Netfilter)) "netfilter: nftables chain" Chain(1) "" ["nft_do_chain"]
+    "the rules of nftables base chains beyond those that have rows of their own";
+NftChain1 nft_chain1 (Some(Netfilter)) "netfilter: chain 1" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain2 nft_chain2 (Some(Netfilter)) "netfilter: chain 2" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain3 nft_chain3 (Some(Netfilter)) "netfilter: chain 3" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain4 nft_chain4 (Some(Netfilter)) "netfilter: chain 4" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain5 nft_chain5 (Some(Netfilter)) "netfilter: chain 5" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain6 nft_chain6 (Some(Netfilter)) "netfilter: chain 6" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain7 nft_chain7 (Some(Netfilter)) "netfilter: chain 7" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain8 nft_chain8 (Some(Netfilter)) "netfilter: chain 8" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain9 nft_chain9 (Some(Netfilter)) "netfilter: chain 9" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain10 nft_chain10 (Some(Netfilter)) "netfilter: chain 10" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain11 nft_chain11 (Some(Netfilter)) "netfilter: chain 11" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain12 nft_chain12 (Some(Netfilter)) "netfilter: chain 12" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain13 nft_chain13 (Some(Netfilter)) "netfilter: chain 13" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain14 nft_chain14 (Some(Netfilter)) "netfilter: chain 14" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain15 nft_chain15 (Some(Netfilter)) "netfilter: chain 15" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
+NftChain16 nft_chain16 (Some(Netfilter)) "netfilter: chain 16" Nothing "" []
+    "the rules of one nftables base chain and of what it jumps to";
 IptTable ipt_table (Some(Netfilter)) "netfilter: iptables table" Nothing "" ["ipt_do_table"]
     "the rules of a table of the old iptables";
 EbtTable ebt_table (Some(Netfilter)) "netfilter: ebtables table" Nothing "" ["ebt_do_table"] "the rules of an ebtables table";
@@ -111,6 +145,19 @@ OvsOutput ovs_output (Some(Ovs)) "ovs: action output" Nothing "" ["do_output", "
     "action output: hands the packet to a port";
 OvsConntrack ovs_conntrack (Some(Ovs)) "ovs: action ct" Nothing "" ["ovs_ct_execute"]
     "action ct: sends the packet through connection tracking";
+OvsUserspace ovs_userspace (Some(Ovs)) "ovs: action userspace" Nothing "" []
+    "action userspace: sends a copy of the packet to user space";
+OvsSet ovs_set (Some(Ovs)) "ovs: action set" Nothing "" [] "actions set and set masked: rewrites fields";
+OvsVlan ovs_vlan (Some(Ovs)) "ovs: action vlan" Nothing "" [] "actions push vlan and pop vlan";
+OvsHeader ovs_header (Some(Ovs)) "ovs: action header" Nothing "" []
+    "actions that push or pop headers of MPLS, Ethernet and NSH";
+OvsRecirculate ovs_recirculate (Some(Ovs)) "ovs: action recirculate" Nothing "" []
+    "action recirc: looks the packet up again";
+OvsSample ovs_sample (Some(Ovs)) "ovs: action sample" Nothing "" [] "actions sample and psample";
+OvsHash ovs_hash (Some(Ovs)) "ovs: action hash" Nothing "" [] "action hash: reckons a hash of the flow";
+OvsMeter ovs_meter (Some(Ovs)) "ovs: action meter" Nothing "" [] "action meter: drops what exceeds a rate";
+OvsClone ovs_clone (Some(Ovs)) "ovs: action clone" Nothing "" [] "action clone: runs actions on a copy";
+OvsOther ovs_other (Some(Ovs)) "ovs: other action" Nothing "" [] "an action without a row of its own";
 OvsUpcall ovs_upcall (Some(Ovs)) "ovs: upcall" Nothing "" ["ovs_dp_upcall"] "sends a packet without a flow to user space";
 OvsReinject ovs_reinject (Some(Ovs)) "ovs: from user space" Nothing "" ["ovs_packet_cmd_execute"]
     "runs actions on a packet that user space gives back";
@@ -224,9 +271,20 @@ impl Hook {
         &Self::ALL[self as usize]
     }
 
-    /// The row whose programs charge this one: its own, unless netfilter's hooks are told apart.
+    /// The row whose programs charge this one: its own, unless netfilter's hooks or its chains are told apart.
     pub fn charged_by(self) -> Hook {
-        if (Self::NfPrerouting..=Self::NfBridgePostrouting).contains(&self) { Self::NfOther } else { self }
+        if (Self::NfPrerouting..=Self::NfBridgePostrouting).contains(&self) {
+            Self::NfOther
+        } else if self.is_chain() {
+            Self::NftChain
+        } else {
+            self
+        }
+    }
+
+    /// Whether this is the row of one nftables chain, whose name only a recording knows.
+    pub fn is_chain(self) -> bool {
+        (Self::NftChain1..=Self::NftChain16).contains(&self)
     }
 
     /// The hook of a number that a kernel program wrote, or `None`.

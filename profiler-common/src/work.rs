@@ -194,6 +194,23 @@ pub struct Work {
     pub taken: [Taken; crate::MAX_HOOKS],
 }
 
+/// nftables chains that have rows of their own.
+pub const CHAINS: usize = 16;
+/// Longest name of a table or chain that is kept, with its end.
+pub const CHAIN_NAME: usize = 32;
+
+/// A chain that has a row.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chain {
+    /// Its address.
+    pub address: u64,
+    /// Name of its table, zero-terminated.
+    pub table: [u8; CHAIN_NAME],
+    /// Its name, zero-terminated.
+    pub name: [u8; CHAIN_NAME],
+}
+
 /// What the function tier could not record, by cause.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -280,5 +297,5 @@ mod pod {
             unsafe impl aya::Pod for $name {}
         )* };
     }
-    pod!(Charges, Work, Head, FunctionKey, FunctionNode);
+    pod!(Charges, Work, Head, Chain, FunctionKey, FunctionNode);
 }

@@ -7,16 +7,16 @@
 //!
 //! For all other packets a hook costs its dispatch and two look-ups. docs/functions.md tells the rules and why.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
 use netstrata_common::{
-    ARMED, CALIBRATING, Charge, CpuState, Current, Frame, FunctionKey, Head, Hook, Journey, KINDS, MAX_CHARGES,
-    MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
+    ARMED, CALIBRATING, CHAINS, Chain, Charge, CpuState, Current, Frame, FunctionKey, Head, Hook, Journey, KIND_FENTRY,
+    KINDS, MAX_CHARGES, MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
 };
 
 use crate::{
     account::{BPF_NOEXIST, add},
     globals::{function_tier, offset},
-    maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS, ZERO_FUNCTION},
+    maps::{CHARGES, FUNCTION_HEAD, FUNCTION_WORK, FUNCTIONS, JOURNEYS, NFT_CHAINS, ZERO_FUNCTION},
     record::{self, now, state},
     skb,
 };
@@ -253,9 +253,45 @@ extern "C" fn function_find(level: u64, hook: u64) -> u64 {
     at as u64
 }
 
+/// The row of an nftables chain, taken if it is new; the common one if there is none left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_chain(address: u64) -> i32 {
+    let first = (address >> 6 ^ address >> 10) as u32;
+    for step in 0..CHAINS as u32 {
+        let place = first.wrapping_add(step) & (CHAINS as u32 - 1);
+        // SAFETY: a valid pointer into the map; entries are never changed.
+        let taken = NFT_CHAINS.get_ptr(place).map(|chain| unsafe { (*chain).address });
+        match taken {
+            Some(other) if other != address => continue,
+            Some(_) => {}
+            None => {
+                let mut chain = Chain { address, ..Chain::default() };
+                let name: u64 = skb::read(address, offset!(nft_chain_name));
+                let table: u64 = skb::read(address, offset!(nft_chain_table));
+                let table: u64 = skb::read(table, offset!(nft_table_name));
+                // SAFETY: the helper checks the address, and writes to our own array.
+                unsafe {
+                    let _ = bpf_probe_read_kernel_str_bytes(name as *const u8, &mut chain.name);
+                    let _ = bpf_probe_read_kernel_str_bytes(table as *const u8, &mut chain.table);
+                }
+                // Another CPU may have taken it meanwhile.
+                if NFT_CHAINS.insert(place, chain, BPF_NOEXIST).is_err() {
+                    continue;
+                }
+            }
+        }
+        return (Hook::NftChain1 as u32 + place) as i32;
+    }
+    Hook::NftChain as i32
+}
+
 /// The row that a call is charged to.
 #[inline(always)]
 fn row(hook: u32, argument: u64) -> u32 {
+    if hook == Hook::NftChain as u32 && offset!(nft_chain_name) != 0 {
+        return function_chain(argument) as u32 & (MAX_HOOKS as u32 - 1);
+    }
     if hook != Hook::NfOther as u32 {
         return hook;
     }
@@ -271,6 +307,75 @@ fn row(hook: u32, argument: u64) -> u32 {
         return Hook::NfPrerouting as u32 + number as u32;
     }
     hook
+}
+
+/// The row of an action of Open vSwitch, by the kernel's number; 0 for those that are functions with hooks of their own.
+const ACTIONS: [u8; 32] = {
+    let mut rows = [Hook::OvsOther as u8; 32];
+    // output, ct, ct_clear
+    (rows[1], rows[12], rows[16]) = (0, 0, 0);
+    rows[2] = Hook::OvsUserspace as u8;
+    // set, set_masked
+    (rows[3], rows[11]) = (Hook::OvsSet as u8, Hook::OvsSet as u8);
+    // push_vlan, pop_vlan
+    (rows[4], rows[5]) = (Hook::OvsVlan as u8, Hook::OvsVlan as u8);
+    // sample, psample
+    (rows[6], rows[25]) = (Hook::OvsSample as u8, Hook::OvsSample as u8);
+    rows[7] = Hook::OvsRecirculate as u8;
+    rows[8] = Hook::OvsHash as u8;
+    let mut header = [9, 10, 14, 15, 17, 18, 22].as_slice();
+    while let [number, rest @ ..] = header {
+        rows[*number] = Hook::OvsHeader as u8;
+        header = rest;
+    }
+    rows[19] = Hook::OvsMeter as u8;
+    rows[20] = Hook::OvsClone as u8;
+    rows
+};
+/// `program` of the frame of an action: it ends where the next begins, or where they all end.
+const ACTION: u32 = Hook::OvsOther as u32;
+
+/// Open vSwitch begins an action of a flow: a netlink attribute.
+#[inline(always)]
+pub fn action(attribute: u64) {
+    if let Some(head) = head()
+        && head.busy[(head.level & 1) as usize] != 0
+    {
+        function_action(attribute);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_action(attribute: u64) -> i32 {
+    let begun = now();
+    let Some(head) = head() else { return 0 };
+    let level = head.level & 1;
+    let Some(work) = work_of(level) else { return 0 };
+    if is_other_task(work, level) {
+        return 0;
+    }
+    let Some(since) = alive(level) else { return 0 };
+    charge(head, work, since, begun);
+    let caller = top(work, work.current.base);
+    // The way into a tracepoint's program costs about what the way into fentry does.
+    taken(head, work, caller).entered[KIND_FENTRY] += 1;
+    if work.depth > work.current.base
+        && work.frames[work.depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == ACTION
+    {
+        work.depth -= 1;
+    }
+    // struct nlattr: length, type.
+    let number: u16 = skb::read(attribute, 2);
+    let row = ACTIONS[number as usize & 31] as u32;
+    let depth = work.depth as usize;
+    if row != 0 && depth < MAX_FRAMES {
+        taken(head, work, row).calls += 1;
+        work.frames[depth & (MAX_FRAMES - 1)] = Frame { argument: 0, program: ACTION, hook: row };
+        work.depth = depth as u32 + 1;
+    }
+    function_cut(level as u64, begun, 0);
+    0
 }
 
 /// Another task than the one that works on the packet runs; its hooks are nobody's.
@@ -365,7 +470,9 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
         return 0;
     }
     let at = found - 1;
-    head.lost.no_exit += (depth.wrapping_sub(found)) as u64;
+    // An action that was the last ends here.
+    let last = depth > found && work.frames[depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == ACTION;
+    head.lost.no_exit += (depth.wrapping_sub(found)) as u64 - last as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
     let of_packet = since.is_some() && at >= work.current.base;
     if of_packet {
@@ -796,7 +903,7 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
 /// Index of the argument that a hook keeps.
 pub const fn kept(hook: Hook) -> Option<usize> {
     match Hook::ALL[hook as usize].take {
-        Take::NetfilterHook(index) | Take::Behind(index) => Some(index as usize),
+        Take::NetfilterHook(index) | Take::Behind(index) | Take::Chain(index) => Some(index as usize),
         Take::Nothing | Take::Merged(_) => None,
     }
 }

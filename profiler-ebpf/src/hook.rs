@@ -78,3 +78,10 @@ fn function_softirq_exit(_context: RawTracePointContext) -> i32 {
     function::softirq_exit();
     0
 }
+
+// (struct datapath *dp, struct sk_buff *skb, struct sw_flow_key *key, const struct nlattr *a, int rem), since 5.16
+#[raw_tracepoint]
+fn function_ovs_do_execute_action(context: RawTracePointContext) -> i32 {
+    function::action(context.arg(3));
+    0
+}

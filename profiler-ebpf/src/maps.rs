@@ -8,8 +8,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, MAX_SLOTS,
-    Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, Tunnelled, TurnKey, Work,
+    CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head,
+    Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, Tunnelled,
+    TurnKey, Work,
 };
 
 /// State of each CPU.
@@ -71,6 +72,10 @@ pub static FUNCTIONS: HashMap<FunctionKey, FunctionNode> = HashMap::with_max_ent
 /// Never written: what a new entry is made from (there is not enough stack for one).
 #[map]
 pub static ZERO_FUNCTION: Array<FunctionNode> = Array::with_max_entries(1, 0);
+
+/// nftables chains that have rows of their own, by row.
+#[map]
+pub static NFT_CHAINS: HashMap<u32, Chain> = HashMap::with_max_entries(CHAINS as u32, 0);
 
 /// What hooks look at first.
 #[map]

@@ -73,6 +73,7 @@ struct Injected {
     namespace: String,
     table: Option<&'static str>,
     actions: Option<Vec<String>>,
+    _switch: Option<Stopped>,
     _link: Option<OwnedFd>,
 }
 
@@ -96,7 +97,8 @@ fn scale() -> u32 {
 
 fn inject(standing: &Standing, case: &Case) -> Injected {
     let namespace = standing.namespace(case.role).to_str().unwrap().to_owned();
-    let mut injected = Injected { namespace: namespace.clone(), table: None, actions: None, _link: None };
+    let mut injected =
+        Injected { namespace: namespace.clone(), table: None, actions: None, _switch: None, _link: None };
     match case.cost {
         // BPF_TCX_EGRESS
         Cost::Spin(ns) => {
@@ -117,13 +119,42 @@ fn inject(standing: &Standing, case: &Case) -> Injected {
             nsenter(&namespace, &["nft", "-f", "-"], &rules);
             injected.table = Some(family);
         }
-        Cost::Actions(count) => injected.actions = Some(lengthen_flows(&namespace, count)),
+        Cost::Actions(count) => {
+            injected._switch = Some(Stopped::new(&namespace));
+            injected.actions = Some(lengthen_flows(&namespace, count));
+        }
     }
     injected
 }
 
+/// ovs-vswitchd, which does not run meanwhile: it would put the flows in order again.
+struct Stopped(libc::pid_t);
+
+impl Stopped {
+    fn new(namespace: &str) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let inode = std::fs::metadata(namespace).unwrap().ino();
+        let of = |entry: std::io::Result<std::fs::DirEntry>| -> Option<libc::pid_t> {
+            let path = entry.ok()?.path();
+            let name = std::fs::read_to_string(path.join("comm")).ok()?;
+            let own = std::fs::metadata(path.join("ns/net")).ok()?.ino();
+            (name.trim() == "ovs-vswitchd" && own == inode).then(|| path.file_name()?.to_str()?.parse().ok())?
+        };
+        let pid = std::fs::read_dir("/proc").unwrap().find_map(of).expect("ovs-vswitchd of this namespace");
+        // SAFETY: a signal to a process of the lab.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // SAFETY: a signal to a process of the lab.
+        unsafe { libc::kill(self.0, libc::SIGCONT) };
+    }
+}
+
 /// Puts actions that undo each other before the actions of every flow in the kernel's datapath; the flows as they were.
-/// Nobody may change them meanwhile: the caller stops ovs-vswitchd.
 fn lengthen_flows(namespace: &str, count: u32) -> Vec<String> {
     let text = nsenter(namespace, &["ovs-dpctl", "-m", "--no-names", "dump-flows"], "");
     let flows: Vec<String> = text.lines().filter(|line| line.contains("eth_type(0x0800)")).map(str::to_owned).collect();

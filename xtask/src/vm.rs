@@ -31,6 +31,9 @@ const LIVE: &[(&str, &[&str])] = &[
     ("record", &["a_command_is_recorded_and_every_path_closes", "nothing_remains_in_the_kernel_after_kill_9"]),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
 ];
+/// The live tests that compare times: they run once, where a clock that counts instructions makes two runs alike.
+const COUNTED: &[(&str, &[&str])] = &[("functions", &["the_tiers_agree_on_the_same_traffic"])];
+const COUNTED_KERNEL: &str = "6.12";
 /// The longest that a machine may take for them.
 const LIMIT: &str = "3m";
 
@@ -67,14 +70,20 @@ pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
 pub fn matrix(kernel: &str) -> Result<Tally> {
     run::run(run::cargo().args(["build", "--release"]))?;
     let program = program()?;
-    let script = script(&executables()?)?;
+    let executables = executables()?;
+    let (live, counted) = (script(LIVE, &executables)?, script(COUNTED, &executables)?);
+    let mut runs: Vec<(String, &str, &str)> =
+        kernels(&program, kernel)?.into_iter().map(|kernel| (kernel, "wall", live.as_str())).collect();
+    if runs.iter().any(|(kernel, ..)| kernel == COUNTED_KERNEL) {
+        runs.push((COUNTED_KERNEL.to_owned(), "instructions", &counted));
+    }
     let mut rows = Vec::new();
     let mut all = Tally::default();
-    for kernel in kernels(&program, kernel)? {
-        eprintln!("\n== Linux {kernel}");
+    for (kernel, clock, script) in runs {
+        eprintln!("\n== Linux {kernel}, clock: {clock}");
         let started = Instant::now();
         let tally = match get(&program, &kernel) {
-            Ok(()) => in_machine(&program, &kernel, &script)?,
+            Ok(()) => in_machine(&program, &kernel, clock, script)?,
             Err(reason) => {
                 println!("skipped: live tests in an emulated machine with Linux {kernel}: {reason}");
                 let mut tally = Tally::default();
@@ -82,17 +91,20 @@ pub fn matrix(kernel: &str) -> Result<Tally> {
                 tally
             }
         };
-        rows.push(row(&kernel, &tally, started.elapsed().as_secs()));
+        rows.push(row(&kernel, clock, &tally, started.elapsed().as_secs()));
         all.add(tally);
     }
-    println!("\n{:<8} {:>8} {:>8} {:>8} {:>10} {:>8}", "kernel", "passed", "failed", "skipped", "troubles", "seconds");
+    println!(
+        "\n{:<8} {:<12} {:>8} {:>8} {:>8} {:>10} {:>8}",
+        "kernel", "clock", "passed", "failed", "skipped", "troubles", "seconds"
+    );
     rows.iter().for_each(|row| println!("{row}"));
     Ok(all)
 }
 
-fn row(kernel: &str, tally: &Tally, seconds: u64) -> String {
+fn row(kernel: &str, clock: &str, tally: &Tally, seconds: u64) -> String {
     let [passed, failed, skipped, troubles] = tally.columns();
-    format!("{kernel:<8} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
+    format!("{kernel:<8} {clock:<12} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
 }
 
 fn program() -> Result<PathBuf> {
@@ -122,9 +134,9 @@ fn get(program: &Path, kernel: &str) -> Result<(), String> {
     Err(said.trim().lines().last().unwrap_or("it does not say why").to_owned())
 }
 
-fn in_machine(program: &Path, kernel: &str, script: &str) -> Result<Tally> {
+fn in_machine(program: &Path, kernel: &str, clock: &str, script: &str) -> Result<Tally> {
     let mut machine = Command::new(program);
-    machine.args(["lab", "machine", "--kernel", kernel, "--limit", LIMIT, "--", "sh", "-c", script]);
+    machine.args(["lab", "machine", "--kernel", kernel, "--clock", clock, "--limit", LIMIT, "--", "sh", "-c", script]);
     let (mut tally, succeeded) = stream(&mut machine)?;
     // A machine that died or took too long has failed, whatever its tests had said by then.
     if !succeeded && !tally.failed() {
@@ -137,7 +149,7 @@ fn in_machine(program: &Path, kernel: &str, script: &str) -> Result<Tally> {
 fn executables() -> Result<Vec<(String, PathBuf)>> {
     let mut command = run::cargo();
     command.args(["test", "--release", "--no-run", "--message-format=json", "--package", "netstrata"]);
-    for (file, _) in LIVE {
+    for (file, _) in LIVE.iter().chain(COUNTED) {
         command.args(["--test", file]);
     }
     eprintln!("$ {}", run::shown(&command));
@@ -155,10 +167,10 @@ fn executable(line: &str) -> Option<(String, PathBuf)> {
 }
 
 /// A script that runs every file with its tests, and fails if one of them does.
-fn script(executables: &[(String, PathBuf)]) -> Result<String> {
+fn script(tests: &[(&str, &[&str])], executables: &[(String, PathBuf)]) -> Result<String> {
     let directory = run::workspace().join("profiler");
     let mut script = format!("cd '{}' || exit 2\nresult=0\n", directory.display());
-    for (file, names) in LIVE {
+    for (file, names) in tests {
         let (_, path) = executables
             .iter()
             .find(|(name, _)| name == file)
@@ -186,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_test_that_is_named_exists() {
-        for (file, names) in LIVE {
+        for (file, names) in LIVE.iter().chain(COUNTED) {
             let path = run::workspace().join(format!("profiler/tests/{file}.rs"));
             let text = std::fs::read_to_string(&path).expect("the file of the tests");
             for name in *names {
@@ -198,11 +210,11 @@ mod tests {
     #[test]
     fn the_script_runs_everything_and_remembers_failures() {
         let all: Vec<_> = LIVE.iter().map(|(file, _)| ((*file).to_owned(), PathBuf::from("/bin/false"))).collect();
-        let script = script(&all).expect("a script");
+        let script = script(LIVE, &all).expect("a script");
         assert_eq!(script.matches("/bin/false").count(), LIVE.len());
         let status = Command::new("sh").arg("-c").arg(&script).status().expect("sh starts");
         assert_eq!(status.code(), Some(1));
-        assert!(super::script(&all[1..]).is_err());
+        assert!(super::script(LIVE, &all[1..]).is_err());
     }
 
     #[test]
@@ -210,7 +222,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.read("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 1.00s");
         tally.left_out();
-        let row = row("6.12", &tally, 61);
-        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "7", "0", "1", "0", "61"]);
+        let row = row("6.12", "wall", &tally, 61);
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "wall", "7", "0", "1", "0", "61"]);
     }
 }

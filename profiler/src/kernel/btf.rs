@@ -85,6 +85,12 @@ impl KernelTypes {
         }
     }
 
+    /// Types of a module of the running kernel, if it is loaded and tells them.
+    fn module(&self, name: &str) -> Option<Self> {
+        let path = format!("/sys/kernel/btf/{name}");
+        Btf::from_split_file(path, &self.btf).ok().map(|btf| Self { btf })
+    }
+
     /// Number of arguments that a raw tracepoint passes, or `None` if the kernel has no such tracepoint.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let types = self.btf.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
@@ -125,7 +131,16 @@ impl KernelTypes {
 
     /// All offsets that the programs need.
     pub fn offsets(&self) -> Result<Offsets> {
+        // Names of nftables' chains can be done without.
+        let nft = self.module("nf_tables");
+        let of_nft = |structure: &str, path: &str| {
+            let types = nft.as_ref().unwrap_or(self);
+            types.offset(structure, path).unwrap_or(0)
+        };
         Ok(Offsets {
+            nft_chain_name: of_nft("nft_chain", "name"),
+            nft_chain_table: of_nft("nft_chain", "table"),
+            nft_table_name: of_nft("nft_table", "name"),
             skb_dev: self.offset("sk_buff", "dev")?,
             skb_sk: self.offset("sk_buff", "sk")?,
             skb_dst: self.offset("sk_buff", "_skb_refdst")?,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{BUCKETS, Edge, Point, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{BUCKETS, Edge, Hook, Point, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
 use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
@@ -42,6 +42,8 @@ pub struct Profile {
     pub observer: Observer,
     /// Hooked functions; empty without the function tier.
     pub hooks: Vec<HookRecord>,
+    /// nftables chains by the name of their hook: table and chain.
+    pub chains: BTreeMap<String, String>,
 }
 
 /// How the reason begins for which a hook is missing whose function this kernel does not have now.
@@ -485,6 +487,14 @@ pub struct TurnRecord {
     pub pid: u32,
     /// Time from the copy of a packet to the same task's next send.
     pub ns: Histogram,
+}
+
+impl Profile {
+    /// The name of a hook in output: of a chain's row, with the chain.
+    pub fn hook_name(&self, hook: Hook) -> String {
+        let name = hook.info().name;
+        self.chains.get(name).map_or_else(|| name.to_owned(), |chain| format!("netfilter: chain {chain}"))
+    }
 }
 
 /// What a pair of entry and exit of a hook costs, measured on this machine at start, nanoseconds.

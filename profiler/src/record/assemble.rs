@@ -50,6 +50,7 @@ pub(super) fn profile(
     let followed = sum(&states, |state| state.followed);
     let decisions = sum(&states, |state| state.decisions);
     functions::read(&recording, &mut tree.paths)?;
+    let chains = functions::chains(&recording)?;
     let (hooks, missing_hooks) = recording.session.detach_functions();
     let mut observer = observer(&recording, &states, &cpu, duration);
     functions::cost(&mut observer, &recording, duration)?;
@@ -99,6 +100,7 @@ pub(super) fn profile(
         lost,
         observer,
         hooks: functions::hooks(hooks),
+        chains,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use netstrata_common::{FunctionKey, FunctionNode, Head, Hook};
+use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook};
 
 use super::{functions::Attached, online_cpus, recorder::Recording};
 use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
@@ -52,6 +52,22 @@ pub fn read(recording: &Recording, paths: &mut BTreeMap<u64, PathRecord>) -> Res
         path.functions.sort_by_key(|function| (function.span, Hook::from_name(&function.hook)));
     }
     Ok(())
+}
+
+/// The chains that have rows: `table/chain` by the name of the row.
+pub fn chains(recording: &Recording) -> Result<BTreeMap<String, String>> {
+    let text =
+        |bytes: &[u8]| String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or(&[])).into_owned();
+    let mut chains = BTreeMap::new();
+    if recording.no_functions.is_some() {
+        return Ok(chains);
+    }
+    for (place, chain) in recording.session.entries::<u32, Chain>("NFT_CHAINS")? {
+        if let Some(hook) = Hook::from_id((Hook::NftChain1 as u32 + place) as u8).filter(|hook| hook.is_chain()) {
+            chains.insert(hook.info().name.to_owned(), format!("{}/{}", text(&chain.table), text(&chain.name)));
+        }
+    }
+    Ok(chains)
 }
 
 /// Hooked functions as they stand in a profile.

@@ -24,6 +24,8 @@ use crate::{
 
 /// Threads that detach: the kernel waits for a grace period for each probe, and waits together for those of many threads.
 const DETACHING: usize = 16;
+/// The tracepoint before each action of a flow of Open vSwitch, since Linux 5.16.
+const OVS_ACTION: &str = "ovs_do_execute_action";
 /// How this kernel lets probes be put on functions.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
@@ -172,14 +174,16 @@ impl Functions {
     }
 
     fn attach_softirqs(&mut self, ebpf: &mut Ebpf) -> Result<()> {
-        for name in ["function_softirq_exit", "function_softirq_entry"] {
-            let program: &mut RawTracePoint = program(ebpf, name)?;
-            if program.fd().is_err() {
-                program.load()?;
-            }
-            let link = program.attach(name.trim_start_matches("function_"))?;
-            self.links.push(Link::Tracepoint(program.take_link(link)?));
+        ["softirq_exit", "softirq_entry"].into_iter().try_for_each(|name| self.attach_tracepoint(ebpf, name))
+    }
+
+    fn attach_tracepoint(&mut self, ebpf: &mut Ebpf, name: &str) -> Result<()> {
+        let program: &mut RawTracePoint = program(ebpf, &format!("function_{name}"))?;
+        if program.fd().is_err() {
+            program.load()?;
         }
+        let link = program.attach(name)?;
+        self.links.push(Link::Tracepoint(program.take_link(link)?));
         Ok(())
     }
 
@@ -191,6 +195,9 @@ impl Functions {
             Some(_) => None,
         };
         functions.attach_softirqs(ebpf)?;
+        if let Err(reason) = functions.attach_tracepoint(ebpf, OVS_ACTION) {
+            functions.missing.insert(OVS_ACTION.to_owned(), format!("{NOT_THERE} {OVS_ACTION} ({reason:#})"));
+        }
         let wanted = Hook::ALL.iter().filter(|info| !info.functions.is_empty() && info.hook != Hook::Calibration);
         for info in wanted {
             if let Err(reason) = functions.attach_hook(ebpf, info, symbols, types, ways, btf.as_ref()) {

@@ -183,7 +183,7 @@ fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
     });
     // Only where the span was split over functions.
     if let Some(part) = span.hook {
-        value["hook"] = part.hook.info().name.into();
+        value["hook"] = profile.hook_name(part.hook).into();
         value["calls_per_packet"] = round(part.calls_per_packet).into();
     }
     value
@@ -224,7 +224,7 @@ fn functions(profile: &Profile, account: &Account) -> Vec<Value> {
         let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by().info().name);
         json!({
             "layer": layer.map(|layer| layer.name()),
-            "hook": info.name,
+            "hook": profile.hook_name(hook),
             "function": at.map(|record| &record.function),
             "module": at.map(|record| &record.module),
             "kind": at.map(|record| &record.kind),

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     analysis::{Account, Kind, account},
     cli::{ReportArgs, ReportFormat},
-    profile,
+    profile::{self, Profile},
 };
 
 /// Runs `netstrata report`.
@@ -25,7 +25,7 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
         ReportFormat::Text => text::text(&profile, &account(&profile)),
         ReportFormat::Json => serde_json::to_string_pretty(&json::json(&profile, &account(&profile)))? + "\n",
         ReportFormat::Folded => folded::folded(&profile),
-        ReportFormat::Svg => svg::svg(&profile, &latency_rows(&account(&profile)))?,
+        ReportFormat::Svg => svg::svg(&profile, &latency_rows(&profile, &account(&profile)))?,
     };
     print(&output)
 }
@@ -40,7 +40,7 @@ pub fn print(output: &str) -> Result<ExitCode> {
 }
 
 /// The rows of the latency flame graph.
-pub fn latency_rows(account: &Account) -> Vec<svg::LatencyRow> {
+pub fn latency_rows(profile: &Profile, account: &Account) -> Vec<svg::LatencyRow> {
     let mut rows = Vec::new();
     for path in &account.paths {
         let name = text::path_name(path);
@@ -49,7 +49,7 @@ pub fn latency_rows(account: &Account) -> Vec<svg::LatencyRow> {
                 path: name.clone(),
                 layer: span.layer.map_or("unattributed", |layer| layer.name()).to_owned(),
                 device: span.device.clone(),
-                hook: span.hook.map_or("", |part| part.hook.info().name).to_owned(),
+                hook: span.hook.map_or_else(String::new, |part| profile.hook_name(part.hook)),
                 wait: span.kind == Kind::Wait,
                 ns: span.sum_ns,
             });

@@ -280,7 +280,7 @@ fn functions(out: &mut String, profile: &Profile, account: &Account) -> std::fmt
             out,
             "  {:<10} {:<27} {:<26} {:<6} {:>6.2} {:>9} {:>9}",
             layer.map_or("", |layer| layer.name()),
-            clip(hook.info().name, 27),
+            clip(&profile.hook_name(*hook), 27),
             clip(at.map_or("-", |record| &record.function), 26),
             at.map_or("-", |record| &record.kind),
             total.calls / seen,

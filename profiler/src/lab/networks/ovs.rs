@@ -18,6 +18,8 @@ use crate::lab::{
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// Uptime from which the daemon counts processors.
+const COUNTS_PROCESSORS_AFTER: Duration = Duration::from_secs(11);
 const STEP: Duration = Duration::from_secs(30);
 /// The bridge.
 pub const BRIDGE: &str = "br0";
@@ -45,12 +47,8 @@ impl Switch {
         database.wait_until("socket", START_LIMIT, || directory.join("db.sock").exists())?;
         let mut switch = Self { daemon: None, _database: database, directory };
         switch.vsctl(&["--no-wait", "init"])?;
-        // The first daemon that a kernel sees can count no handler threads for a while and loses what the datapath
-        // asks; a second one does not.
-        for _ in 0..2 {
-            switch.stop_daemon();
-            switch.start_daemon(session, namespace)?;
-        }
+        wait_for_uptime();
+        switch.start_daemon(session, namespace)?;
         switch.vsctl(&["add-br", BRIDGE])?;
         namespace.up(BRIDGE)?;
         Ok(switch)
@@ -65,11 +63,6 @@ impl Switch {
         self.daemon = Some(daemon);
         // Returns when the daemon has taken the database over.
         self.vsctl(&["set", "Open_vSwitch", ".", "other_config:stats-update-interval=5000"])
-    }
-
-    fn stop_daemon(&mut self) {
-        self.daemon = None;
-        let _ = fs::remove_file(self.directory.join("vswitchd.ctl"));
     }
 
     fn database(&self) -> String {
@@ -99,6 +92,17 @@ impl Switch {
         command.args(["-O", "OpenFlow13", "replace-flows"]).arg(target).arg(file);
         process::run(command, STEP, true).map(drop)
     }
+}
+
+/// The daemon counts processors when ten seconds of the monotonic clock have passed since it last did, and takes it that
+/// it did so at zero: in a machine's first ten seconds it finds none, starts no thread that handles what the datapath asks,
+/// and all such packets are lost.
+fn wait_for_uptime() {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes a time to where it is told to, which outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let missing = COUNTS_PROCESSORS_AFTER.saturating_sub(Duration::from_secs(time.tv_sec as u64));
+    std::thread::sleep(missing);
 }
 
 /// A program of Open vSwitch that keeps everything in the session's directory.
