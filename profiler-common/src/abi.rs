@@ -584,19 +584,3 @@ pub struct Offsets {
     /// nft_table.name
     pub nft_table_name: u32,
 }
-
-#[cfg(feature = "user")]
-mod pod {
-    use super::*;
-
-    macro_rules! pod {
-        ($($name:ty),* $(,)?) => { $(
-            // SAFETY: `repr(C)`, made of integers only, no padding that is read.
-            unsafe impl aya::Pod for $name {}
-        )* };
-    }
-    pod!(
-        Crossing, Journey, NodeKey, Node, Path, Lost, CpuState, Config, DeviceKey, DropKey, SampleKey, TurnKey,
-        Softirq, Offsets, Stack,
-    );
-}

@@ -7,6 +7,8 @@ mod function;
 mod histogram;
 mod layer;
 mod lineage;
+#[cfg(feature = "user")]
+mod pod;
 mod point;
 mod work;
 

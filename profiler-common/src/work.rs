@@ -286,16 +286,3 @@ pub struct FunctionNode {
     /// See [`Charge::ends`].
     pub ends: u64,
 }
-
-#[cfg(feature = "user")]
-mod pod {
-    use super::*;
-
-    macro_rules! pod {
-        ($($name:ty),* $(,)?) => { $(
-            // SAFETY: `repr(C)`, made of integers only, no padding that is read.
-            unsafe impl aya::Pod for $name {}
-        )* };
-    }
-    pod!(Charges, Work, Head, Chain, FunctionKey, FunctionNode);
-}

@@ -4,8 +4,8 @@
 //! is not followed is turned away before anything is read.
 
 use aya_ebpf::{
-    macros::{perf_event, raw_tracepoint},
-    programs::{PerfEventContext, RawTracePointContext},
+    macros::{kprobe, perf_event, raw_tracepoint},
+    programs::{PerfEventContext, ProbeContext, RawTracePointContext},
 };
 use netstrata_common::Point;
 
@@ -45,6 +45,12 @@ probe!(fib_table_lookup, |_arg| record::routed());
 probe!(tcp_probe, |arg| record::tcp(arg(0), arg(1)));
 // (const struct sock *sk), since 6.3
 probe!(sk_data_ready, |arg| record::ready(arg(0)));
+// The function that it announces, for kernels before: (struct sock *sk)
+#[kprobe]
+fn sock_def_readable(context: ProbeContext) -> u32 {
+    record::ready(context.arg(0).unwrap_or(0));
+    0
+}
 // (const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal), since 6.15
 probe!(tcp_sendmsg_locked, |arg| record::send(arg(0)));
 // (const struct sk_buff *skb, int len)

@@ -9,6 +9,8 @@ pub mod failure;
 pub mod kernel;
 pub mod lab;
 pub mod machine;
+#[cfg(test)]
+mod page;
 pub mod profile;
 pub mod record;
 pub mod report;

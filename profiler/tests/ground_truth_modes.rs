@@ -290,6 +290,13 @@ fn table_of_injected_costs_by_mode() {
             drop(injected);
             let found = more(&without, &with, case);
             println!("# {} trip {trip:.0} -> {trip_with:.0}, found {:.0} of {:.0}", case.mode, found.0, found.1);
+            let (before, after) = (rows(&without), rows(&with));
+            let mut changes: Vec<_> =
+                after.iter().map(|(row, time)| (time - before.get(row).copied().unwrap_or(0.0), row)).collect();
+            changes.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
+            for (change, (layer, device, netns)) in changes.iter().take(4) {
+                println!("#   {change:+.0} ns {} @ {device} in {netns}", layer.name());
+            }
             truths.push(trip_with - trip);
             here.push(found.0);
             anywhere.push(found.1);

@@ -2,18 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/alone.rs"]
+mod alone;
+
 use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
+use alone::ready;
 use netstrata::{
     analysis,
     cli::{LabRunArgs, TierArg},
@@ -25,22 +26,6 @@ use netstrata::{
 };
 
 const NOTHING: [&str; 0] = [];
-
-/// One lab at a time: the measurements would disturb each other, and a sweep is part of the tests.
-static ONE: Mutex<()> = Mutex::new(());
-
-fn ready(test: &str) -> Option<MutexGuard<'static, ()>> {
-    // SAFETY: a plain system call without arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        println!("skipped {test}: needs root for network namespaces");
-        return None;
-    }
-    if Command::new("ip").arg("-V").output().is_err() {
-        println!("skipped {test}: `ip` is not installed");
-        return None;
-    }
-    Some(ONE.lock().unwrap_or_else(PoisonError::into_inner))
-}
 
 struct Lab {
     child: Child,

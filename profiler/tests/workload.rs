@@ -2,33 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/alone.rs"]
+mod alone;
+
 use std::{
     fs,
     path::PathBuf,
     process::Command,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
 };
 
+use alone::ready;
 use serde_json::Value;
-
-/// One lab at a time: the measurements would disturb each other.
-static ONE: Mutex<()> = Mutex::new(());
-
-fn ready(test: &str) -> Option<MutexGuard<'static, ()>> {
-    // SAFETY: a plain system call without arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        println!("skipped {test}: needs root for network namespaces");
-        return None;
-    }
-    if Command::new("ip").arg("-V").output().is_err() {
-        println!("skipped {test}: `ip` is not installed");
-        return None;
-    }
-    Some(ONE.lock().unwrap_or_else(PoisonError::into_inner))
-}
 
 /// What `lab run` said and wrote.
 struct Outcome {

@@ -182,24 +182,11 @@ pub fn totals(paths: &[PathAccount]) -> BTreeMap<(Option<Layer>, Hook), Function
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{HookCostRecord, HookRecord};
+    use crate::{
+        analysis::paths::whole,
+        profile::{HookCostRecord, HookRecord},
+    };
     use proptest::prelude::*;
-
-    fn whole(sum_ns: u64, count: u64) -> Span {
-        Span {
-            index: 0,
-            layer: Some(Layer::Bridge),
-            device: "br0".into(),
-            netns: 1,
-            kind: Kind::Service,
-            tier: "tracepoint",
-            count,
-            sum_ns,
-            probe_ns: 0,
-            distribution: None,
-            hook: None,
-        }
-    }
 
     /// A hook whose calls, and those that it makes, all return.
     fn record(hook: Hook, calls: u64, sum_ns: u64, called: [u64; 2]) -> FunctionRecord {

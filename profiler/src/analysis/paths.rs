@@ -261,26 +261,28 @@ pub fn protocol_name(protocol: u8) -> String {
     }
 }
 
+/// A span to split in a test.
+#[cfg(test)]
+pub(super) fn whole(sum_ns: u64, count: u64) -> Span {
+    Span {
+        index: 0,
+        layer: Some(Layer::Bridge),
+        device: "br0".into(),
+        netns: 1,
+        kind: Kind::Service,
+        tier: "tracepoint",
+        count,
+        sum_ns,
+        probe_ns: 0,
+        distribution: None,
+        hook: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn whole(sum_ns: u64) -> Span {
-        Span {
-            index: 0,
-            layer: Some(Layer::Bridge),
-            device: "br0".into(),
-            netns: 1,
-            kind: Kind::Service,
-            tier: "tracepoint",
-            count: 10,
-            sum_ns,
-            probe_ns: 0,
-            distribution: None,
-            hook: None,
-        }
-    }
 
     #[test]
     fn a_classifier_is_charged_to_the_device_it_is_attached_to() {
@@ -289,7 +291,7 @@ mod tests {
             tc_ingress: 50,
             tc_egress: 10,
         };
-        let parts = split(whole(1000), &places, &["in".into(), "out".into()], 1000, &[]);
+        let parts = split(whole(1000, 10), &places, &["in".into(), "out".into()], 1000, &[]);
         let found = |layer, device: &str| {
             parts.iter().find(|part| part.layer == Some(layer) && part.device == device).map(|part| part.sum_ns)
         };
@@ -311,7 +313,7 @@ mod tests {
                 tc_ingress: tc,
                 tc_egress: egress,
             };
-            let parts = split(whole(sum_ns), &places, &["in".into(), "out".into()], sum_ns, &[]);
+            let parts = split(whole(sum_ns, 10), &places, &["in".into(), "out".into()], sum_ns, &[]);
             prop_assert_eq!(parts.iter().map(|part| u128::from(part.sum_ns)).sum::<u128>(), u128::from(sum_ns));
         }
 

@@ -6,9 +6,6 @@ use netstrata_common::Layer;
 
 use super::symbols::{RULES, Role};
 
-/// Ends what is written by hand.
-const INTRODUCTION: &str = "writes what follows.\n\n";
-
 fn words(out: &mut String, lead: &str, words: &[&str]) {
     let mut words = words.to_vec();
     words.sort_unstable();
@@ -54,16 +51,8 @@ fn sections() -> String {
 
 #[test]
 fn layers_page_is_made_from_the_table() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/layers.md");
-    let page = std::fs::read_to_string(path).expect("the test has it");
-    let intro = page.find(INTRODUCTION).expect("the page has its introduction") + INTRODUCTION.len();
-    let wanted = format!("{}{}", &page[..intro], sections());
-    if std::env::var_os("NETSTRATA_BLESS").is_some() {
-        std::fs::write(path, &wanted).expect("the test has it");
-    } else {
-        assert_eq!(page, wanted, "run with NETSTRATA_BLESS=1");
-    }
+    let page = crate::page::check("layers.md", &sections());
     for info in Layer::ALL {
-        assert!(wanted.contains(&format!("\n### `{}`\n", info.name)), "{}", info.name);
+        assert!(page.contains(&format!("\n### `{}`\n", info.name)), "{}", info.name);
     }
 }

@@ -7,9 +7,6 @@ use super::{
     needs::Need,
 };
 
-/// Ends what is written by hand.
-const INTRODUCTION: &str = "writes what follows.\n\n";
-
 fn needs(mode: &Mode) -> String {
     let words: Vec<String> = mode
         .needs
@@ -54,13 +51,5 @@ fn sections() -> String {
 
 #[test]
 fn modes_page_is_made_from_the_table() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/modes.md");
-    let page = std::fs::read_to_string(path).expect("the test has it");
-    let intro = page.find(INTRODUCTION).expect("the page has its introduction") + INTRODUCTION.len();
-    let wanted = format!("{}{}", &page[..intro], sections());
-    if std::env::var_os("NETSTRATA_BLESS").is_some() {
-        std::fs::write(path, &wanted).expect("the test has it");
-    } else {
-        assert_eq!(page, wanted, "run with NETSTRATA_BLESS=1");
-    }
+    crate::page::check("modes.md", &sections());
 }

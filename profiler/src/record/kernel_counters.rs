@@ -82,7 +82,13 @@ pub fn own_cpu_time() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// Largest resident memory of this process, bytes.
+/// Begins [`own_peak_memory`] anew: one process can make many recordings.
+pub fn forget_peak_memory() {
+    // Where that is not allowed the peak is the process's.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// Largest resident memory of this process since then, bytes.
 pub fn own_peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

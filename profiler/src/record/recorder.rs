@@ -19,7 +19,7 @@ use super::{
     function_costs::{self, HookCosts},
     functions::{Ways, has_kprobes},
     governor::{BURST_FREQUENCY, Governor, Load},
-    kernel_counters::{Counters, own_cpu_time},
+    kernel_counters::{Counters, forget_peak_memory, own_cpu_time},
     online_cpus,
     session::{Group, Session, Sizes},
 };
@@ -42,6 +42,15 @@ const MOST_JOURNEYS: usize = 2000;
 /// Time for followed packets to end before the probes are detached.
 const DRAIN: Duration = Duration::from_millis(4);
 
+/// Whether this thread runs as soon as it wants to: on a busy host it would come back late from every sleep, and the probes
+/// would stay attached for several times as long as the budget allows. Where that is not allowed, it is late.
+fn keep_time(keep: bool) {
+    let policy = if keep { libc::SCHED_RR } else { libc::SCHED_OTHER };
+    let parameters = libc::sched_param { sched_priority: i32::from(keep) };
+    // SAFETY: affects this thread only, which waits for something most of the time.
+    unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
+}
+
 /// A recording that runs.
 pub struct Recorder {
     stop: Arc<AtomicBool>,
@@ -60,6 +69,7 @@ impl Recorder {
             ))
             .into());
         }
+        forget_peak_memory();
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, attached) = mpsc::channel();
         let (args, until) = (args.clone(), Arc::clone(&stop));
@@ -213,12 +223,15 @@ impl Recording {
         let mut looked = Instant::now();
         let mut softirqs_due = true;
         let turn = self.governor.turn();
+        keep_time(true);
         while !until.load(Ordering::Relaxed) {
-            std::thread::sleep(TICK);
+            std::thread::sleep(self.pause(turn));
             self.drain()?;
-            if self.window.is_some() && looked.elapsed() >= LOOK {
-                looked = Instant::now();
-                self.adapt()?;
+            if self.window.is_some() {
+                if looked.elapsed() >= LOOK {
+                    looked = Instant::now();
+                    self.adapt()?;
+                }
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
                     self.end_journeys()?;
@@ -243,9 +256,16 @@ impl Recording {
                 }
             }
         }
+        keep_time(false);
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_cpu_time().saturating_sub(self.own_cpu);
         Ok(())
+    }
+
+    /// Until something is due.
+    fn pause(&self, turn: Duration) -> Duration {
+        let end = turn.mul_f64(self.governor.duty).saturating_sub(self.turn.elapsed());
+        if self.window.is_some() && self.governor.duty < 1.0 { TICK.min(end) } else { TICK }
     }
 
     /// Attached time of the journey probes so far.

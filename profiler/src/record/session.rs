@@ -11,7 +11,8 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::{
-        PerfEvent, ProgramError, RawTracePoint,
+        KProbe, PerfEvent, ProgramError, RawTracePoint,
+        kprobe::KProbeLinkId,
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
         raw_trace_point::RawTracePointLinkId,
     },
@@ -81,6 +82,11 @@ probes! {
     Softirq "napi_poll" false "packets per poll";
 }
 
+/// The tracepoint that kernels before 6.3 lack, and the function that stands for it where functions can be hooked: what
+/// sockets announce data with, unless a protocol of the kernel's own owns them.
+const READY: &str = "sk_data_ready";
+const READY_FUNCTION: &str = "sock_def_readable";
+
 /// The program that samples CPUs all the time.
 const SAMPLER: &str = "cpu_sample";
 /// The one that samples them densely for moments, to split spans.
@@ -111,6 +117,8 @@ pub struct Session {
     functions: Functions,
     /// Programs that the kernel has.
     available: Vec<&'static Probe>,
+    /// Whether a function stands for the tracepoint of ready sockets, and its link while it is attached.
+    ready: Option<Option<KProbeLinkId>>,
     /// Programs that it lacks, with what is lost.
     pub missing: BTreeMap<String, String>,
 }
@@ -169,6 +177,14 @@ impl Session {
                 }
             }
         }
+        let mut ready = None;
+        if missing.contains_key(READY) && super::functions::has_kprobes() {
+            let program: &mut KProbe = program(&mut ebpf, READY_FUNCTION)?;
+            if program.load().is_ok() {
+                missing.remove(READY);
+                ready = Some(None);
+            }
+        }
         for name in [SAMPLER, BURST] {
             let sampler: &mut PerfEvent = program(&mut ebpf, name)?;
             sampler.load().map_err(|error| refused_program(error, name))?;
@@ -181,13 +197,15 @@ impl Session {
             samplers: Vec::new(),
             functions: Functions::default(),
             available,
+            ready,
             missing,
         })
     }
 
     /// Names of the probes that can be attached.
     pub fn probe_names(&self) -> Vec<String> {
-        self.available.iter().map(|probe| probe.name.to_owned()).collect()
+        let names = self.available.iter().map(|probe| probe.name.to_owned());
+        names.chain(self.ready.is_some().then(|| format!("{READY_FUNCTION} (kprobe)"))).collect()
     }
 
     /// How functions can be hooked here.
@@ -214,6 +232,11 @@ impl Session {
 
     /// Attaches a group.
     pub fn attach(&mut self, group: Group) -> Result<()> {
+        if let (Group::Journey, Some(link)) = (group, &mut self.ready) {
+            let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
+            let attached = program.attach(READY_FUNCTION, 0);
+            *link = Some(attached.map_err(|error| refused_program(error, READY_FUNCTION))?);
+        }
         for probe in self.available.iter().filter(|probe| probe.group == group) {
             let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
             let link = attach_to(program, probe.name).map_err(|error| refused_program(error, probe.name))?;
@@ -232,6 +255,10 @@ impl Session {
         for (name, link) in going {
             let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
             program.detach(link).with_context(|| format!("cannot detach {name}"))?;
+        }
+        if let (Group::Journey, Some(Some(link))) = (group, self.ready.as_mut().map(Option::take)) {
+            let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
+            program.detach(link).with_context(|| format!("cannot detach {READY_FUNCTION}"))?;
         }
         Ok(())
     }

@@ -1,0 +1,33 @@
+//! The records that pass through maps and globals, for the loader.
+
+use crate::*;
+
+macro_rules! pod {
+    ($($name:ty),* $(,)?) => { $(
+        // SAFETY: `repr(C)`, made of integers only, no padding that is read.
+        unsafe impl aya::Pod for $name {}
+    )* };
+}
+pod!(
+    Crossing,
+    Journey,
+    NodeKey,
+    Node,
+    Path,
+    Lost,
+    CpuState,
+    Config,
+    DeviceKey,
+    DropKey,
+    SampleKey,
+    TurnKey,
+    Softirq,
+    Offsets,
+    Stack,
+    Charges,
+    Work,
+    Head,
+    Chain,
+    FunctionKey,
+    FunctionNode,
+);
