@@ -165,7 +165,12 @@ fn path_account(
 fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let observer = &profile.observer;
     let returns = path.crossings[index].point == Point::Rx && path.crossings[index + 1].point == Point::Receive;
-    let each = observer.ns_in_span_per_crossing + if returns { observer.ns_per_crossing } else { 0.0 };
+    // Such a probe lies half before the clock is read, half after.
+    let ready =
+        path.crossings[index..=index + 1].iter().filter(|at| matches!(at.point, Point::Ready | Point::ReadyWake));
+    let each = observer.ns_in_span_per_crossing
+        + ready.count() as f64 * observer.ns_in_span_at_ready / 2.0
+        + if returns { observer.ns_per_crossing } else { 0.0 };
     let histogram = &path.spans[index];
     ((each * histogram.count as f64) as u64).min(histogram.sum)
 }

@@ -537,6 +537,8 @@ pub struct Observer {
     pub ns_per_followed_crossing: f64,
     /// The part of it that lies within the packet's own journey: what a span is longer because its packet is followed.
     pub ns_in_span_per_crossing: f64,
+    /// What the crossing of a socket that becomes ready adds, where a function's probe sees it (before Linux 6.3); else zero.
+    pub ns_in_span_at_ready: f64,
     /// Crossings that the probes saw.
     pub crossings: u64,
     /// Crossings of followed packets.

@@ -431,6 +431,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
         ns_in_span_per_crossing: costs.ns_in_span_per_crossing,
+        ns_in_span_at_ready: costs.ns_in_span_at_ready,
         crossings,
         followed_crossings,
         hooks: recording.hook_costs,

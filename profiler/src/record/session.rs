@@ -119,6 +119,7 @@ pub struct Session {
     available: Vec<&'static Probe>,
     /// Whether a function stands for the tracepoint of ready sockets, and its link while it is attached.
     ready: Option<Option<KProbeLinkId>>,
+    ready_left_out: bool,
     /// Programs that it lacks, with what is lost.
     pub missing: BTreeMap<String, String>,
 }
@@ -198,6 +199,7 @@ impl Session {
             functions: Functions::default(),
             available,
             ready,
+            ready_left_out: false,
             missing,
         })
     }
@@ -230,9 +232,16 @@ impl Session {
         &mut self.ebpf
     }
 
+    /// Whether the function that stands for the tracepoint of ready sockets is not attached with the others; false if none
+    /// does.
+    pub fn leave_ready_function_out(&mut self, out: bool) -> bool {
+        self.ready_left_out = out;
+        self.ready.is_some()
+    }
+
     /// Attaches a group.
     pub fn attach(&mut self, group: Group) -> Result<()> {
-        if let (Group::Journey, Some(link)) = (group, &mut self.ready) {
+        if let (Group::Journey, Some(link), false) = (group, &mut self.ready, self.ready_left_out) {
             let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
             let attached = program.attach(READY_FUNCTION, 0);
             *link = Some(attached.map_err(|error| refused_program(error, READY_FUNCTION))?);

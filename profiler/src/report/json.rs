@@ -95,6 +95,8 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "ns_per_crossing": round(observer.ns_per_crossing),
             "ns_per_followed_crossing": round(observer.ns_per_followed_crossing),
             "ns_in_span_per_crossing": round(observer.ns_in_span_per_crossing),
+            "ns_in_span_at_ready": round(observer.ns_in_span_at_ready),
+            "ns_per_softirq": round(observer.ns_per_softirq),
             "ns_per_sample": round(observer.ns_per_sample),
             "hooks": hooks,
             "hook_calls": observer.hook_calls,
