@@ -243,8 +243,14 @@ impl Session {
     pub fn attach(&mut self, group: Group) -> Result<()> {
         if let (Group::Journey, Some(link), false) = (group, &mut self.ready, self.ready_left_out) {
             let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
-            let attached = program.attach(READY_FUNCTION, 0);
-            *link = Some(attached.map_err(|error| refused_program(error, READY_FUNCTION))?);
+            match program.attach(READY_FUNCTION, 0) {
+                Ok(attached) => *link = Some(attached),
+                // As if there were no kprobes.
+                Err(error) => {
+                    self.missing.insert(READY.to_owned(), format!("{READY_FUNCTION}: {}", describe(&error)));
+                    self.ready = None;
+                }
+            }
         }
         for probe in self.available.iter().filter(|probe| probe.group == group) {
             let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
