@@ -368,7 +368,7 @@ pub struct CpuState {
     pub next_id: u64,
     /// Retransmitted TCP segments.
     pub retransmits: u64,
-    /// Time that was cut out of journeys, because choosing their packets took it.
+    /// Time that was cut out of journeys, because choosing their packets and crossings took it.
     pub cut_ns: u64,
     /// CPU samples taken, those of bursts apart.
     pub samples: u64,

@@ -239,7 +239,7 @@ pub struct Head {
     pub busy: [u32; 2],
     /// Zero.
     pub pad: u32,
-    /// Nanoseconds that crossings took to charge functions; they are cut out of the journeys.
+    /// Nanoseconds that crossings took to charge functions, cut out of the journeys; not in [`crate::CpuState::cut_ns`].
     pub cut_ns: u64,
     /// What hooks did here.
     pub tally: Tally,

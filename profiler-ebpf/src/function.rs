@@ -45,26 +45,31 @@ fn journey_of(current: &Current) -> Option<&'static mut Journey> {
     JOURNEYS.get_ptr_mut(current.slot.wrapping_sub(1)).map(|journey| unsafe { &mut *journey })
 }
 
+/// Whether hooks have something to do here; counted if not.
+#[inline(always)]
+fn has_work(kind: usize) -> bool {
+    let Some(head) = head() else { return false };
+    let busy = head.busy[(head.level & 1) as usize] != 0;
+    if !busy {
+        head.tally.idle[kind] += 1;
+    }
+    busy
+}
+
 /// A hooked function is entered.
 #[inline(always)]
 pub fn entry(hook: Hook, kind: usize, argument: impl Fn() -> u64) {
-    let Some(head) = head() else { return };
-    if head.busy[(head.level & 1) as usize] == 0 {
-        head.tally.idle[kind] += 1;
-        return;
+    if has_work(kind) {
+        function_entry(hook as u64, kind as u64, argument());
     }
-    function_entry(hook as u64, kind as u64, argument());
 }
 
 /// A hooked function returns.
 #[inline(always)]
 pub fn exit(hook: Hook, kind: usize, returned: impl Fn() -> u64) {
-    let Some(head) = head() else { return };
-    if head.busy[(head.level & 1) as usize] == 0 {
-        head.tally.idle[kind] += 1;
-        return;
+    if has_work(kind) {
+        function_exit(hook as u64, kind as u64, returned());
     }
-    function_exit(hook as u64, kind as u64, returned());
 }
 
 /// What the hook took since the last crossing.
@@ -175,14 +180,7 @@ extern "C" fn function_over(level: u64, now: u64) -> i32 {
 /// Cuts time out of the journey of a packet that the CPU works on.
 #[inline(always)]
 fn shift(current: &mut Current, ns: u64) {
-    match times(current) {
-        Times::None => {}
-        Times::Armed(cpu) => cpu.pending_ns += ns,
-        Times::Of(journey) => {
-            journey.start_ns += ns;
-            journey.last_ns += ns;
-        }
-    }
+    times(current).shift(ns);
     current.since_ns += ns;
 }
 
@@ -191,6 +189,20 @@ enum Times {
     None,
     Armed(&'static mut CpuState),
     Of(&'static mut Journey),
+}
+
+impl Times {
+    #[inline(always)]
+    fn shift(self, ns: u64) {
+        match self {
+            Times::None => {}
+            Times::Armed(cpu) => cpu.pending_ns += ns,
+            Times::Of(journey) => {
+                journey.start_ns += ns;
+                journey.last_ns += ns;
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -224,13 +236,9 @@ extern "C" fn function_cut(level: u64, begun: u64, exits: u64) -> i32 {
     let ns = ended.wrapping_sub(begun);
     match times {
         Times::None => head.tally.ns[place] += ns,
-        Times::Armed(cpu) => cpu.pending_ns += ns,
-        Times::Of(journey) => {
-            journey.start_ns += ns;
-            journey.last_ns += ns;
-            head.tally.cut_ns[place] += ns;
-        }
+        _ => head.tally.cut_ns[place] += ns,
     }
+    times.shift(ns);
     work.current.since_ns = ended;
     0
 }
@@ -335,6 +343,12 @@ const ACTIONS: [u8; 32] = {
 /// `program` of the frame of an action: it ends where the next begins, or where they all end.
 const ACTION: u32 = Hook::OvsOther as u32;
 
+/// Whether the innermost open frame is an action's.
+#[inline(always)]
+fn ends_in_action(work: &Work) -> bool {
+    work.frames[work.depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == ACTION
+}
+
 /// Open vSwitch begins an action of a flow: a netlink attribute.
 #[inline(always)]
 pub fn action(attribute: u64) {
@@ -360,9 +374,7 @@ extern "C" fn function_action(attribute: u64) -> i32 {
     let caller = top(work, work.current.base);
     // The way into a tracepoint's program costs about what the way into fentry does.
     taken(head, work, caller).entered[KIND_FENTRY] += 1;
-    if work.depth > work.current.base
-        && work.frames[work.depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == ACTION
-    {
+    if work.depth > work.current.base && ends_in_action(work) {
         work.depth -= 1;
     }
     // struct nlattr: length, type.
@@ -471,7 +483,7 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
     }
     let at = found - 1;
     // An action that was the last ends here.
-    let last = depth > found && work.frames[depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].program == ACTION;
+    let last = depth > found && ends_in_action(work);
     head.lost.no_exit += (depth.wrapping_sub(found)) as u64 - last as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
     let of_packet = since.is_some() && at >= work.current.base;
@@ -498,9 +510,15 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
     0
 }
 
+/// A count as a charge holds it: the largest stands for all that are larger.
 #[inline(always)]
-fn short(counts: [u32; KINDS]) -> [u16; KINDS] {
-    [counts[0] as u16, counts[1] as u16]
+fn short(count: u64) -> u16 {
+    if count > u16::MAX as u64 { u16::MAX } else { count as u16 }
+}
+
+#[inline(always)]
+fn shorts(counts: [u32; KINDS]) -> [u16; KINDS] {
+    [short(counts[0] as u64), short(counts[1] as u64)]
 }
 
 /// Puts to a journey's charges what hooks did on its CPU while it lay in a queue: they may have kept it there. On another
@@ -525,7 +543,7 @@ extern "C" fn function_waited(slot: u64, index: u64, same_cpu: u64) -> i32 {
         charge.entered = since(now.entered, before.entered);
         charge.left = since(now.left, before.left);
         charge.idle = since(now.idle, before.idle);
-        charge.softirqs = now.softirqs.wrapping_sub(before.softirqs) as u16;
+        charge.softirqs = short(now.softirqs.wrapping_sub(before.softirqs));
     }
     charges.charges[at] = charge;
     charges.count = at as u32 + 1;
@@ -535,11 +553,7 @@ extern "C" fn function_waited(slot: u64, index: u64, same_cpu: u64) -> i32 {
 
 #[inline(always)]
 fn since(now: [u64; KINDS], before: [u64; KINDS]) -> [u16; KINDS] {
-    let count = |kind: usize| {
-        let count = now[kind].wrapping_sub(before[kind]);
-        if count > u16::MAX as u64 { u16::MAX } else { count as u16 }
-    };
-    [count(0), count(1)]
+    [short(now[0].wrapping_sub(before[0])), short(now[1].wrapping_sub(before[1]))]
 }
 
 /// Points after which the packet waits for the CPU: in the backlog, or for its reader.
@@ -577,9 +591,9 @@ extern "C" fn function_flush(level: u64, slot: u64, index: u64) -> i32 {
             calls: taken.calls as u16,
             value: taken.value,
             returns: taken.returns as u16,
-            entered: short(taken.entered),
-            left: short(taken.left),
-            nested: short(taken.nested),
+            entered: shorts(taken.entered),
+            left: shorts(taken.left),
+            nested: shorts(taken.nested),
             ends: taken.ends as u16,
             ..Charge::default()
         };

@@ -18,7 +18,7 @@ pub use layers::{Sight, Support, support};
 use super::{btf::KernelTypes, privilege};
 use crate::{
     cli::{FormatArgs, TextFormat},
-    record::{Group, PROBES, Session, Sizes},
+    record::{Group, PROBES, Session, Sizes, stand_in},
 };
 
 /// Everything that `doctor` found. As JSON it is `netstrata.doctor/1`.
@@ -143,7 +143,9 @@ pub fn examine() -> Examination {
     let config = config::Config::running();
     let capabilities = capabilities(privilege::effective());
     let can_record = btf.good() && load.good() && symbols.good() && sampler.good();
-    let present = |name: &str| probes.iter().any(|probe| probe.name == name && probe.available);
+    let present = |name: &str| {
+        probes.iter().any(|probe| probe.name == name && (probe.available || stand_in(probe.name).is_some()))
+    };
     let layers = layers::findings(&present, sampler.good() && symbols.good(), &config);
     let tiers = vec![tracepoints(&probes, &load), sampling(&sampler, &symbols), facts::functions(&config)];
     let mut checks = vec![btf, symbols, sampler];
@@ -211,7 +213,12 @@ fn probes(types: Option<&KernelTypes>) -> Vec<Probe> {
                 available: arguments.is_some(),
                 arguments,
                 required: probe.required,
-                lost: probe.lost,
+                lost: match stand_in(probe.name) {
+                    Some(_) if arguments.is_none() => {
+                        "nothing: a probe on the function that it announces stands for it"
+                    }
+                    _ => probe.lost,
+                },
             }
         })
         .collect()

@@ -547,9 +547,9 @@ pub struct Observer {
     pub hooks: [HookCostRecord; 2],
     /// Cost of a program of the function tier at the beginning or the end of a softirq, measured; zero without that tier.
     pub ns_per_softirq: f64,
-    /// Hook calls for followed packets.
+    /// Hook calls while there was a followed packet or an open function: counted.
     pub followed_hook_calls: u64,
-    /// Hook calls for all packets, those that were not followed reckoned from those that were.
+    /// All hook calls: counted.
     pub hook_calls: u64,
     /// Cost of one CPU sample, measured.
     pub ns_per_sample: f64,

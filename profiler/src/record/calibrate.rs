@@ -107,7 +107,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
                 let cut = session.cut_ns()?;
                 let time = traffic.fastest()?;
                 seen = seen.min(crossings(&session.cpu_states()?) - before);
-                // What choosing a packet takes, and the function tier at a crossing, is cut out of the journey.
+                // What the programs take between their looks at the clock is cut out of the journey.
                 Ok((time, (session.cut_ns()? - cut) as f64 / Traffic::DATAGRAMS as f64))
             };
             let base = with(0)?.0;

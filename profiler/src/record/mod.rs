@@ -23,7 +23,8 @@ use anyhow::Result;
 pub use calibrate::{Calibration, calibrate};
 pub use functions::{Attached, Place, Way, Ways, has_kprobes, places};
 pub use recorder::Recorder;
-pub use session::{Group, PROBES, Probe, Session, Sizes};
+pub(crate) use recorder::monotonic_ns;
+pub use session::{Group, PROBES, Probe, Session, Sizes, stand_in};
 
 use crate::{cli::RecordArgs, failure::Failure, profile::Profile};
 

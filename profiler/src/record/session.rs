@@ -87,6 +87,20 @@ probes! {
 const READY: &str = "sk_data_ready";
 const READY_FUNCTION: &str = "sock_def_readable";
 
+/// The function whose probe stands for a tracepoint that a kernel lacks, where functions can be hooked.
+pub fn stand_in(tracepoint: &str) -> Option<&'static str> {
+    (tracepoint == READY && super::functions::has_kprobes()).then_some(READY_FUNCTION)
+}
+
+/// That function's probe.
+#[derive(Default)]
+struct ReadyFunction {
+    /// While it is attached.
+    link: Option<KProbeLinkId>,
+    /// It is not attached with the others.
+    left_out: bool,
+}
+
 /// The program that samples CPUs all the time.
 const SAMPLER: &str = "cpu_sample";
 /// The one that samples them densely for moments, to split spans.
@@ -117,9 +131,8 @@ pub struct Session {
     functions: Functions,
     /// Programs that the kernel has.
     available: Vec<&'static Probe>,
-    /// Whether a function stands for the tracepoint of ready sockets, and its link while it is attached.
-    ready: Option<Option<KProbeLinkId>>,
-    ready_left_out: bool,
+    /// The function that stands for the tracepoint of ready sockets, if one does.
+    ready: Option<ReadyFunction>,
     /// Programs that it lacks, with what is lost.
     pub missing: BTreeMap<String, String>,
 }
@@ -179,11 +192,13 @@ impl Session {
             }
         }
         let mut ready = None;
-        if missing.contains_key(READY) && super::functions::has_kprobes() {
-            let program: &mut KProbe = program(&mut ebpf, READY_FUNCTION)?;
+        if missing.contains_key(READY)
+            && let Some(function) = stand_in(READY)
+        {
+            let program: &mut KProbe = program(&mut ebpf, function)?;
             if program.load().is_ok() {
                 missing.remove(READY);
-                ready = Some(None);
+                ready = Some(ReadyFunction::default());
             }
         }
         for name in [SAMPLER, BURST] {
@@ -199,7 +214,6 @@ impl Session {
             functions: Functions::default(),
             available,
             ready,
-            ready_left_out: false,
             missing,
         })
     }
@@ -235,16 +249,15 @@ impl Session {
     /// Whether the function that stands for the tracepoint of ready sockets is not attached with the others; false if none
     /// does.
     pub fn leave_ready_function_out(&mut self, out: bool) -> bool {
-        self.ready_left_out = out;
-        self.ready.is_some()
+        self.ready.as_mut().map(|ready| ready.left_out = out).is_some()
     }
 
     /// Attaches a group.
     pub fn attach(&mut self, group: Group) -> Result<()> {
-        if let (Group::Journey, Some(link), false) = (group, &mut self.ready, self.ready_left_out) {
+        if let (Group::Journey, Some(ready)) = (group, self.ready.as_mut().filter(|ready| !ready.left_out)) {
             let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
             match program.attach(READY_FUNCTION, 0) {
-                Ok(attached) => *link = Some(attached),
+                Ok(link) => ready.link = Some(link),
                 // As if there were no kprobes.
                 Err(error) => {
                     self.missing.insert(READY.to_owned(), format!("{READY_FUNCTION}: {}", describe(&error)));
@@ -271,7 +284,7 @@ impl Session {
             let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
             program.detach(link).with_context(|| format!("cannot detach {name}"))?;
         }
-        if let (Group::Journey, Some(Some(link))) = (group, self.ready.as_mut().map(Option::take)) {
+        if let (Group::Journey, Some(link)) = (group, self.ready.as_mut().and_then(|ready| ready.link.take())) {
             let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
             program.detach(link).with_context(|| format!("cannot detach {READY_FUNCTION}"))?;
         }
@@ -357,11 +370,11 @@ impl Session {
         Ok(map.get(&0, 0)?.iter().copied().collect())
     }
 
-    /// Time that was cut out of journeys: choosing packets took it, and crossings for the function tier.
+    /// Time that was cut out of journeys: choosing packets took it, crossings, and what these do for the function tier.
     pub fn cut_ns(&self) -> Result<u64> {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-        let chosen = self.cpu_states()?.iter().map(|state| state.cut_ns).sum::<u64>();
-        Ok(heads.iter().map(|head| head.cut_ns).sum::<u64>() + chosen)
+        let crossings = self.cpu_states()?.iter().map(|state| state.cut_ns).sum::<u64>();
+        Ok(heads.iter().map(|head| head.cut_ns).sum::<u64>() + crossings)
     }
 
     /// What hooks did so far, on all CPUs.

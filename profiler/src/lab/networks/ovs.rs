@@ -98,11 +98,8 @@ impl Switch {
 /// it did so at zero: in a machine's first ten seconds it finds none, starts no thread that handles what the datapath asks,
 /// and all such packets are lost.
 fn wait_for_uptime() {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes a time to where it is told to, which outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    let missing = COUNTS_PROCESSORS_AFTER.saturating_sub(Duration::from_secs(time.tv_sec as u64));
-    std::thread::sleep(missing);
+    let uptime = Duration::from_nanos(crate::record::monotonic_ns());
+    std::thread::sleep(COUNTS_PROCESSORS_AFTER.saturating_sub(uptime));
 }
 
 /// A program of Open vSwitch that keeps everything in the session's directory.
