@@ -159,8 +159,8 @@ OvsMeter ovs_meter (Some(Ovs)) "ovs: action meter" Nothing "" [] "action meter: 
 OvsClone ovs_clone (Some(Ovs)) "ovs: action clone" Nothing "" [] "action clone: runs actions on a copy";
 OvsOther ovs_other (Some(Ovs)) "ovs: other action" Nothing "" [] "an action without a row of its own";
 OvsUpcall ovs_upcall (Some(Ovs)) "ovs: upcall" Nothing "" ["ovs_dp_upcall"] "sends a packet without a flow to user space";
-OvsReinject ovs_reinject (Some(Ovs)) "ovs: from user space" Nothing "" ["ovs_packet_cmd_execute"]
-    "runs actions on a packet that user space gives back";
+OvsReinject ovs_reinject (Some(Ovs)) "ovs: from user space" Nothing "" ["ovs_flow_key_extract_userspace"]
+    "extracts the flow key of a packet that user space gives back";
 VxlanSend vxlan_send (Some(Vxlan)) "vxlan: encapsulate" Nothing "" ["vxlan_xmit"] "finds the remote and encapsulates";
 VxlanReceive vxlan_receive (Some(Vxlan)) "vxlan: decapsulate" Nothing "" ["vxlan_rcv"] "takes the envelope off";
 GeneveSend geneve_send (Some(Geneve)) "geneve: encapsulate" Nothing "" ["geneve_xmit"] "encapsulates";

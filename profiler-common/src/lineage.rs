@@ -21,7 +21,7 @@ edges! {
     Rebuild "rebuild" "the data was copied into a new skb (XDP on a veth), and the old one freed";
     Clone "clone" "a clone of the skb goes its own way (a flooding bridge, an action of Open vSwitch)";
     Merge "merge" "GRO merged the skb into an earlier one of its flow";
-    Userspace "userspace" "a program read the packet from a tun device and sent it over UDP, or the other way about";
+    Userspace "userspace" "a program had the packet: it read it from a tun device and sent it over UDP, or the other way about; or Open vSwitch's daemon sent it back";
     Coalesce "coalesce" "TCP joined the data with the last skb of the socket's queue";
 }
 

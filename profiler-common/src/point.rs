@@ -33,6 +33,8 @@ points! {
     Copy "copy" "skb_copy_datagram_iovec: the reader copies the packet's bytes";
     Consume "consume" "consume_skb: the packet was freed after its work was done";
     Drop "drop" "kfree_skb: the packet was dropped";
+    Upcall "upcall" "ovs_dp_upcall: Open vSwitch is about to send the packet to its daemon";
+    Execute "execute" "ovs_flow_key_extract_userspace: Open vSwitch got the packet back from its daemon";
 }
 
 impl Point {

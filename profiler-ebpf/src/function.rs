@@ -556,10 +556,12 @@ fn since(now: [u64; KINDS], before: [u64; KINDS]) -> [u16; KINDS] {
     [short(now[0].wrapping_sub(before[0])), short(now[1].wrapping_sub(before[1]))]
 }
 
-/// Points after which the packet waits for the CPU: in the backlog, or for its reader.
+/// Points after which the packet waits for the CPU: in the backlog, for its reader, or for Open vSwitch's daemon.
 #[inline(always)]
 fn waits_for_cpu(point: u32) -> bool {
-    point == Point::Rx as u32 || point == Point::Ready as u32 || point == Point::ReadyWake as u32
+    const WAITS: u32 =
+        1 << Point::Rx as u32 | 1 << Point::Ready as u32 | 1 << Point::ReadyWake as u32 | 1 << Point::Consume as u32;
+    WAITS >> (point & 31) & 1 != 0
 }
 
 /// Puts what the hooks took since the last crossing to a journey's charges.

@@ -33,7 +33,8 @@ pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     JOURNEYS.get_ptr_mut(slot & SLOTS).map(|journey| unsafe { &mut *journey })
 }
 
-/// Fingerprint of a flow, from the IP header at this address: addresses and ports.
+/// Fingerprint of a flow, from the IP header at this address: addresses and ports. Of ARP, the sender's and the sought
+/// address.
 #[inline(always)]
 fn flow_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
@@ -41,22 +42,39 @@ fn flow_print(header: u64) -> u64 {
         let addresses: u64 = skb::read(header, 12);
         let ports: u32 = skb::read(header, (first & 15) as u64 * 4);
         mix(addresses, ports as u64)
-    } else {
+    } else if first >> 4 == 6 {
         let (source, destination): (u64, u64) = (skb::read(header, 16), skb::read(header, 32));
         let ports: u32 = skb::read(header, 40);
         mix(mix(source, destination), ports as u64)
+    } else {
+        let (sender, sought): (u64, u64) = (skb::read(header, 8), skb::read(header, 20));
+        mix(sender, sought)
     }
 }
 
-/// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers.
+/// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers, or
+/// the first of a datagram's bytes (its checksum may be filled in on the way).
 #[inline(always)]
 pub fn packet_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
-    let length = if first >> 4 == 4 { (first & 15) as u64 * 4 } else { 40 };
+    let (length, protocol) = match first >> 4 {
+        4 => ((first & 15) as u64 * 4, 9),
+        6 => (40, 6),
+        _ => return flow_print(header),
+    };
+    let protocol: u8 = skb::read(header, protocol);
     let identification: u32 = skb::read(header, 4);
-    let sequences: u64 = skb::read(header, length + 4);
+    let sequences: u64 = if protocol == UDP {
+        let bytes: u16 = u16::from_be(skb::read(header, length + 4));
+        if bytes < 16 { bytes as u64 } else { skb::read(header, length + 8) }
+    } else {
+        skb::read(header, length + 4)
+    };
     mix(mix(flow_print(header), identification as u64), sequences)
 }
+
+/// The IP protocol number of UDP.
+pub const UDP: u8 = 17;
 
 /// The parent's journey, if it is still the one that was remembered.
 #[inline(always)]
@@ -289,7 +307,9 @@ fn is_clone(packet: u64, parent: &Journey, now: u64) -> bool {
 /// Whether a packet is no longer being received.
 #[inline(always)]
 fn waits_elsewhere(journey: &Journey) -> bool {
-    journey.last_point != Point::Receive as u8 && journey.last_point != Point::Route as u8
+    const RECEIVED: u32 =
+        1 << Point::Receive as u32 | 1 << Point::Route as u32 | 1 << Point::Upcall as u32 | 1 << Point::Execute as u32;
+    RECEIVED >> (journey.last_point & 31) & 1 == 0
 }
 
 /// Copies a journey from slot to slot; `forks` if the old one goes on too.
@@ -308,6 +328,35 @@ pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
         unsafe { core::ptr::write_volatile(to.add(index), core::ptr::read_volatile(from.add(index))) };
     }
     0
+}
+
+/// Lets the journey of a slot, whose packet a program had, go on as what the program made of it. `begin`: since when the
+/// observer works on it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
+    let (from, to) = (from as u32 & SLOTS, slot_of(packet) & SLOTS);
+    let (Some(cpu), Some(old), Some(new)) = (state(), journey_in(from), journey_in(to)) else { return 0 };
+    if from != to {
+        if key(to) != 0 && !evict(to, begin) {
+            cpu.lost.slot_busy += old.weight as u64;
+            account::close(from, old.unseen_end(), 0);
+            return 0;
+        }
+        copy_journey(from as u64, to as u64, 0);
+        old.skb = 0;
+        set_key(from, 0);
+    }
+    new.skb = packet;
+    new.end = End::Open as u8;
+    new.next_edge = Edge::Userspace as u8;
+    new.copied = 0;
+    set_key(to, packet);
+    // What this took is not the packet's time.
+    let spent = now().wrapping_sub(begin);
+    new.start_ns += spent;
+    new.last_ns += spent;
+    1
 }
 
 /// TCP has put a followed segment into its socket's queue, or joined it with the last one there.

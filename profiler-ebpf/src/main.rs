@@ -17,6 +17,7 @@ mod sample;
 mod skb;
 mod softirq;
 mod tunnel;
+mod upcall;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use netstrata_common::{
     CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head,
-    Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, Tunnelled,
-    TurnKey, Work,
+    Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, TurnKey,
+    UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// State of each CPU.
@@ -99,7 +99,11 @@ pub static NEW_STACK: PerCpuArray<Stack> = PerCpuArray::with_max_entries(1, 0);
 
 /// Packets in the hands of tunnels' programs, by fingerprint.
 #[map]
-pub static TUNNELLED: Array<Tunnelled> = Array::with_max_entries(TUNNELLED_PACKETS as u32, 0);
+pub static TUNNELLED: Array<WithProgram> = Array::with_max_entries(TUNNELLED_PACKETS as u32, 0);
+
+/// Packets in the hands of Open vSwitch's daemons, by fingerprint.
+#[map]
+pub static UPCALLED: Array<WithProgram> = Array::with_max_entries(UPCALLED_PACKETS as u32, 0);
 
 /// The addresses of followed packets, by slot: what every crossing of every packet asks first. A plain global array,
 /// because its look-up costs a multiplication and a load.

@@ -51,6 +51,18 @@ fn sock_def_readable(context: ProbeContext) -> u32 {
     record::ready(context.arg(0).unwrap_or(0));
     0
 }
+// A function: (struct datapath *dp, struct sk_buff *skb, struct sw_flow_key *key, ...)
+#[kprobe]
+fn ovs_dp_upcall(context: ProbeContext) -> u32 {
+    record::crossing(Point::Upcall, context.arg(1).unwrap_or(0), 0);
+    0
+}
+// A function: (struct net *net, const struct nlattr *attr, struct sk_buff *skb, struct sw_flow_key *key, bool log)
+#[kprobe]
+fn ovs_flow_key_extract_userspace(context: ProbeContext) -> u32 {
+    record::executed(context.arg(2).unwrap_or(0));
+    0
+}
 // (const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal), since 6.15
 probe!(tcp_sendmsg_locked, |arg| record::send(arg(0)));
 // (const struct sk_buff *skb, int len)

@@ -14,7 +14,7 @@ use crate::{
     globals::{offset, slot_mask},
     lineage,
     maps::{CONFIG, CPUS, JOURNEYS, WANTED, key, set_key, tunnelled},
-    skb, tunnel,
+    skb, tunnel, upcall,
 };
 
 /// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
@@ -83,6 +83,19 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
         if cpu.skip as i32 <= 0 {
             start(point as u64, packet, slot as u64, previous as u64);
         }
+    }
+}
+
+/// Open vSwitch takes a packet back from its daemon: a new skb.
+#[inline(always)]
+pub fn executed(packet: u64) {
+    let Some(cpu) = state() else { return };
+    let previous = cpu.point;
+    cpu.crossings += 1;
+    cpu.point = Point::Execute as u32;
+    cpu.object = packet;
+    if upcall::came_back(packet) != 0 {
+        follow(Point::Execute, packet, 0, slot_of(packet), previous);
     }
 }
 
@@ -172,17 +185,20 @@ pub fn send(socket: u64) {
 }
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
-/// transmit function queues at another device has started before (`previous` is then the outer device's start).
+/// transmit function queues at another device has started before (`previous` is then the outer device's start). What Open
+/// vSwitch's daemon sends back is no new packet either.
 #[inline(always)]
 pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
     match point {
-        Point::Queue => previous != Point::Xmit as u32 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
+        Point::Queue => PASSED_ON >> (previous & 31) & 1 == 0 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
         Point::Gro => link_kind(packet) == NIC,
         Point::Receive | Point::Rx => link_kind(packet) == TUN,
         _ => false,
     }
 }
 
+/// Points after which a packet that is queued was on its way before.
+const PASSED_ON: u32 = 1 << Point::Xmit as u32 | 1 << Point::Upcall as u32 | 1 << Point::Execute as u32;
 const NIC: u32 = 1;
 const TUN: u32 = 2;
 const IFF_LOOPBACK: u32 = 8;
@@ -309,14 +325,15 @@ const PRECEDED_BY: [u32; 32] = {
         mask
     }
     use Point::{
-        Copy, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Xmit, XmitEnd,
+        Copy, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall, Xmit,
+        XmitEnd,
     };
     let mut table = [0; 32];
-    table[Queue as usize] = set(&[Receive, Route, Xmit, Send]);
+    table[Queue as usize] = set(&[Receive, Route, Xmit, Send, Upcall, Execute]);
     table[Enqueue as usize] = set(&[Queue]);
     table[Xmit as usize] = set(&[Queue, Enqueue]);
     table[XmitEnd as usize] = set(&[Xmit]);
-    table[Rx as usize] = set(&[Xmit, Receive, Route, XmitEnd, Gro]);
+    table[Rx as usize] = set(&[Xmit, Receive, Route, XmitEnd, Gro, Upcall, Execute]);
     table[Gro as usize] = set(&[Xmit, XmitEnd, Receive, Route]);
     table[Receive as usize] = set(&[Rx, Gro, Receive, Xmit, XmitEnd, Route]);
     table[Route as usize] = set(&[Receive, Route]);
@@ -325,6 +342,7 @@ const PRECEDED_BY: [u32; 32] = {
     table[Ready as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
     table[ReadyWake as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
     table[Copy as usize] = set(&[Ready, ReadyWake, Copy, Receive, Route, Tcp, TcpBacklog, Xmit, XmitEnd]);
+    table[Upcall as usize] = set(&[Receive, Route, Xmit, Upcall, Execute]);
     table[Point::Consume as usize] = u32::MAX;
     table[Point::Drop as usize] = u32::MAX;
     table
@@ -414,6 +432,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     let sent_on = journey.next_edge == Edge::Userspace as u8;
     let may_follow = sent_on || can_follow(last, point);
     if !sent_on
+        && last != Point::Execute as u8
         && may_start(point)
         && (matches!(point, Point::Queue) || !may_follow)
         && is_fresh(point, packet, previous)
@@ -451,7 +470,11 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     let Some(cpu) = state() else { return false };
     match point {
         Point::Receive => lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8),
+        Point::Execute => lineage::received(cpu, packet, slot, journey, false),
         Point::Gro => lineage::enters_gro(cpu, packet, journey.id),
+        Point::Upcall => {
+            upcall::goes_up(packet, slot as u64);
+        }
         Point::Route => {}
         _ => lineage::leaves(cpu, slot),
     }
@@ -592,7 +615,13 @@ pub fn consume(packet: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     let slot = slot_of(packet);
-    if key(slot) == packet {
+    if key(slot) != packet {
+        return;
+    }
+    if upcall::is_up(slot) {
+        follow(Point::Consume, packet, 0, slot, cpu.point);
+        upcall::sent_up(packet, slot as u64);
+    } else {
         account::consumed(packet, slot as u64);
     }
 }

@@ -8,23 +8,22 @@
 //! before they send are not followed: to them the packet was read, and that was its end.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, Edge, End, Journey, Point, TUNNELLED_PACKETS, Tunnelled};
+use netstrata_common::{CpuState, End, Journey, Point, TUNNELLED_PACKETS, WithProgram};
 
 use crate::{
     account,
     globals::offset,
-    lineage::{SLOTS, copy_journey, journey_in, packet_print},
+    lineage::{SLOTS, UDP, goes_on, journey_in, packet_print},
     maps::{TUNNELLED, count_tunnelled, key, set_key},
-    record::{evict, is_fresh, now, slot_of, state},
+    record::{is_fresh, now, slot_of, state},
     skb,
 };
 
 /// The address in the slot of a journey whose packet was read, while it is open what the reader does with it.
 pub const READ: u64 = 2;
-const UDP: u8 = 17;
 
 #[inline(always)]
-fn entry(print: u64) -> Option<&'static mut Tunnelled> {
+fn entry(print: u64) -> Option<&'static mut WithProgram> {
     // SAFETY: a valid pointer into the map. Two CPUs that write one entry can mix two packets: its journey's generation
     // and fingerprint then do not agree with it.
     TUNNELLED.get_ptr_mut(print as u32 & (TUNNELLED_PACKETS as u32 - 1)).map(|entry| unsafe { &mut *entry })
@@ -91,7 +90,7 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
         if entry.id == 0 {
             count_tunnelled(1);
         }
-        *entry = Tunnelled { print: journey.print, id, slot, pad: 0 };
+        *entry = WithProgram { print: journey.print, id, slot, pieces: 1 };
     }
     1
 }
@@ -134,32 +133,4 @@ pub extern "C" fn forget(print: u64, id: u64) -> i32 {
         count_tunnelled(-1);
     }
     0
-}
-
-/// Lets the journey of a slot go on as another packet. `begin`: since when the observer works on it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
-    let (from, to) = (from as u32 & SLOTS, slot_of(packet) & SLOTS);
-    let (Some(cpu), Some(old), Some(new)) = (state(), journey_in(from), journey_in(to)) else { return 0 };
-    if from != to {
-        if key(to) != 0 && !evict(to, begin) {
-            cpu.lost.slot_busy += old.weight as u64;
-            account::close(from, End::Copied, 0);
-            return 0;
-        }
-        copy_journey(from as u64, to as u64, 0);
-        old.skb = 0;
-        set_key(from, 0);
-    }
-    new.skb = packet;
-    new.end = End::Open as u8;
-    new.next_edge = Edge::Userspace as u8;
-    new.copied = 0;
-    set_key(to, packet);
-    // What this took is not the packet's time.
-    let spent = now().wrapping_sub(begin);
-    new.start_ns += spent;
-    new.last_ns += spent;
-    1
 }

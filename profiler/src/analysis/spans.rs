@@ -61,8 +61,10 @@ fn device_layer(kind: &str) -> Option<Layer> {
 /// The protocol in which a packet travels at a crossing: what a program took from a tun device goes in datagrams of its
 /// own, until another program writes it to a tun device.
 fn protocol_at(path: &PathRecord, index: usize) -> u8 {
-    let sent_on = (0..=index).rev().find(|&at| path.edge_at(at) == Some(Edge::Userspace));
-    if sent_on.is_some_and(|at| path.crossings[at].point == Point::Queue) { UDP } else { path.protocol }
+    let mut sent_on = (0..=index).rev().filter(|&at| path.edge_at(at) == Some(Edge::Userspace));
+    // Open vSwitch's daemon sends back what it got.
+    let by_tunnel = sent_on.find(|&at| path.crossings[at].point != Point::Execute);
+    if by_tunnel.is_some_and(|at| path.crossings[at].point == Point::Queue) { UDP } else { path.protocol }
 }
 
 const UDP: u8 = 17;
@@ -88,8 +90,17 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| device_layer(&device.kind));
     use Kind::{Service, Wait};
     use Point::{
-        Copy, Drop, Enqueue, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Xmit, XmitEnd,
+        Copy, Drop, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall,
+        Xmit, XmitEnd,
     };
+    // A port's datapath; a port that is one itself.
+    let datapath = |port: CrossingRecord| {
+        let master = find(port).and_then(|device| device.master);
+        CrossingRecord { ifindex: master.unwrap_or(port.ifindex), ..port }
+    };
+    if to.point == Execute {
+        return class(Some(Layer::Userspace), Wait, datapath(from));
+    }
     // A program read the packet and sent it on: between a tun device and a UDP socket. Where its reading of the datagram
     // left no trace, the wait for it is within.
     if path.edge_at(index + 1) == Some(Edge::Userspace) {
@@ -98,6 +109,7 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     }
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
+        (_, Upcall) | (Upcall | Execute, _) => class(Some(Layer::Ovs), Service, datapath(from)),
         (Send, Queue) => class(Some(Layer::Tcp), Service, to),
         (Queue, Xmit | Enqueue) => class(Some(Layer::Qdisc), Service, from),
         (Enqueue, Xmit) => class(Some(Layer::Qdisc), Wait, from),
@@ -243,6 +255,38 @@ mod tests {
         for (from, to, layer, kind, device) in cases {
             assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
         }
+    }
+
+    #[test]
+    fn what_open_vswitch_sends_to_its_daemon_is_its_work_until_it_is_sent_and_from_when_it_is_back() {
+        use Point::*;
+        let points = [
+            (Queue, 1, 2),
+            (Xmit, 1, 2),
+            (Rx, 4, 3),
+            (Receive, 4, 3),
+            (Upcall, 4, 3),
+            (Consume, 4, 3),
+            (Execute, 4, 3),
+            (Queue, 4, 4),
+        ];
+        let path = PathRecord {
+            crossings: points.iter().map(|&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex }).collect(),
+            edges: vec![(6, "userspace".into())],
+            protocol: 6,
+            ..PathRecord::default()
+        };
+        let class = |index| {
+            let class = classify(&path, index, &topology());
+            (class.layer, class.kind, class.device)
+        };
+        let is = |layer, kind| (Some(layer), kind, "ovs-system".to_owned());
+        assert_eq!(class(3), is(Layer::Ovs, Kind::Service));
+        assert_eq!(class(4), is(Layer::Ovs, Kind::Service));
+        assert_eq!(class(5), is(Layer::Userspace, Kind::Wait));
+        assert_eq!(class(6), is(Layer::Ovs, Kind::Service));
+        // What follows travels as it did.
+        assert_eq!(protocol_at(&path, 7), 6);
     }
 
     #[test]

@@ -156,6 +156,17 @@ pub const MODES: &[Mode] = &[
         build: ovs::flows,
     },
     Mode {
+        name: "ovs-upcall",
+        text: "like `ovs`, but the datapath may keep no flow: every packet goes up to ovs-vswitchd and back, as the first of \
+               each flow does elsewhere",
+        chain: &[
+            "client", "eth0", "veth-client", "ovs-system", "ovs-vswitchd", "ovs-system", "veth-server", "eth0", "server",
+        ],
+        layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("ovs", "ovs-system"), ("userspace", "ovs-system")],
+        needs: OVS,
+        build: ovs::upcall,
+    },
+    Mode {
         name: "routed",
         text: "two hosts that tell each other their containers' addresses over BGP (bird) and route plainly, as Calico does: \
                every container is behind a veth pair with a route to its one address",

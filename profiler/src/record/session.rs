@@ -82,23 +82,74 @@ probes! {
     Softirq "napi_poll" false "packets per poll";
 }
 
-/// The tracepoint that kernels before 6.3 lack, and the function that stands for it where functions can be hooked: what
-/// sockets announce data with, unless a protocol of the kernel's own owns them.
-const READY: &str = "sk_data_ready";
+/// A function that packets cross, and that no tracepoint announces. Its probe is attached with those of journeys.
+struct FunctionPoint {
+    /// Name of the function and of its program.
+    name: &'static str,
+    /// The tracepoint that it stands for where a kernel lacks that.
+    stands_for: Option<&'static str>,
+    /// The module that has it, which may be loaded at any time.
+    module: Option<&'static str>,
+    /// What is lost without it.
+    lost: &'static str,
+}
+
+/// What sockets announce data with, unless a protocol of the kernel's own owns them.
 const READY_FUNCTION: &str = "sock_def_readable";
+
+/// Every such function, where functions can be hooked.
+const FUNCTION_POINTS: &[FunctionPoint] = &[
+    FunctionPoint {
+        name: READY_FUNCTION,
+        stands_for: Some("sk_data_ready"),
+        module: None,
+        lost: "the split between protocol work and waking the reader",
+    },
+    FunctionPoint {
+        name: "ovs_flow_key_extract_userspace",
+        stands_for: None,
+        module: Some("openvswitch"),
+        lost: "the way of packets that Open vSwitch gets back from its daemon",
+    },
+    FunctionPoint {
+        name: "ovs_dp_upcall",
+        stands_for: None,
+        module: Some("openvswitch"),
+        lost: "the way of packets that Open vSwitch sends to its daemon",
+    },
+];
+
+impl FunctionPoint {
+    /// Under which name it is missing.
+    fn key(&self) -> &'static str {
+        self.stands_for.unwrap_or(self.name)
+    }
+
+    fn missing(&self, error: &ProgramError) -> String {
+        format!("{}: {}; lost: {}", self.name, describe(error), self.lost)
+    }
+
+    /// Whether the function is there now; that of the kernel itself always is.
+    fn is_loaded(&self) -> bool {
+        self.module.is_none_or(|module| std::path::Path::new("/sys/module").join(module).exists())
+    }
+}
 
 /// The function whose probe stands for a tracepoint that a kernel lacks, where functions can be hooked.
 pub fn stand_in(tracepoint: &str) -> Option<&'static str> {
-    (tracepoint == READY && super::functions::has_kprobes()).then_some(READY_FUNCTION)
+    let point = FUNCTION_POINTS.iter().find(|point| point.stands_for == Some(tracepoint))?;
+    super::functions::has_kprobes().then_some(point.name)
 }
 
-/// That function's probe.
-#[derive(Default)]
-struct ReadyFunction {
+/// The probe of such a function.
+struct FunctionProbe {
+    point: &'static FunctionPoint,
     /// While it is attached.
     link: Option<KProbeLinkId>,
     /// It is not attached with the others.
     left_out: bool,
+    /// It was attached once.
+    seen: bool,
 }
 
 /// The program that samples CPUs all the time.
@@ -131,8 +182,8 @@ pub struct Session {
     functions: Functions,
     /// Programs that the kernel has.
     available: Vec<&'static Probe>,
-    /// The function that stands for the tracepoint of ready sockets, if one does.
-    ready: Option<ReadyFunction>,
+    /// Functions that packets cross.
+    function_probes: Vec<FunctionProbe>,
     /// Programs that it lacks, with what is lost.
     pub missing: BTreeMap<String, String>,
 }
@@ -191,14 +242,20 @@ impl Session {
                 }
             }
         }
-        let mut ready = None;
-        if missing.contains_key(READY)
-            && let Some(function) = stand_in(READY)
-        {
-            let program: &mut KProbe = program(&mut ebpf, function)?;
-            if program.load().is_ok() {
-                missing.remove(READY);
-                ready = Some(ReadyFunction::default());
+        let mut function_probes = Vec::new();
+        for point in FUNCTION_POINTS.iter().filter(|_| super::functions::has_kprobes()) {
+            if point.stands_for.is_some_and(|tracepoint| !missing.contains_key(tracepoint)) {
+                continue;
+            }
+            let program: &mut KProbe = program(&mut ebpf, point.name)?;
+            match program.load() {
+                Ok(()) => {
+                    point.stands_for.and_then(|tracepoint| missing.remove(tracepoint));
+                    function_probes.push(FunctionProbe { point, link: None, left_out: false, seen: false });
+                }
+                Err(error) => {
+                    missing.entry(point.key().to_owned()).or_insert_with(|| point.missing(&error));
+                }
             }
         }
         for name in [SAMPLER, BURST] {
@@ -213,7 +270,7 @@ impl Session {
             samplers: Vec::new(),
             functions: Functions::default(),
             available,
-            ready,
+            function_probes,
             missing,
         })
     }
@@ -221,7 +278,8 @@ impl Session {
     /// Names of the probes that can be attached.
     pub fn probe_names(&self) -> Vec<String> {
         let names = self.available.iter().map(|probe| probe.name.to_owned());
-        names.chain(self.ready.is_some().then(|| format!("{READY_FUNCTION} (kprobe)"))).collect()
+        let functions = self.function_probes.iter().filter(|probe| probe.seen);
+        names.chain(functions.map(|probe| format!("{} (kprobe)", probe.point.name))).collect()
     }
 
     /// How functions can be hooked here.
@@ -249,26 +307,41 @@ impl Session {
     /// Whether the function that stands for the tracepoint of ready sockets is not attached with the others; false if none
     /// does.
     pub fn leave_ready_function_out(&mut self, out: bool) -> bool {
-        self.ready.as_mut().map(|ready| ready.left_out = out).is_some()
+        let ready = self.function_probes.iter_mut().find(|probe| probe.point.name == READY_FUNCTION);
+        ready.map(|probe| probe.left_out = out).is_some()
     }
 
     /// Attaches a group.
     pub fn attach(&mut self, group: Group) -> Result<()> {
-        if let (Group::Journey, Some(ready)) = (group, self.ready.as_mut().filter(|ready| !ready.left_out)) {
-            let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
-            match program.attach(READY_FUNCTION, 0) {
-                Ok(link) => ready.link = Some(link),
-                // As if there were no kprobes.
-                Err(error) => {
-                    self.missing.insert(READY.to_owned(), format!("{READY_FUNCTION}: {}", describe(&error)));
-                    self.ready = None;
-                }
-            }
+        if group == Group::Journey {
+            self.attach_function_points()?;
         }
         for probe in self.available.iter().filter(|probe| probe.group == group) {
             let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
             let link = attach_to(program, probe.name).map_err(|error| refused_program(error, probe.name))?;
             self.links.push((probe.name, link));
+        }
+        Ok(())
+    }
+
+    /// One that cannot be attached costs what is seen there, not the recording.
+    fn attach_function_points(&mut self) -> Result<()> {
+        let mut failed = Vec::new();
+        for (index, probe) in self.function_probes.iter_mut().enumerate().filter(|(_, probe)| !probe.left_out) {
+            if !probe.point.is_loaded() {
+                continue;
+            }
+            let program: &mut KProbe = program(&mut self.ebpf, probe.point.name)?;
+            match program.attach(probe.point.name, 0) {
+                Ok(link) => (probe.link, probe.seen) = (Some(link), true),
+                Err(error) => {
+                    self.missing.insert(probe.point.key().to_owned(), probe.point.missing(&error));
+                    failed.push(index);
+                }
+            }
+        }
+        for index in failed.into_iter().rev() {
+            self.function_probes.remove(index);
         }
         Ok(())
     }
@@ -284,9 +357,11 @@ impl Session {
             let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
             program.detach(link).with_context(|| format!("cannot detach {name}"))?;
         }
-        if let (Group::Journey, Some(link)) = (group, self.ready.as_mut().and_then(|ready| ready.link.take())) {
-            let program: &mut KProbe = program(&mut self.ebpf, READY_FUNCTION)?;
-            program.detach(link).with_context(|| format!("cannot detach {READY_FUNCTION}"))?;
+        for probe in self.function_probes.iter_mut().filter(|_| group == Group::Journey).rev() {
+            if let Some(link) = probe.link.take() {
+                let program: &mut KProbe = program(&mut self.ebpf, probe.point.name)?;
+                program.detach(link).with_context(|| format!("cannot detach {}", probe.point.name))?;
+            }
         }
         Ok(())
     }

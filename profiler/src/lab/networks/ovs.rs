@@ -121,6 +121,11 @@ pub fn flows(site: &mut Site<'_>) -> anyhow::Result<Network> {
     switched(site, |switch, macs| switch.set_flows(&explicit(macs)))
 }
 
+/// The switch without a flow in its datapath.
+pub fn upcall(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    switched(site, |switch, _| switch.vsctl(&["set", "Open_vSwitch", ".", "other_config:flow-limit=0"]))
+}
+
 /// What a port may send, by port and hardware address (table 0); where it goes and how it is marked (table 1).
 fn explicit(macs: &[String; 2]) -> Vec<String> {
     let mut flows = Vec::new();

@@ -1,0 +1,124 @@
+//! How a followed packet goes on through Open vSwitch's daemon: the datapath has no flow for it, or its flow says so, and
+//! sends a copy to the daemon, which sends it back with what is to be done.
+//!
+//! The copy travels in a netlink message, and what comes back is a new skb; but before any action its headers are what
+//! they were. A packet that is sent up is remembered by its fingerprint; when the datapath frees it, its journey waits. What
+//! the daemon sends back with that fingerprint is the packet.
+
+use netstrata_common::{End, Point, UPCALLED_PACKETS, WithProgram};
+
+use crate::{
+    account,
+    globals::offset,
+    lineage::{SLOTS, copy_journey, goes_on, journey_in, packet_print},
+    maps::{UPCALLED, key, set_key},
+    record::{evict, now, slot_of},
+    skb,
+};
+
+/// The address in the slot of a journey whose packet the daemon has.
+const WITH_DAEMON: u64 = 3;
+
+const ETHERNET: u64 = 14;
+const VLAN: u64 = 4;
+/// Types of VLAN tags.
+const TAGS: [u16; 2] = [0x8100, 0x88a8];
+
+#[inline(always)]
+fn entry(print: u64) -> Option<&'static mut WithProgram> {
+    // SAFETY: a valid pointer into the map. Two CPUs that write one entry can mix two packets: its journey's generation
+    // and fingerprint then do not agree with it.
+    UPCALLED.get_ptr_mut(print as u32 & (UPCALLED_PACKETS as u32 - 1)).map(|entry| unsafe { &mut *entry })
+}
+
+/// A followed packet is about to be sent up.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn goes_up(packet: u64, slot: u64) -> i32 {
+    let print = packet_print(skb::network_header(packet));
+    let slot = slot as u32 & SLOTS;
+    let (Some(journey), Some(entry)) = (journey_in(slot), entry(print)) else { return 0 };
+    *entry = WithProgram { print, id: journey.id, slot, pieces: skb::wire_packets(packet) };
+    0
+}
+
+/// Whether a followed packet was sent up.
+#[inline(always)]
+pub fn is_up(slot: u32) -> bool {
+    journey_in(slot).is_some_and(|journey| journey.last_point == Point::Upcall as u8)
+}
+
+/// A followed packet is freed that was sent up: its journey waits for what comes back.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sent_up(packet: u64, slot: u64) -> i32 {
+    let from = slot as u32 & SLOTS;
+    let print = packet_print(skb::network_header(packet));
+    // Its address will soon be another packet's, which has its slot.
+    let to = slot_of(print) & SLOTS;
+    let (Some(old), Some(new), Some(entry)) = (journey_in(from), journey_in(to), entry(print)) else { return 0 };
+    if key(from) != packet {
+        return 0;
+    }
+    old.end = End::Consumed as u8;
+    if from == to || key(to) != 0 && !evict(to, now()) {
+        set_key(from, WITH_DAEMON);
+        return 0;
+    }
+    copy_journey(from as u64, to as u64, 0);
+    if entry.id == new.id {
+        entry.slot = to;
+    }
+    old.skb = 0;
+    set_key(to, WITH_DAEMON);
+    set_key(from, 0);
+    0
+}
+
+/// Whether what the daemon sends back is a followed packet; it is followed then.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn came_back(packet: u64) -> i32 {
+    let begin = now();
+    let to = slot_of(packet) & SLOTS;
+    // A new skb: what was followed at its address was used up unseen.
+    if key(to) == packet {
+        account::close(to, End::Absorbed, 0);
+    }
+    let print = packet_print(network_header(packet));
+    let Some(entry) = entry(print) else { return 0 };
+    let (from, pieces) = (entry.slot & SLOTS, entry.pieces);
+    let Some(journey) = journey_in(from) else { return 0 };
+    // The daemon may be faster on another CPU than the datapath, which then still has the packet.
+    let there = key(from);
+    let waits = there == WITH_DAEMON || there == journey.skb && journey.last_point == Point::Upcall as u8;
+    if entry.id == 0 || entry.print != print || journey.id != entry.id || !waits {
+        return 0;
+    }
+    entry.id = 0;
+    if goes_on(from as u64, packet, begin) == 0 {
+        return 0;
+    }
+    if pieces > 1
+        && let Some(journey) = journey_in(to)
+    {
+        // It was cut on the way up: the journey goes on with the first piece.
+        journey.skbs_micro = journey.skbs_micro.wrapping_mul(pieces);
+        journey.skb_wire = 1;
+    }
+    1
+}
+
+/// Where the network header will be: nothing has been parsed yet.
+#[inline(always)]
+fn network_header(packet: u64) -> u64 {
+    let mut header = skb::read::<u64>(packet, offset!(skb_data)) + ETHERNET;
+    for _ in 0..2 {
+        let kind: u16 = u16::from_be(skb::read(header - 2, 0));
+        if kind != TAGS[0] && kind != TAGS[1] {
+            break;
+        }
+        header += VLAN;
+    }
+    header
+}
