@@ -330,6 +330,19 @@ pub struct Parent {
     pub pieces: u32,
 }
 
+/// Without a chosen packet for so long, a CPU's traffic has paused.
+pub const PAUSE_NS: u64 = 10_000_000;
+
+/// What the programs took of crossings between their looks at the clock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timed {
+    /// Nanoseconds.
+    pub ns: u64,
+    /// Crossings.
+    pub count: u64,
+}
+
 /// State of one CPU. The head is what every crossing touches.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -366,12 +379,18 @@ pub struct CpuState {
     pub followed: u64,
     /// Packets chosen, weighted.
     pub decisions: u64,
+    /// When the last packet was chosen, and the first of those before it without a [`PAUSE_NS`] in between.
+    pub chosen_ns: u64,
+    /// See `chosen_ns`.
+    pub busy_since_ns: u64,
     /// Source of journey ids.
     pub next_id: u64,
     /// Retransmitted TCP segments.
     pub retransmits: u64,
     /// Time that was cut out of journeys, because choosing their packets and crossings took it.
     pub cut_ns: u64,
+    /// The part of it of crossings that always take the same way through the programs: `Xmit` after `Queue`.
+    pub alike: Timed,
     /// CPU samples taken, those of bursts apart.
     pub samples: u64,
     /// CPU samples taken in bursts.
@@ -414,6 +433,8 @@ pub struct Config {
     pub flow_port: u32,
     /// Number of the attachment window; packets followed in an earlier one were lost from sight.
     pub epoch: u32,
+    /// Longer than this the programs take for a crossing only if they were interrupted, nanoseconds; 0: not known.
+    pub undisturbed_ns: u32,
 }
 
 /// Follow packets to their end and throw the journey away: tells what following costs without the account.

@@ -6,7 +6,7 @@
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use netstrata_common::{
     CachedDevice, Config, CpuState, Crossing, DEVICE_CACHE, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_FLOW,
-    FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Point, path_step,
+    FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, PAUSE_NS, Point, path_step,
 };
 
 use crate::{
@@ -253,6 +253,10 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     let begin = if from_send { cpu.pending_ns } else { now };
     cpu.next_id += 1;
     cpu.followed += 1;
+    if now.wrapping_sub(cpu.chosen_ns) > PAUSE_NS {
+        cpu.busy_since_ns = now;
+    }
+    cpu.chosen_ns = now;
     journey.skb = packet;
     journey.id = cpu.next_id;
     journey.start_ns = begin;
@@ -281,7 +285,7 @@ extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
         append(journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
     append(journey, point, device, now, config);
-    cut(cpu, journey);
+    cut(&mut cpu.cut_ns, journey);
     set_key(slot, packet);
     0
 }
@@ -478,18 +482,25 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         Point::Route => {}
         _ => lineage::leaves(cpu, slot),
     }
-    cut(cpu, journey);
+    let spent = cut(&mut cpu.cut_ns, journey);
+    // As little as can be after the last look at the clock.
+    let alike = matches!(point, Point::Xmit) && last == Point::Queue as u8;
+    if alike && spent <= config.undisturbed_ns.wrapping_sub(1) as u64 {
+        cpu.alike.ns += spent;
+        cpu.alike.count += 1;
+    }
     false
 }
 
-/// Cuts the time since a journey's last crossing out of it: this program took it.
+/// Cuts the time since a journey's last crossing out of it, which this program took; adds it to the sum of all.
 #[inline(always)]
-fn cut(cpu: &mut CpuState, journey: &mut Journey) {
+fn cut(all: &mut u64, journey: &mut Journey) -> u64 {
     let ended = now();
     let spent = ended.saturating_sub(journey.last_ns);
     journey.start_ns += spent;
     journey.last_ns += spent;
-    cpu.cut_ns += spent;
+    *all += spent;
+    spent
 }
 
 /// The device that gave a packet to a socket.

@@ -81,6 +81,7 @@ fn side(side: &Side) -> Value {
         "label": side.label,
         "benchmark": side.benchmark,
         "measured": rate(side.measured),
+        "recorded": rate(side.recorded),
         "predicted": rate(side.predicted),
         "predicted_raw": rate(side.predicted_raw),
         "predicted_from_baseline": rate(side.predicted_from_baseline),

@@ -11,6 +11,7 @@ mod svg;
 mod testdata;
 mod text;
 mod waterfall;
+mod windows;
 
 use std::{path::Path, process::ExitCode};
 
@@ -68,6 +69,8 @@ pub struct Side {
     pub benchmark: Option<Benchmark>,
     /// What the benchmark measured: transactions a second or bits a second.
     pub measured: Option<f64>,
+    /// The same while journeys were observed, probes included, where that was a part of the run (request/response only).
+    pub recorded: Option<f64>,
     /// The same, predicted from this profile's own spans without what the probes cost (request/response only).
     pub predicted: Option<f64>,
     /// The same with what the probes cost.
@@ -163,6 +166,7 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
             label: labels[index].clone(),
             measured: benchmark.as_ref().filter(|_| compared).and_then(|benchmark| measured(kind, benchmark)),
             benchmark,
+            recorded: None,
             predicted: None,
             predicted_raw: None,
             predicted_from_baseline: None,

@@ -9,17 +9,20 @@ use netstrata_common::Point;
 use super::{
     Side, is_announced, pairs, protocol, reaches_reader,
     waterfall::{Part, Row, Slot, Waterfall},
+    windows::windows,
 };
 use crate::{
     analysis::{Account, PathAccount},
     failure::Failure,
-    profile::{PathRecord, Profile},
+    profile::{Histogram, PathRecord, Profile},
 };
 
 /// Processes with a smaller share of the turnarounds are not the application.
 const LEAST_TURNS: f64 = 0.05;
 /// Fewer turnarounds for each packet than this: they were not seen.
 const SEEN_TURNS: f64 = 0.1;
+/// It is said if rare delays are more than this part of a transaction.
+const LEAST_RARE: f64 = 0.02;
 /// Name of the remainder where the application and the UDP send call have no probe.
 const NOT_SEEN: &str = "userspace and udp send (not seen)";
 /// The same where journeys end at the announcement to the reader.
@@ -29,6 +32,8 @@ const NOT_SEEN_EITHER: &str = "userspace, wakeup, udp calls (not seen)";
 struct Transaction {
     /// Rounded once each.
     parts: BTreeMap<Slot, Part>,
+    /// What few packets have that took far longer than most; in no part.
+    rare_ns: f64,
     /// Whether the application's own time is among them.
     turns: bool,
     /// Packets of the application that reached their reader, weighted.
@@ -40,6 +45,14 @@ struct Transaction {
 impl Transaction {
     fn total(&self, part: impl Fn(&Part) -> i64) -> i64 {
         self.parts.values().map(part).sum()
+    }
+
+    /// Stretches all parts alike.
+    fn scale(&mut self, by: f64) {
+        let stretch = |ns: i64| (ns as f64 * by).round() as i64;
+        for part in self.parts.values_mut() {
+            *part = Part { raw: stretch(part.raw), value: stretch(part.value) };
+        }
     }
 }
 
@@ -68,20 +81,25 @@ pub(super) fn endpoint_packets(profile: &Profile, paths: &[&PathAccount]) -> u64
     ends.map(|path| path.record.end_to_end.count).sum()
 }
 
-/// Mean turnaround of the application's processes.
-fn turnaround(profile: &Profile, packets: u64) -> Option<f64> {
+/// The share of a histogram's sum that few values have which are far larger than most.
+fn rare_share(histogram: &Histogram) -> f64 {
+    histogram.rare_sum() as f64 / histogram.sum.max(1) as f64
+}
+
+/// Mean turnaround of the application's processes, and the part of it that few values have which are far larger than most.
+fn turnaround(profile: &Profile, packets: u64) -> Option<(f64, f64)> {
     let all: u64 = profile.turnarounds.iter().map(|turn| turn.ns.count).sum();
     if all == 0 || (all as f64) < SEEN_TURNS * packets as f64 {
         return None;
     }
-    let mut processes: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let mut processes: BTreeMap<u32, Histogram> = BTreeMap::new();
     for turn in &profile.turnarounds {
-        let entry = processes.entry(turn.pid).or_default();
-        *entry = (entry.0 + turn.ns.count, entry.1 + turn.ns.sum);
+        processes.entry(turn.pid).or_default().merge(&turn.ns);
     }
-    let kept = processes.values().filter(|entry| entry.0 as f64 >= LEAST_TURNS * all as f64);
-    let (count, sum) = kept.fold((0, 0), |total, entry| (total.0 + entry.0, total.1 + entry.1));
-    (count > 0).then(|| sum as f64 / count as f64)
+    let kept = processes.values().filter(|turns| turns.count as f64 >= LEAST_TURNS * all as f64);
+    let (count, sum, rare) =
+        kept.fold((0, 0, 0), |total, turns| (total.0 + turns.count, total.1 + turns.sum, total.2 + turns.rare_sum()));
+    (count > 0).then(|| ((sum - rare) as f64 / count as f64, rare as f64 / count as f64))
 }
 
 fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Transaction, Failure> {
@@ -92,11 +110,17 @@ fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Tran
     }
     let announced = paths.iter().any(|path| is_announced(&path.record));
     let mut sums: BTreeMap<Slot, (u64, u64)> = BTreeMap::from([(Slot::Unattributed, (0, 0))]);
+    let mut rare_sum = 0;
     for path in paths {
+        let rare: Vec<f64> = path.record.spans.iter().map(rare_share).collect();
         for span in &path.spans {
             let slot = span.layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, span.kind.into()));
+            let own = span.sum_ns - span.probe_ns;
+            let rare = (span.sum_ns as f64 * rare.get(span.index).copied().unwrap_or(0.0)) as u64;
+            let rare = rare.min(own);
             let entry = sums.entry(slot).or_default();
-            *entry = (entry.0 + span.sum_ns, entry.1 + span.sum_ns - span.probe_ns);
+            *entry = (entry.0 + span.sum_ns - rare, entry.1 + own - rare);
+            rare_sum += rare;
         }
         let entry = sums.entry(Slot::Unattributed).or_default();
         *entry = (entry.0 + path.unattributed_ns, entry.1 + path.unattributed_ns);
@@ -104,11 +128,13 @@ fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Tran
     let per = |sum: u64| (2.0 * sum as f64 / packets as f64).round() as i64;
     let mut parts: BTreeMap<Slot, Part> =
         sums.into_iter().map(|(slot, (raw, value))| (slot, Part { raw: per(raw), value: per(value) })).collect();
+    let mut rare_ns = 2.0 * rare_sum as f64 / packets as f64;
     let turn = turnaround(profile, packets);
-    if let Some(mean) = turn {
+    if let Some((mean, rare)) = turn {
         parts.insert(Slot::Turnaround, Part::plain((2.0 * mean).round() as i64));
+        rare_ns += 2.0 * rare;
     }
-    Ok(Transaction { parts, turns: turn.is_some(), packets, announced })
+    Ok(Transaction { parts, rare_ns, turns: turn.is_some(), packets, announced })
 }
 
 /// The waterfall of one transaction; fills in what the layers predict.
@@ -132,8 +158,13 @@ pub(super) fn waterfall(
         );
     }
     let mut totals = [0, 0];
-    for (index, work) in [&first, &second].into_iter().enumerate() {
+    for (index, work) in [&mut first, &mut second].into_iter().enumerate() {
         let side = &mut sides[index];
+        let seen = side.measured.and_then(|rate| windows(profiles[index], rate));
+        if let (Some(rate), Some(seen)) = (side.measured, seen) {
+            side.recorded = Some(seen.rate);
+            work.scale(super::pairs(side.benchmark.as_ref()) * 1e9 / rate / seen.transaction_ns);
+        }
         let pairs = pairs(side.benchmark.as_ref());
         let rate = |ns: i64| (turns && ns > 0).then(|| pairs * 1e9 / ns as f64);
         side.predicted = rate(work.total(|part| part.value));
@@ -143,6 +174,13 @@ pub(super) fn waterfall(
             None => work.total(|part| part.value),
         };
         packets_per_transaction(profiles[index], &accounts[index], side, work.packets, notes);
+        if work.rare_ns > LEAST_RARE * totals[index] as f64 {
+            notes.push(format!(
+                "{}: {:.0} ns of a transaction are left out, which a few packets add that took far longer than the rest: \
+                 too few to tell how often such ones are",
+                side.label, work.rare_ns
+            ));
+        }
     }
     let slots: std::collections::BTreeSet<Slot> = first.parts.keys().chain(second.parts.keys()).copied().collect();
     let part = |work: &Transaction, slot: &Slot| work.parts.get(slot).copied().unwrap_or_default();
@@ -235,6 +273,44 @@ mod tests {
     }
 
     #[test]
+    fn turns_that_were_slower_than_the_run_are_stretched_to_it() {
+        let (first, mut second) = (rr(1, 1e9 / 7000.0), rr(2, 1e9 / 8000.0));
+        // Recorded while everything took twice as long: a softirq for each transaction, 16,000 ns between them.
+        for path in &mut second.paths {
+            for span in path.spans.iter_mut().chain([&mut path.end_to_end]) {
+                *span = values(2 * span.sum / span.count, span.count);
+            }
+        }
+        for turn in &mut second.turnarounds {
+            turn.ns = values(4000, 100);
+        }
+        let benchmark = second.meta.benchmark.as_mut().expect("the test has it");
+        benchmark.duration_s = Some(1.0);
+        let vector = |total| crate::profile::SoftirqVector { vector: "NET_RX".into(), total, ..Default::default() };
+        second.softirqs.vectors = vec![vector(125_000)];
+        second.sampling.looks = vec![(160_000_000, 10_000)];
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        assert_eq!(row(&found.waterfall, "backlog"), (1000, 2000));
+        assert_eq!(row(&found.waterfall, "userspace"), (4000, 4000));
+        assert_eq!(found.waterfall.remainder.delta(), 0);
+        assert!((found.target.recorded.expect("the test has it") - 62_500.0).abs() < 1e-6);
+        assert_eq!(found.baseline.recorded, None);
+    }
+
+    #[test]
+    fn a_packet_that_lay_long_moves_no_row_and_is_noted() {
+        let (first, mut second) = (rr(1, 1e9 / 7000.0), rr(2, 1e9 / 8000.0));
+        let path = &mut second.paths[0];
+        path.spans[2].add(1_000_000, 1);
+        path.spans[2].count -= 1;
+        path.end_to_end.sum += 1_000_000;
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        let backlog = row(&found.waterfall, "backlog").1;
+        assert!((2000..2400).contains(&backlog), "{backlog}");
+        assert!(found.notes.iter().any(|note| note.contains("left out")), "{:?}", found.notes);
+    }
+
+    #[test]
     fn small_differences_are_not_split() {
         let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it");
         assert!(found.no_difference);
@@ -245,7 +321,7 @@ mod tests {
     fn a_small_process_is_not_the_application() {
         let mut profile = rr(1, 20_000.0);
         profile.turnarounds.push(crate::profile::TurnRecord { netns: 1, pid: 99, ns: values(1_000_000, 1) });
-        assert_eq!(turnaround(&profile, 200), Some(2000.0));
+        assert_eq!(turnaround(&profile, 200), Some((2000.0, 0.0)));
         assert_eq!(turnaround(&profile, 1_000_000), None);
     }
 

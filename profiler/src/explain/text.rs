@@ -56,6 +56,7 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
         row(name, rate(found.kind, first), rate(found.kind, second), change(first, second))
     };
     rates("measured", |side| side.measured)?;
+    rates("  while journeys were observed", |side| side.recorded)?;
     rates("predicted from its own spans", |side| side.predicted)?;
     if first.predicted != first.predicted_raw || second.predicted != second.predicted_raw {
         rates("  the same, probes included", |side| side.predicted_raw)?;

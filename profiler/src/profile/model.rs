@@ -197,6 +197,8 @@ pub struct Sampling {
     pub rates: Vec<(u64, u32)>,
     /// Time during which the journey probes were attached. Less than the duration where the budget asks for turns.
     pub observed_ns: u64,
+    /// (Nanoseconds with traffic, NET_RX softirqs) of pieces of that time, where it is less than the duration.
+    pub looks: Vec<(u64, u64)>,
     /// Packets followed.
     pub followed: u64,
     /// Packets that those stand for while attached.
@@ -297,6 +299,11 @@ pub struct Histogram {
     pub buckets: Vec<(u16, u64)>,
 }
 
+/// How many times the median a value is that is far from it.
+const FAR: u64 = 20;
+/// Fewer values than this say little about how often such ones are.
+const FEW: f64 = 10.0;
+
 impl Histogram {
     /// Adds a value with a weight.
     pub fn add(&mut self, value: u64, weight: u64) {
@@ -333,6 +340,21 @@ impl Histogram {
     /// Mean, or 0 without values.
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
+    }
+
+    /// The part of the sum that a few values have which are far larger than most: too few to stand for others, and enough to
+    /// move a mean. What lies above [`FAR`] times the median, if fewer than [`FEW`] values do; within the width of a bucket.
+    pub fn rare_sum(&self) -> u64 {
+        let limit = FAR * self.quantile(0.5).max(1);
+        let far = self.buckets.iter().filter(|(bucket, _)| bucket_low(*bucket as usize) > limit);
+        let (mut count, mut sum) = (0, 0);
+        for &(bucket, weight) in far {
+            let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
+            count += weight;
+            sum += ((low + (high - low) / 2).min(self.max) - limit) * weight;
+        }
+        let values = count as f64 * self.samples as f64 / self.count.max(1) as f64;
+        if values < FEW { sum.min(self.sum) } else { 0 }
     }
 
     /// The value below which `share` (0 to 1) of the values lie, within 6.25 %; never above the largest value.
@@ -535,7 +557,11 @@ pub struct Observer {
     pub ns_per_crossing: f64,
     /// Cost of a crossing of a followed packet, measured at start.
     pub ns_per_followed_crossing: f64,
-    /// The part of it that lies within the packet's own journey: what a span is longer because its packet is followed.
+    /// What the programs took at a crossing during the recording, as a multiple of what they took when costs were measured:
+    /// the machine was slower, or the programs were not in its caches. 0 in older profiles.
+    pub pace: f64,
+    /// The part of it that lies within the packet's own journey: what a span is longer because its packet is followed. As
+    /// measured at start, times `pace`.
     pub ns_in_span_per_crossing: f64,
     /// What the crossing of a socket that becomes ready adds, where a function's probe sees it (before Linux 6.3); else zero.
     pub ns_in_span_at_ready: f64,
@@ -560,4 +586,27 @@ pub struct Observer {
     pub recorder_share: f64,
     /// Largest resident memory of the recorder.
     pub recorder_rss_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_far_values_are_rare_and_many_are_not() {
+        let mut histogram = Histogram::default();
+        for _ in 0..1000 {
+            histogram.add(100, 8);
+        }
+        assert_eq!(histogram.rare_sum(), 0);
+        histogram.add(1_000_000, 8);
+        // What lies above 20 times the median, within the width of a bucket.
+        let rare = histogram.rare_sum() as f64 / 8.0;
+        assert!((rare / 998_000.0 - 1.0).abs() < 0.07, "{rare}");
+        for _ in 0..20 {
+            histogram.add(1_000_000, 8);
+        }
+        assert_eq!(histogram.rare_sum(), 0);
+        assert_eq!(Histogram::default().rare_sum(), 0);
+    }
 }

@@ -12,7 +12,7 @@ use netstrata_common::{
 };
 
 use super::{
-    assemble_functions as functions, filter,
+    assemble_functions as functions, calibrate, filter,
     kernel_counters::{Counters, VECTORS, own_peak_memory, tick_ns},
     online_cpus,
     recorder::Recording,
@@ -86,6 +86,7 @@ pub(super) fn profile(
             budget: args.budget,
             rates: recording.rates.clone(),
             observed_ns: recording.observed.as_nanos().min(duration.as_nanos()) as u64,
+            looks: recording.looks.clone(),
             followed,
             packets: decisions,
         },
@@ -422,6 +423,7 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     let crossings = sum(states, |state| state.crossings);
     let followed_crossings = sum(states, |state| state.followed_crossings);
     let costs = recording.costs;
+    let pace = calibrate::pace(&costs, states);
     let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
         + followed_crossings as f64 * costs.ns_per_followed_crossing
         + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
@@ -430,8 +432,9 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
-        ns_in_span_per_crossing: costs.ns_in_span_per_crossing,
-        ns_in_span_at_ready: costs.ns_in_span_at_ready,
+        pace,
+        ns_in_span_per_crossing: costs.ns_in_span_per_crossing * pace,
+        ns_in_span_at_ready: costs.ns_in_span_at_ready * pace,
         crossings,
         followed_crossings,
         hooks: recording.hook_costs,

@@ -1,18 +1,23 @@
 //! What the probes cost on this machine, measured before a recording; and whether the offsets are right.
 //!
 //! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
-//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Of some
-//! batches the fastest counts, because disturbances only ever add, and of the differences between neighbours the median.
-//! Costs are per crossing, dispatch included.
+//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Batches count
+//! during which the machine was as fast as it can be; of some the fastest, because disturbances only ever add, and of the
+//! differences between neighbours the median. Costs are per crossing, dispatch included.
+//!
+//! During the recording the machine may be slower, and the programs and their data are seldom in its caches when few packets
+//! are followed. What they take between their looks at the clock is known then and now; what lies outside of them is taken to
+//! grow alike ([`pace`]).
 
 use std::{
+    cell::Cell,
     net::UdpSocket,
     os::unix::fs::MetadataExt as _,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Timed};
 
 use super::{
     online_cpus,
@@ -20,11 +25,20 @@ use super::{
 };
 use crate::failure::Failure;
 
+/// Rounds of attaching and detaching: at least, and at most where the machine is rarely steady.
 const ROUNDS: usize = 5;
+const MOST_ROUNDS: usize = 12;
+/// So many differences are enough for a median.
+const ENOUGH: usize = 4;
 const ALTERNATIONS: usize = 3;
-const BATCHES: usize = 3;
+const BATCHES: usize = 2;
+/// Batches that are tried for them.
+const TRIES: usize = 8;
 const DATAGRAMS: usize = 150;
-const WARM_UP: Duration = Duration::from_millis(20);
+/// System calls that tell whether the machine is as fast as it can be, and by how much it may be slower.
+const SYSTEM_CALLS: u32 = 50;
+const CALM: f64 = 1.08;
+const WARM_UP: Duration = Duration::from_millis(30);
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
 const SAMPLER_HZ: u64 = 5_000;
 const SAMPLER_SPIN: Duration = Duration::from_millis(2);
@@ -43,9 +57,12 @@ pub struct Calibration {
     pub ns_in_span_at_ready: f64,
     /// Crossings of one of the calibration's datagrams.
     pub crossings_per_datagram: f64,
+    /// What the programs take of a crossing of those that are all alike; 0 where there were none.
+    pub alike_ns: f64,
     /// A CPU sample.
     pub ns_per_sample: f64,
-    /// Attaching the journey probes and detaching them again: the kernel patches its code and stops every CPU for it.
+    /// CPU time of attaching the journey probes and detaching them again; the kernel patches its code and stops every other CPU
+    /// for it, too, for less.
     pub ns_per_turn: f64,
 }
 
@@ -81,6 +98,7 @@ pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T
             let start = Instant::now();
             while start.elapsed() < WARM_UP {
                 traffic.batch()?;
+                traffic.system_call();
             }
             work(&traffic, netns)
         };
@@ -89,50 +107,124 @@ pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T
     })
 }
 
-fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calibration> {
-    // Extra time of a datagram: that of probes which turn it away, and beyond that by kind of following.
-    let (mut turned_away, mut beyond) = (Vec::new(), [Vec::new(), Vec::new()]);
-    let mut seen = u64::MAX;
-    let mut turns = Vec::new();
-    for _ in 0..ROUNDS {
-        let plain = traffic.fastest()?;
-        let start = Instant::now();
-        session.attach(Group::Journey)?;
-        let mut turn = start.elapsed();
-        let mut least = f64::MAX;
-        for _ in 0..ALTERNATIONS {
-            let mut with = |accept: u32| -> Result<(f64, f64)> {
-                session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
-                let before = crossings(&session.cpu_states()?);
-                let cut = session.cut_ns()?;
-                let time = traffic.fastest()?;
-                seen = seen.min(crossings(&session.cpu_states()?) - before);
-                // What the programs take between their looks at the clock is cut out of the journey.
-                Ok((time, (session.cut_ns()? - cut) as f64 / Traffic::DATAGRAMS as f64))
-            };
-            let base = with(0)?.0;
-            let (followed, cut) = with(ACCEPT_AND_DISCARD)?;
-            beyond[0].push(followed - base - cut);
-            beyond[1].push(with(1)?.0 - base);
-            least = least.min(base);
+/// What the programs took so far.
+struct Taken {
+    crossings: u64,
+    cut_ns: u64,
+    alike: Timed,
+}
+
+impl Taken {
+    fn by(session: &Session) -> Result<Self> {
+        let states = session.cpu_states()?;
+        Ok(Self { crossings: crossings(&states), cut_ns: session.cut_ns()?, alike: alike(&states) })
+    }
+}
+
+/// What the programs took of crossings that are all alike.
+fn alike(states: &[CpuState]) -> Timed {
+    states
+        .iter()
+        .map(|state| state.alike)
+        .fold(Timed::default(), |sum, timed| Timed { ns: sum.ns + timed.ns, count: sum.count + timed.count })
+}
+
+/// How much longer the programs took in a recording than with `costs`: the machine was slower, or they were not in its
+/// caches. 1 if nothing can be compared.
+pub fn pace(costs: &Calibration, states: &[CpuState]) -> f64 {
+    let recorded = alike(states);
+    if costs.alike_ns > 0.0 && recorded.count > 0 {
+        recorded.ns as f64 / recorded.count as f64 / costs.alike_ns
+    } else {
+        1.0
+    }
+}
+
+/// What was measured several times, each with the pace of the machine meanwhile.
+#[derive(Default)]
+struct Measured(Vec<(f64, f64)>);
+
+impl Measured {
+    /// Adds a difference.
+    fn add(&mut self, more: Time, less: Time) {
+        self.0.push((more.ns - less.ns, more.pace.max(less.pace)));
+    }
+
+    /// Those during which the machine was as fast as it can be.
+    fn steady(&self, calm: f64) -> Vec<f64> {
+        self.0.iter().filter(|(_, pace)| *pace <= calm * CALM).map(|(ns, _)| *ns).collect()
+    }
+
+    /// The median of those; of all where there are few, and 0 of none.
+    fn typical(&self, calm: f64) -> f64 {
+        let steady = self.steady(calm);
+        match (steady.len() >= ENOUGH, self.0.is_empty()) {
+            (true, _) => median(&steady),
+            (false, false) => median(&self.steady(f64::MAX)),
+            (false, true) => 0.0,
         }
-        let start = Instant::now();
+    }
+}
+
+fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calibration> {
+    const PER_BATCH: f64 = DATAGRAMS as f64;
+    // Extra time of a datagram: that of probes which turn it away, and beyond that by kind of following.
+    let mut turned_away = Measured::default();
+    let mut beyond = [Measured::default(), Measured::default()];
+    let mut alike = Measured::default();
+    let mut per_datagram = f64::MAX;
+    let mut turns = Vec::new();
+    for round in 0..MOST_ROUNDS {
+        if round >= ROUNDS && turned_away.steady(traffic.calm.get()).len() >= ENOUGH {
+            break;
+        }
+        let plain = traffic.fastest()?;
+        let start = thread_cpu_ns();
+        session.attach(Group::Journey)?;
+        let mut turn = thread_cpu_ns() - start;
+        let mut least = Time::NONE;
+        for _ in 0..ALTERNATIONS {
+            let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
+                session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
+                let batches = traffic.batches(|| Taken::by(session))?;
+                for batch in &batches {
+                    let seen = batch.after.crossings - batch.before.crossings;
+                    per_datagram = per_datagram.min(seen as f64 / PER_BATCH);
+                }
+                Ok(batches)
+            };
+            let base = Time::fastest(&with(0)?, |batch| batch.time.ns);
+            let followed = with(ACCEPT_AND_DISCARD)?;
+            // What the programs take between their looks at the clock is cut out of the journey.
+            let outside =
+                |batch: &Batch<Taken>| batch.time.ns - (batch.after.cut_ns - batch.before.cut_ns) as f64 / PER_BATCH;
+            beyond[0].add(Time::fastest(&followed, outside), base);
+            beyond[1].add(Time::fastest(&with(1)?, |batch| batch.time.ns), base);
+            least = least.faster(base);
+            alike.0.extend(followed.iter().filter_map(|batch| {
+                let (before, after) = (batch.before.alike, batch.after.alike);
+                let count = after.count - before.count;
+                (count > 0).then(|| ((after.ns - before.ns) as f64 / count as f64, batch.time.pace))
+            }));
+        }
+        let start = thread_cpu_ns();
         session.detach(Group::Journey)?;
-        turn += start.elapsed();
-        turns.push(turn.as_nanos() as f64);
-        turned_away.push(least - plain);
+        turn += thread_cpu_ns() - start;
+        turns.push(turn as f64);
+        turned_away.add(least, plain);
     }
     check_offsets(session, netns)?;
-    let per_datagram = seen as f64 / Traffic::DATAGRAMS as f64;
     anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
-    let ns_per_crossing = (median(&turned_away) / per_datagram).max(1.0);
-    let following = |times: &[f64]| ns_per_crossing + (median(times) / per_datagram).max(0.0);
+    let calm = traffic.calm.get();
+    let ns_per_crossing = (turned_away.typical(calm) / per_datagram).max(1.0);
+    let following = |times: &Measured| ns_per_crossing + (times.typical(calm) / per_datagram).max(0.0);
     let costs = Calibration {
         ns_per_crossing,
         ns_per_followed_crossing: following(&beyond[1]),
         ns_in_span_per_crossing: following(&beyond[0]),
         ns_in_span_at_ready: 0.0,
         crossings_per_datagram: per_datagram,
+        alike_ns: alike.typical(calm),
         ns_per_sample: sampler_cost(session)?,
         ns_per_turn: median(&turns),
     };
@@ -166,20 +258,62 @@ fn crossings(states: &[CpuState]) -> u64 {
     states.iter().map(|state| state.crossings).sum()
 }
 
+/// CPU time of this thread.
+fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 /// Datagrams from a socket to itself.
 pub(super) struct Traffic {
     socket: UdpSocket,
+    /// Fastest system call seen, nanoseconds.
+    calm: Cell<f64>,
+    /// Datagrams sent.
+    sent: Cell<u64>,
+}
+
+/// How long something took.
+#[derive(Clone, Copy)]
+struct Time {
+    /// Nanoseconds per datagram.
+    ns: f64,
+    /// Nanoseconds of a system call meanwhile: how fast the machine was.
+    pace: f64,
+}
+
+impl Time {
+    const NONE: Self = Self { ns: f64::MAX, pace: f64::MAX };
+
+    fn faster(self, other: Self) -> Self {
+        if other.ns < self.ns { other } else { self }
+    }
+
+    fn fastest<T>(batches: &[Batch<T>], ns: impl Fn(&Batch<T>) -> f64) -> Self {
+        batches.iter().map(|batch| Self { ns: ns(batch), ..batch.time }).fold(Self::NONE, Self::faster)
+    }
+}
+
+/// One batch, and what was read before and after it.
+struct Batch<T> {
+    time: Time,
+    before: T,
+    after: T,
 }
 
 impl Traffic {
-    /// Datagrams that [`Self::fastest`] sends.
-    pub const DATAGRAMS: usize = BATCHES * DATAGRAMS;
-
     fn new() -> Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).context("cannot use the loopback device")?;
         socket.connect(socket.local_addr()?)?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Self { socket })
+        Ok(Self { socket, calm: Cell::new(f64::MAX), sent: Cell::new(0) })
+    }
+
+    /// Datagrams sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.get()
     }
 
     /// Nanoseconds per datagram of one batch.
@@ -190,12 +324,58 @@ impl Traffic {
             self.socket.send(&[1; 16])?;
             self.socket.recv(&mut buffer)?;
         }
+        self.sent.set(self.sent.get() + DATAGRAMS as u64);
         Ok(start.elapsed().as_nanos() as f64 / DATAGRAMS as f64)
     }
 
+    /// Some batches during which the machine was as fast as it can be: a processor that shares its core with another one's
+    /// work runs slower for tens of milliseconds, and a cost is the difference of two batches. Where it never is, the best
+    /// there is.
+    fn batches<T>(&self, mut read: impl FnMut() -> Result<T>) -> Result<Vec<Batch<T>>> {
+        let mut steady = Vec::new();
+        let mut best: Option<Batch<T>> = None;
+        for _ in 0..TRIES {
+            let pace = self.system_call();
+            let before = read()?;
+            let ns = self.batch()?;
+            let after = read()?;
+            let pace = pace.max(self.system_call());
+            let batch = Batch { time: Time { ns, pace }, before, after };
+            if pace <= self.calm.get() * CALM {
+                steady.push(batch);
+                if steady.len() == BATCHES {
+                    break;
+                }
+            } else if best.as_ref().is_none_or(|best| pace < best.time.pace) {
+                best = Some(batch);
+            }
+        }
+        if steady.is_empty() {
+            steady.extend(best);
+        }
+        Ok(steady)
+    }
+
+    /// The fastest of some batches.
+    fn fastest(&self) -> Result<Time> {
+        Ok(Time::fastest(&self.batches(|| Ok(()))?, |batch| batch.time.ns))
+    }
+
     /// Nanoseconds per datagram of the fastest of some batches.
-    pub fn fastest(&self) -> Result<f64> {
-        (0..BATCHES).map(|_| self.batch()).try_fold(f64::MAX, |best, time| Ok(best.min(time?)))
+    pub fn fastest_ns(&self) -> Result<f64> {
+        Ok(self.fastest()?.ns)
+    }
+
+    /// Nanoseconds of a system call that does almost nothing.
+    fn system_call(&self) -> f64 {
+        let start = Instant::now();
+        for _ in 0..SYSTEM_CALLS {
+            // SAFETY: a query without arguments that cannot fail.
+            unsafe { libc::syscall(libc::SYS_getppid) };
+        }
+        let ns = start.elapsed().as_nanos() as f64 / f64::from(SYSTEM_CALLS);
+        self.calm.set(self.calm.get().min(ns));
+        ns
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use netstrata_common::{CALIBRATING, Current, Head, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Work};
 
 use super::{
-    calibrate::{Traffic, with_traffic},
+    calibrate::with_traffic,
     functions::{Functions, Way, Ways},
     session::Session,
 };
@@ -53,14 +53,14 @@ pub fn softirq_cost(session: &mut Session) -> Result<f64> {
     with_traffic(|traffic, _| {
         let mut best = f64::MAX;
         for _ in 0..ROUNDS {
-            let plain = traffic.fastest()?;
+            let plain = traffic.fastest_ns()?;
             let softirqs = Functions::softirqs(session.ebpf())?;
-            let before = session.tally()?.softirqs;
-            let time = traffic.fastest()?;
+            let (before, sent) = (session.tally()?.softirqs, traffic.sent());
+            let time = traffic.fastest_ns()?;
             let seen = session.tally()?.softirqs - before;
             drop(softirqs);
             anyhow::ensure!(seen > 0, "no softirq was seen");
-            best = best.min((time - plain) / (seen as f64 / Traffic::DATAGRAMS as f64));
+            best = best.min((time - plain) / (seen as f64 / (traffic.sent() - sent) as f64));
         }
         Ok(best.max(0.0))
     })

@@ -121,6 +121,7 @@ mod tests {
         ns_per_crossing: 15.0,
         ns_per_followed_crossing: 400.0,
         ns_in_span_per_crossing: 150.0,
+        alike_ns: 0.0,
         ns_in_span_at_ready: 0.0,
         crossings_per_datagram: 6.0,
         ns_per_turn: 1e7,

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const VECTORS: [&str; 10] =
     ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
 
+/// Place of the vector that receives packets.
+const NET_RX: usize = 3;
+
 /// A reading of the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -34,6 +37,12 @@ impl Counters {
             busy,
         }
     }
+}
+
+/// Runs of NET_RX so far, over all CPUs.
+pub fn receive_softirqs() -> u64 {
+    let counts = softirqs(&std::fs::read_to_string("/proc/softirqs").unwrap_or_default());
+    counts[NET_RX].iter().sum()
 }
 
 /// Rows of `/proc/softirqs`.

@@ -12,14 +12,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Config, CpuState, Journey, SOFTIRQS, Softirq, Tally};
+use netstrata_common::{Config, CpuState, Journey, PAUSE_NS, SOFTIRQS, Softirq, Tally};
 
 use super::{
     Calibration, assemble, calibrate, filter,
     function_costs::{self, HookCosts},
     functions::{Ways, has_kprobes},
     governor::{BURST_FREQUENCY, Governor, Load},
-    kernel_counters::{Counters, forget_peak_memory, own_cpu_time},
+    kernel_counters::{Counters, forget_peak_memory, own_cpu_time, receive_softirqs},
     online_cpus,
     session::{Group, Session, Sizes},
 };
@@ -39,6 +39,10 @@ const SOFTIRQ_WINDOW: Duration = Duration::from_millis(50);
 /// Whole journeys that go through the ring, at most about so many a second.
 const JOURNEYS_PER_SECOND: f64 = 20.0;
 const MOST_JOURNEYS: usize = 2000;
+/// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
+const UNDISTURBED: f64 = 4.0;
+/// Packets chosen between two looks that tell when traffic began or ended.
+const TELLING: u64 = 20;
 /// Time for followed packets to end before the probes are detached.
 const DRAIN: Duration = Duration::from_millis(4);
 
@@ -100,6 +104,24 @@ impl Recorder {
     }
 }
 
+/// What a look at the load saw.
+#[derive(Default)]
+struct Look {
+    /// CLOCK_MONOTONIC.
+    at_ns: u64,
+    /// NET_RX softirqs so far.
+    softirqs: u64,
+    /// Packets chosen so far.
+    followed: u64,
+}
+
+impl Look {
+    fn now(states: &[CpuState]) -> Self {
+        let followed = states.iter().map(|state| state.followed).sum();
+        Self { at_ns: monotonic_ns(), softirqs: receive_softirqs(), followed }
+    }
+}
+
 /// Everything that a recording holds, in the recorder's thread.
 pub(super) struct Recording {
     pub session: Session,
@@ -134,6 +156,9 @@ pub(super) struct Recording {
     /// CPU time of this process: at the start, at the end used meanwhile.
     pub own_cpu: Duration,
     window: Option<Instant>,
+    /// Time and NET_RX softirqs between two looks while journeys were observed in turns.
+    pub looks: Vec<(u64, u64)>,
+    last_look: Look,
     softirq_window: Option<Instant>,
     last_load: (Vec<CpuState>, Duration),
     turn: Instant,
@@ -165,7 +190,13 @@ impl Recording {
         }
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
-        let mut config = Config { sample_every: governor.every, ring_every: 64, accept: 1, ..Config::default() };
+        let mut config = Config {
+            sample_every: governor.every,
+            ring_every: 64,
+            accept: 1,
+            undisturbed_ns: (costs.alike_ns * UNDISTURBED) as u32,
+            ..Config::default()
+        };
         filter::configure(args, &mut config);
         let mut recording = Self {
             session,
@@ -190,6 +221,8 @@ impl Recording {
             counters: Counters::default(),
             own_cpu: own_cpu_time(),
             window: None,
+            looks: Vec::new(),
+            last_look: Look::default(),
             softirq_window: None,
             last_load: (Vec::new(), Duration::ZERO),
             turn: Instant::now(),
@@ -231,6 +264,7 @@ impl Recording {
                 if looked.elapsed() >= LOOK {
                     looked = Instant::now();
                     self.adapt()?;
+                    self.note_look()?;
                 }
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
@@ -323,6 +357,32 @@ impl Recording {
         self.config.accept = 1;
         self.session.set_config(self.config)?;
         self.window = Some(Instant::now());
+        self.last_look = Look::now(&self.session.cpu_states()?);
+        Ok(())
+    }
+
+    /// Notes how busy the network was since the last look: with all that the kernel counts it tells whether the turns that are
+    /// observed are like the rest.
+    fn note_look(&mut self) -> Result<()> {
+        if self.governor.duty >= 1.0 {
+            return Ok(());
+        }
+        let states = self.session.cpu_states()?;
+        let before = std::mem::replace(&mut self.last_look, Look::now(&states));
+        let now = &self.last_look;
+        let (mut from, mut until) = (before.at_ns, now.at_ns);
+        // Traffic may have begun or ended in between. Few packets do not tell.
+        if now.followed.saturating_sub(before.followed) >= TELLING {
+            let busy = states.iter().filter(|state| state.chosen_ns > from);
+            let (began, ended) = busy.fold((u64::MAX, 0), |(began, ended), state| {
+                (began.min(state.busy_since_ns), ended.max(state.chosen_ns))
+            });
+            from = from.max(began);
+            if until.saturating_sub(ended) > PAUSE_NS {
+                until = ended;
+            }
+        }
+        self.looks.push((until.saturating_sub(from), now.softirqs.saturating_sub(before.softirqs)));
         Ok(())
     }
 
@@ -330,6 +390,7 @@ impl Recording {
     fn end_journeys(&mut self) -> Result<()> {
         self.config.accept = 0;
         self.session.set_config(self.config)?;
+        self.note_look()?;
         if let Some(opened) = self.window.take() {
             self.observed += opened.elapsed();
         }

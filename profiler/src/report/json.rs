@@ -94,6 +94,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "cpu_share": share(observer.cpu_share, 1.0),
             "ns_per_crossing": round(observer.ns_per_crossing),
             "ns_per_followed_crossing": round(observer.ns_per_followed_crossing),
+            "pace": round(observer.pace),
             "ns_in_span_per_crossing": round(observer.ns_in_span_per_crossing),
             "ns_in_span_at_ready": round(observer.ns_in_span_at_ready),
             "ns_per_softirq": round(observer.ns_per_softirq),
