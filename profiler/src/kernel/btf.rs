@@ -20,11 +20,14 @@ pub struct KernelTypes {
 impl KernelTypes {
     /// Of the running kernel.
     pub fn running() -> Result<Self> {
-        let btf = Btf::from_file(RUNNING).map_err(|error| {
+        let refused = |error: &dyn std::fmt::Display| {
             Failure::Refused(format!(
                 "this kernel does not tell its types ({RUNNING}: {error}); boot one built with CONFIG_DEBUG_INFO_BTF=y"
             ))
-        })?;
+        };
+        // Read at once: the library reads a file in many small pieces.
+        let bytes = std::fs::read(RUNNING).map_err(|error| refused(&error))?;
+        let btf = Btf::from_bytes(&bytes).map_err(|error| refused(&error))?;
         Ok(Self { btf })
     }
 

@@ -22,6 +22,8 @@ use anyhow::{Context as _, bail};
 use super::{cleanup, signal};
 
 const TICK: Duration = Duration::from_millis(10);
+/// Between two looks for a signal while lines are waited for: benchmarks run meanwhile.
+const LINE: Duration = Duration::from_millis(50);
 
 /// A process of the lab. Dropping it kills its group and waits for it.
 pub struct Process {
@@ -171,7 +173,7 @@ impl Process {
                 signal::check()?;
             }
             if open {
-                match self.lines.recv_timeout(TICK) {
+                match self.lines.recv_timeout(LINE) {
                     Ok(line) => {
                         output.push_str(&line);
                         output.push('\n');

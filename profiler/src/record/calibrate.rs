@@ -21,6 +21,7 @@ use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Timed}
 
 use super::{
     online_cpus,
+    recorder::keep_time,
     session::{Group, Session},
 };
 use crate::failure::Failure;
@@ -28,12 +29,14 @@ use crate::failure::Failure;
 /// Rounds of attaching and detaching: at least, and at most where the machine is rarely steady.
 const ROUNDS: usize = 5;
 const MOST_ROUNDS: usize = 12;
+/// After so long there are no more than the least.
+const LONG: Duration = Duration::from_millis(300);
 /// So many differences are enough for a median.
 const ENOUGH: usize = 4;
-const ALTERNATIONS: usize = 3;
+const ALTERNATIONS: usize = 2;
 const BATCHES: usize = 2;
 /// Batches that are tried for them.
-const TRIES: usize = 8;
+const TRIES: usize = 5;
 const DATAGRAMS: usize = 150;
 /// System calls that tell whether the machine is as fast as it can be, and by how much it may be slower.
 const SYSTEM_CALLS: u32 = 50;
@@ -107,7 +110,7 @@ pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T
     })
 }
 
-/// What the programs took so far.
+/// What the programs took so far on the CPU of the calibration: a busy host has packets on the others, too.
 struct Taken {
     crossings: u64,
     cut_ns: u64,
@@ -115,9 +118,9 @@ struct Taken {
 }
 
 impl Taken {
-    fn by(session: &Session) -> Result<Self> {
-        let states = session.cpu_states()?;
-        Ok(Self { crossings: crossings(&states), cut_ns: session.cut_ns()?, alike: alike(&states) })
+    fn by(session: &Session, cpu: usize) -> Result<Self> {
+        let state = session.cpu_states()?.get(cpu).copied().unwrap_or_default();
+        Ok(Self { crossings: state.crossings, cut_ns: session.cut_ns(cpu)?, alike: state.alike })
     }
 }
 
@@ -168,14 +171,17 @@ impl Measured {
 
 fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calibration> {
     const PER_BATCH: f64 = DATAGRAMS as f64;
+    let cpu = stay()?;
     // Extra time of a datagram: that of probes which turn it away, and beyond that by kind of following.
     let mut turned_away = Measured::default();
     let mut beyond = [Measured::default(), Measured::default()];
     let mut alike = Measured::default();
     let mut per_datagram = f64::MAX;
     let mut turns = Vec::new();
+    let begun = Instant::now();
     for round in 0..MOST_ROUNDS {
-        if round >= ROUNDS && turned_away.steady(traffic.calm.get()).len() >= ENOUGH {
+        let enough = turned_away.steady(traffic.calm.get()).len() >= ENOUGH || begun.elapsed() > LONG;
+        if round >= ROUNDS && enough {
             break;
         }
         let plain = traffic.fastest()?;
@@ -186,7 +192,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
         for _ in 0..ALTERNATIONS {
             let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
                 session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
-                let batches = traffic.batches(|| Taken::by(session))?;
+                let batches = traffic.batches(|| Taken::by(session, cpu))?;
                 for batch in &batches {
                     let seen = batch.after.crossings - batch.before.crossings;
                     per_datagram = per_datagram.min(seen as f64 / PER_BATCH);
@@ -254,8 +260,17 @@ fn median(values: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
-fn crossings(states: &[CpuState]) -> u64 {
-    states.iter().map(|state| state.crossings).sum()
+/// Keeps this thread on the CPU on which it runs; its number.
+fn stay() -> Result<usize> {
+    // SAFETY: queries and affects this thread only; the set is made of integers, and outlives the calls.
+    unsafe {
+        let cpu = usize::try_from(libc::sched_getcpu()).context("which CPU this is")?;
+        let mut only: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut only);
+        let result = libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const only);
+        anyhow::ensure!(result == 0, "cannot stay on a CPU: {}", std::io::Error::last_os_error());
+        Ok(cpu)
+    }
 }
 
 /// CPU time of this thread.
@@ -335,11 +350,14 @@ impl Traffic {
         let mut steady = Vec::new();
         let mut best: Option<Batch<T>> = None;
         for _ in 0..TRIES {
+            // On a busy host it would be interrupted; for a millisecond at a time nobody misses the processor.
+            keep_time(true);
             let pace = self.system_call();
             let before = read()?;
             let ns = self.batch()?;
             let after = read()?;
             let pace = pace.max(self.system_call());
+            keep_time(false);
             let batch = Batch { time: Time { ns, pace }, before, after };
             if pace <= self.calm.get() * CALM {
                 steady.push(batch);

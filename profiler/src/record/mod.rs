@@ -100,11 +100,15 @@ fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar 
     bar
 }
 
+/// Between two looks for a signal.
+const TICK: Duration = Duration::from_millis(50);
+
 /// Waits for the end of the duration or a signal.
 fn wait(duration: Option<Duration>, progress: &indicatif::ProgressBar) {
     let start = Instant::now();
     while !signal::received() && duration.is_none_or(|duration| start.elapsed() < duration) {
-        std::thread::sleep(Duration::from_millis(20));
+        let left = duration.map_or(TICK, |duration| duration.saturating_sub(start.elapsed()));
+        std::thread::sleep(TICK.min(left));
         if duration.is_some() {
             progress.set_position(start.elapsed().as_millis() as u64);
         }

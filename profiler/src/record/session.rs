@@ -445,11 +445,12 @@ impl Session {
         Ok(map.get(&0, 0)?.iter().copied().collect())
     }
 
-    /// Time that was cut out of journeys: choosing packets took it, crossings, and what these do for the function tier.
-    pub fn cut_ns(&self) -> Result<u64> {
+    /// Time that was cut out of journeys on a CPU: choosing packets took it, crossings, and what these do for the function
+    /// tier.
+    pub fn cut_ns(&self, cpu: usize) -> Result<u64> {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-        let crossings = self.cpu_states()?.iter().map(|state| state.cut_ns).sum::<u64>();
-        Ok(heads.iter().map(|head| head.cut_ns).sum::<u64>() + crossings)
+        let crossings = self.cpu_states()?.get(cpu).map_or(0, |state| state.cut_ns);
+        Ok(heads.get(cpu).map_or(0, |head| head.cut_ns) + crossings)
     }
 
     /// What hooks did so far, on all CPUs.
