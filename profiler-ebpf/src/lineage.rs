@@ -54,8 +54,9 @@ fn flow_print(header: u64) -> u64 {
 
 /// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers, or
 /// the first of a datagram's bytes (its checksum may be filled in on the way).
-#[inline(always)]
-pub fn packet_print(header: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn packet_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
     let (length, protocol) = match first >> 4 {
         4 => ((first & 15) as u64 * 4, 9),

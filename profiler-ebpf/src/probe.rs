@@ -54,7 +54,7 @@ fn sock_def_readable(context: ProbeContext) -> u32 {
 // A function: (struct datapath *dp, struct sk_buff *skb, struct sw_flow_key *key, ...)
 #[kprobe]
 fn ovs_dp_upcall(context: ProbeContext) -> u32 {
-    record::crossing(Point::Upcall, context.arg(1).unwrap_or(0), 0);
+    record::upcall(context.arg(1).unwrap_or(0));
     0
 }
 // A function: (struct net *net, const struct nlattr *attr, struct sk_buff *skb, struct sw_flow_key *key, bool log)

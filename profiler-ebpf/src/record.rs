@@ -86,6 +86,23 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     }
 }
 
+/// Open vSwitch is about to send a packet up to its daemon.
+#[inline(always)]
+pub fn upcall(packet: u64) {
+    let Some(cpu) = state() else { return };
+    let previous = cpu.point;
+    cpu.crossings += 1;
+    cpu.point = Point::Upcall as u32;
+    cpu.object = packet;
+    let slot = slot_of(packet);
+    if key(slot) == packet {
+        follow(Point::Upcall, packet, 0, slot, previous);
+        if key(slot) == packet {
+            upcall::goes_up(packet, slot as u64);
+        }
+    }
+}
+
 /// Open vSwitch takes a packet back from its daemon: a new skb.
 #[inline(always)]
 pub fn executed(packet: u64) {
@@ -473,13 +490,9 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     }
     let Some(cpu) = state() else { return false };
     match point {
-        Point::Receive => lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8),
-        Point::Execute => lineage::received(cpu, packet, slot, journey, false),
+        Point::Receive | Point::Execute => lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8),
         Point::Gro => lineage::enters_gro(cpu, packet, journey.id),
-        Point::Upcall => {
-            upcall::goes_up(packet, slot as u64);
-        }
-        Point::Route => {}
+        Point::Route | Point::Upcall => {}
         _ => lineage::leaves(cpu, slot),
     }
     let spent = cut(&mut cpu.cut_ns, journey);

@@ -22,7 +22,7 @@ use netstrata::{
         cleanup::start_time,
         modes::{MODES, Mode},
     },
-    profile::Profile,
+    profile::{PathRecord, Profile},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -314,11 +314,43 @@ fn every_mode_that_this_kernel_can_do_shows_its_layers_by_name_and_device() {
 fn modes_that_few_kernels_have_show_their_layers_by_name_and_device() {
     let test = "modes_that_few_kernels_have_show_their_layers_by_name_and_device";
     let Some(_one) = ready(test) else { return };
-    for mode in MODES.iter().filter(|mode| ["ovs-upcall", "ipip"].contains(&mode.name)) {
+    for mode in MODES.iter().filter(|mode| ["ovs", "ipip"].contains(&mode.name)) {
         if let Err(reason) = check_layers(mode) {
             println!("skipped {test} in mode {}: {reason}", mode.name);
         }
     }
+}
+
+#[test]
+fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
+    let test = "a_packet_goes_through_open_vswitchs_daemon_and_back";
+    let Some(_one) = ready(test) else { return };
+    let args = LabRunArgs {
+        workload: "tcp-rr".into(),
+        duration: Duration::from_secs(1),
+        pairs: 1,
+        repeat: 1,
+        budget: 0.2,
+        tier: TierArg::Tracepoint,
+        ..LabRunArgs::default()
+    };
+    let measured = match netstrata::lab::run_mode("ovs-upcall", &args) {
+        Ok(measured) => measured,
+        Err(error) if netstrata::failure::exit_code(&error) == 3 => {
+            println!("skipped {test}: {error:#}");
+            return;
+        }
+        Err(error) => panic!("{error:#}"),
+    };
+    let profile = measured.profile.unwrap();
+    let read = |path: &&PathRecord| path.protocol == 6 && path.end == "copied";
+    let packets = |through: bool| {
+        let is_through = |path: &&PathRecord| path.edges.iter().any(|edge| edge.1 == "userspace") == through;
+        profile.paths.iter().filter(read).filter(is_through).map(|path| path.packets).sum::<u64>()
+    };
+    // The datapath may keep no flow.
+    assert!(packets(true) > 0 && packets(false) * 20 < packets(true), "{} {}", packets(true), packets(false));
+    assert_eq!(left(std::process::id()), NOTHING);
 }
 
 #[test]

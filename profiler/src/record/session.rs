@@ -119,6 +119,30 @@ const FUNCTION_POINTS: &[FunctionPoint] = &[
     },
 ];
 
+impl FunctionProbe {
+    /// Loads the program once the function is there.
+    fn load(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        if self.loaded || !self.point.is_loaded() {
+            return Ok(());
+        }
+        let program = ebpf.program_mut(self.point.name).ok_or(ProgramError::NotLoaded)?;
+        <&mut KProbe>::try_from(program)?.load()?;
+        self.loaded = true;
+        Ok(())
+    }
+
+    /// Attaches it, if the function is there.
+    fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        self.load(ebpf)?;
+        if self.loaded && self.point.is_loaded() {
+            let program = ebpf.program_mut(self.point.name).ok_or(ProgramError::NotLoaded)?;
+            let link = <&mut KProbe>::try_from(program)?.attach(self.point.name, 0)?;
+            (self.link, self.seen) = (Some(link), true);
+        }
+        Ok(())
+    }
+}
+
 impl FunctionPoint {
     /// Under which name it is missing.
     fn key(&self) -> &'static str {
@@ -144,6 +168,8 @@ pub fn stand_in(tracepoint: &str) -> Option<&'static str> {
 /// The probe of such a function.
 struct FunctionProbe {
     point: &'static FunctionPoint,
+    /// Its program has been verified, which takes time that nobody should pay for an unused module.
+    loaded: bool,
     /// While it is attached.
     link: Option<KProbeLinkId>,
     /// It is not attached with the others.
@@ -247,11 +273,11 @@ impl Session {
             if point.stands_for.is_some_and(|tracepoint| !missing.contains_key(tracepoint)) {
                 continue;
             }
-            let program: &mut KProbe = program(&mut ebpf, point.name)?;
-            match program.load() {
+            let mut probe = FunctionProbe { point, loaded: false, link: None, left_out: false, seen: false };
+            match probe.load(&mut ebpf) {
                 Ok(()) => {
                     point.stands_for.and_then(|tracepoint| missing.remove(tracepoint));
-                    function_probes.push(FunctionProbe { point, link: None, left_out: false, seen: false });
+                    function_probes.push(probe);
                 }
                 Err(error) => {
                     missing.entry(point.key().to_owned()).or_insert_with(|| point.missing(&error));
@@ -328,16 +354,9 @@ impl Session {
     fn attach_function_points(&mut self) -> Result<()> {
         let mut failed = Vec::new();
         for (index, probe) in self.function_probes.iter_mut().enumerate().filter(|(_, probe)| !probe.left_out) {
-            if !probe.point.is_loaded() {
-                continue;
-            }
-            let program: &mut KProbe = program(&mut self.ebpf, probe.point.name)?;
-            match program.attach(probe.point.name, 0) {
-                Ok(link) => (probe.link, probe.seen) = (Some(link), true),
-                Err(error) => {
-                    self.missing.insert(probe.point.key().to_owned(), probe.point.missing(&error));
-                    failed.push(index);
-                }
+            if let Err(error) = probe.attach(&mut self.ebpf) {
+                self.missing.insert(probe.point.key().to_owned(), probe.point.missing(&error));
+                failed.push(index);
             }
         }
         for index in failed.into_iter().rev() {
