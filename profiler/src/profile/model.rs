@@ -343,7 +343,8 @@ impl Histogram {
     }
 
     /// The part of the sum that a few values have which are far larger than most: too few to stand for others, and enough to
-    /// move a mean. What lies above [`FAR`] times the median, if fewer than [`FEW`] values do; within the width of a bucket.
+    /// move a mean. What lies above 20 times the median, if fewer than ten values do; within the
+    /// width of a bucket.
     pub fn rare_sum(&self) -> u64 {
         let limit = FAR * self.quantile(0.5).max(1);
         let far = self.buckets.iter().filter(|(bucket, _)| bucket_low(*bucket as usize) > limit);
