@@ -22,7 +22,8 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netstrata");
 /// For things that take far less on any machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+// Verifying the programs alone takes twenty seconds on an emulated processor.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The tests share a kernel.
 static ONE: Mutex<()> = Mutex::new(());
