@@ -21,8 +21,7 @@ use netstrata::{
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netstrata");
-/// For things that take far less on any machine.
-// Verifying the programs alone takes twenty seconds on an emulated processor.
+/// For things that take far less on any machine; but an emulated processor verifies the programs for twenty seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The tests share a kernel.
