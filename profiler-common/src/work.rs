@@ -32,7 +32,7 @@ pub struct Charge {
     pub calls: u16,
     /// Sum of the values taken; for a span in which the packet waited, nanoseconds that hooks took on its CPU meanwhile.
     pub value: u32,
-    /// Calls that ended in the span.
+    /// Calls that ended in the span by a return of their own, not together with a function that they called last.
     pub returns: u16,
     /// By kind, hooks that were entered directly from its own time: each leaves the part of its cost there that lies
     /// outside it. For a span in which the packet waited, all that were entered on its CPU meanwhile; so for the others.
@@ -47,8 +47,9 @@ pub struct Charge {
     pub softirqs: u16,
     /// Ends of the span that lie in its own time: the crossings there leave a part of their cost each.
     pub ends: u16,
-    /// Zero.
-    pub pad: u16,
+    /// Functions that were called last, and returned together with their caller, to its own time: what is `left` by both is
+    /// the caller's. For a span in which the packet waited, all on its CPU.
+    pub tails: u16,
 }
 
 /// What hooks did on a CPU so far.
@@ -59,6 +60,8 @@ pub struct Tally {
     pub entered: [u64; KINDS],
     /// Such exits by kind.
     pub left: [u64; KINDS],
+    /// See [`Charge::tails`].
+    pub tails: u64,
     /// Entries and exits that had nothing to do, by kind.
     pub idle: [u64; KINDS],
     /// Beginnings and ends of softirqs.
@@ -77,6 +80,7 @@ impl Tally {
         Self {
             entered: sum(self.entered, other.entered),
             left: sum(self.left, other.left),
+            tails: self.tails.wrapping_add(other.tails),
             idle: sum(self.idle, other.idle),
             softirqs: self.softirqs.wrapping_add(other.softirqs),
             ns: sum(self.ns, other.ns),
@@ -90,6 +94,7 @@ impl Tally {
         Self {
             entered: less(self.entered, before.entered),
             left: less(self.left, before.left),
+            tails: self.tails.wrapping_sub(before.tails),
             idle: less(self.idle, before.idle),
             softirqs: self.softirqs.wrapping_sub(before.softirqs),
             ns: less(self.ns, before.ns),
@@ -120,10 +125,14 @@ pub struct Charges {
 pub struct Frame {
     /// The argument that is read when the function returns.
     pub argument: u64,
+    /// Top of the stack when it was entered, which two functions share that return together; 0: it shares nothing.
+    pub stack: u64,
     /// The hook whose program opened it.
     pub program: u32,
     /// The hook that is charged.
-    pub hook: u32,
+    pub hook: u16,
+    /// 1: it called another hooked function last.
+    pub tail: u16,
 }
 
 /// What a hook took since the last crossing.
@@ -142,6 +151,10 @@ pub struct Taken {
     pub value: u32,
     /// See [`Charge::ends`].
     pub ends: u32,
+    /// See [`Charge::tails`].
+    pub tails: u32,
+    /// Zero.
+    pub pad: u32,
     /// See [`Charge::entered`].
     pub entered: [u32; KINDS],
     /// See [`Charge::left`].
@@ -269,7 +282,7 @@ pub struct FunctionNode {
     pub calls: u64,
     /// Own nanoseconds; for the span itself, all of them.
     pub sum_ns: u64,
-    /// Calls that ended.
+    /// See [`Charge::returns`].
     pub returns: u64,
     /// See [`Charge::value`].
     pub value: u64,
@@ -285,4 +298,6 @@ pub struct FunctionNode {
     pub softirqs: u64,
     /// See [`Charge::ends`].
     pub ends: u64,
+    /// See [`Charge::tails`].
+    pub tails: u64,
 }

@@ -58,9 +58,9 @@ fn has_work(kind: usize) -> bool {
 
 /// A hooked function is entered.
 #[inline(always)]
-pub fn entry(hook: Hook, kind: usize, argument: impl Fn() -> u64) {
+pub fn entry(hook: Hook, kind: usize, stack: impl Fn() -> u64, argument: impl Fn() -> u64) {
     if has_work(kind) {
-        function_entry(hook as u64, kind as u64, argument());
+        function_entry(hook as u64, kind as u64, stack(), argument());
     }
 }
 
@@ -99,7 +99,11 @@ fn forget(work: &mut Work) {
 /// The innermost open hook that was opened since the last crossing.
 #[inline(always)]
 fn top(work: &Work, base: u32) -> u32 {
-    if work.depth > base { work.frames[work.depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook } else { SPAN }
+    if work.depth > base {
+        work.frames[work.depth.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook as u32
+    } else {
+        SPAN
+    }
 }
 
 /// Charges the time until `now`.
@@ -165,8 +169,11 @@ extern "C" fn function_over(level: u64, now: u64) -> i32 {
         return 0;
     }
     // What lay between is the work of the function that was open when the inner packet was made.
-    let hook =
-        if base > outer.base { work.frames[base.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook } else { SPAN };
+    let hook = if base > outer.base {
+        work.frames[base.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].hook as u32
+    } else {
+        SPAN
+    };
     let nested = work.nested;
     let taken = taken(head, work, hook);
     taken.ns += now.saturating_sub(outer.since_ns);
@@ -383,7 +390,7 @@ extern "C" fn function_action(attribute: u64) -> i32 {
     let depth = work.depth as usize;
     if row != 0 && depth < MAX_FRAMES {
         taken(head, work, row).calls += 1;
-        work.frames[depth & (MAX_FRAMES - 1)] = Frame { argument: 0, program: ACTION, hook: row };
+        work.frames[depth & (MAX_FRAMES - 1)] = Frame { program: ACTION, hook: row as u16, ..Frame::default() };
         work.depth = depth as u32 + 1;
     }
     function_cut(level as u64, begun, 0);
@@ -398,7 +405,7 @@ fn is_other_task(work: &Work, level: u32) -> bool {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
+pub extern "C" fn function_entry(hook: u64, kind: u64, stack: u64, argument: u64) -> i32 {
     let begun = now();
     let (hook, kind) = (hook as u32, kind as usize & (KINDS - 1));
     let Some(head) = head() else { return 0 };
@@ -426,7 +433,11 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, argument: u64) -> i32 {
     // Also without a packet: what is entered below an open function returns before it.
     let depth = work.depth as usize;
     if depth < MAX_FRAMES {
-        work.frames[depth & (MAX_FRAMES - 1)] = Frame { argument, program: hook, hook: charged };
+        let caller = &mut work.frames[depth.wrapping_sub(1) & (MAX_FRAMES - 1)];
+        if stack != 0 && depth > 0 && caller.stack == stack {
+            caller.tail = 1;
+        }
+        work.frames[depth & (MAX_FRAMES - 1)] = Frame { argument, stack, program: hook, hook: charged as u16, tail: 0 };
         work.depth = depth as u32 + 1;
     } else {
         head.lost.too_deep += 1;
@@ -486,17 +497,24 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
     let last = depth > found && ends_in_action(work);
     head.lost.no_exit += (depth.wrapping_sub(found)) as u64 - last as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
+    // The kernel gets control once for functions that return together, and then calls the program of each.
+    let together =
+        frame.stack != 0 && at > 0 && work.frames[at.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].stack == frame.stack;
+    head.tally.left[kind] -= together as u64;
+    head.tally.tails += together as u64;
     let of_packet = since.is_some() && at >= work.current.base;
     if of_packet {
         let value = value(hook, frame.argument, returned);
-        let taken = taken(head, work, frame.hook);
+        let taken = taken(head, work, frame.hook as u32);
         taken.value += value;
-        taken.returns += 1;
+        taken.returns += (frame.tail == 0) as u32;
     }
     work.depth = at;
     if of_packet {
         let caller = top(work, work.current.base);
-        taken(head, work, caller).left[kind] += 1;
+        let taken = taken(head, work, caller);
+        taken.left[kind] += !together as u32;
+        taken.tails += together as u32;
     }
     // So does one that was entered before the packet's last crossing, which handed it on.
     if work.current.slot != 0 && at < work.current.base {
@@ -543,6 +561,7 @@ extern "C" fn function_waited(slot: u64, index: u64, same_cpu: u64) -> i32 {
         charge.entered = since(now.entered, before.entered);
         charge.left = since(now.left, before.left);
         charge.idle = since(now.idle, before.idle);
+        charge.tails = short(now.tails.wrapping_sub(before.tails));
         charge.softirqs = short(now.softirqs.wrapping_sub(before.softirqs));
     }
     charges.charges[at] = charge;
@@ -597,6 +616,7 @@ extern "C" fn function_flush(level: u64, slot: u64, index: u64) -> i32 {
             left: shorts(taken.left),
             nested: shorts(taken.nested),
             ends: taken.ends as u16,
+            tails: taken.tails as u16,
             ..Charge::default()
         };
         charges.count = at as u32 + 1;
@@ -907,6 +927,7 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
     add(&mut node.value, charge.value as u64 * weight);
     add(&mut node.softirqs, charge.softirqs as u64 * weight);
     add(&mut node.ends, charge.ends as u64 * weight);
+    add(&mut node.tails, charge.tails as u64 * weight);
     for kind in 0..KINDS {
         add(&mut node.entered[kind], charge.entered[kind] as u64 * weight);
         add(&mut node.left[kind], charge.left[kind] as u64 * weight);

@@ -13,6 +13,23 @@ use netstrata_common::{Hook, KIND_FENTRY, KIND_KPROBE, hooks};
 
 use crate::function;
 
+/// Top of the stack at the entry of a function; 0 where it is not known.
+#[inline(always)]
+fn stack(context: *mut c_void) -> u64 {
+    let registers = ProbeContext::new(context).regs;
+    // SAFETY: a kprobe's context is the registers.
+    #[cfg(bpf_target_arch = "x86_64")]
+    return unsafe { (*registers).rsp };
+    // SAFETY: the same.
+    #[cfg(bpf_target_arch = "aarch64")]
+    return unsafe { (*registers).sp };
+    #[cfg(not(any(bpf_target_arch = "x86_64", bpf_target_arch = "aarch64")))]
+    {
+        let _ = registers;
+        0
+    }
+}
+
 macro_rules! programs {
     ($($hook:ident $program:ident ($($layer:tt)*) $name:literal $take:ident $(($argument:literal))? $value:literal
         [$($function:literal),*] $about:literal;)*) => {
@@ -24,7 +41,8 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "fentry")]
         extern "C" fn ${concat($program, _fentry)}(context: *mut c_void) -> i32 {
-            function::entry(Hook::$hook, KIND_FENTRY, || match const { function::kept(Hook::$hook) } {
+            // What fentry is put on is called, and returns to it.
+            function::entry(Hook::$hook, KIND_FENTRY, || 0, || match const { function::kept(Hook::$hook) } {
                 Some(index) => FEntryContext::new(context).arg(index),
                 None => 0,
             });
@@ -45,7 +63,7 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "kprobe")]
         extern "C" fn ${concat($program, _kprobe)}(context: *mut c_void) -> i32 {
-            function::entry(Hook::$hook, KIND_KPROBE, || match const { function::kept(Hook::$hook) } {
+            function::entry(Hook::$hook, KIND_KPROBE, || stack(context), || match const { function::kept(Hook::$hook) } {
                 Some(index) => ProbeContext::new(context).arg(index).unwrap_or(0),
                 None => 0,
             });

@@ -21,8 +21,10 @@ use netstrata::{
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netstrata");
-/// For things that take far less on any machine; but an emulated processor verifies the programs for twenty seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For things that take far less on any machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For the programs to be verified, which takes an emulated processor twenty seconds.
+const VERIFYING: Duration = Duration::from_secs(60);
 
 /// The tests share a kernel.
 static ONE: Mutex<()> = Mutex::new(());
@@ -173,7 +175,7 @@ impl Recording {
             .spawn()
             .unwrap();
         let mut recording = Self(child);
-        wait_for("attached probes", || {
+        wait_for("attached probes", VERIFYING, || {
             assert!(recording.0.try_wait().unwrap().is_none(), "it ended early");
             attached(recording.0.id()) > 0
         });
@@ -207,10 +209,10 @@ impl Drop for Recording {
     }
 }
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+fn wait_for(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited for {what}");
+        assert!(start.elapsed() < patience, "waited for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -346,7 +348,7 @@ fn nothing_remains_in_the_kernel_after_kill_9() {
     recording.signal(libc::SIGKILL);
     recording.end();
     // The kernel frees programs after a grace period. Another recording of the same machine may have ended meanwhile.
-    wait_for("the kernel to free the programs", || programs().unwrap() <= before);
+    wait_for("the kernel to free the programs", PATIENCE, || programs().unwrap() <= before);
     assert!(!lab.file("killed").exists());
     let pinned = run("find /sys/fs/bpf -iname *netstrata* -o -iname net_dev_queue");
     assert!(pinned.stdout.is_empty(), "{}", String::from_utf8_lossy(&pinned.stdout));

@@ -55,7 +55,12 @@ impl<'a> Costs<'a> {
                 + record.left[kind] as f64 * cost.ns_exit_outside
                 + record.nested[kind] as f64 * (cost.entry() + cost.exit())
         });
-        own + called.sum::<f64>()
+        own + called.sum::<f64>() + self.together_ns(record)
+    }
+
+    /// What the exits took of functions that returned together with their callers.
+    fn together_ns(&self, record: &FunctionRecord) -> f64 {
+        record.tails as f64 * self.profile.observer.hooks[KIND_KPROBE].ns_exit_together
     }
 
     /// What hooks took of the time that a packet waited: all that its CPU spent on them meanwhile.
@@ -67,7 +72,7 @@ impl<'a> Costs<'a> {
                 + record.idle[kind] as f64 * cost.ns_per_call / 2.0
         });
         let softirqs = record.softirqs as f64 * self.profile.observer.ns_per_softirq;
-        record.value as f64 + softirqs + called.sum::<f64>()
+        record.value as f64 + softirqs + called.sum::<f64>() + self.together_ns(record)
     }
 }
 
@@ -230,6 +235,22 @@ mod tests {
         assert_eq!(of(Layer::Netfilter), (600, 40));
         // The rest holds a child; the bridge's hook holds itself and a child.
         assert_eq!(of(Layer::Bridge), (200 + 1200, 100 + 140));
+    }
+
+    #[test]
+    fn functions_that_return_together_cost_less() {
+        let mut profile = Profile::default();
+        profile.observer.hooks[KIND_KPROBE] =
+            HookCostRecord { ns_exit_outside: 40.0, ns_exit_together: 7.0, ..HookCostRecord::default() };
+        let all = FunctionRecord { left: [0, 10], tails: 20, entered: [0, 0], ..record(Hook::Span, 10, 9000, [0, 0]) };
+        let path =
+            PathRecord { functions: vec![all, record(Hook::NfForward, 10, 1000, [0, 0])], ..PathRecord::default() };
+        let split = |kind| split(&Costs::new(&profile), &path, 0, Span { kind, ..whole(18_000, 20) });
+        for kind in [Kind::Service, Kind::Wait] {
+            let probes: u64 = split(kind).iter().map(|part| part.probe_ns).sum();
+            // One return of its own and two together with it for each packet.
+            assert_eq!(probes, 20 * (40 + 2 * 7), "{kind:?}");
+        }
     }
 
     #[test]

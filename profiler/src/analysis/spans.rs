@@ -207,11 +207,19 @@ mod tests {
         }
     }
 
-    fn span(from: (Point, u32, u32), to: (Point, u32, u32)) -> (Option<Layer>, Kind, String) {
-        let crossing = |(point, netns, ifindex)| CrossingRecord { point, netns, ifindex };
-        let path = PathRecord { crossings: vec![crossing(from), crossing(to)], protocol: 6, ..PathRecord::default() };
-        let class = classify(&path, 0, &topology());
+    /// Of a TCP packet, from points, namespaces and devices.
+    fn path(points: &[(Point, u32, u32)]) -> PathRecord {
+        let crossing = |&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex };
+        PathRecord { crossings: points.iter().map(crossing).collect(), protocol: 6, ..PathRecord::default() }
+    }
+
+    fn class(path: &PathRecord, index: usize) -> (Option<Layer>, Kind, String) {
+        let class = classify(path, index, &topology());
         (class.layer, class.kind, class.device)
+    }
+
+    fn span(from: (Point, u32, u32), to: (Point, u32, u32)) -> (Option<Layer>, Kind, String) {
+        class(&path(&[from, to]), 0)
     }
 
     #[test]
@@ -270,16 +278,8 @@ mod tests {
             (Execute, 4, 3),
             (Queue, 4, 4),
         ];
-        let path = PathRecord {
-            crossings: points.iter().map(|&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex }).collect(),
-            edges: vec![(6, "userspace".into())],
-            protocol: 6,
-            ..PathRecord::default()
-        };
-        let class = |index| {
-            let class = classify(&path, index, &topology());
-            (class.layer, class.kind, class.device)
-        };
+        let path = PathRecord { edges: vec![(6, "userspace".into())], ..path(&points) };
+        let class = |index| class(&path, index);
         let is = |layer, kind| (Some(layer), kind, "ovs-system".to_owned());
         assert_eq!(class(3), is(Layer::Ovs, Kind::Service));
         assert_eq!(class(4), is(Layer::Ovs, Kind::Service));
@@ -302,16 +302,8 @@ mod tests {
             (Receive, 1, 2),
             (Ready, 1, 2),
         ];
-        let path = PathRecord {
-            crossings: points.iter().map(|&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex }).collect(),
-            edges: vec![(2, "userspace".into()), (5, "userspace".into())],
-            protocol: 6,
-            ..PathRecord::default()
-        };
-        let class = |index| {
-            let class = classify(&path, index, &topology());
-            (class.layer, class.kind, class.device)
-        };
+        let path = PathRecord { edges: vec![(2, "userspace".into()), (5, "userspace".into())], ..path(&points) };
+        let class = |index| class(&path, index);
         let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
         assert_eq!(class(0), is(Layer::Tun, Kind::Wait, "tun0"));
         assert_eq!(class(1), is(Layer::Userspace, Kind::Service, "tun0"));

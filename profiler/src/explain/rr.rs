@@ -160,12 +160,12 @@ pub(super) fn waterfall(
     let mut totals = [0, 0];
     for (index, work) in [&mut first, &mut second].into_iter().enumerate() {
         let side = &mut sides[index];
+        let pairs = pairs(side.benchmark.as_ref());
         let seen = side.measured.and_then(|rate| windows(profiles[index], rate));
         if let (Some(rate), Some(seen)) = (side.measured, seen) {
             side.recorded = Some(seen.rate);
-            work.scale(super::pairs(side.benchmark.as_ref()) * 1e9 / rate / seen.transaction_ns);
+            work.scale(pairs * 1e9 / rate / seen.transaction_ns);
         }
-        let pairs = pairs(side.benchmark.as_ref());
         let rate = |ns: i64| (turns && ns > 0).then(|| pairs * 1e9 / ns as f64);
         side.predicted = rate(work.total(|part| part.value));
         side.predicted_raw = rate(work.total(|part| part.raw));

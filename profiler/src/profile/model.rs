@@ -75,7 +75,7 @@ pub struct FunctionRecord {
     pub hook: String,
     /// Calls that began in the span; for "span", the journeys that were split.
     pub calls: u64,
-    /// Calls that ended in the span.
+    /// Calls that ended in the span by a return of their own, not together with a function that they called last.
     pub returns: u64,
     /// Own nanoseconds, nested hooks subtracted; for "span", all of them.
     pub sum_ns: u64,
@@ -95,6 +95,9 @@ pub struct FunctionRecord {
     pub softirqs: u64,
     /// Ends of the span that lie in its own time.
     pub ends: u64,
+    /// Hooked functions that were called last, and returned together with their caller, to its own time; for a span in which
+    /// the packet waited, all on its CPU. Not in `left`.
+    pub tails: u64,
 }
 
 /// Machine, command and how the recording was made.
@@ -536,6 +539,8 @@ pub struct HookCostRecord {
     pub ns_exit_inside: f64,
     /// At the exit, after it: in the caller's time.
     pub ns_exit_outside: f64,
+    /// What the exit of a function adds that returns together with its caller: in the caller's time.
+    pub ns_exit_together: f64,
 }
 
 impl HookCostRecord {
@@ -559,7 +564,8 @@ pub struct Observer {
     /// Cost of a crossing of a followed packet, measured at start.
     pub ns_per_followed_crossing: f64,
     /// What the programs took at a crossing during the recording, as a multiple of what they took when costs were measured:
-    /// the machine was slower, or the programs were not in its caches. 0 in older profiles.
+    /// the machine was slower, or the programs were not in its caches. 0 where nothing could be compared: costs count then as
+    /// they were measured.
     pub pace: f64,
     /// The part of it that lies within the packet's own journey: what a span is longer because its packet is followed. As
     /// measured at start, times `pace`.

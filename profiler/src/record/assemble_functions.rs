@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook};
+use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook, KIND_KPROBE};
 
 use super::{functions::Attached, online_cpus, recorder::Recording};
 use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
@@ -46,6 +46,7 @@ pub fn read(recording: &Recording, paths: &mut BTreeMap<u64, PathRecord>) -> Res
             idle: node.idle,
             softirqs: node.softirqs,
             ends: node.ends,
+            tails: node.tails,
         });
     }
     for path in paths.values_mut() {
@@ -97,6 +98,8 @@ pub fn cost(observer: &mut Observer, recording: &Recording, duration: Duration) 
         observer.hook_calls += busy + idle;
         spent += busy as f64 * cost.ns_per_followed_call + idle as f64 * cost.ns_per_call;
     }
+    let kprobe = &recording.hook_costs[KIND_KPROBE];
+    spent += tally.tails as f64 * (kprobe.ns_per_followed_call / 2.0 - kprobe.exit() + kprobe.ns_exit_together);
     spent += tally.softirqs as f64 * recording.softirq_cost;
     let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
     observer.cpu_share += spent / available.max(1.0);

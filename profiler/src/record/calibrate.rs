@@ -120,7 +120,8 @@ struct Taken {
 impl Taken {
     fn by(session: &Session, cpu: usize) -> Result<Self> {
         let state = session.cpu_states()?.get(cpu).copied().unwrap_or_default();
-        Ok(Self { crossings: state.crossings, cut_ns: session.cut_ns(cpu)?, alike: state.alike })
+        let cut_ns = state.cut_ns + session.functions_cut_ns(cpu)?;
+        Ok(Self { crossings: state.crossings, cut_ns, alike: state.alike })
     }
 }
 
@@ -133,14 +134,11 @@ fn alike(states: &[CpuState]) -> Timed {
 }
 
 /// How much longer the programs took in a recording than with `costs`: the machine was slower, or they were not in its
-/// caches. 1 if nothing can be compared.
-pub fn pace(costs: &Calibration, states: &[CpuState]) -> f64 {
+/// caches. `None` where nothing can be compared.
+pub fn pace(costs: &Calibration, states: &[CpuState]) -> Option<f64> {
     let recorded = alike(states);
-    if costs.alike_ns > 0.0 && recorded.count > 0 {
-        recorded.ns as f64 / recorded.count as f64 / costs.alike_ns
-    } else {
-        1.0
-    }
+    let compared = costs.alike_ns > 0.0 && recorded.count > 0;
+    compared.then(|| recorded.ns as f64 / recorded.count as f64 / costs.alike_ns)
 }
 
 /// What was measured several times, each with the pace of the machine meanwhile.

@@ -91,7 +91,12 @@ impl Bench<'_> {
     fn measure(&mut self) -> Result<HookCostRecord> {
         let pair = self.pair()?;
         // Where the clock cannot be read without a system call, entry and exit are taken to be alike.
-        let (entry, exit) = self.entry_and_exit()?.unwrap_or((pair.within / 2.0, pair.within / 2.0));
+        let ends = self.entry_and_exit(1)?;
+        let (entry, exit) = ends.unwrap_or((pair.within / 2.0, pair.within / 2.0));
+        // Two probes at one function are called for its return one after the other, like those of two functions that return
+        // together.
+        let both = if self.way == Way::Kprobe { self.entry_and_exit(2)? } else { None };
+        let together = both.map_or(exit, |both| (both.1 - exit).clamp(0.0, exit));
         let share = if entry + exit > 0.0 { (pair.inside / (entry + exit)).min(1.0) } else { 0.0 };
         Ok(HookCostRecord {
             ns_per_call: pair.idle,
@@ -100,6 +105,7 @@ impl Bench<'_> {
             ns_entry_inside: entry * share,
             ns_exit_inside: exit * share,
             ns_exit_outside: exit * (1.0 - share),
+            ns_exit_together: together,
         })
     }
 
@@ -132,8 +138,9 @@ impl Bench<'_> {
         Ok(Pair { idle: (idle - plain).max(0.0), busy: busy.max(0.0), within: within.max(0.0), inside })
     }
 
-    /// What an entry and what an exit leave in a packet's time; `None` where the clock cannot be read without a system call.
-    fn entry_and_exit(&mut self) -> Result<Option<(f64, f64)>> {
+    /// What the entries and what the exits of so many probes leave in a packet's time; `None` where the clock cannot be read
+    /// without a system call.
+    fn entry_and_exit(&mut self, probes: u64) -> Result<Option<(f64, f64)>> {
         let around = |of: &mut dyn FnMut() -> Result<[f64; 2]>| -> Result<[f64; 2]> {
             let mut best = [f64::MAX; 2];
             for _ in 0..ROUNDS {
@@ -144,7 +151,9 @@ impl Bench<'_> {
             Ok(best)
         };
         let plain = around(&mut clock_reads)?;
-        let hook = Functions::calibration(self.session.ebpf(), self.symbols, self.types, self.way, CLOCK)?;
+        let hooks: Vec<Functions> = (0..probes)
+            .map(|_| Functions::calibration(self.session.ebpf(), self.symbols, self.types, self.way, CLOCK))
+            .collect::<Result<_>>()?;
         let kind = self.kind;
         let mut most = 0;
         let busy = around(&mut || {
@@ -152,14 +161,15 @@ impl Bench<'_> {
             let mut times = clock_reads()?;
             let tally = self.session.tally()?;
             pretend(self.session, false)?;
-            anyhow::ensure!(tally.entered[kind] > 0, "the hook that costs are measured with was not called");
-            most = most.max(tally.entered[kind]);
+            let calls = tally.entered[kind] / probes;
+            anyhow::ensure!(calls > 0, "the hook that costs are measured with was not called");
+            most = most.max(calls);
             for (time, cut) in times.iter_mut().zip(tally.cut_ns) {
-                *time -= cut as f64 / tally.entered[kind] as f64;
+                *time -= cut as f64 / calls as f64;
             }
             Ok(times)
         });
-        drop(hook);
+        drop(hooks);
         let busy = busy?;
         let by_system_call = most > u64::from(CALLS) * 2;
         Ok((!by_system_call).then(|| ((busy[0] - plain[0]).max(0.0), (busy[1] - plain[1]).max(0.0))))

@@ -44,6 +44,8 @@ const MOST_JOURNEYS: usize = 2000;
 const UNDISTURBED: f64 = 4.0;
 /// Packets chosen between two looks that tell when traffic began or ended.
 const TELLING: u64 = 20;
+/// Beyond so many looks, neighbours become one.
+const MOST_LOOKS: usize = 4096;
 /// Time for followed packets to end before the probes are detached.
 const DRAIN: Duration = Duration::from_millis(4);
 
@@ -425,6 +427,10 @@ impl Recording {
             }
         }
         self.looks.push((until.saturating_sub(from), now.softirqs.saturating_sub(before.softirqs)));
+        if self.looks.len() >= MOST_LOOKS {
+            self.looks =
+                self.looks.chunks(2).map(|two| two.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))).collect();
+        }
         Ok(())
     }
 

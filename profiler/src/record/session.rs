@@ -119,30 +119,6 @@ const FUNCTION_POINTS: &[FunctionPoint] = &[
     },
 ];
 
-impl FunctionProbe {
-    /// Loads the program once the function is there.
-    fn load(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-        if self.loaded || !self.point.is_loaded() {
-            return Ok(());
-        }
-        let program = ebpf.program_mut(self.point.name).ok_or(ProgramError::NotLoaded)?;
-        <&mut KProbe>::try_from(program)?.load()?;
-        self.loaded = true;
-        Ok(())
-    }
-
-    /// Attaches it, if the function is there.
-    fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-        self.load(ebpf)?;
-        if self.loaded && self.point.is_loaded() {
-            let program = ebpf.program_mut(self.point.name).ok_or(ProgramError::NotLoaded)?;
-            let link = <&mut KProbe>::try_from(program)?.attach(self.point.name, 0)?;
-            (self.link, self.seen) = (Some(link), true);
-        }
-        Ok(())
-    }
-}
-
 impl FunctionPoint {
     /// Under which name it is missing.
     fn key(&self) -> &'static str {
@@ -176,6 +152,35 @@ struct FunctionProbe {
     left_out: bool,
     /// It was attached once.
     seen: bool,
+}
+
+impl FunctionProbe {
+    fn of(point: &'static FunctionPoint) -> Self {
+        Self { point, loaded: false, link: None, left_out: false, seen: false }
+    }
+
+    /// Loads the program if the function is there, which it tells.
+    fn load(&mut self, ebpf: &mut Ebpf) -> Result<bool, ProgramError> {
+        let there = self.point.is_loaded();
+        if there && !self.loaded {
+            self.program(ebpf)?.load()?;
+            self.loaded = true;
+        }
+        Ok(there)
+    }
+
+    /// Attaches it, if the function is there.
+    fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        if self.load(ebpf)? {
+            let link = self.program(ebpf)?.attach(self.point.name, 0)?;
+            (self.link, self.seen) = (Some(link), true);
+        }
+        Ok(())
+    }
+
+    fn program<'a>(&self, ebpf: &'a mut Ebpf) -> Result<&'a mut KProbe, ProgramError> {
+        ebpf.program_mut(self.point.name).ok_or(ProgramError::NotLoaded)?.try_into()
+    }
 }
 
 /// The program that samples CPUs all the time.
@@ -273,9 +278,9 @@ impl Session {
             if point.stands_for.is_some_and(|tracepoint| !missing.contains_key(tracepoint)) {
                 continue;
             }
-            let mut probe = FunctionProbe { point, loaded: false, link: None, left_out: false, seen: false };
+            let mut probe = FunctionProbe::of(point);
             match probe.load(&mut ebpf) {
-                Ok(()) => {
+                Ok(_) => {
                     point.stands_for.and_then(|tracepoint| missing.remove(tracepoint));
                     function_probes.push(probe);
                 }
@@ -464,12 +469,10 @@ impl Session {
         Ok(map.get(&0, 0)?.iter().copied().collect())
     }
 
-    /// Time that was cut out of journeys on a CPU: choosing packets took it, crossings, and what these do for the function
-    /// tier.
-    pub fn cut_ns(&self, cpu: usize) -> Result<u64> {
+    /// Time that was cut out of journeys on a CPU for what crossings do for the function tier.
+    pub fn functions_cut_ns(&self, cpu: usize) -> Result<u64> {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-        let crossings = self.cpu_states()?.get(cpu).map_or(0, |state| state.cut_ns);
-        Ok(heads.get(cpu).map_or(0, |head| head.cut_ns) + crossings)
+        Ok(heads.get(cpu).map_or(0, |head| head.cut_ns))
     }
 
     /// What hooks did so far, on all CPUs.

@@ -79,6 +79,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
                 "ns_entry_inside": round(cost.ns_entry_inside),
                 "ns_exit_inside": round(cost.ns_exit_inside),
                 "ns_exit_outside": round(cost.ns_exit_outside),
+                "ns_exit_together": round(cost.ns_exit_together),
             })
         })
         .collect();
