@@ -3,7 +3,7 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kernel};
 use netstrata_common::{
     ACCEPT_AND_DISCARD, DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node,
     NodeKey, Point, TurnKey, bucket_of, path_end,
@@ -95,8 +95,14 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
     path.reason = journey.reason;
     path.protocol = journey.protocol;
     path.end = journey.end;
-    for index in 0..MAX_CROSSINGS {
-        path.crossings[index] = journey.crossings[index];
+    // By the helper: the compiler would copy bytes one by one.
+    // SAFETY: both are valid and of that size.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut path.crossings).cast(),
+            size_of_val(&path.crossings) as u32,
+            (&raw const journey.crossings).cast(),
+        );
     }
     match PATHS.insert(hash, &*path, BPF_NOEXIST) {
         Ok(()) => true,

@@ -58,12 +58,12 @@ fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
     }
     let count = length as usize / 8;
     let mut hash = 1;
-    for index in 0..STACK_FRAMES {
-        if index >= count {
-            // What a longer stack left behind.
-            stack.frames[index] = 0;
+    for &frame in &stack.frames {
+        // The helper fills the rest of the buffer with zeros.
+        if frame == 0 {
+            break;
         }
-        hash = mix(hash, stack.frames[index]);
+        hash = mix(hash, frame);
     }
     cpu.lost.stacks_cut += (count == STACK_FRAMES) as u64;
     if STACKS.get_ptr(hash).is_none() && STACKS.insert(hash, &*stack, 0).is_err() {

@@ -1,18 +1,35 @@
 //! Reads of kernel structures, at offsets from the running kernel's BTF. Only followed packets are read.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use netstrata_common::DeviceKey;
 
 use crate::globals::offset;
 
+/// A number, for which all-zero is valid.
+pub trait Number: Copy {}
+impl Number for u8 {}
+impl Number for u16 {}
+impl Number for u32 {}
+impl Number for i32 {}
+impl Number for u64 {}
+
 /// Reads a value at `address + offset`; 0 where the memory cannot be read.
 #[inline(always)]
-pub fn read<T: Copy + Default>(address: u64, offset: u64) -> T {
-    if address == 0 {
-        return T::default();
+pub fn read<T: Number>(address: u64, offset: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // Without a branch, of which the verifier would follow both sides: the helper checks the address, also for null, and
+    // writes zeros where it cannot read.
+    // SAFETY: the buffer has the size that is passed, and the helper writes all of it.
+    unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address.wrapping_add(offset) as *const core::ffi::c_void,
+        );
+        value.assume_init()
     }
-    // SAFETY: the helper checks the address and fails where it is not mapped.
-    unsafe { bpf_probe_read_kernel((address + offset) as *const T) }.unwrap_or_default()
 }
 
 /// Namespace and index of a `net_device`.
