@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -23,7 +23,7 @@ const LIVE: &[(&str, &[&str])] = &[
     (
         "lab",
         &[
-            "every_built_in_workload_crosses_the_own_networks_and_leaves_nothing",
+            "datagrams_cross_the_own_networks_and_leave_nothing",
             "modes_that_few_kernels_have_show_their_layers_by_name_and_device",
             "wrong_words_are_wrong_usage",
         ],
@@ -38,8 +38,10 @@ const COUNTED: &[(&str, &[&str])] = &[
     ("lab", &["a_packet_goes_through_open_vswitchs_daemon_and_back"]),
 ];
 const COUNTED_KERNEL: &str = "6.12";
-/// The longest that a machine may take for them.
-const LIMIT: &str = "3m";
+/// The longest that they shall take in a machine, where nothing else runs beside it.
+const SHALL_TAKE: Duration = Duration::from_secs(180);
+/// After so long a machine is ended: processors that are shared with others may be half as fast.
+const LIMIT: &str = "8m";
 
 /// Runs `cargo xtask vm`.
 pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
@@ -95,7 +97,11 @@ pub fn matrix(kernel: &str) -> Result<Tally> {
                 tally
             }
         };
-        rows.push(row(&kernel, clock, &tally, started.elapsed().as_secs()));
+        let took = started.elapsed();
+        if took > SHALL_TAKE {
+            eprintln!("xtask: Linux {kernel} took {} s; it should be {} at most", took.as_secs(), SHALL_TAKE.as_secs());
+        }
+        rows.push(row(&kernel, clock, &tally, took.as_secs()));
         all.add(tally);
     }
     println!(
