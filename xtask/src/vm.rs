@@ -20,14 +20,7 @@ use crate::test::stream;
 /// that load programs, record, and look at what the kernel tells; what takes minutes there (Docker), or compares times
 /// with a real machine's, runs on the running kernel only.
 const LIVE: &[(&str, &[&str])] = &[
-    (
-        "lab",
-        &[
-            "datagrams_cross_the_own_networks_and_leave_nothing",
-            "modes_that_few_kernels_have_show_their_layers_by_name_and_device",
-            "wrong_words_are_wrong_usage",
-        ],
-    ),
+    ("lab", &["modes_that_few_kernels_have_show_their_layers_by_name_and_device", "wrong_words_are_wrong_usage"]),
     ("record", &["a_command_is_recorded_and_every_path_closes", "nothing_remains_in_the_kernel_after_kill_9"]),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
 ];
