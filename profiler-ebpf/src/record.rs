@@ -52,14 +52,22 @@ fn may_start(point: Point) -> bool {
     matches!(point, Point::Queue | Point::Gro | Point::Receive | Point::Rx)
 }
 
-/// A packet crosses a point. `device` is 0 where the packet itself knows its device, and the socket where it is one's.
+/// A CPU's work has come to a point: samples are at its object from now on. With the point before.
 #[inline(always)]
-pub fn crossing(point: Point, packet: u64, device: u64) {
-    let Some(cpu) = state() else { return };
+fn reached(point: Point, object: u64) -> Option<(&'static mut CpuState, u32)> {
+    let cpu = state()?;
     let previous = cpu.point;
     cpu.crossings += 1;
     cpu.point = point as u32;
-    cpu.object = if matches!(point, Point::Xmit | Point::XmitEnd) { device } else { packet };
+    cpu.object = object;
+    Some((cpu, previous))
+}
+
+/// A packet crosses a point. `device` is 0 where the packet itself knows its device, and the socket where it is one's.
+#[inline(always)]
+pub fn crossing(point: Point, packet: u64, device: u64) {
+    let object = if matches!(point, Point::Xmit | Point::XmitEnd) { device } else { packet };
+    let Some((cpu, previous)) = reached(point, object) else { return };
     let slot = slot_of(packet);
     let received = matches!(point, Point::Receive | Point::Rx | Point::Gro);
     if received && tunnelled() != 0 && tunnel::written(point as u64, packet, previous as u64) != 0 {
@@ -89,11 +97,7 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
 /// Open vSwitch is about to send a packet up to its daemon.
 #[inline(always)]
 pub fn upcall(packet: u64) {
-    let Some(cpu) = state() else { return };
-    let previous = cpu.point;
-    cpu.crossings += 1;
-    cpu.point = Point::Upcall as u32;
-    cpu.object = packet;
+    let Some((_, previous)) = reached(Point::Upcall, packet) else { return };
     let slot = slot_of(packet);
     if key(slot) == packet {
         follow(Point::Upcall, packet, 0, slot, previous);
@@ -106,11 +110,7 @@ pub fn upcall(packet: u64) {
 /// Open vSwitch takes a packet back from its daemon: a new skb.
 #[inline(always)]
 pub fn executed(packet: u64) {
-    let Some(cpu) = state() else { return };
-    let previous = cpu.point;
-    cpu.crossings += 1;
-    cpu.point = Point::Execute as u32;
-    cpu.object = packet;
+    let Some((_, previous)) = reached(Point::Execute, packet) else { return };
     if upcall::came_back(packet) != 0 {
         follow(Point::Execute, packet, 0, slot_of(packet), previous);
     }
@@ -185,11 +185,7 @@ pub fn ready(socket: u64) {
 /// TCP takes bytes from the application. The clock is read only if the next packet of this CPU will be chosen.
 #[inline(always)]
 pub fn send(socket: u64) {
-    let Some(cpu) = state() else { return };
-    let previous = cpu.point;
-    cpu.crossings += 1;
-    cpu.point = Point::Send as u32;
-    cpu.object = socket;
+    let Some((cpu, previous)) = reached(Point::Send, socket) else { return };
     if cpu.turn_task != 0 {
         account::turn_ends(socket);
     }

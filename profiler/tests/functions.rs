@@ -93,9 +93,10 @@ fn the_tiers_agree_on_the_same_traffic() {
         let other = with.get(layer).copied().unwrap_or(0.0);
         eprintln!("{} {}: {time:.0} ns by tracepoints, {other:.0} ns by functions", layer.0, layer.1);
     }
-    let services = without.iter().filter(|(layer, _)| layer.0 == "service");
-    for ((_, layer), time) in services {
-        let other = with.get(&("service".into(), layer.clone())).copied().unwrap_or(0.0);
+    // How long a reader waits depends on what else the one CPU has to do.
+    let compared = without.iter().filter(|(layer, _)| layer.0 == "service" || layer.1 == "backlog");
+    for (key, time) in compared {
+        let (layer, other) = (&key.1, with.get(key).copied().unwrap_or(0.0));
         // A look at the clock costs 20 ns of this clock: what is off by that is not the correction's fault.
         let off = (other - time).abs() - 20.0;
         assert!(off <= 0.1 * time, "{layer}: {time:.0} ns by tracepoints, {other:.0} ns by functions");
