@@ -2,8 +2,8 @@
 //!
 //! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
 //! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Batches count
-//! during which the machine was as fast as it can be; of some the fastest, because disturbances only ever add, and of the
-//! differences between neighbours the median. Costs are per crossing, dispatch included.
+//! during which the machine was as fast as it can be; of a kind the fastest, because disturbances only ever add. Costs are
+//! per crossing, dispatch included.
 //!
 //! During the recording the machine may be slower, and the programs and their data are seldom in its caches when few packets
 //! are followed. What they take between their looks at the clock is known then and now; what lies outside of them is taken to
@@ -26,14 +26,14 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// Rounds of attaching and detaching: at least, and at most where the machine is rarely steady.
+/// Rounds of attaching and detaching at least.
 const ROUNDS: usize = 5;
-const MOST_ROUNDS: usize = 12;
-/// After so long there are no more than the least.
-const LONG: Duration = Duration::from_millis(300);
-/// So many differences are enough for a median.
-const ENOUGH: usize = 4;
-const ALTERNATIONS: usize = 2;
+/// After so long there are no more, whether the machine was calm or not.
+const LONG: Duration = Duration::from_millis(600);
+/// So many batches of each kind while it was calm are enough.
+const ENOUGH: usize = 6;
+/// Changes between the kinds that need the probes attached, in a round.
+const ALTERNATIONS: usize = 3;
 const BATCHES: usize = 2;
 /// Batches that are tried for them.
 const TRIES: usize = 5;
@@ -141,52 +141,72 @@ pub fn pace(costs: &Calibration, states: &[CpuState]) -> Option<f64> {
     compared.then(|| recorded.ns as f64 / recorded.count as f64 / costs.alike_ns)
 }
 
-/// What was measured several times, each with the pace of the machine meanwhile.
+/// The batches of one kind.
+struct Times {
+    /// The fastest, nanoseconds per datagram: disturbances only add.
+    fastest: f64,
+    /// The pace of each.
+    paces: Vec<f64>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { fastest: f64::MAX, paces: Vec::new() }
+    }
+}
+
+impl Times {
+    fn add(&mut self, ns: f64, pace: f64) {
+        self.fastest = self.fastest.min(ns);
+        self.paces.push(pace);
+    }
+
+    fn add_all<T>(&mut self, batches: &[Batch<T>]) {
+        batches.iter().for_each(|batch| self.add(batch.ns, batch.pace));
+    }
+
+    /// Whether some were made while the machine was as fast as it can be.
+    fn is_enough(&self, calm: f64) -> bool {
+        self.paces.iter().filter(|pace| **pace <= calm * CALM).count() >= ENOUGH
+    }
+}
+
+/// Batches by kind.
 #[derive(Default)]
-struct Measured(Vec<(f64, f64)>);
+struct Measured {
+    /// Nothing is attached.
+    plain: Times,
+    /// Probes turn packets away.
+    turned_away: Times,
+    /// Packets are followed, and what the programs cut out of the journey is left out.
+    in_span: Times,
+    /// Packets are followed.
+    followed: Times,
+    /// What the programs take of crossings that are all alike.
+    alike: Times,
+}
 
 impl Measured {
-    /// Adds a difference.
-    fn add(&mut self, more: Time, less: Time) {
-        self.0.push((more.ns - less.ns, more.pace.max(less.pace)));
-    }
-
-    /// Those during which the machine was as fast as it can be.
-    fn steady(&self, calm: f64) -> Vec<f64> {
-        self.0.iter().filter(|(_, pace)| *pace <= calm * CALM).map(|(ns, _)| *ns).collect()
-    }
-
-    /// The median of those; of all where there are few, and 0 of none.
-    fn typical(&self, calm: f64) -> f64 {
-        let steady = self.steady(calm);
-        match (steady.len() >= ENOUGH, self.0.is_empty()) {
-            (true, _) => median(&steady),
-            (false, false) => median(&self.steady(f64::MAX)),
-            (false, true) => 0.0,
-        }
+    fn is_enough(&self, calm: f64) -> bool {
+        [&self.plain, &self.turned_away, &self.in_span, &self.followed].iter().all(|times| times.is_enough(calm))
     }
 }
 
 fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calibration> {
     const PER_BATCH: f64 = DATAGRAMS as f64;
     let cpu = stay()?;
-    // Extra time of a datagram: that of probes which turn it away, and beyond that by kind of following.
-    let mut turned_away = Measured::default();
-    let mut beyond = [Measured::default(), Measured::default()];
-    let mut alike = Measured::default();
+    let mut measured = Measured::default();
     let mut per_datagram = f64::MAX;
     let mut turns = Vec::new();
     let begun = Instant::now();
-    for round in 0..MOST_ROUNDS {
-        let enough = turned_away.steady(traffic.calm.get()).len() >= ENOUGH || begun.elapsed() > LONG;
-        if round >= ROUNDS && enough {
-            break;
+    while turns.len() < ROUNDS || !measured.is_enough(traffic.calm.get()) && begun.elapsed() < LONG {
+        // As many as of the others: the fastest of many is faster than the fastest of few.
+        for _ in 0..ALTERNATIONS {
+            measured.plain.add_all(&traffic.batches(|| Ok(()))?);
         }
-        let plain = traffic.fastest()?;
         let start = thread_cpu_ns();
         session.attach(Group::Journey)?;
         let mut turn = thread_cpu_ns() - start;
-        let mut least = Time::NONE;
         for _ in 0..ALTERNATIONS {
             let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
                 session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
@@ -197,38 +217,34 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
                 }
                 Ok(batches)
             };
-            let base = Time::fastest(&with(0)?, |batch| batch.time.ns);
-            let followed = with(ACCEPT_AND_DISCARD)?;
-            // What the programs take between their looks at the clock is cut out of the journey.
-            let outside =
-                |batch: &Batch<Taken>| batch.time.ns - (batch.after.cut_ns - batch.before.cut_ns) as f64 / PER_BATCH;
-            beyond[0].add(Time::fastest(&followed, outside), base);
-            beyond[1].add(Time::fastest(&with(1)?, |batch| batch.time.ns), base);
-            least = least.faster(base);
-            alike.0.extend(followed.iter().filter_map(|batch| {
-                let (before, after) = (batch.before.alike, batch.after.alike);
-                let count = after.count - before.count;
-                (count > 0).then(|| ((after.ns - before.ns) as f64 / count as f64, batch.time.pace))
-            }));
+            measured.turned_away.add_all(&with(0)?);
+            for Batch { ns, pace, before, after } in with(ACCEPT_AND_DISCARD)? {
+                // What the programs take between their looks at the clock is cut out of the journey.
+                measured.in_span.add(ns - (after.cut_ns - before.cut_ns) as f64 / PER_BATCH, pace);
+                let count = after.alike.count - before.alike.count;
+                if count > 0 {
+                    measured.alike.add((after.alike.ns - before.alike.ns) as f64 / count as f64, pace);
+                }
+            }
+            measured.followed.add_all(&with(1)?);
         }
         let start = thread_cpu_ns();
         session.detach(Group::Journey)?;
         turn += thread_cpu_ns() - start;
         turns.push(turn as f64);
-        turned_away.add(least, plain);
     }
     check_offsets(session, netns)?;
     anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
-    let calm = traffic.calm.get();
-    let ns_per_crossing = (turned_away.typical(calm) / per_datagram).max(1.0);
-    let following = |times: &Measured| ns_per_crossing + (times.typical(calm) / per_datagram).max(0.0);
+    let beyond = |times: &Times, than: &Times| (times.fastest - than.fastest) / per_datagram;
+    let ns_per_crossing = beyond(&measured.turned_away, &measured.plain).max(1.0);
+    let following = |times: &Times| ns_per_crossing + beyond(times, &measured.turned_away).max(0.0);
     let costs = Calibration {
         ns_per_crossing,
-        ns_per_followed_crossing: following(&beyond[1]),
-        ns_in_span_per_crossing: following(&beyond[0]),
+        ns_per_followed_crossing: following(&measured.followed),
+        ns_in_span_per_crossing: following(&measured.in_span),
         ns_in_span_at_ready: 0.0,
         crossings_per_datagram: per_datagram,
-        alike_ns: alike.typical(calm),
+        alike_ns: if measured.alike.paces.is_empty() { 0.0 } else { measured.alike.fastest },
         ns_per_sample: sampler_cost(session)?,
         ns_per_turn: median(&turns),
     };
@@ -288,30 +304,12 @@ pub(super) struct Traffic {
     sent: Cell<u64>,
 }
 
-/// How long something took.
-#[derive(Clone, Copy)]
-struct Time {
-    /// Nanoseconds per datagram.
-    ns: f64,
-    /// Nanoseconds of a system call meanwhile: how fast the machine was.
-    pace: f64,
-}
-
-impl Time {
-    const NONE: Self = Self { ns: f64::MAX, pace: f64::MAX };
-
-    fn faster(self, other: Self) -> Self {
-        if other.ns < self.ns { other } else { self }
-    }
-
-    fn fastest<T>(batches: &[Batch<T>], ns: impl Fn(&Batch<T>) -> f64) -> Self {
-        batches.iter().map(|batch| Self { ns: ns(batch), ..batch.time }).fold(Self::NONE, Self::faster)
-    }
-}
-
 /// One batch, and what was read before and after it.
 struct Batch<T> {
-    time: Time,
+    /// Nanoseconds per datagram.
+    ns: f64,
+    /// Nanoseconds of a system call before or after it, the longer: how fast the machine was.
+    pace: f64,
     before: T,
     after: T,
 }
@@ -356,13 +354,13 @@ impl Traffic {
             let after = read()?;
             let pace = pace.max(self.system_call());
             keep_time(false);
-            let batch = Batch { time: Time { ns, pace }, before, after };
+            let batch = Batch { ns, pace, before, after };
             if pace <= self.calm.get() * CALM {
                 steady.push(batch);
                 if steady.len() == BATCHES {
                     break;
                 }
-            } else if best.as_ref().is_none_or(|best| pace < best.time.pace) {
+            } else if best.as_ref().is_none_or(|best| pace < best.pace) {
                 best = Some(batch);
             }
         }
@@ -372,14 +370,9 @@ impl Traffic {
         Ok(steady)
     }
 
-    /// The fastest of some batches.
-    fn fastest(&self) -> Result<Time> {
-        Ok(Time::fastest(&self.batches(|| Ok(()))?, |batch| batch.time.ns))
-    }
-
     /// Nanoseconds per datagram of the fastest of some batches.
     pub fn fastest_ns(&self) -> Result<f64> {
-        Ok(self.fastest()?.ns)
+        Ok(self.batches(|| Ok(()))?.iter().map(|batch| batch.ns).fold(f64::MAX, f64::min))
     }
 
     /// Nanoseconds of a system call that does almost nothing.
