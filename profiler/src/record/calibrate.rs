@@ -1,9 +1,9 @@
 //! What the probes cost on this machine, measured before a recording; and whether the offsets are right.
 //!
 //! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
-//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Batches count
-//! during which the machine was as fast as it can be; of a kind the fastest, because disturbances only ever add. Costs are
-//! per crossing, dispatch included.
+//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Batches
+//! compare that were made while the machine was equally fast, as fast as it can be if there are such; of a kind the fastest,
+//! because disturbances only ever add. Costs are per crossing, dispatch included.
 //!
 //! During the recording the machine may be slower, and the programs and their data are seldom in its caches when few packets
 //! are followed. What they take between their looks at the clock is known then and now; what lies outside of them is taken to
@@ -141,33 +141,27 @@ pub fn pace(costs: &Calibration, states: &[CpuState]) -> Option<f64> {
     compared.then(|| recorded.ns as f64 / recorded.count as f64 / costs.alike_ns)
 }
 
-/// The batches of one kind.
-struct Times {
-    /// The fastest, nanoseconds per datagram: disturbances only add.
-    fastest: f64,
-    /// The pace of each.
-    paces: Vec<f64>,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { fastest: f64::MAX, paces: Vec::new() }
-    }
-}
+/// The batches of one kind: nanoseconds per datagram, and the pace of the machine meanwhile.
+#[derive(Default)]
+struct Times(Vec<(f64, f64)>);
 
 impl Times {
-    fn add(&mut self, ns: f64, pace: f64) {
-        self.fastest = self.fastest.min(ns);
-        self.paces.push(pace);
-    }
-
     fn add_all<T>(&mut self, batches: &[Batch<T>]) {
-        batches.iter().for_each(|batch| self.add(batch.ns, batch.pace));
+        self.0.extend(batches.iter().map(|batch| (batch.ns, batch.pace)));
     }
 
-    /// Whether some were made while the machine was as fast as it can be.
-    fn is_enough(&self, calm: f64) -> bool {
-        self.paces.iter().filter(|pace| **pace <= calm * CALM).count() >= ENOUGH
+    /// A pace at which, or faster, there were enough of them.
+    fn pace(&self) -> f64 {
+        let mut paces: Vec<f64> = self.0.iter().map(|batch| batch.1).collect();
+        paces.sort_by(f64::total_cmp);
+        paces.get(ENOUGH - 1).or(paces.last()).copied().unwrap_or(f64::MAX)
+    }
+
+    /// The fastest at about a pace, because disturbances only add; 0 of none.
+    fn fastest(&self, pace: f64) -> f64 {
+        let alike = |batch: &&(f64, f64)| (pace / CALM..=pace * CALM).contains(&batch.1);
+        let times = self.0.iter().filter(alike).map(|batch| batch.0);
+        times.reduce(f64::min).or(self.0.iter().map(|batch| batch.0).reduce(f64::min)).unwrap_or(0.0)
     }
 }
 
@@ -187,8 +181,10 @@ struct Measured {
 }
 
 impl Measured {
-    fn is_enough(&self, calm: f64) -> bool {
-        [&self.plain, &self.turned_away, &self.in_span, &self.followed].iter().all(|times| times.is_enough(calm))
+    /// The pace that there were enough batches at of each kind: only such compare.
+    fn pace(&self) -> f64 {
+        let kinds = [&self.plain, &self.turned_away, &self.in_span, &self.followed];
+        kinds.iter().map(|times| times.pace()).fold(0.0, f64::max)
     }
 }
 
@@ -199,7 +195,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
     let mut per_datagram = f64::MAX;
     let mut turns = Vec::new();
     let begun = Instant::now();
-    while turns.len() < ROUNDS || !measured.is_enough(traffic.calm.get()) && begun.elapsed() < LONG {
+    while turns.len() < ROUNDS || measured.pace() > traffic.calm.get() * CALM && begun.elapsed() < LONG {
         // As many as of the others: the fastest of many is faster than the fastest of few.
         for _ in 0..ALTERNATIONS {
             measured.plain.add_all(&traffic.batches(|| Ok(()))?);
@@ -220,10 +216,10 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
             measured.turned_away.add_all(&with(0)?);
             for Batch { ns, pace, before, after } in with(ACCEPT_AND_DISCARD)? {
                 // What the programs take between their looks at the clock is cut out of the journey.
-                measured.in_span.add(ns - (after.cut_ns - before.cut_ns) as f64 / PER_BATCH, pace);
+                measured.in_span.0.push((ns - (after.cut_ns - before.cut_ns) as f64 / PER_BATCH, pace));
                 let count = after.alike.count - before.alike.count;
                 if count > 0 {
-                    measured.alike.add((after.alike.ns - before.alike.ns) as f64 / count as f64, pace);
+                    measured.alike.0.push(((after.alike.ns - before.alike.ns) as f64 / count as f64, pace));
                 }
             }
             measured.followed.add_all(&with(1)?);
@@ -235,7 +231,8 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
     }
     check_offsets(session, netns)?;
     anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
-    let beyond = |times: &Times, than: &Times| (times.fastest - than.fastest) / per_datagram;
+    let pace = measured.pace();
+    let beyond = |times: &Times, than: &Times| (times.fastest(pace) - than.fastest(pace)) / per_datagram;
     let ns_per_crossing = beyond(&measured.turned_away, &measured.plain).max(1.0);
     let following = |times: &Times| ns_per_crossing + beyond(times, &measured.turned_away).max(0.0);
     let costs = Calibration {
@@ -244,7 +241,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
         ns_in_span_per_crossing: following(&measured.in_span),
         ns_in_span_at_ready: 0.0,
         crossings_per_datagram: per_datagram,
-        alike_ns: if measured.alike.paces.is_empty() { 0.0 } else { measured.alike.fastest },
+        alike_ns: measured.alike.fastest(pace),
         ns_per_sample: sampler_cost(session)?,
         ns_per_turn: median(&turns),
     };
@@ -440,4 +437,24 @@ fn loopback_up() -> Result<()> {
     let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &raw mut request) };
     anyhow::ensure!(result == 0, "cannot bring the loopback device up: {}", std::io::Error::last_os_error());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_batches_at_one_pace_compare() {
+        let fast = (0..ENOUGH).map(|index| (300.0 + index as f64, 100.0));
+        let slow = [(420.0, 140.0), (410.0, 139.0), (430.0, 141.0)];
+        let both = Times(fast.chain(slow).collect());
+        // Of this kind there were none while the machine was fast.
+        let all_slow = Times([slow, slow, slow].concat());
+        let measured = Measured { plain: all_slow, turned_away: both, ..Measured::default() };
+        let pace = measured.plain.pace().max(measured.turned_away.pace());
+        assert_eq!((measured.plain.fastest(pace), measured.turned_away.fastest(pace)), (410.0, 410.0));
+        assert_eq!(measured.turned_away.fastest(measured.turned_away.pace()), 300.0);
+        assert_eq!(Times::default().fastest(100.0), 0.0);
+        assert!(measured.pace() > 1e9, "nothing was measured of two kinds");
+    }
 }
