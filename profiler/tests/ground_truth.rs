@@ -184,7 +184,7 @@ fn table_of_injected_costs() {
     let count: usize = setting("PAIRS", "3").parse().unwrap();
     let duration: &'static str = Box::leak(setting("DURATION", "4s").into_boxed_str());
     let load = Load { workload: "tcp-rr", duration, pinned: setting("PINNED", "1") == "1" };
-    let _awake = Awake::start();
+    let _awake = Awake::start(1);
     for (name, cost, layer, device) in scenarios().into_iter().filter(|row| only.is_empty() || row.0 == only) {
         let network = Network::bridge();
         let (mut pairs, mut truths) = (Vec::new(), Vec::new());

@@ -89,25 +89,30 @@ impl Drop for Profile {
 
 struct Server(Child);
 
-/// Keeps a CPU from going idle, at the lowest priority: leaving idleness would cost more whenever there is more waiting.
-pub struct Awake(Child);
+/// Keeps CPUs from going idle, at the lowest priority: leaving idleness would cost more whenever there is more waiting.
+pub struct Awake(Vec<Child>);
 
 impl Awake {
-    /// Keeps CPU 0 awake.
-    pub fn start() -> Self {
+    /// Keeps the first so many CPUs awake.
+    pub fn start(cpus: usize) -> Self {
         // It looks for this process now and then: it must not outlive one that was killed.
         let script = format!(
             "while kill -0 {} 2>/dev/null; do i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; done",
             std::process::id()
         );
-        Self(Command::new("taskset").args(["-c", "0", "chrt", "-i", "0", "sh", "-c", &script]).spawn().unwrap())
+        let loops = |cpu: usize| {
+            Command::new("taskset").args(["-c", &cpu.to_string(), "chrt", "-i", "0", "sh", "-c", &script]).spawn()
+        };
+        Self((0..cpus).map(|cpu| loops(cpu).unwrap()).collect())
     }
 }
 
 impl Drop for Awake {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        for process in &mut self.0 {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
