@@ -95,8 +95,10 @@ impl Bench<'_> {
         let (entry, exit) = ends.unwrap_or((pair.within / 2.0, pair.within / 2.0));
         // Two probes at one function are called for its return one after the other, like those of two functions that return
         // together.
-        let both = if self.way == Way::Kprobe { self.entry_and_exit(2)? } else { None };
-        let together = both.map_or(exit, |both| (both.1 - exit).clamp(0.0, exit));
+        let together = match self.way {
+            Way::Fentry => 0.0,
+            Way::Kprobe => self.entry_and_exit(2)?.map_or(exit, |both| (both.1 - exit).clamp(0.0, exit)),
+        };
         let share = if entry + exit > 0.0 { (pair.inside / (entry + exit)).min(1.0) } else { 0.0 };
         Ok(HookCostRecord {
             ns_per_call: pair.idle,
