@@ -3,7 +3,7 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
     ACCEPT_AND_DISCARD, DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node,
     NodeKey, Point, TurnKey, bucket_of, path_end,
@@ -95,15 +95,8 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
     path.reason = journey.reason;
     path.protocol = journey.protocol;
     path.end = journey.end;
-    // By the helper: the compiler would copy bytes one by one.
     // SAFETY: both are valid and of that size.
-    unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut path.crossings).cast(),
-            size_of_val(&path.crossings) as u32,
-            (&raw const journey.crossings).cast(),
-        );
-    }
+    unsafe { skb::copy(&raw mut path.crossings, &raw const journey.crossings, size_of_val(&path.crossings) as u32) };
     match PATHS.insert(hash, &*path, BPF_NOEXIST) {
         Ok(()) => true,
         Err(error) if error == EEXIST => true,

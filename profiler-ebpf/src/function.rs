@@ -7,7 +7,7 @@
 //!
 //! For all other packets a hook costs its dispatch and two look-ups. docs/functions.md tells the rules and why.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
 use netstrata_common::{
     ARMED, CALIBRATING, CHAINS, Chain, Charge, CpuState, Current, Frame, FunctionKey, Head, Hook, Journey, KIND_FENTRY,
     KINDS, MAX_CHARGES, MAX_CROSSINGS, MAX_FRAMES, MAX_HOOKS, MAX_SLOTS, MAX_TOUCHED, Point, Take, Taken, Work,
@@ -778,15 +778,8 @@ pub extern "C" fn function_moved(from: u64, to: u64, forks: u64) -> i32 {
     let (old, new) = unsafe { (&*old, &mut *new) };
     (new.count, new.complete, new.queued) = (old.count, old.complete, old.queued);
     let count = if old.count > MAX_CHARGES as u32 { MAX_CHARGES as u32 } else { old.count };
-    // By the helper: the compiler would copy bytes one by one.
-    // SAFETY: both are valid, and larger than what is copied.
-    unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut new.charges).cast(),
-            count * size_of::<Charge>() as u32,
-            (&raw const old.charges).cast(),
-        );
-    }
+    // SAFETY: both are valid, and not smaller than what is copied.
+    unsafe { skb::copy(&raw mut new.charges, &raw const old.charges, count * size_of::<Charge>() as u32) };
     if forks == 0
         && let Some(work) = work_of(head.level)
         && work.current.slot == from + 1

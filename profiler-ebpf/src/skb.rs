@@ -32,6 +32,17 @@ pub fn read<T: Number>(address: u64, offset: u64) -> T {
     }
 }
 
+/// Copies bytes between values of maps: the compiler would copy them one by one.
+///
+/// # Safety
+///
+/// Both are valid for so many bytes.
+#[inline(always)]
+pub unsafe fn copy<T>(to: *mut T, from: *const T, bytes: u32) {
+    // SAFETY: the caller's promise.
+    unsafe { bpf_probe_read_kernel(to.cast(), bytes, from.cast()) };
+}
+
 /// Namespace and index of a `net_device`.
 #[inline(always)]
 pub fn device_key(dev: u64) -> DeviceKey {

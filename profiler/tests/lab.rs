@@ -117,41 +117,27 @@ fn left(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn streams_cross_the_own_networks_and_leave_nothing() {
-    crosses_the_own_networks("streams_cross_the_own_networks_and_leave_nothing", "tcp-stream");
-}
-
-#[test]
-fn requests_cross_the_own_networks_and_leave_nothing() {
-    crosses_the_own_networks("requests_cross_the_own_networks_and_leave_nothing", "tcp-rr");
-}
-
-#[test]
-fn datagrams_cross_the_own_networks_and_leave_nothing() {
-    for workload in ["udp-stream", "udp-rr"] {
-        crosses_the_own_networks("datagrams_cross_the_own_networks_and_leave_nothing", workload);
-    }
-}
-
-fn crosses_the_own_networks(test: &str, workload: &str) {
-    let Some(_one) = ready(test) else { return };
-    let words = ["host", "bridge", "--no-record", "--duration", "300ms", "--pairs", "2", "--workload", workload];
-    let mut lab = Lab::start(&words);
-    let (status, out, err) = lab.wait();
-    assert!(status.success(), "{workload}: {err}");
-    assert!(out.contains("host") && out.contains("bridge") && out.contains("100.0 %"), "{out}");
-    let text = fs::read_to_string(lab.output.join("comparison.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["schema"], "netstrata.comparison/1");
-    assert_eq!(json["workload"], workload);
-    for (row, mode) in json["modes"].as_array().unwrap().iter().zip(["host", "bridge"]) {
-        assert_eq!(row["mode"], mode);
-        assert!(row["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
-        if workload.ends_with("-rr") {
-            assert!(row["round_trip_ns"]["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
+fn every_built_in_workload_crosses_the_own_networks_and_leaves_nothing() {
+    let Some(_one) = ready("every_built_in_workload_crosses_the_own_networks") else { return };
+    for workload in ["tcp-stream", "tcp-rr", "udp-stream", "udp-rr"] {
+        let words = ["host", "bridge", "--no-record", "--duration", "300ms", "--pairs", "2", "--workload", workload];
+        let mut lab = Lab::start(&words);
+        let (status, out, err) = lab.wait();
+        assert!(status.success(), "{workload}: {err}");
+        assert!(out.contains("host") && out.contains("bridge") && out.contains("100.0 %"), "{out}");
+        let text = fs::read_to_string(lab.output.join("comparison.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["schema"], "netstrata.comparison/1");
+        assert_eq!(json["workload"], workload);
+        for (row, mode) in json["modes"].as_array().unwrap().iter().zip(["host", "bridge"]) {
+            assert_eq!(row["mode"], mode);
+            assert!(row["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
+            if workload.ends_with("-rr") {
+                assert!(row["round_trip_ns"]["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
+            }
         }
+        assert_eq!(left(lab.pid()), NOTHING, "{workload}");
     }
-    assert_eq!(left(lab.pid()), NOTHING, "{workload}");
 }
 
 #[test]

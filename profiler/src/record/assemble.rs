@@ -424,8 +424,9 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
     let followed_crossings = sum(states, |state| state.followed_crossings);
     let costs = recording.costs;
     let pace = calibrate::pace(&costs, states);
+    let slower = pace.unwrap_or(1.0);
     let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
-        + followed_crossings as f64 * costs.ns_per_followed_crossing * pace.unwrap_or(1.0)
+        + followed_crossings as f64 * costs.ns_per_followed_crossing * slower
         + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
         + recording.own_cpu.as_nanos() as f64;
     let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
@@ -433,8 +434,8 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
         pace: pace.unwrap_or(0.0),
-        ns_in_span_per_crossing: costs.ns_in_span_per_crossing * pace.unwrap_or(1.0),
-        ns_in_span_at_ready: costs.ns_in_span_at_ready * pace.unwrap_or(1.0),
+        ns_in_span_per_crossing: costs.ns_in_span_per_crossing * slower,
+        ns_in_span_at_ready: costs.ns_in_span_at_ready * slower,
         crossings,
         followed_crossings,
         hooks: recording.hook_costs,
