@@ -2,20 +2,37 @@
 //! pass through maps, and the histogram. No allocation, no kernel and no std.
 #![no_std]
 
-mod abi;
+mod config;
+mod cpu;
+mod device;
+mod edge;
 mod function;
 mod histogram;
+mod journey;
 mod layer;
-mod lineage;
+
+mod loss;
+mod offset;
+mod path;
 #[cfg(feature = "user")]
 mod pod;
 mod point;
+mod program;
+mod sample;
 mod work;
 
-pub use abi::*;
+pub use config::*;
+pub use cpu::*;
+pub use device::*;
+pub use edge::Edge;
 pub use function::{Hook, HookInfo, MAX_HOOKS, Take};
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
+pub use journey::*;
 pub use layer::{Layer, LayerInfo};
-pub use lineage::Edge;
+pub use loss::Lost;
+pub use offset::Offsets;
+pub use path::*;
 pub use point::Point;
+pub use program::*;
+pub use sample::*;
 pub use work::*;
