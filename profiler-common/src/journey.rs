@@ -1,6 +1,6 @@
 //! A followed packet and how it ends. All records are `repr(C)` without hidden padding.
 
-use crate::mix;
+use crate::{End, Protocol, mix};
 
 /// Crossings that one journey can hold; longer ones are ended and counted.
 pub const MAX_CROSSINGS: usize = 48;
@@ -97,58 +97,11 @@ impl Journey {
     pub fn unseen_end(&self) -> End {
         use crate::Point::{Receive, Route, Tcp, TcpBacklog};
         if self.end != End::Open as u8 {
-            return End::from_id(self.end);
+            return End::from_id(self.end).unwrap_or(End::Open);
         }
         let last = self.last_point;
         let with_tcp = last == Receive as u8 || last == Route as u8 || last == Tcp as u8 || last == TcpBacklog as u8;
-        if self.protocol == TCP && self.payload > 0 && with_tcp { End::Merged } else { End::Absorbed }
-    }
-}
-
-/// The IP protocol number of TCP.
-const TCP: u8 = 6;
-
-/// How a journey ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum End {
-    /// Still on its way.
-    Open = 0,
-    /// All its bytes were copied to a reader.
-    Copied = 1,
-    /// The kernel itself used it up after its last crossing (an acknowledgement, a merged segment), or a device took it.
-    Absorbed = 2,
-    /// `consume_skb`.
-    Consumed = 3,
-    /// Dropped, with a reason.
-    Dropped = 4,
-    /// Its data went on in another skb, where it could not be followed.
-    Merged = 5,
-}
-
-impl End {
-    /// The name in profiles and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Copied => "copied",
-            Self::Absorbed => "absorbed",
-            Self::Consumed => "consumed",
-            Self::Dropped => "dropped",
-            Self::Merged => "merged",
-        }
-    }
-
-    /// The end of a number that a kernel program wrote.
-    pub fn from_id(id: u8) -> Self {
-        match id {
-            1 => Self::Copied,
-            2 => Self::Absorbed,
-            3 => Self::Consumed,
-            4 => Self::Dropped,
-            5 => Self::Merged,
-            _ => Self::Open,
-        }
+        if self.protocol == Protocol::TCP.0 && self.payload > 0 && with_tcp { End::Merged } else { End::Absorbed }
     }
 }
 

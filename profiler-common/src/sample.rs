@@ -1,7 +1,7 @@
 //! CPU samples, turnarounds and softirqs. All records are `repr(C)` without hidden padding.
 
 /// Softirq vectors of Linux (HI … RCU).
-pub const SOFTIRQS: usize = 10;
+pub const SOFTIRQS: usize = crate::Vector::ALL.len();
 
 /// Frames of a kernel stack that are kept, innermost first.
 pub const STACK_FRAMES: usize = 80;

@@ -1,5 +1,7 @@
 //! Records of the function tier that pass through maps: what a CPU works on, and what functions took of each span.
 
+use crate::Way;
+
 /// Charges that one journey can hold: one for each pair of a span and a hook that ran in it.
 pub const MAX_CHARGES: usize = 96;
 /// Hooks that can be open at one time in one context.
@@ -7,11 +9,11 @@ pub const MAX_FRAMES: usize = 32;
 /// Different hooks that can run within one span.
 pub const MAX_TOUCHED: usize = 32;
 /// Ways to attach: entry and exit through the function's own patch site, or through breakpoints.
-pub const KINDS: usize = 2;
+pub const KINDS: usize = Way::ALL.len();
 /// Index of fentry/fexit.
-pub const KIND_FENTRY: usize = 0;
+pub const KIND_FENTRY: usize = Way::Fentry as usize;
 /// Index of kprobe/kretprobe.
-pub const KIND_KPROBE: usize = 1;
+pub const KIND_KPROBE: usize = Way::Kprobe as usize;
 
 /// `slot` of a [`Current`] whose packet does not exist yet: a send that will probably be chosen.
 pub const ARMED: u32 = u32::MAX;

@@ -137,7 +137,8 @@ pub fn close(slot: u32, end: End, reason: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
-    let (slot, end, reason) = (slot as u32 & (MAX_SLOTS as u32 - 1), End::from_id(end as u8), reason as u32);
+    let (slot, end, reason) =
+        (slot as u32 & (MAX_SLOTS as u32 - 1), End::from_id(end as u8).unwrap_or(End::Open), reason as u32);
     let (Some(config), Some(journey)) = (CONFIG.get(0), JOURNEYS.get_ptr_mut(slot)) else { return 0 };
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };

@@ -1,11 +1,8 @@
 //! Exact softirq times. These programs are attached in turns where softirqs are many.
 
-use netstrata_common::Softirq;
+use netstrata_common::{Softirq, Vector};
 
 use crate::{maps::SOFTIRQ, record};
-
-/// NET_RX, the vector that NAPI polls run in.
-const NET_RX: u32 = 3;
 
 #[inline(always)]
 fn vector(index: u32) -> Option<&'static mut Softirq> {
@@ -47,7 +44,7 @@ pub fn exit(index: u32) {
 
 #[inline(always)]
 pub fn poll(work: u32) {
-    if let Some(softirq) = vector(NET_RX) {
+    if let Some(softirq) = vector(Vector::NetRx as u32) {
         softirq.polls += 1;
         softirq.polled += work as u64;
     }

@@ -23,11 +23,11 @@ fn words(out: &mut String, lead: &str, words: &[&str]) {
 
 fn sections() -> String {
     let mut out = String::new();
-    for info in Layer::ALL {
-        let kind = if info.datapath { "Packets dwell in it." } else { "CPU account only." };
-        let _ = writeln!(out, "### `{}`\n\n{}. {kind}\n", info.name, info.about);
+    for layer in Layer::ALL {
+        let kind = if layer.is_datapath() { "Packets dwell in it." } else { "CPU account only." };
+        let _ = writeln!(out, "### `{}`\n\n{}. {kind}\n", layer.name(), layer.about());
         let mut ruled = false;
-        for rule in RULES.iter().filter(|rule| rule.layer == Some(info.layer)) {
+        for rule in RULES.iter().filter(|rule| rule.layer == Some(*layer)) {
             ruled = true;
             let lead = match rule.role {
                 Role::Helper => "Helper:",
@@ -52,7 +52,7 @@ fn sections() -> String {
 #[test]
 fn layers_page_is_made_from_the_table() {
     let page = crate::page::check("layers.md", &sections());
-    for info in Layer::ALL {
-        assert!(page.contains(&format!("\n### `{}`\n", info.name)), "{}", info.name);
+    for layer in Layer::ALL {
+        assert!(page.contains(&format!("\n### `{}`\n", layer.name())), "{}", layer.name());
     }
 }

@@ -418,9 +418,9 @@ mod tests {
                 assert!(word.trim_end_matches('*').len() > 1, "`{word}` is too wide");
             }
         }
-        for info in Layer::ALL {
-            let ruled = RULES.iter().any(|rule| rule.layer == Some(info.layer));
-            assert_eq!(ruled, !WITHOUT_SYMBOLS.contains(&info.layer), "{}", info.name);
+        for layer in Layer::ALL {
+            let ruled = RULES.iter().any(|rule| rule.layer == Some(*layer));
+            assert_eq!(ruled, !WITHOUT_SYMBOLS.contains(layer), "{}", layer.name());
         }
     }
 
@@ -663,9 +663,9 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        for info in Layer::ALL {
-            let tested = table.iter().any(|row| row.0 == info.layer);
-            assert_eq!(tested, !WITHOUT_SYMBOLS.contains(&info.layer), "{}", info.name);
+        for layer in Layer::ALL {
+            let tested = table.iter().any(|row| row.0 == *layer);
+            assert_eq!(tested, !WITHOUT_SYMBOLS.contains(layer), "{}", layer.name());
         }
     }
 

@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use netstrata_common::{
     CpuState, Crossing, DropKey, END_TO_END, Edge, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, SampleKey,
-    Softirq, Stack, TurnKey, path_end,
+    Softirq, Stack, TurnKey, Vector, path_end,
 };
 
 use super::{
     assemble_functions as functions, calibrate, filter,
-    kernel_counters::{Counters, VECTORS, own_peak_memory, tick_ns},
+    kernel_counters::{Counters, own_peak_memory, tick_ns},
     online_cpus,
     recorder::Recording,
 };
@@ -149,8 +149,14 @@ impl Tree {
     fn read(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Self> {
         let mut tree = Self { paths: BTreeMap::new(), reasons: reasons.clone() };
         for (id, path) in recording.session.entries::<u64, Path>("PATHS")? {
-            let record =
-                tree.record(id, &path.crossings, path.count, End::from_id(path.end), path.protocol, path.reason);
+            let record = tree.record(
+                id,
+                &path.crossings,
+                path.count,
+                End::from_id(path.end).unwrap_or_default(),
+                path.protocol,
+                path.reason,
+            );
             record.samples = path.samples;
             record.packets = path.packets;
             record.wire_packets = path.wire_packets;
@@ -271,7 +277,8 @@ fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
 fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord> {
     seen.iter()
         .filter_map(|journey| {
-            let path = path_end(journey.path, End::from_id(journey.end), journey.protocol, journey.reason);
+            let path =
+                path_end(journey.path, End::from_id(journey.end).unwrap_or_default(), journey.protocol, journey.reason);
             tree.paths.contains_key(&path).then(|| JourneyRecord {
                 path,
                 start_ns: journey.start_ns.saturating_sub(started_ns),
@@ -378,7 +385,7 @@ fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
             }
             vectors.push(SoftirqVector {
                 cpu: cpu as u16,
-                vector: VECTORS[index].into(),
+                vector: Vector::ALL[index].name().into(),
                 total,
                 count: softirq.count,
                 ns: softirq.ns,

@@ -10,11 +10,11 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{CALIBRATING, Current, Head, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Work};
+use netstrata_common::{CALIBRATING, Current, Head, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Way, Work};
 
 use super::{
     calibrate::with_traffic,
-    functions::{Functions, Way, Ways},
+    functions::{Functions, Ways},
     session::Session,
 };
 use crate::{

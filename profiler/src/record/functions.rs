@@ -11,7 +11,7 @@ use aya::{
         raw_trace_point::RawTracePointLink,
     },
 };
-use netstrata_common::{Hook, HookInfo, Take};
+use netstrata_common::{Hook, HookInfo, Take, Way};
 
 use super::session::{describe, program};
 use crate::{
@@ -28,25 +28,6 @@ const DETACHING: usize = 16;
 const OVS_ACTION: &str = "ovs_do_execute_action";
 /// How this kernel lets probes be put on functions.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
-
-/// How a hook is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// fentry and fexit.
-    Fentry,
-    /// kprobe and kretprobe.
-    Kprobe,
-}
-
-impl Way {
-    /// The name in profiles.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fentry => "fentry",
-            Self::Kprobe => "kprobe",
-        }
-    }
-}
 
 /// A hook that is attached, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

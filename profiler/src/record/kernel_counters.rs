@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-/// The softirq vectors in the kernel's order.
-pub const VECTORS: [&str; 10] =
-    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
-
-/// Place of the vector that receives packets.
-const NET_RX: usize = 3;
+use netstrata_common::Vector;
 
 /// A reading of the counters.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +37,7 @@ impl Counters {
 /// Runs of NET_RX so far, over all CPUs.
 pub fn receive_softirqs() -> u64 {
     let counts = softirqs(&std::fs::read_to_string("/proc/softirqs").unwrap_or_default());
-    counts[NET_RX].iter().sum()
+    counts[Vector::NetRx as usize].iter().sum()
 }
 
 /// Rows of `/proc/softirqs`.
@@ -52,7 +47,7 @@ fn softirqs(text: &str) -> Vec<Vec<u64>> {
         let numbers = line.map(|line| line.split_ascii_whitespace().skip(1).filter_map(|word| word.parse().ok()));
         numbers.map(Iterator::collect).unwrap_or_default()
     };
-    VECTORS.iter().map(|name| row(name)).collect()
+    Vector::ALL.iter().map(|vector| row(vector.name())).collect()
 }
 
 /// Second column of `/proc/net/softnet_stat`, hexadecimal, summed.

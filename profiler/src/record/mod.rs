@@ -21,7 +21,7 @@ use std::{
 use anyhow::Result;
 
 pub use calibrate::{Calibration, calibrate};
-pub use functions::{Attached, Place, Way, Ways, has_kprobes, places};
+pub use functions::{Attached, Place, Ways, has_kprobes, places};
 pub use recorder::Recorder;
 pub(crate) use recorder::monotonic_ns;
 pub use session::{Group, PROBES, Probe, Session, Sizes, stand_in};

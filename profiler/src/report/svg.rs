@@ -415,8 +415,8 @@ mod tests {
 
     #[test]
     fn every_layer_has_a_colour_and_unknown_ones_too() {
-        for info in Layer::ALL {
-            assert!(shade(family(info.name), info.name, 0).starts_with('#'));
+        for layer in Layer::ALL {
+            assert!(shade(family(layer.name()), layer.name(), 0).starts_with('#'));
         }
         assert_eq!(family("unattributed").name, OTHER.name);
         assert_eq!(rgb(0, 100, 50), "#ff0000");

@@ -129,8 +129,8 @@ pub struct Finding {
 pub fn findings(present: &dyn Fn(&str) -> bool, sampled: bool, config: &Config) -> Vec<Finding> {
     Layer::ALL
         .iter()
-        .filter_map(|info| support(info.layer).map(|support| (info, support)))
-        .map(|(info, support)| {
+        .filter_map(|layer| support(*layer).map(|support| (layer, support)))
+        .map(|(layer, support)| {
             let (points, missing): (Vec<_>, Vec<_>) = support.points.iter().partition(|point| present(point));
             let built = if support.option.is_empty() { Built::In } else { config.built(support.option) };
             let span = support.sight == Sight::Span && missing.is_empty();
@@ -146,16 +146,7 @@ pub fn findings(present: &dyn Fn(&str) -> bool, sampled: bool, config: &Config) 
                 (_, Sight::Part) => "CPU samples within the spans around it size its part".into(),
                 _ => support.note.into(),
             };
-            Finding {
-                layer: info.layer.name(),
-                seen,
-                by,
-                points,
-                missing,
-                since: support.since,
-                kernel: built.name(),
-                note,
-            }
+            Finding { layer: layer.name(), seen, by, points, missing, since: support.since, kernel: built.name(), note }
         })
         .collect()
 }
@@ -167,14 +158,14 @@ mod tests {
 
     #[test]
     fn every_layer_of_the_datapath_has_an_entry_and_no_other() {
-        for info in Layer::ALL {
-            assert_eq!(support(info.layer).is_some(), info.datapath, "{}", info.name);
+        for layer in Layer::ALL {
+            assert_eq!(support(*layer).is_some(), layer.is_datapath(), "{}", layer.name());
         }
     }
 
     #[test]
     fn the_points_of_layers_are_probes() {
-        for point in Layer::ALL.iter().filter_map(|info| support(info.layer)).flat_map(|support| support.points) {
+        for point in Layer::ALL.iter().filter_map(|layer| support(*layer)).flat_map(|support| support.points) {
             assert!(PROBES.iter().any(|probe| probe.name == *point), "{point}");
         }
     }
