@@ -2,6 +2,7 @@
 //! for the CPU time they cost, by layer and device.
 
 pub mod analysis;
+pub mod benchmark;
 pub mod cli;
 pub mod cpu;
 pub mod explain;

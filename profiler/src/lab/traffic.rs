@@ -17,9 +17,10 @@ use super::{
     workload::{ANSWERED, Builtin},
 };
 use crate::{
+    benchmark,
     cli::{LabRunArgs, Pin},
     profile::{
-        Benchmark, benchmark,
+        Benchmark,
         worker::{WorkerReport, combine},
     },
 };

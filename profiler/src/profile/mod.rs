@@ -1,6 +1,5 @@
-//! The profile: its data, its file, and reading what benchmarks print.
+//! The profile: its data and its file.
 
-pub mod benchmark;
 mod clock;
 mod file;
 pub mod measures;
@@ -8,7 +7,6 @@ mod model;
 mod parts;
 pub mod worker;
 
-pub use benchmark::parse as parse_benchmark;
 pub use clock::{Clock, NS_PER_INSTRUCTION};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use model::*;

@@ -58,7 +58,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     profile.meta.command.clone_from(&args.command);
     if let Some(outcome) = &outcome {
         profile.meta.exit_code = Some(outcome.exit_code);
-        profile.meta.benchmark = crate::profile::parse_benchmark(&args.command, &outcome.output);
+        profile.meta.benchmark = crate::benchmark::parse(&args.command, &outcome.output);
     }
     crate::profile::write(&profile, &args.output)?;
     summary(args, &profile, attached_in, stopping.elapsed());
