@@ -6,76 +6,21 @@
 //! and the next skb that has the parent's headers at the right point and device is its child.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{CpuState, Edge, End, Journey, MAX_SLOTS, Parent, Point, mix};
+use netstrata_common::{CpuState, Edge, End, Journey, Parent, Point};
 
 use crate::{
-    account, function,
+    cpu::{now, state},
+    end::{self, evict},
     globals::offset,
-    maps::{JOURNEYS, key, set_key},
-    record::{evict, now, slot_of, state},
+    moves::{coalesced, copy_journey},
+    print::{flow_print, packet_print},
     skb,
+    slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
 };
-
-/// The address in the slot of a journey whose packet is gone and whose child has not come yet: no packet's.
-pub const PARKED: u64 = 1;
 
 /// `gro_result_t`: the packet went into another one.
 const GRO_MERGED: u32 = 0;
 const GRO_MERGED_FREE: u32 = 1;
-
-/// Keeps the number of a slot within the map, as the verifier has to see.
-pub const SLOTS: u32 = MAX_SLOTS as u32 - 1;
-
-/// The journey in a slot.
-#[inline(always)]
-pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
-    // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
-    JOURNEYS.get_ptr_mut(slot & SLOTS).map(|journey| unsafe { &mut *journey })
-}
-
-/// Fingerprint of a flow, from the IP header at this address: addresses and ports. Of ARP, the sender's and the sought
-/// address.
-#[inline(always)]
-fn flow_print(header: u64) -> u64 {
-    let first: u8 = skb::read(header, 0);
-    if first >> 4 == 4 {
-        let addresses: u64 = skb::read(header, 12);
-        let ports: u32 = skb::read(header, (first & 15) as u64 * 4);
-        mix(addresses, ports as u64)
-    } else if first >> 4 == 6 {
-        let (source, destination): (u64, u64) = (skb::read(header, 16), skb::read(header, 32));
-        let ports: u32 = skb::read(header, 40);
-        mix(mix(source, destination), ports as u64)
-    } else {
-        let (sender, sought): (u64, u64) = (skb::read(header, 8), skb::read(header, 20));
-        mix(sender, sought)
-    }
-}
-
-/// Fingerprint of one packet: of its flow, IPv4's identification, and what stands where TCP has its sequence numbers, or
-/// the first of a datagram's bytes (its checksum may be filled in on the way).
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn packet_print(header: u64) -> u64 {
-    let first: u8 = skb::read(header, 0);
-    let (length, protocol) = match first >> 4 {
-        4 => ((first & 15) as u64 * 4, 9),
-        6 => (40, 6),
-        _ => return flow_print(header),
-    };
-    let protocol: u8 = skb::read(header, protocol);
-    let identification: u32 = skb::read(header, 4);
-    let sequences: u64 = if protocol == UDP {
-        let bytes: u16 = u16::from_be(skb::read(header, length + 4));
-        if bytes < 16 { bytes as u64 } else { skb::read(header, length + 8) }
-    } else {
-        skb::read(header, length + 4)
-    };
-    mix(mix(flow_print(header), identification as u64), sequences)
-}
-
-/// The IP protocol number of UDP.
-pub const UDP: u8 = 17;
 
 /// The parent's journey, if it is still the one that was remembered.
 #[inline(always)]
@@ -90,9 +35,9 @@ pub extern "C" fn release() -> i32 {
     let Some(cpu) = state() else { return 0 };
     let edge = cpu.parent.edge;
     cpu.parent.edge = 0;
-    let slot = cpu.parent.slot & SLOTS;
-    if edge != Edge::Clone as u32 && key(slot) == PARKED && journey_of(&cpu.parent).is_some() {
-        account::close(slot, End::Absorbed, 0);
+    let slot = slots::index(cpu.parent.slot as u64);
+    if edge != Edge::Clone as u32 && key(slot) == WaitsFor::Child as u64 && journey_of(&cpu.parent).is_some() {
+        end::close(slot, End::Absorbed, 0);
     }
     0
 }
@@ -102,7 +47,7 @@ pub extern "C" fn release() -> i32 {
 fn park(cpu: &mut CpuState, journey: &mut Journey, end: End, parent: Parent) {
     become_parent(cpu, parent);
     journey.end = end as u8;
-    set_key(parent.slot, PARKED);
+    set_key(parent.slot, WaitsFor::Child as u64);
 }
 
 #[inline(always)]
@@ -164,14 +109,6 @@ fn merged_into(journey: &mut Journey, packet: u64) {
     }
 }
 
-/// A followed packet has gone on, or its journey has ended: it is not cloned any more.
-#[inline(always)]
-pub fn leaves(cpu: &mut CpuState, slot: u32) {
-    if cpu.parent.slot == slot && cpu.parent.edge == Edge::Clone as u32 {
-        cpu.parent.edge = 0;
-    }
-}
-
 /// GRO is done with the packet that it was given last.
 #[inline(always)]
 pub fn gro_done(result: u32) {
@@ -188,7 +125,7 @@ extern "C" fn gro_result(result: u64) -> i32 {
     let Some(cpu) = state() else { return 0 };
     let packet = cpu.gro_packet;
     cpu.gro_packet = 0;
-    let slot = slot_of(packet) & SLOTS;
+    let slot = slots::index(slot_of(packet) as u64);
     let Some(journey) = journey_in(slot) else { return 0 };
     let merged = result == GRO_MERGED || result == GRO_MERGED_FREE;
     if !merged || key(slot) != packet || journey.id != cpu.gro_id || journey.last_point != Point::Gro as u8 {
@@ -243,14 +180,14 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         cpu.parent.pass -= 1;
         return 0;
     }
-    let (from, to) = (parent.slot & SLOTS, slot_of(packet) & SLOTS);
+    let (from, to) = (slots::index(parent.slot as u64), slots::index(slot_of(packet) as u64));
     let forks = edge == Edge::Clone as u32;
     let (Some(old), Some(new)) = (journey_of(&parent), journey_in(to)) else {
         cpu.parent.edge = 0;
         return 0;
     };
     let there = key(from);
-    if there == 0 || (!forks && there != PARKED) || forks && waits_elsewhere(old) {
+    if there == 0 || (!forks && there != WaitsFor::Child as u64) || forks && waits_elsewhere(old) {
         cpu.parent.edge = 0;
         return 0;
     }
@@ -313,58 +250,11 @@ fn waits_elsewhere(journey: &Journey) -> bool {
     RECEIVED >> (journey.last_point & 31) & 1 == 0
 }
 
-/// Copies a journey from slot to slot; `forks` if the old one goes on too.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
-    const WORDS: usize = size_of::<Journey>() / 8;
-    function::moved(from, to, forks);
-    let (Some(from), Some(to)) = (JOURNEYS.get_ptr(from as u32 & SLOTS), JOURNEYS.get_ptr_mut(to as u32 & SLOTS))
-    else {
-        return 0;
-    };
-    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
-    for index in 0..WORDS {
-        // SAFETY: both point at a whole journey, made of 8-byte words; volatile, or the compiler calls a copy by bytes.
-        unsafe { core::ptr::write_volatile(to.add(index), core::ptr::read_volatile(from.add(index))) };
-    }
-    0
-}
-
-/// Lets the journey of a slot, whose packet a program had, go on as what the program made of it. `begin`: since when the
-/// observer works on it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
-    let (from, to) = (from as u32 & SLOTS, slot_of(packet) & SLOTS);
-    let (Some(cpu), Some(old), Some(new)) = (state(), journey_in(from), journey_in(to)) else { return 0 };
-    if from != to {
-        if key(to) != 0 && !evict(to, begin) {
-            cpu.lost.slot_busy += old.weight as u64;
-            account::close(from, old.unseen_end(), 0);
-            return 0;
-        }
-        copy_journey(from as u64, to as u64, 0);
-        old.skb = 0;
-        set_key(from, 0);
-    }
-    new.skb = packet;
-    new.end = End::Open as u8;
-    new.next_edge = Edge::Userspace as u8;
-    new.copied = 0;
-    set_key(to, packet);
-    // What this took is not the packet's time.
-    let spent = now().wrapping_sub(begin);
-    new.start_ns += spent;
-    new.last_ns += spent;
-    1
-}
-
 /// TCP has put a followed segment into its socket's queue, or joined it with the last one there.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn queued_at_socket(packet: u64, slot: u64, socket: u64) -> i32 {
-    let slot = slot as u32 & SLOTS;
+    let slot = slots::index(slot);
     let Some(journey) = journey_in(slot) else { return 0 };
     if journey.skb != packet {
         return 0;
@@ -378,39 +268,10 @@ pub extern "C" fn queued_at_socket(packet: u64, slot: u64, socket: u64) -> i32 {
     0
 }
 
-/// The journey goes on as the skb at the end of the queue. If that one is followed itself, this one ends here.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn coalesced(packet: u64, slot: u64, tail: u64) -> i32 {
-    let (from, to) = (slot as u32 & SLOTS, slot_of(tail) & SLOTS);
-    if from == to || tail == 0 || key(to) == tail || key(to) != 0 && !evict(to, now()) {
-        account::close(from, End::Merged, 0);
-        return 0;
-    }
-    copy_journey(from as u64, to as u64, 0);
-    let (Some(old), Some(new)) = (journey_in(from), journey_in(to)) else { return 0 };
-    if old.skb != packet {
-        return 0;
-    }
-    old.skb = 0;
-    set_key(from, 0);
-    new.skb = tail;
-    new.next_edge = Edge::Coalesce as u8;
-    set_key(to, tail);
-    0
-}
-
 /// A socket announces data while a large datagram is being cut: the piece is the last one in the socket's queue. Its
 /// address, if it is the one to follow, or 0.
 #[inline(always)]
 pub fn piece_at(socket: u64) -> u64 {
     let tail: u64 = skb::read(socket, offset!(sk_queue_tail));
     if adopt(Point::Ready as u64, tail, 0) != 0 { tail } else { 0 }
-}
-
-/// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.
-#[inline(always)]
-pub fn read_to_end(journey: &Journey, bytes: u32) -> bool {
-    let copied: u32 = skb::read(journey.socket, offset!(tcp_copied_seq));
-    copied.wrapping_add(bytes).wrapping_sub(journey.end_seq) as i32 >= 0
 }

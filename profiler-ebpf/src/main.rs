@@ -1,23 +1,74 @@
-//! The kernel programs: one for each probe point, stamped in [`probe`]; what they do is in [`record`].
+//! The kernel programs: one for each probe point, and four for each hooked function.
+//!
+//! Each module imports only modules that stand above it here. Maps in brackets are only read; of the others the module
+//! writes entries. A point enters where its row says first, and goes upwards from there.
+//!
+//! | module | what it does | what enters here | maps |
+//! |---|---|---|---|
+//! | `globals` | what the loader writes before the programs are verified: constants to them | | |
+//! | `maps` | the maps, and nothing else | | |
+//! | `atomic` | additions that other CPUs may make at the same moment | | |
+//! | `skb` | reads of kernel structures | | |
+//! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | tcp_retransmit_skb | CPUS (CONFIG) |
+//! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
+//! | `print` | fingerprints of packets and flows | | |
+//! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
+//! | `fresh` | where packets begin | | |
+//! | `drops` | dropped packets, followed or not | | DROPS |
+//! | `function::rows` | which row of the table of hooks a call is charged to, and what it takes | | NFT_CHAINS |
+//! | `function::work` | what a CPU works on: the packet, the open hooks, the time since the last event | | FUNCTION_HEAD FUNCTION_WORK JOURNEYS |
+//! | `function::charges` | what hooks took of a journey's spans, and of a path's | | CHARGES FUNCTIONS (JOURNEYS) (ZERO_FUNCTION) |
+//! | `function::crossings` | the packet that is worked on changes: points and softirqs | function_softirq_entry, function_softirq_exit | CHARGES JOURNEYS |
+//! | `function::frames` | hooked functions are entered and return | every hook, function_ovs_do_execute_action | |
+//! | `function` | the door of the function tier | | |
+//! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
+//! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
+//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | napi_gro_receive_exit | |
+//! | `tunnel` | the packet goes on through a tunnel's program | | |
+//! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
+//! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
+//! | `choose` | whether a packet is followed | | JOURNEYS |
+//! | `reader` | a reader copies or frees a packet, and answers | | JOURNEYS TURNS (ZERO_NODE) |
+//! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point) | |
+//! | `softirq` | exact times of softirqs | softirq_raise, softirq_entry, softirq_exit, napi_poll | SOFTIRQ |
+//! | `sample` | CPU samples | cpu_sample, burst_sample | SAMPLES STACKS NEW_STACK (CONFIG) |
+//! | `probe` | the programs of the points, of softirqs and of samples, each a line | | |
+//! | `hook` | the programs of the function tier, stamped from the table of hooks | | |
+//!
+//! `probe`, `hook` and `function` differ so: `probe` has the programs that see packets, one for each tracepoint, and they
+//! are there in every recording. `hook` has the programs that time kernel functions, an entry and an exit in two ways for
+//! each row of the table; the loader loads those that it attaches, and none where the function tier is off. `function` has
+//! no programs: it is what those of `hook` do, and what a crossing of a followed packet does for them.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 #![feature(macro_metavar_expr_concat)]
 #![expect(clippy::needless_borrows_for_generic_args, reason = "what maps take by value would not fit the stack")]
 
-mod account;
+mod atomic;
+mod choose;
+mod cpu;
+mod drops;
+mod end;
+mod follow;
+mod fresh;
 mod function;
 mod globals;
 mod hook;
 mod lineage;
 mod maps;
+mod moves;
+mod print;
 mod probe;
+mod reader;
 mod record;
 mod sample;
 mod skb;
+mod slots;
 mod softirq;
 mod tunnel;
 mod upcall;
+mod with_program;
 
 #[cfg(not(test))]
 #[panic_handler]

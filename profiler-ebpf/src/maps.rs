@@ -2,7 +2,6 @@
 
 use core::cell::UnsafeCell;
 
-use crate::account::add;
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
@@ -12,6 +11,13 @@ use netstrata_common::{
     Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, TurnKey,
     UPCALLED_PACKETS, WithProgram, Work,
 };
+
+/// Update of a map: only if the key is new.
+pub const BPF_NOEXIST: u64 = 1;
+/// Update of a key that another CPU inserted meanwhile.
+pub const EEXIST: i32 = -17;
+/// Update while another one changes the same bucket.
+pub const EBUSY: i32 = -16;
 
 /// State of each CPU.
 #[map]
@@ -114,33 +120,13 @@ pub struct Keys(UnsafeCell<[u64; GLOBAL_WORDS]>);
 // moment can mix two packets; `JOURNEYS[slot].skb` tells them apart.
 unsafe impl Sync for Keys {}
 
+impl Keys {
+    /// The first word.
+    #[inline(always)]
+    pub fn first(&self) -> *mut u64 {
+        self.0.get().cast()
+    }
+}
+
 #[unsafe(no_mangle)]
-static KEYS: Keys = Keys(UnsafeCell::new([0; GLOBAL_WORDS]));
-
-/// How many followed packets tunnels' programs have.
-#[inline(always)]
-pub fn tunnelled() -> u64 {
-    // SAFETY: the last word of the array; see `Keys`.
-    unsafe { core::ptr::read_volatile(KEYS.0.get().cast::<u64>().add(MAX_SLOTS)) }
-}
-
-/// Counts packets that go into programs (1) or come out (-1).
-#[inline(always)]
-pub fn count_tunnelled(more: i64) {
-    // SAFETY: the last word of the array, added to atomically.
-    add(unsafe { &mut *KEYS.0.get().cast::<u64>().add(MAX_SLOTS) }, more as u64);
-}
-
-/// Reads the address in a slot.
-#[inline(always)]
-pub fn key(slot: u32) -> u64 {
-    // SAFETY: the index is masked to the array's length; see `Keys`.
-    unsafe { core::ptr::read_volatile(KEYS.0.get().cast::<u64>().add(slot as usize & (MAX_SLOTS - 1))) }
-}
-
-/// Writes the address in a slot; 0 frees it.
-#[inline(always)]
-pub fn set_key(slot: u32, skb: u64) {
-    // SAFETY: the index is masked to the array's length; see `Keys`.
-    unsafe { core::ptr::write_volatile(KEYS.0.get().cast::<u64>().add(slot as usize & (MAX_SLOTS - 1)), skb) }
-}
+pub static KEYS: Keys = Keys(UnsafeCell::new([0; GLOBAL_WORDS]));

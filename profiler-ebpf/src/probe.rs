@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use netstrata_common::Point;
 
-use crate::{lineage, record, sample, softirq};
+use crate::{cpu, lineage, record, sample, softirq};
 
 /// Stamps a program. The name is the tracepoint's.
 macro_rules! probe {
@@ -72,7 +72,7 @@ probe!(consume_skb, |arg| record::consume(arg(0)));
 // v5.10: (skb, void *location); v5.17: + enum skb_drop_reason reason; v6.11: + struct sock *rx_sk
 probe!(kfree_skb, |arg| record::dropped(arg(0), arg(1), reason(&arg)));
 // v5.10: (const struct sock *sk, const struct sk_buff *skb); v6.16: + int err
-probe!(tcp_retransmit_skb, |_arg| if let Some(cpu) = record::state() {
+probe!(tcp_retransmit_skb, |_arg| if let Some(cpu) = cpu::state() {
     cpu.retransmits += 1
 });
 // (unsigned int vec_nr)

@@ -8,10 +8,10 @@ use aya_ebpf::{
 use netstrata_common::{DeviceKey, Point, STACK_FRAMES, SampleKey, Stack, mix};
 
 use crate::{
-    account,
+    atomic,
+    cpu::state,
     globals::offset,
     maps::{CONFIG, NEW_STACK, SAMPLES, STACKS},
-    record::state,
     skb,
 };
 
@@ -103,7 +103,7 @@ pub fn take(context: &PerfEventContext, burst: bool) {
     };
     if let Some(count) = SAMPLES.get_ptr_mut(key) {
         // SAFETY: a valid, aligned u64 in the map.
-        account::add(unsafe { &mut *count }, 1);
+        atomic::add(unsafe { &mut *count }, 1);
     } else if SAMPLES.insert(key, 1, 0).is_err() {
         cpu.lost.samples_full += 1;
     }

@@ -2,7 +2,7 @@
 
 use netstrata_common::{Softirq, Vector};
 
-use crate::{maps::SOFTIRQ, record};
+use crate::{cpu, maps::SOFTIRQ};
 
 #[inline(always)]
 fn vector(index: u32) -> Option<&'static mut Softirq> {
@@ -16,14 +16,14 @@ pub fn raise(index: u32) {
     if let Some(softirq) = vector(index)
         && softirq.raise_ns == 0
     {
-        softirq.raise_ns = record::now();
+        softirq.raise_ns = cpu::now();
     }
 }
 
 #[inline(always)]
 pub fn entry(index: u32) {
     let Some(softirq) = vector(index) else { return };
-    let now = record::now();
+    let now = cpu::now();
     if softirq.raise_ns != 0 {
         softirq.waits += 1;
         softirq.wait_ns += now.wrapping_sub(softirq.raise_ns);
@@ -37,7 +37,7 @@ pub fn exit(index: u32) {
     let Some(softirq) = vector(index) else { return };
     if softirq.entry_ns != 0 {
         softirq.count += 1;
-        softirq.ns += record::now().wrapping_sub(softirq.entry_ns);
+        softirq.ns += cpu::now().wrapping_sub(softirq.entry_ns);
         softirq.entry_ns = 0;
     }
 }

@@ -8,26 +8,19 @@
 //! before they send are not followed: to them the packet was read, and that was its end.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, End, Journey, Point, TUNNELLED_PACKETS, WithProgram};
+use netstrata_common::{CpuState, End, Journey, Point, WithProgram};
 
 use crate::{
-    account,
+    cpu::{now, state},
+    end,
+    fresh::is_fresh,
     globals::offset,
-    lineage::{SLOTS, UDP, goes_on, journey_in, packet_print},
-    maps::{TUNNELLED, count_tunnelled, key, set_key},
-    record::{is_fresh, now, slot_of, state},
+    moves::goes_on,
+    print::{UDP, packet_print},
     skb,
+    slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
+    with_program::{count_tunnelled, tunnelled},
 };
-
-/// The address in the slot of a journey whose packet was read, while it is open what the reader does with it.
-pub const READ: u64 = 2;
-
-#[inline(always)]
-fn entry(print: u64) -> Option<&'static mut WithProgram> {
-    // SAFETY: a valid pointer into the map. Two CPUs that write one entry can mix two packets: its journey's generation
-    // and fingerprint then do not agree with it.
-    TUNNELLED.get_ptr_mut(print as u32 & (TUNNELLED_PACKETS as u32 - 1)).map(|entry| unsafe { &mut *entry })
-}
 
 /// A packet was read whole. True if its journey waits for what comes of it.
 #[inline(always)]
@@ -43,7 +36,7 @@ pub fn waits_for_reader(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mu
         return false;
     }
     journey.end = End::Copied as u8;
-    set_key(slot, READ);
+    set_key(slot, WaitsFor::Reader as u64);
     true
 }
 
@@ -54,9 +47,9 @@ pub extern "C" fn give_up() -> i32 {
     let Some(cpu) = state() else { return 0 };
     let id = cpu.read_id;
     cpu.read_id = 0;
-    let slot = cpu.read_slot & SLOTS;
-    if key(slot) == READ && journey_in(slot).is_some_and(|journey| journey.id == id) {
-        account::close(slot, End::Copied, 0);
+    let slot = slots::index(cpu.read_slot as u64);
+    if key(slot) == WaitsFor::Reader as u64 && journey_in(slot).is_some_and(|journey| journey.id == id) {
+        end::close(slot, End::Copied, 0);
     }
     0
 }
@@ -75,18 +68,22 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
     {
         return 0;
     }
-    let (from, id) = (cpu.read_slot & SLOTS, cpu.read_id);
+    let (from, id) = (slots::index(cpu.read_slot as u64), cpu.read_id);
     let length: u32 = skb::read(packet, offset!(skb_len));
     let Some(journey) = journey_in(from) else { return 0 };
-    if key(from) != READ || journey.id != id || length < journey.copied || goes_on(from as u64, packet, begin) == 0 {
+    if key(from) != WaitsFor::Reader as u64
+        || journey.id != id
+        || length < journey.copied
+        || goes_on(from as u64, packet, begin) == 0
+    {
         give_up();
         return 0;
     }
     cpu.read_id = 0;
     cpu.turn_task = 0;
-    let slot = slot_of(packet) & SLOTS;
+    let slot = slots::index(slot_of(packet) as u64);
     let Some(journey) = journey_in(slot) else { return 0 };
-    if let Some(entry) = entry(journey.print) {
+    if let Some(entry) = tunnelled(journey.print) {
         if entry.id == 0 {
             count_tunnelled(1);
         }
@@ -105,32 +102,19 @@ pub extern "C" fn written(point: u64, packet: u64, previous: u64) -> i32 {
         return 0;
     }
     let print = packet_print(skb::network_header(packet));
-    let Some(entry) = entry(print) else { return 0 };
-    let from = entry.slot & SLOTS;
+    let Some(entry) = tunnelled(print) else { return 0 };
+    let from = slots::index(entry.slot as u64);
     let Some(journey) = journey_in(from) else { return 0 };
     if entry.print != print || journey.id != entry.id || journey.print != print {
         return 0;
     }
     // At the socket still (its datagram may be freed without a word), or read from there.
     let there = key(from);
-    if there != READ && there != journey.skb {
+    if there != WaitsFor::Reader as u64 && there != journey.skb {
         return 0;
     }
     entry.id = 0;
     count_tunnelled(-1);
     journey.print = 0;
     goes_on(from as u64, packet, begin)
-}
-
-/// A journey ends: no program has its packet any more.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn forget(print: u64, id: u64) -> i32 {
-    if let Some(entry) = entry(print)
-        && entry.id == id
-    {
-        entry.id = 0;
-        count_tunnelled(-1);
-    }
-    0
 }

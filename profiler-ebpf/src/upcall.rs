@@ -5,39 +5,31 @@
 //! they were. A packet that is sent up is remembered by its fingerprint; when the datapath frees it, its journey waits. What
 //! the daemon sends back with that fingerprint is the packet.
 
-use netstrata_common::{End, Point, UPCALLED_PACKETS, WithProgram};
+use netstrata_common::{End, Point, WithProgram};
 
 use crate::{
-    account,
+    cpu::now,
+    end::{self, evict},
     globals::offset,
-    lineage::{SLOTS, copy_journey, goes_on, journey_in, packet_print},
-    maps::{UPCALLED, key, set_key},
-    record::{evict, now, slot_of},
+    moves::{copy_journey, goes_on},
+    print::packet_print,
     skb,
+    slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
+    with_program::upcalled,
 };
-
-/// The address in the slot of a journey whose packet the daemon has.
-const WITH_DAEMON: u64 = 3;
 
 const ETHERNET: u64 = 14;
 const VLAN: u64 = 4;
 /// Types of VLAN tags.
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
 
-#[inline(always)]
-fn entry(print: u64) -> Option<&'static mut WithProgram> {
-    // SAFETY: a valid pointer into the map. Two CPUs that write one entry can mix two packets: its journey's generation
-    // and fingerprint then do not agree with it.
-    UPCALLED.get_ptr_mut(print as u32 & (UPCALLED_PACKETS as u32 - 1)).map(|entry| unsafe { &mut *entry })
-}
-
 /// A followed packet is about to be sent up.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn goes_up(packet: u64, slot: u64) -> i32 {
     let print = packet_print(skb::network_header(packet));
-    let slot = slot as u32 & SLOTS;
-    let (Some(journey), Some(entry)) = (journey_in(slot), entry(print)) else { return 0 };
+    let slot = slots::index(slot);
+    let (Some(journey), Some(entry)) = (journey_in(slot), upcalled(print)) else { return 0 };
     *entry = WithProgram { print, id: journey.id, slot, pieces: skb::wire_packets(packet) };
     0
 }
@@ -52,17 +44,17 @@ pub fn is_up(slot: u32) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sent_up(packet: u64, slot: u64) -> i32 {
-    let from = slot as u32 & SLOTS;
+    let from = slots::index(slot);
     let print = packet_print(skb::network_header(packet));
     // Its address will soon be another packet's, which has its slot.
-    let to = slot_of(print) & SLOTS;
-    let (Some(old), Some(new), Some(entry)) = (journey_in(from), journey_in(to), entry(print)) else { return 0 };
+    let to = slots::index(slot_of(print) as u64);
+    let (Some(old), Some(new), Some(entry)) = (journey_in(from), journey_in(to), upcalled(print)) else { return 0 };
     if key(from) != packet {
         return 0;
     }
     old.end = End::Consumed as u8;
     if from == to || key(to) != 0 && !evict(to, now()) {
-        set_key(from, WITH_DAEMON);
+        set_key(from, WaitsFor::Daemon as u64);
         return 0;
     }
     copy_journey(from as u64, to as u64, 0);
@@ -70,7 +62,7 @@ pub extern "C" fn sent_up(packet: u64, slot: u64) -> i32 {
         entry.slot = to;
     }
     old.skb = 0;
-    set_key(to, WITH_DAEMON);
+    set_key(to, WaitsFor::Daemon as u64);
     set_key(from, 0);
     0
 }
@@ -80,18 +72,18 @@ pub extern "C" fn sent_up(packet: u64, slot: u64) -> i32 {
 #[inline(never)]
 pub extern "C" fn came_back(packet: u64) -> i32 {
     let begin = now();
-    let to = slot_of(packet) & SLOTS;
+    let to = slots::index(slot_of(packet) as u64);
     // A new skb: what was followed at its address was used up unseen.
     if key(to) == packet {
-        account::close(to, End::Absorbed, 0);
+        end::close(to, End::Absorbed, 0);
     }
     let print = packet_print(network_header(packet));
-    let Some(entry) = entry(print) else { return 0 };
-    let (from, pieces) = (entry.slot & SLOTS, entry.pieces);
+    let Some(entry) = upcalled(print) else { return 0 };
+    let (from, pieces) = (slots::index(entry.slot as u64), entry.pieces);
     let Some(journey) = journey_in(from) else { return 0 };
     // The daemon may be faster on another CPU than the datapath, which then still has the packet.
     let there = key(from);
-    let waits = there == WITH_DAEMON || there == journey.skb && journey.last_point == Point::Upcall as u8;
+    let waits = there == WaitsFor::Daemon as u64 || there == journey.skb && journey.last_point == Point::Upcall as u8;
     if entry.id == 0 || entry.print != print || journey.id != entry.id || !waits {
         return 0;
     }

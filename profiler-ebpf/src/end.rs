@@ -3,40 +3,26 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
-    ACCEPT_AND_DISCARD, DropKey, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, MAX_SLOTS, Node,
-    NodeKey, Point, TurnKey, bucket_of, path_end,
+    ACCEPT_AND_DISCARD, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Node, NodeKey, Point,
+    bucket_of, path_end,
 };
 
 use crate::{
+    atomic::add,
+    cpu::{self, state},
     function,
-    globals::{has_reason, offset, reason_consumed},
-    lineage,
-    maps::{CONFIG, DROPS, JOURNEYS, NEW_PATH, NODES, PATHS, RING, TURNS, ZERO_NODE, set_key},
-    record::{follow_global, now, state},
-    skb, tunnel,
+    maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
+    skb,
+    slots::{self, WaitsFor, key, set_key},
+    with_program,
 };
 
-pub const BPF_NOEXIST: u64 = 1;
 /// The profiler polls the ring; waking it would cost more than the record.
 const BPF_RB_NO_WAKEUP: u64 = 1;
-/// Update of a key that another CPU inserted meanwhile.
-const EEXIST: i32 = -17;
-const EBUSY: i32 = -16;
-
-/// Adds atomically without reading back: the one atomic form that every supported kernel's verifier accepts. By hand,
-/// because the compiler offers no atomic arithmetic for this target.
-#[inline(always)]
-pub fn add(counter: &mut u64, value: u64) {
-    // SAFETY: a valid, aligned u64 in a map value.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) &raw mut *counter, in(reg) value, options(nostack));
-    }
-}
 
 #[inline(always)]
-fn add_to_node(node: &mut Node, ns: u64, weight: u64) {
+pub fn add_to_node(node: &mut Node, ns: u64, weight: u64) {
     add(&mut node.samples, 1);
     add(&mut node.count, weight);
     add(&mut node.sum_ns, ns * weight);
@@ -123,7 +109,7 @@ pub fn cut(slot: u32) {
         cpu.lost.cut += journey.weight as u64;
         journey.skb = 0;
         if journey.print != 0 {
-            tunnel::forget(journey.print, journey.id);
+            with_program::forget(journey.print, journey.id);
         }
     }
 }
@@ -137,18 +123,17 @@ pub fn close(slot: u32, end: End, reason: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
-    let (slot, end, reason) =
-        (slot as u32 & (MAX_SLOTS as u32 - 1), End::from_id(end as u8).unwrap_or(End::Open), reason as u32);
+    let (slot, end, reason) = (slots::index(slot), End::from_id(end as u8).unwrap_or(End::Open), reason as u32);
     let (Some(config), Some(journey)) = (CONFIG.get(0), JOURNEYS.get_ptr_mut(slot)) else { return 0 };
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
     set_key(slot, 0);
     if let Some(cpu) = state() {
-        lineage::leaves(cpu, slot);
+        cpu::leaves(cpu, slot);
     }
     journey.skb = 0;
     if journey.print != 0 {
-        tunnel::forget(journey.print, journey.id);
+        with_program::forget(journey.print, journey.id);
     }
     let end = if end as u8 == End::Absorbed as u8 { journey.unseen_end() } else { end };
     journey.end = end as u8;
@@ -220,103 +205,32 @@ fn to_ring(journey: &Journey, every: u32) {
     }
 }
 
-/// The reader took `bytes` more of a packet: all of it ends the journey, and the application's own time begins.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
-    let (bytes, slot) = (bytes as u32, slot as u32);
-    let (Some(cpu), Some(journey)) = (state(), JOURNEYS.get_ptr_mut(slot)) else { return 0 };
-    // SAFETY: a valid pointer into the map.
-    let journey = unsafe { &mut *journey };
-    if journey.skb != packet {
-        return 0;
-    }
-    journey.copied = journey.copied.wrapping_add(bytes);
-    let whole = if journey.socket != 0 {
-        lineage::read_to_end(journey, bytes)
-    } else {
-        let len: u32 = skb::read(packet, offset!(skb_len));
-        journey.copied >= len
-    };
-    if !whole {
-        return 0;
-    }
-    let weight = journey.weight;
-    if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
-        close(slot, End::Copied, 0);
-    }
-    // After the account, which is not the application's time.
-    cpu.turn_task = bpf_get_current_pid_tgid();
-    cpu.turn_weight = weight;
-    cpu.turn_ns = now();
-    0
-}
+/// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
+const FORGOTTEN_NS: u64 = 20_000_000;
 
-/// A packet was freed after its work: its journey ends, at the reader if it had been announced to one.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
-    let slot = slot as u32 & (MAX_SLOTS as u32 - 1);
-    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
+/// Frees a slot whose packet was used up unseen. False if its packet may still be on its way.
+#[inline(always)]
+pub fn evict(slot: u32, now: u64) -> bool {
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
-    let last = journey.last_point;
-    if lineage::freed(packet, slot, journey) {
-        return 0;
-    }
-    if last == Point::Ready as u8 || last == Point::ReadyWake as u8 {
-        follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
-        if state().is_none_or(|cpu| !tunnel::waits_for_reader(cpu, packet, slot, journey)) {
+    if CONFIG.get(0).is_none_or(|config| journey.epoch != config.epoch) {
+        if key(slot) == WaitsFor::Reader as u64 {
             close(slot, End::Copied, 0);
+        } else {
+            cut(slot);
         }
-    } else {
-        close(slot, End::Consumed, 0);
+        return true;
     }
-    0
+    if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
+        return false;
+    }
+    close(slot, End::Absorbed, 0);
+    true
 }
 
-/// A task sends: if it has just read a followed packet, the time in between was the application's.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn turn_ends(socket: u64) -> i32 {
-    let Some(cpu) = state() else { return 0 };
-    let task = cpu.turn_task;
-    cpu.turn_task = 0;
-    if cpu.read_id != 0 {
-        tunnel::give_up();
-    }
-    if task != bpf_get_current_pid_tgid() {
-        return 0;
-    }
-    let now = now();
-    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32 };
-    if TURNS.get_ptr(key).is_none() {
-        let Some(zero) = ZERO_NODE.get(0) else { return 0 };
-        let _ = TURNS.insert(key, zero, BPF_NOEXIST);
-    }
-    if let Some(node) = TURNS.get_ptr_mut(key) {
-        // SAFETY: a valid pointer into the map.
-        add_to_node(unsafe { &mut *node }, now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64);
-    }
-    0
-}
-
-/// Counts a dropped packet, followed or not.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn count_drop(packet: u64, location: u64, reason: u64) -> i32 {
-    let reason = reason as u32;
-    let reason = if has_reason() == 0 { 0 } else { reason };
-    if reason != 0 && reason == reason_consumed() {
-        return 0;
-    }
-    let at = skb::device_key(skb::device(packet));
-    let key = DropKey { location, reason, netns: at.netns, ifindex: at.ifindex, pad: 0 };
-    if let Some(count) = DROPS.get_ptr_mut(key) {
-        // SAFETY: a valid pointer into the map.
-        add(unsafe { &mut *count }, 1);
-    } else if let (Err(_), Some(cpu)) = (DROPS.insert(key, 1, 0), state()) {
-        cpu.lost.drops_full += 1;
-    }
-    0
+/// Points after which a packet may lie for long.
+#[inline(always)]
+fn waits(point: u8) -> bool {
+    point == Point::Enqueue as u8 || point == Point::Rx as u8
 }

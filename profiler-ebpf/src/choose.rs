@@ -1,0 +1,88 @@
+//! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use netstrata_common::{DeviceKey, End, FILTER_FLOW, PAUSE_NS, Point};
+
+use crate::{
+    cpu::{config, now, state},
+    end::evict,
+    follow::{append, cut},
+    fresh::is_fresh,
+    globals::offset,
+    maps::JOURNEYS,
+    skb,
+    slots::{self, key, set_key},
+};
+
+/// Chooses this packet, if it is a fresh one. Called for one crossing in `sample_every`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
+    let (slot, previous) = (slots::index(slot), previous as u32);
+    let Some(point) = Point::from_id(point as u8) else { return 0 };
+    let (Some(cpu), Some(config)) = (state(), config()) else { return 0 };
+    let every = config.sample_every & 0xf_ffff;
+    // Mean distance `every`, never periodic: periods of the traffic must not meet periods of the choice.
+    // SAFETY: a helper without arguments.
+    cpu.skip = if every <= 1 { 1 } else { 1 + unsafe { bpf_get_prandom_u32() } % (2 * every - 1) };
+    let pending = cpu.pending_socket;
+    cpu.pending_socket = 0;
+    if config.accept == 0 || !is_fresh(point, packet, previous) {
+        return 0;
+    }
+    if config.filters & FILTER_FLOW != 0
+        && !skb::flow_matches(packet, config.flow_protocol, config.flow_address, config.flow_port)
+    {
+        return 0;
+    }
+    let weight = if every == 0 { 1 } else { every };
+    cpu.decisions += weight as u64;
+    let occupant = key(slot);
+    let now = now();
+    if occupant != 0 && !evict(slot, now) {
+        cpu.lost.slot_busy += weight as u64;
+        return 0;
+    }
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: a valid pointer into the map; the slot is ours from here on.
+    let journey = unsafe { &mut *journey };
+    let from_send = previous == Point::Send as u32 && pending != 0 && pending == skb::read(packet, offset!(skb_sk));
+    let begin = if from_send { cpu.pending_ns } else { now };
+    cpu.next_id += 1;
+    cpu.followed += 1;
+    if now.wrapping_sub(cpu.chosen_ns) > PAUSE_NS {
+        cpu.busy_since_ns = now;
+    }
+    cpu.chosen_ns = now;
+    journey.skb = packet;
+    journey.id = cpu.next_id;
+    journey.start_ns = begin;
+    journey.last_ns = begin;
+    journey.path = 0;
+    journey.weight = weight;
+    journey.count = 0;
+    journey.len = skb::read(packet, offset!(skb_len));
+    journey.wire = skb::wire_packets(packet);
+    (journey.payload, journey.protocol) = skb::payload(packet);
+    journey.socket = 0;
+    journey.skbs_micro = 1_000_000;
+    journey.skb_wire = journey.wire;
+    journey.next_edge = 0;
+    journey.read_from = 0;
+    journey.print = 0;
+    journey.copied = 0;
+    journey.cpu_hops = 0;
+    journey.reason = 0;
+    journey.last_point = Point::None as u8;
+    journey.end = End::Open as u8;
+    journey.matched = 0;
+    journey.epoch = config.epoch;
+    let device = skb::device_key(skb::device(packet));
+    if from_send {
+        append(journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
+    }
+    append(journey, point, device, now, config);
+    cut(&mut cpu.cut_ns, journey);
+    set_key(slot, packet);
+    0
+}

@@ -1,0 +1,263 @@
+//! A followed packet crosses a point.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use netstrata_common::{
+    Config, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Point, path_step,
+};
+
+use crate::{
+    cpu::{self, config, device_key, now, state},
+    end,
+    fresh::{is_fresh, may_start},
+    function,
+    globals::offset,
+    lineage,
+    maps::{JOURNEYS, WANTED},
+    skb,
+    slots::{self, slot_of},
+};
+
+/// For each point the set of points after which it can be a packet's next; a table, because this is asked at every
+/// crossing of a followed packet and BPF has no jump tables.
+const PRECEDED_BY: [u32; 32] = {
+    const fn set(points: &[Point]) -> u32 {
+        let (mut mask, mut index) = (0, 0);
+        while index < points.len() {
+            mask |= 1 << points[index] as u8;
+            index += 1;
+        }
+        mask
+    }
+    use Point::{
+        Copy, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall, Xmit,
+        XmitEnd,
+    };
+    let mut table = [0; 32];
+    table[Queue as usize] = set(&[Receive, Route, Xmit, Send, Upcall, Execute]);
+    table[Enqueue as usize] = set(&[Queue]);
+    table[Xmit as usize] = set(&[Queue, Enqueue]);
+    table[XmitEnd as usize] = set(&[Xmit]);
+    table[Rx as usize] = set(&[Xmit, Receive, Route, XmitEnd, Gro, Upcall, Execute]);
+    table[Gro as usize] = set(&[Xmit, XmitEnd, Receive, Route]);
+    table[Receive as usize] = set(&[Rx, Gro, Receive, Xmit, XmitEnd, Route]);
+    table[Route as usize] = set(&[Receive, Route]);
+    table[Tcp as usize] = set(&[Receive, Route]);
+    table[TcpBacklog as usize] = set(&[Receive, Route]);
+    table[Ready as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
+    table[ReadyWake as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
+    table[Copy as usize] = set(&[Ready, ReadyWake, Copy, Receive, Route, Tcp, TcpBacklog, Xmit, XmitEnd]);
+    table[Upcall as usize] = set(&[Receive, Route, Xmit, Upcall, Execute]);
+    table[Point::Consume as usize] = u32::MAX;
+    table[Point::Drop as usize] = u32::MAX;
+    table
+};
+
+/// Whether a packet that was last seen at `from` can be seen next at `to`. Everything else is another packet at the
+/// same address.
+#[inline(always)]
+fn can_follow(from: u8, to: Point) -> bool {
+    let mut index = to as usize;
+    // The compiler knows that a point is small and drops the bound; the verifier does not.
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack)) };
+    PRECEDED_BY[index & 31] >> (from & 31) & 1 != 0
+}
+
+/// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
+/// frees without a word (acknowledgements) leaves its address to packets of other families, Unix sockets above all,
+/// that have no crossing but this one.
+#[inline(always)]
+fn is_foreign(packet: u64, last: u8) -> bool {
+    let is = |point: Point| last == point as u8;
+    let received = is(Point::Receive)
+        || is(Point::Route)
+        || is(Point::Tcp)
+        || is(Point::TcpBacklog)
+        || is(Point::Ready)
+        || is(Point::ReadyWake);
+    received && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+}
+
+/// A followed packet crosses a point. True if this turned out to be another packet at the same address, which may be
+/// chosen in its turn.
+#[inline(always)]
+pub fn follow(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
+    follow_global(point as u64, packet, device, slot as u64, previous as u64) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
+    let (slot, previous) = (slots::index(slot), previous as u32);
+    match Point::from_id(point as u8) {
+        Some(point) => follow_inner(point, packet, device, slot, previous) as i32,
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
+    // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
+    let journey = unsafe { &mut *journey };
+    if journey.skb != packet {
+        return false;
+    }
+    let now = now();
+    let Some(config) = config() else { return false };
+    if journey.epoch != config.epoch {
+        end::cut(slot);
+        return true;
+    }
+    let last = journey.last_point;
+    // The device's transmit function comes back after the packet went on: nothing new.
+    if matches!(point, Point::XmitEnd) && last != Point::Xmit as u8 {
+        return false;
+    }
+    // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
+    let sent_on = journey.next_edge == Edge::Userspace as u8;
+    let may_follow = sent_on || can_follow(last, point);
+    if !sent_on
+        && last != Point::Execute as u8
+        && may_start(point)
+        && (matches!(point, Point::Queue) || !may_follow)
+        && is_fresh(point, packet, previous)
+    {
+        end::close(slot, End::Absorbed, 0);
+        return true;
+    }
+    if !may_follow || matches!(point, Point::Copy) && is_foreign(packet, last) {
+        if let Some(cpu) = state() {
+            cpu.lost.stale += 1;
+        }
+        end::close(slot, End::Absorbed, 0);
+        return true;
+    }
+    let at = match point {
+        // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
+        // from the backlog to the softirq, a packet stays at one device.
+        Point::Receive if last == Point::Rx as u8 => last_device(journey),
+        // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
+        // handler changes it without a crossing.
+        Point::Queue | Point::Rx | Point::Receive | Point::Gro | Point::Route => device_key(skb::device(packet), now),
+        Point::Tcp | Point::TcpBacklog | Point::Ready | Point::ReadyWake
+            if last == Point::Receive as u8 || last == Point::Route as u8 =>
+        {
+            received_by(device, packet, last_device(journey))
+        }
+        Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => device_key(device, now),
+        // Inside a socket or a queue the packet knows no device: it is still at the last one.
+        _ => last_device(journey),
+    };
+    if !append(journey, point, at, now, config) {
+        end::close(slot, End::Absorbed, 0);
+        return false;
+    }
+    let Some(cpu) = state() else { return false };
+    match point {
+        Point::Receive | Point::Execute => lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8),
+        Point::Gro => lineage::enters_gro(cpu, packet, journey.id),
+        Point::Route | Point::Upcall => {}
+        _ => cpu::leaves(cpu, slot),
+    }
+    let spent = cut(&mut cpu.cut_ns, journey);
+    // As little as can be after the last look at the clock.
+    let alike = matches!(point, Point::Xmit) && last == Point::Queue as u8;
+    if alike && spent <= config.undisturbed_ns.wrapping_sub(1) as u64 {
+        cpu.alike.ns += spent;
+        cpu.alike.count += 1;
+    }
+    false
+}
+
+/// Cuts the time since a journey's last crossing out of it, which this program took; adds it to the sum of all.
+#[inline(always)]
+pub fn cut(all: &mut u64, journey: &mut Journey) -> u64 {
+    let ended = now();
+    let spent = ended.saturating_sub(journey.last_ns);
+    journey.start_ns += spent;
+    journey.last_ns += spent;
+    *all += spent;
+    spent
+}
+
+/// The device that gave a packet to a socket.
+#[inline(always)]
+fn received_by(socket: u64, packet: u64, last: DeviceKey) -> DeviceKey {
+    match skb::read(packet, offset!(skb_iif)) {
+        0 => last,
+        ifindex => DeviceKey { netns: skb::socket_netns(socket), ifindex },
+    }
+}
+
+/// The device of the last crossing.
+#[inline(always)]
+fn last_device(journey: &Journey) -> DeviceKey {
+    let index = journey.count.wrapping_sub(1) as usize;
+    if index >= MAX_CROSSINGS {
+        return DeviceKey { netns: 0, ifindex: 0 };
+    }
+    DeviceKey { netns: journey.crossings[index].netns, ifindex: journey.crossings[index].ifindex }
+}
+
+/// Adds a crossing; false if there is no room.
+#[inline(always)]
+pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) -> bool {
+    let Some(cpu) = state() else { return false };
+    cpu.followed_crossings += 1;
+    cpu.lost.backwards += (now < journey.last_ns) as u64;
+    let now = if now < journey.last_ns { journey.last_ns } else { now };
+    let delta = now - journey.last_ns;
+    // A reader that takes a packet in pieces: one crossing, at the last piece.
+    if matches!(point, Point::Copy) && journey.last_point == Point::Copy as u8 {
+        let index = journey.count.wrapping_sub(1) as usize;
+        if index < MAX_CROSSINGS {
+            journey.crossings[index].delta_ns += delta;
+            journey.last_ns = now;
+        }
+        return true;
+    }
+    if matches!(point, Point::Copy) {
+        journey.read_from = journey.last_point;
+    }
+    let index = journey.count as usize;
+    if index >= MAX_CROSSINGS {
+        cpu.lost.too_long += 1;
+        return false;
+    }
+    // SAFETY: a helper without arguments.
+    let processor = unsafe { bpf_get_smp_processor_id() } as u16;
+    if index > 0 {
+        let before = (index - 1) & 63;
+        if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
+            journey.cpu_hops += 1;
+        }
+    }
+    journey.crossings[index] = Crossing {
+        delta_ns: delta,
+        netns: at.netns,
+        ifindex: at.ifindex,
+        point: point as u8,
+        edge: journey.next_edge,
+        cpu: processor,
+        pad2: 0,
+    };
+    journey.count += 1;
+    journey.last_ns = now;
+    journey.last_point = point as u8;
+    journey.path = path_step(journey.path, point, journey.next_edge, at.netns, at.ifindex);
+    journey.next_edge = 0;
+    if config.filters & FILTER_NETNS != 0 && is_wanted(DeviceKey { netns: at.netns, ifindex: 0 }) {
+        journey.matched |= FILTER_NETNS as u8;
+    }
+    if config.filters & FILTER_DEVICE != 0 && is_wanted(at) {
+        journey.matched |= FILTER_DEVICE as u8;
+    }
+    function::crossed(journey, slot_of(journey.skb), index as u32, now);
+    true
+}
+
+#[inline(always)]
+fn is_wanted(key: DeviceKey) -> bool {
+    WANTED.get_ptr(key).is_some()
+}

@@ -1,0 +1,45 @@
+//! Where packets begin: whether a packet was made here and now, or has just entered this machine.
+
+use netstrata_common::Point;
+
+use crate::{globals::offset, skb};
+
+/// Whether this CPU's crossing may be the first of a packet.
+#[inline(always)]
+pub fn may_start(point: Point) -> bool {
+    matches!(point, Point::Queue | Point::Gro | Point::Receive | Point::Rx)
+}
+
+/// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
+/// transmit function queues at another device has started before (`previous` is then the outer device's start). What Open
+/// vSwitch's daemon sends back is no new packet either.
+#[inline(always)]
+pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
+    match point {
+        Point::Queue => PASSED_ON >> (previous & 31) & 1 == 0 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
+        Point::Gro => link_kind(packet) == NIC,
+        Point::Receive | Point::Rx => link_kind(packet) == TUN,
+        _ => false,
+    }
+}
+
+/// Points after which a packet that is queued was on its way before.
+const PASSED_ON: u32 = 1 << Point::Xmit as u32 | 1 << Point::Upcall as u32 | 1 << Point::Execute as u32;
+
+const NIC: u32 = 1;
+const TUN: u32 = 2;
+const IFF_LOOPBACK: u32 = 8;
+
+/// Where packets enter this machine: physical devices have no link operations, tun and tap are called "tun".
+#[inline(always)]
+fn link_kind(packet: u64) -> u32 {
+    let device = skb::device(packet);
+    let operations: u64 = skb::read(device, offset!(dev_link_ops));
+    if operations == 0 {
+        let flags: u32 = skb::read(device, offset!(dev_flags));
+        return if flags & IFF_LOOPBACK == 0 { NIC } else { 0 };
+    }
+    let name: u64 = skb::read(operations, offset!(link_ops_kind));
+    let kind: u32 = skb::read(name, 0);
+    if kind == u32::from_ne_bytes(*b"tun\0") { TUN } else { 0 }
+}

@@ -1,0 +1,124 @@
+//! Which row of the table a call is charged to, and what it takes besides time.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
+use netstrata_common::{CHAINS, Chain, Hook, MAX_HOOKS, Take};
+
+use crate::{
+    globals::offset,
+    maps::{BPF_NOEXIST, NFT_CHAINS},
+    skb,
+};
+
+/// Netfilter's number of the IPv4, inet, IPv6 and bridge families, and of hooks in each.
+const FAMILIES_IP: [u8; 3] = [1, 2, 10];
+const FAMILY_BRIDGE: u8 = 7;
+const NETFILTER_HOOKS: u8 = 5;
+
+/// The row of an nftables chain, taken if it is new; the common one if there is none left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn function_chain(address: u64) -> i32 {
+    let first = (address >> 6 ^ address >> 10) as u32;
+    for step in 0..CHAINS as u32 {
+        let place = first.wrapping_add(step) & (CHAINS as u32 - 1);
+        // SAFETY: a valid pointer into the map; entries are never changed.
+        let taken = NFT_CHAINS.get_ptr(place).map(|chain| unsafe { (*chain).address });
+        match taken {
+            Some(other) if other != address => continue,
+            Some(_) => {}
+            None => {
+                let mut chain = Chain { address, ..Chain::default() };
+                let name: u64 = skb::read(address, offset!(nft_chain_name));
+                let table: u64 = skb::read(address, offset!(nft_chain_table));
+                let table: u64 = skb::read(table, offset!(nft_table_name));
+                // SAFETY: the helper checks the address, and writes to our own array.
+                unsafe {
+                    let _ = bpf_probe_read_kernel_str_bytes(name as *const u8, &mut chain.name);
+                    let _ = bpf_probe_read_kernel_str_bytes(table as *const u8, &mut chain.table);
+                }
+                // Another CPU may have taken it meanwhile.
+                if NFT_CHAINS.insert(place, chain, BPF_NOEXIST).is_err() {
+                    continue;
+                }
+            }
+        }
+        return (Hook::NftChain1 as u32 + place) as i32;
+    }
+    Hook::NftChain as i32
+}
+
+/// The row that a call is charged to.
+#[inline(always)]
+pub fn row(hook: u32, argument: u64) -> u32 {
+    if hook == Hook::NftChain as u32 && offset!(nft_chain_name) != 0 {
+        return function_chain(argument) as u32 & (MAX_HOOKS as u32 - 1);
+    }
+    if hook != Hook::NfOther as u32 {
+        return hook;
+    }
+    let number: u8 = skb::read(argument, offset!(nf_state_hook));
+    let family: u8 = skb::read(argument, offset!(nf_state_pf));
+    if number >= NETFILTER_HOOKS {
+        return hook;
+    }
+    if family == FAMILY_BRIDGE {
+        return Hook::NfBridgePrerouting as u32 + number as u32;
+    }
+    if family == FAMILIES_IP[0] || family == FAMILIES_IP[1] || family == FAMILIES_IP[2] {
+        return Hook::NfPrerouting as u32 + number as u32;
+    }
+    hook
+}
+
+/// The row of an action of Open vSwitch, by the kernel's number; 0 for those that are functions with hooks of their own.
+pub const ACTIONS: [u8; 32] = {
+    let mut rows = [Hook::OvsOther as u8; 32];
+    // output, ct, ct_clear
+    (rows[1], rows[12], rows[16]) = (0, 0, 0);
+    rows[2] = Hook::OvsUserspace as u8;
+    // set, set_masked
+    (rows[3], rows[11]) = (Hook::OvsSet as u8, Hook::OvsSet as u8);
+    // push_vlan, pop_vlan
+    (rows[4], rows[5]) = (Hook::OvsVlan as u8, Hook::OvsVlan as u8);
+    // sample, psample
+    (rows[6], rows[25]) = (Hook::OvsSample as u8, Hook::OvsSample as u8);
+    rows[7] = Hook::OvsRecirculate as u8;
+    rows[8] = Hook::OvsHash as u8;
+    let mut header = [9, 10, 14, 15, 17, 18, 22].as_slice();
+    while let [number, rest @ ..] = header {
+        rows[*number] = Hook::OvsHeader as u8;
+        header = rest;
+    }
+    rows[19] = Hook::OvsMeter as u8;
+    rows[20] = Hook::OvsClone as u8;
+    rows
+};
+
+/// What the hook takes besides time.
+#[inline(always)]
+pub fn value(hook: u32, argument: u64, returned: u64) -> u32 {
+    if hook == Hook::GroReceive as u32 {
+        // GRO_MERGED and GRO_MERGED_FREE.
+        (returned as u32 <= 1) as u32
+    } else if hook == Hook::OvsLookup as u32 {
+        skb::read(argument, 0)
+    } else {
+        0
+    }
+}
+
+/// Index of the argument that a hook keeps.
+pub const fn kept(hook: Hook) -> Option<usize> {
+    match Hook::ALL[hook as usize].take {
+        Take::NetfilterHook(index) | Take::Behind(index) | Take::Chain(index) => Some(index as usize),
+        Take::Nothing | Take::Merged(_) => None,
+    }
+}
+
+/// Number of arguments of a function whose returned value is taken.
+pub const fn arguments(hook: Hook) -> Option<usize> {
+    match Hook::ALL[hook as usize].take {
+        Take::Merged(count) => Some(count as usize),
+        _ => None,
+    }
+}

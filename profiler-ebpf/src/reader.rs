@@ -1,0 +1,102 @@
+//! What readers do with followed packets: they copy or free them, which is the end of a journey, and may answer.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use netstrata_common::{End, Journey, Point, TurnKey};
+
+use crate::{
+    cpu::{now, state},
+    end::{add_to_node, close},
+    follow::follow_global,
+    globals::offset,
+    lineage,
+    maps::{BPF_NOEXIST, JOURNEYS, TURNS, ZERO_NODE},
+    skb, slots, tunnel,
+};
+
+/// The reader took `bytes` more of a packet: all of it ends the journey, and the application's own time begins.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
+    let (bytes, slot) = (bytes as u32, slot as u32);
+    let (Some(cpu), Some(journey)) = (state(), JOURNEYS.get_ptr_mut(slot)) else { return 0 };
+    // SAFETY: a valid pointer into the map.
+    let journey = unsafe { &mut *journey };
+    if journey.skb != packet {
+        return 0;
+    }
+    journey.copied = journey.copied.wrapping_add(bytes);
+    let whole = if journey.socket != 0 {
+        read_to_end(journey, bytes)
+    } else {
+        let len: u32 = skb::read(packet, offset!(skb_len));
+        journey.copied >= len
+    };
+    if !whole {
+        return 0;
+    }
+    let weight = journey.weight;
+    if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
+        close(slot, End::Copied, 0);
+    }
+    // After the account, which is not the application's time.
+    cpu.turn_task = bpf_get_current_pid_tgid();
+    cpu.turn_weight = weight;
+    cpu.turn_ns = now();
+    0
+}
+
+/// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.
+#[inline(always)]
+fn read_to_end(journey: &Journey, bytes: u32) -> bool {
+    let copied: u32 = skb::read(journey.socket, offset!(tcp_copied_seq));
+    copied.wrapping_add(bytes).wrapping_sub(journey.end_seq) as i32 >= 0
+}
+
+/// A packet was freed after its work: its journey ends, at the reader if it had been announced to one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
+    let slot = slots::index(slot);
+    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: a valid pointer into the map.
+    let journey = unsafe { &mut *journey };
+    let last = journey.last_point;
+    if lineage::freed(packet, slot, journey) {
+        return 0;
+    }
+    if last == Point::Ready as u8 || last == Point::ReadyWake as u8 {
+        follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
+        if state().is_none_or(|cpu| !tunnel::waits_for_reader(cpu, packet, slot, journey)) {
+            close(slot, End::Copied, 0);
+        }
+    } else {
+        close(slot, End::Consumed, 0);
+    }
+    0
+}
+
+/// A task sends: if it has just read a followed packet, the time in between was the application's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn turn_ends(socket: u64) -> i32 {
+    let Some(cpu) = state() else { return 0 };
+    let task = cpu.turn_task;
+    cpu.turn_task = 0;
+    if cpu.read_id != 0 {
+        tunnel::give_up();
+    }
+    if task != bpf_get_current_pid_tgid() {
+        return 0;
+    }
+    let now = now();
+    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32 };
+    if TURNS.get_ptr(key).is_none() {
+        let Some(zero) = ZERO_NODE.get(0) else { return 0 };
+        let _ = TURNS.insert(key, zero, BPF_NOEXIST);
+    }
+    if let Some(node) = TURNS.get_ptr_mut(key) {
+        // SAFETY: a valid pointer into the map.
+        add_to_node(unsafe { &mut *node }, now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64);
+    }
+    0
+}
