@@ -936,7 +936,7 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
 
 /// Index of the argument that a hook keeps.
 pub const fn kept(hook: Hook) -> Option<usize> {
-    match Hook::ALL[hook as usize].take {
+    match hook.info().take {
         Take::NetfilterHook(index) | Take::Behind(index) | Take::Chain(index) => Some(index as usize),
         Take::Nothing | Take::Merged(_) => None,
     }
@@ -944,7 +944,7 @@ pub const fn kept(hook: Hook) -> Option<usize> {
 
 /// Number of arguments of a function whose returned value is taken.
 pub const fn arguments(hook: Hook) -> Option<usize> {
-    match Hook::ALL[hook as usize].take {
+    match hook.info().take {
         Take::Merged(count) => Some(count as usize),
         _ => None,
     }
