@@ -1,6 +1,6 @@
 //! The edges of lineage: how one packet goes on as another. The only list of them.
 
-use crate::named::named;
+use crate::named;
 
 named! {
     /// How a packet at a crossing came from the one at the crossing before.

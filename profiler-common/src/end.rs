@@ -1,6 +1,6 @@
 //! How journeys end. The only list of them.
 
-use crate::named::named;
+use crate::named;
 
 named! {
     /// How a journey ended.

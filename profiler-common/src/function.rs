@@ -4,7 +4,7 @@
 //! name also stands for what the compiler made of it (`.isra.0`, `.constprop.0`, `.part.0`). Rows without functions are
 //! charged by the programs of other rows.
 
-use crate::Layer;
+use crate::{Layer, named};
 
 /// What a hook takes from the function besides its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +22,10 @@ pub enum Take {
     Behind(u8),
 }
 
-/// Describes a hook.
+/// What is true of a hook. Its name in output is layer or subsystem, colon, what it does.
 pub struct HookInfo {
-    /// The hook.
-    pub hook: Hook,
-    /// Name in output: layer or subsystem, colon, what it does.
-    pub name: &'static str,
     /// The layer that its own time belongs to; none: that of the span in which it runs.
     pub layer: Option<Layer>,
-    /// What it does, in a line.
-    pub about: &'static str,
     /// Kernel functions, the best first.
     pub functions: &'static [&'static str],
     /// What is taken besides time.
@@ -233,27 +227,22 @@ LoopbackSend loopback_send (Some(Loopback)) "loopback: send" Nothing "" ["loopba
 macro_rules! table {
     ($($hook:ident $program:ident ($($layer:tt)*) $name:literal $take:ident $(($argument:literal))? $value:literal
         [$($function:literal),*] $about:literal;)*) => {
-        /// A kernel function that is timed for followed packets.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum Hook { $(#[doc = $about] $hook,)* }
+        named! {
+            /// A kernel function that is timed for followed packets.
+            pub enum Hook: HookInfo;
+            $($hook $name $about {
+                layer: {
+                    #[allow(unused_imports, clippy::allow_attributes, reason = "a row may have no layer")]
+                    use Layer::*;
+                    $($layer)*
+                },
+                functions: &[$($function),*],
+                take: Take::$take $(($argument))?,
+                value: $value
+            };)*
+        }
 
         impl Hook {
-            /// Every hook.
-            pub const ALL: &'static [HookInfo] = {
-                #[allow(unused_imports, clippy::allow_attributes, reason = "not every layer has a hook")]
-                use Layer::*;
-                &[$(HookInfo {
-                    hook: Hook::$hook,
-                    name: $name,
-                    layer: $($layer)*,
-                    about: $about,
-                    functions: &[$($function),*],
-                    take: Take::$take $(($argument))?,
-                    value: $value,
-                },)*]
-            };
-
             /// Names of the programs of each hook, in the same order, without their suffix.
             pub const PROGRAMS: &'static [&'static str] = &[$(stringify!($program),)*];
         }
@@ -261,16 +250,18 @@ macro_rules! table {
 }
 hooks!(table);
 
+impl Default for Hook {
+    /// The whole span, which no function takes a part of.
+    fn default() -> Self {
+        Self::Span
+    }
+}
+
 /// Hooks at most; a power of two, so that an index can be masked.
 pub const MAX_HOOKS: usize = 128;
 const _: () = assert!(Hook::ALL.len() <= MAX_HOOKS);
 
 impl Hook {
-    /// The row of this hook.
-    pub fn info(self) -> &'static HookInfo {
-        &Self::ALL[self as usize]
-    }
-
     /// The row whose programs charge this one: its own, unless netfilter's hooks or its chains are told apart.
     pub fn charged_by(self) -> Hook {
         if (Self::NfPrerouting..=Self::NfBridgePostrouting).contains(&self) {
@@ -286,16 +277,6 @@ impl Hook {
     pub fn is_chain(self) -> bool {
         (Self::NftChain1..=Self::NftChain16).contains(&self)
     }
-
-    /// The hook of a number that a kernel program wrote, or `None`.
-    pub fn from_id(id: u8) -> Option<Self> {
-        Self::ALL.get(id as usize).map(|info| info.hook)
-    }
-
-    /// The hook of a name, or `None`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|info| info.name == name).map(|info| info.hook)
-    }
 }
 
 #[cfg(test)]
@@ -303,20 +284,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_indexed_by_the_hook_and_names_are_unique() {
-        for (index, info) in Hook::ALL.iter().enumerate() {
-            assert_eq!(info.hook as usize, index);
-            assert_eq!(Hook::from_name(info.name), Some(info.hook));
-            assert_eq!(Hook::from_id(index as u8), Some(info.hook));
-        }
-        assert_eq!(Hook::from_id(MAX_HOOKS as u8), None);
-    }
-
-    #[test]
     fn no_function_stands_in_two_rows() {
-        for info in Hook::ALL {
-            for function in info.functions {
-                let rows = Hook::ALL.iter().filter(|other| other.functions.contains(function)).count();
+        for hook in Hook::ALL {
+            for function in hook.info().functions {
+                let rows = Hook::ALL.iter().filter(|other| other.info().functions.contains(function)).count();
                 assert_eq!(rows, 1, "{function}");
             }
         }

@@ -1,6 +1,6 @@
 //! The only list of layers. Output, documentation, the symbol table and the tests all read this one.
 
-use crate::named::named;
+use crate::named;
 
 /// What is true of a layer.
 pub struct LayerInfo {

@@ -36,6 +36,11 @@ pub use journey::*;
 pub use layer::{Layer, LayerInfo};
 pub use loss::Lost;
 pub use named::Named;
+#[cfg(feature = "user")]
+#[doc(hidden)]
+pub use named::by_name;
+#[doc(hidden)]
+pub use named::check_names;
 pub use offset::Offsets;
 pub use path::*;
 pub use point::Point;

@@ -41,12 +41,13 @@ pub trait Named: Copy + Eq + 'static {
 /// ```
 ///
 /// In profiles and JSON a value is its name; a name that is none is an error there.
+#[macro_export]
 macro_rules! named {
     (
         $(#[$attribute:meta])* pub enum $name:ident: $info:ident;
         $($(#[$of_row:meta])* $variant:ident $text:literal $about:literal { $($field:tt)* };)*
     ) => {
-        $crate::named::named! {
+        $crate::named! {
             $(#[$attribute])* pub enum $name;
             $($(#[$of_row])* $variant $text $about;)*
         }
@@ -113,27 +114,13 @@ macro_rules! named {
             }
         }
 
-        #[cfg(feature = "user")]
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::named::by_name::serialize(*self, serializer)
-            }
-        }
-
-        #[cfg(feature = "user")]
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::named::by_name::deserialize(deserializer)
-            }
-        }
-
-        const _: () = $crate::named::check($name::NAMES);
+        $crate::serialized!($name);
+        const _: () = $crate::check_names($name::NAMES);
     };
 }
-pub(crate) use named;
-
 /// Refuses at compile time a table in which a name is missing or stands twice.
-pub(crate) const fn check(names: &[&str]) {
+#[doc(hidden)]
+pub const fn check_names(names: &[&str]) {
     let mut at = 0;
     while at < names.len() {
         assert!(!names[at].is_empty(), "a row has no name");
@@ -162,21 +149,44 @@ const fn equal(a: &[u8], b: &[u8]) -> bool {
 
 /// A value as its name in serialized data.
 #[cfg(feature = "user")]
-pub(crate) mod by_name {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! serialized {
+    ($name:ident) => {
+        impl $crate::by_name::Serialize for $name {
+            fn serialize<S: $crate::by_name::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> $crate::by_name::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::by_name::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::by_name::read(deserializer)
+            }
+        }
+    };
+}
+
+/// The kernel programs serialize nothing.
+#[cfg(not(feature = "user"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! serialized {
+    ($name:ident) => {};
+}
+
+/// What `serialized` needs where it is used.
+#[cfg(feature = "user")]
+#[doc(hidden)]
+pub mod by_name {
     use core::{fmt, marker::PhantomData};
 
-    use serde::{
-        Deserializer, Serializer,
-        de::{Error, Unexpected, Visitor},
-    };
+    use serde::de::{Error, Unexpected, Visitor};
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::Named;
 
-    pub fn serialize<T: Named, S: Serializer>(value: T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(value.name())
-    }
-
-    pub fn deserialize<'de, T: Named, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    pub fn read<'de, T: Named, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         deserializer.deserialize_str(Name(PhantomData))
     }
 
@@ -232,12 +242,12 @@ mod tests {
     #[test]
     #[should_panic = "a name stands twice"]
     fn a_name_that_stands_twice_is_refused() {
-        super::check(&["a", "b", "a"]);
+        super::check_names(&["a", "b", "a"]);
     }
 
     #[test]
     #[should_panic = "a row has no name"]
     fn a_name_that_is_missing_is_refused() {
-        super::check(&["a", ""]);
+        super::check_names(&["a", ""]);
     }
 }

@@ -1,21 +1,10 @@
 //! The probe points: one list, from which names, programs and attachment come.
 
-macro_rules! points {
-    ($($variant:ident $name:literal $about:literal;)*) => {
-        /// A place in the kernel where a packet is seen.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum Point { $(#[doc = $about] $variant,)* }
+use crate::named;
 
-        impl Point {
-            /// Every point with its name and what happens there.
-            pub const ALL: &'static [(Point, &'static str, &'static str)] =
-                &[$((Point::$variant, $name, $about),)*];
-        }
-    };
-}
-
-points! {
+named! {
+    /// A place in the kernel where a packet is seen.
+    pub enum Point;
     None "none" "no point: the CPU has not seen a packet yet";
     Send "send" "tcp_sendmsg_locked: the application handed bytes to TCP";
     Queue "queue" "net_dev_queue: the packet reached a device's queue, after tc egress";
@@ -35,35 +24,4 @@ points! {
     Drop "drop" "kfree_skb: the packet was dropped";
     Upcall "upcall" "ovs_dp_upcall: Open vSwitch is about to send the packet to its daemon";
     Execute "execute" "ovs_flow_key_extract_userspace: Open vSwitch got the packet back from its daemon";
-}
-
-impl Point {
-    /// The name that profiles and documents use.
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// The point of a number that a kernel program wrote, or `None`.
-    pub fn from_id(id: u8) -> Option<Self> {
-        Self::ALL.get(id as usize).map(|entry| entry.0)
-    }
-
-    /// The point of a name, or `None`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_indexed_by_the_point() {
-        for (index, entry) in Point::ALL.iter().enumerate() {
-            assert_eq!(entry.0 as usize, index);
-            assert_eq!(Point::from_id(index as u8), Some(entry.0));
-            assert_eq!(Point::from_name(entry.1), Some(entry.0));
-        }
-    }
 }

@@ -22,6 +22,7 @@ protocols! {
     ICMP 1 "icmp";
     TCP 6 "tcp";
     UDP 17 "udp";
+    ICMPV6 58 "icmpv6";
 }
 
 impl Protocol {

@@ -1,6 +1,6 @@
 //! How finely this kernel lets packets be followed, and how functions are hooked.
 
-use crate::named::named;
+use crate::named;
 
 named! {
     /// What a span, or a part of it, was measured by.

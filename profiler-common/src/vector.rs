@@ -1,6 +1,6 @@
 //! The kernel's softirq vectors.
 
-use crate::named::named;
+use crate::named;
 
 named! {
     /// A softirq vector; numbered and named as the kernel does:

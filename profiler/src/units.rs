@@ -2,6 +2,8 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
+use netstrata_common::Protocol;
+
 /// Reads a duration: a number with `ms`, `s`, `m` or `h`; without unit seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -65,8 +67,8 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// A flow: any part may be left open. Replies match too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// IP protocol number.
-    pub protocol: Option<u8>,
+    /// IP protocol.
+    pub protocol: Option<Protocol>,
     /// Either end's address.
     pub address: Option<Ipv4Addr>,
     /// Either end's port.
@@ -77,9 +79,9 @@ pub struct Flow {
 pub fn parse_flow(text: &str) -> Result<Flow, String> {
     let mut flow = Flow::default();
     let mut rest = text;
-    for (name, number) in [("tcp", 6), ("udp", 17), ("icmp", 1)] {
+    for (protocol, name) in Protocol::ALL {
         if let Some(after) = rest.strip_prefix(name) {
-            flow.protocol = Some(number);
+            flow.protocol = Some(*protocol);
             rest = after.strip_prefix(':').unwrap_or(after);
             break;
         }
@@ -145,11 +147,14 @@ mod tests {
     #[test]
     fn flows_have_optional_parts() {
         let address = Some(Ipv4Addr::new(10, 0, 0, 2));
-        assert_eq!(parse_flow("tcp:10.0.0.2:5201"), Ok(Flow { protocol: Some(6), address, port: Some(5201) }));
-        assert_eq!(parse_flow("udp::53"), Ok(Flow { protocol: Some(17), address: None, port: Some(53) }));
-        assert_eq!(parse_flow("tcp:80"), Ok(Flow { protocol: Some(6), address: None, port: Some(80) }));
+        assert_eq!(
+            parse_flow("tcp:10.0.0.2:5201"),
+            Ok(Flow { protocol: Some(Protocol::TCP), address, port: Some(5201) })
+        );
+        assert_eq!(parse_flow("udp::53"), Ok(Flow { protocol: Some(Protocol::UDP), address: None, port: Some(53) }));
+        assert_eq!(parse_flow("tcp:80"), Ok(Flow { protocol: Some(Protocol::TCP), address: None, port: Some(80) }));
         assert_eq!(parse_flow("10.0.0.2"), Ok(Flow { protocol: None, address, port: None }));
-        assert_eq!(parse_flow("tcp"), Ok(Flow { protocol: Some(6), address: None, port: None }));
+        assert_eq!(parse_flow("tcp"), Ok(Flow { protocol: Some(Protocol::TCP), address: None, port: None }));
         for bad in ["", "sctp:1", "10.0.0", "tcp:1.2.3.4:99999"] {
             assert!(parse_flow(bad).is_err(), "{bad}");
         }

@@ -22,7 +22,7 @@ use netstrata::{
     lab::Standing,
     profile::Profile,
 };
-use netstrata_common::Layer;
+use netstrata_common::{End, Layer};
 use support::{inject, measure::Awake, median};
 
 /// A cost in a network.
@@ -204,7 +204,7 @@ fn rows(profile: &Profile) -> BTreeMap<(Layer, String, String), f64> {
     let whole: Vec<u64> = profile.original_paths().map(|path| path.id).collect();
     let accounts = path_accounts(profile);
     let carried = || {
-        let copied = accounts.iter().filter(|path| path.record.end == "copied" && path.from != path.to);
+        let copied = accounts.iter().filter(|path| path.record.end == End::Copied && path.from != path.to);
         copied.filter(|path| whole.contains(&path.record.id))
     };
     let ends: f64 = carried().map(|path| path.record.packets as f64).sum();

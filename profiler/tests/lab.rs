@@ -24,6 +24,7 @@ use netstrata::{
     },
     profile::{PathRecord, Profile},
 };
+use netstrata_common::{Edge, End, Protocol};
 
 const NOTHING: [&str; 0] = [];
 
@@ -343,9 +344,9 @@ fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
         Err(error) => panic!("{error:#}"),
     };
     let profile = measured.profile.unwrap();
-    let read = |path: &&PathRecord| path.protocol == 6 && path.end == "copied";
+    let read = |path: &&PathRecord| path.protocol == Protocol::TCP && path.end == End::Copied;
     let packets = |through: bool| {
-        let is_through = |path: &&PathRecord| path.edges.iter().any(|edge| edge.1 == "userspace") == through;
+        let is_through = |path: &&PathRecord| path.edges.iter().any(|edge| edge.1 == Edge::Userspace) == through;
         profile.paths.iter().filter(read).filter(is_through).map(|path| path.packets).sum::<u64>()
     };
     // The datapath may keep no flow.

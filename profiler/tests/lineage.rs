@@ -20,14 +20,15 @@ use std::{
 };
 
 use netstrata::profile::{PathRecord, Profile, read};
+use netstrata_common::{Edge, End, Point, Protocol};
 use serde_json::Value;
 use support::{inject, network::Network, run};
 
 const NETSTRATA: &str = env!("CARGO_BIN_EXE_netstrata");
 const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: u16 = 5310;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+const TCP: Protocol = Protocol::TCP;
+const UDP: Protocol = Protocol::UDP;
 
 /// The tests share a kernel.
 static ONE: Mutex<()> = Mutex::new(());
@@ -215,14 +216,14 @@ fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -
 
 impl Counted {
     /// Paths of the data.
-    fn data(&self, protocol: u8) -> impl Iterator<Item = &PathRecord> {
+    fn data(&self, protocol: Protocol) -> impl Iterator<Item = &PathRecord> {
         self.profile.paths.iter().filter(move |path| {
             path.protocol == protocol && path.crossings.first().is_some_and(|crossing| crossing.netns == self.client)
         })
     }
 
-    fn edges(&self, protocol: u8) -> BTreeSet<&str> {
-        self.data(protocol).flat_map(|path| &path.edges).map(|(_, edge)| edge.as_str()).collect()
+    fn edges(&self, protocol: Protocol) -> BTreeSet<Edge> {
+        self.data(protocol).flat_map(|path| &path.edges).map(|(_, edge)| *edge).collect()
     }
 
     /// What a recording may miss, as it says itself.
@@ -234,11 +235,11 @@ impl Counted {
     }
 
     /// Nothing is lost unreported, nothing counted twice.
-    fn check(&self, protocol: u8, what: &str) {
-        let (data, ends) = (|| self.data(protocol), ["copied", "merged"]);
+    fn check(&self, protocol: Protocol, what: &str) {
+        let (data, ends) = (|| self.data(protocol), [End::Copied, End::Merged]);
         let lost = self.lost();
         let delivered: u64 = data()
-            .filter(|path| ends.contains(&path.end.as_str()) && path.crossings.last().unwrap().netns == self.server)
+            .filter(|path| ends.contains(&path.end) && path.crossings.last().unwrap().netns == self.server)
             .map(|path| path.payload_bytes)
             .sum();
         // A lost packet carries 64 KiB at most.
@@ -257,8 +258,8 @@ impl Counted {
         };
         let seen: u64 = from_client()
             .map(|path| {
-                let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && edge == "segment");
-                let alone = path.end == "consumed" && path.crossings.len() <= 2 && path.wire_packets > path.packets;
+                let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment);
+                let alone = path.end == End::Consumed && path.crossings.len() <= 2 && path.wire_packets > path.packets;
                 if cut || alone { path.wire_packets } else { path.packets }
             })
             .sum();
@@ -273,9 +274,7 @@ impl Counted {
     /// skbs that reached the server's stack, as journeys count them.
     fn arrived(&self) -> f64 {
         let at_server = |path: &&PathRecord| {
-            path.crossings
-                .iter()
-                .any(|crossing| crossing.netns == self.server && crossing.point == netstrata_common::Point::Receive)
+            path.crossings.iter().any(|crossing| crossing.netns == self.server && crossing.point == Point::Receive)
         };
         let from_client = self.profile.paths.iter().filter(|path| path.crossings[0].netns == self.client);
         from_client.filter(at_server).map(|path| path.skbs_at_end_micro as f64 / 1e6).sum()
@@ -310,8 +309,8 @@ fn tcp_counts_right_with_every_offload_on_and_off() {
         let counted = record(&network, |network| tcp(network, 24 << 20));
         counted.check(TCP, &what);
         let edges = counted.edges(TCP);
-        assert_eq!(edges.contains("segment"), !tso, "{what}: {edges:?}");
-        assert_eq!(edges.contains("merge"), !tso && gro, "{what}: {edges:?}");
+        assert_eq!(edges.contains(&Edge::Segment), !tso, "{what}: {edges:?}");
+        assert_eq!(edges.contains(&Edge::Merge), !tso && gro, "{what}: {edges:?}");
         let (arrived, received) = (counted.arrived(), counted.received as f64);
         let slack = received * 0.05 + (counted.lost() * 45) as f64 + 12.0;
         assert!((arrived - received).abs() <= slack, "{what}: {arrived} skbs arrived by journeys, {received} by IP");
@@ -334,7 +333,7 @@ fn udp_counts_right_with_segmentation_in_the_device_and_in_software() {
         // What no device cut is cut by the socket, which takes no large datagrams.
         let cut = |early: bool| {
             let edges = counted.data(UDP).flat_map(|path| &path.edges);
-            edges.into_iter().any(|(at, edge)| edge == "segment" && (*at <= 2) == early)
+            edges.into_iter().any(|(at, edge)| *edge == Edge::Segment && (*at <= 2) == early)
         };
         assert_eq!((cut(true), cut(false)), (!offload, offload), "{what}");
     }
@@ -352,7 +351,7 @@ fn packets_that_xdp_rebuilds_go_on() {
     counted.check(TCP, "XDP at the server");
     let rebuilt: u64 = counted
         .data(TCP)
-        .filter(|path| path.edges.iter().any(|(_, edge)| edge == "rebuild"))
+        .filter(|path| path.edges.iter().any(|(_, edge)| *edge == Edge::Rebuild))
         .map(|path| path.packets)
         .sum();
     let all: u64 = counted.data(TCP).map(|path| path.packets).sum();

@@ -18,6 +18,7 @@ use netstrata::{
     analysis::{Verdict, account},
     profile::{Profile, read},
 };
+use netstrata_common::{End, Protocol};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netstrata");
@@ -273,7 +274,7 @@ fn a_command_is_recorded_and_every_path_closes() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("transactions"), "the command's output is passed on");
     assert!(profile.sampling.followed > 100, "{:?}", profile.sampling);
     assert!(!profile.journeys.is_empty());
-    assert!(profile.paths.iter().any(|path| path.end == "copied" && path.packets > 50));
+    assert!(profile.paths.iter().any(|path| path.end == End::Copied && path.packets > 50));
     assert!(closed(&lab.file("whole")) > 100);
     assert_eq!(profile.meta.exit_code, Some(0));
     assert!(profile.meta.benchmark.unwrap().transactions_per_s.unwrap() > 0.0);
@@ -501,7 +502,7 @@ fn filters_keep_only_what_they_name() {
         let from = |device: &str| paths.iter().any(|path| path.iter().any(|place| place.1 == device));
         assert!(from("left") && from("right"), "{flow}: both directions: {paths:?}");
         for path in &profile.paths {
-            assert_eq!(path.protocol, 6, "{flow}");
+            assert_eq!(path.protocol, Protocol::TCP, "{flow}");
         }
         assert!(paths.iter().flatten().all(|place| place.1 != "lo"), "{flow}: {paths:?}");
     }

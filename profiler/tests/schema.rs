@@ -14,7 +14,7 @@ use netstrata::{
     },
     report::json::json,
 };
-use netstrata_common::Point;
+use netstrata_common::{End, Point, Protocol};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -72,9 +72,9 @@ fn hand_made() -> Profile {
     profile.paths.push(PathRecord {
         id: u64::MAX,
         crossings: vec![crossing(Point::Queue, 1), crossing(Point::Xmit, 1), crossing(Point::Drop, 1)],
-        end: "dropped".into(),
+        end: End::Dropped,
         reason: Some("NETFILTER_DROP".into()),
-        protocol: 6,
+        protocol: Protocol::TCP,
         packets: 8,
         end_to_end: histogram(&[30, 70]),
         spans: vec![histogram(&[10, 20]), histogram(&[20, 50])],

@@ -109,7 +109,7 @@ pub fn value(hook: u32, argument: u64, returned: u64) -> u32 {
 
 /// Index of the argument that a hook keeps.
 pub const fn kept(hook: Hook) -> Option<usize> {
-    match Hook::ALL[hook as usize].take {
+    match hook.info().take {
         Take::NetfilterHook(index) | Take::Behind(index) | Take::Chain(index) => Some(index as usize),
         Take::Nothing | Take::Merged(_) => None,
     }
@@ -117,7 +117,7 @@ pub const fn kept(hook: Hook) -> Option<usize> {
 
 /// Number of arguments of a function whose returned value is taken.
 pub const fn arguments(hook: Hook) -> Option<usize> {
-    match Hook::ALL[hook as usize].take {
+    match hook.info().take {
         Take::Merged(count) => Some(count as usize),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Hook, KIND_FENTRY, KIND_KPROBE, Layer};
+use netstrata_common::{Hook, Layer, Tier, Way};
 
 use super::{
     Kind,
@@ -24,31 +24,27 @@ pub struct HookPart {
 /// Which hooks are attached, and what each call costs within the spans.
 pub struct Costs<'a> {
     profile: &'a Profile,
-    kinds: BTreeMap<Hook, usize>,
+    ways: BTreeMap<Hook, Way>,
 }
 
 impl<'a> Costs<'a> {
     /// Of a profile.
     pub fn new(profile: &'a Profile) -> Self {
-        let kind = |name: &str| if name == "fentry" { KIND_FENTRY } else { KIND_KPROBE };
-        let kinds = profile
-            .hooks
-            .iter()
-            .filter_map(|record| Hook::from_name(&record.hook).map(|hook| (hook, kind(&record.kind))))
-            .collect();
-        Self { profile, kinds }
+        let ways = profile.hooks.iter().map(|record| (record.hook, record.kind)).collect();
+        Self { profile, ways }
     }
 
     /// Layers that attached hooks charge.
     pub fn layers(&self) -> Vec<Layer> {
-        self.kinds.keys().filter_map(|hook| hook.info().layer).collect()
+        self.ways.keys().filter_map(|hook| hook.info().layer).collect()
     }
 
     /// What the probes took of a hook's own time: its own entries and returns, and their part of those that it calls.
     fn probe_ns(&self, hook: Hook, record: &FunctionRecord) -> f64 {
         let costs = &self.profile.observer.hooks;
-        let own = self.kinds.get(&hook.charged_by()).map_or(0.0, |kind| {
-            record.calls as f64 * costs[*kind].ns_entry_inside + record.returns as f64 * costs[*kind].ns_exit_inside
+        let own = self.ways.get(&hook.charged_by()).map_or(0.0, |way| {
+            let cost = &costs[*way as usize];
+            record.calls as f64 * cost.ns_entry_inside + record.returns as f64 * cost.ns_exit_inside
         });
         let called = costs.iter().enumerate().map(|(kind, cost)| {
             record.entered[kind] as f64 * cost.ns_entry_outside
@@ -60,7 +56,7 @@ impl<'a> Costs<'a> {
 
     /// What the exits took of functions that returned together with their callers.
     fn together_ns(&self, record: &FunctionRecord) -> f64 {
-        record.tails as f64 * self.profile.observer.hooks[KIND_KPROBE].ns_exit_together
+        record.tails as f64 * self.profile.observer.hooks[Way::Kprobe as usize].ns_exit_together
     }
 
     /// What hooks took of the time that a packet waited: all that its CPU spent on them meanwhile.
@@ -90,7 +86,7 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
         .functions
         .iter()
         .filter(|record| record.span as usize == index)
-        .filter_map(|record| Hook::from_name(&record.hook).map(|hook| (hook, record)))
+        .map(|record| (record.hook, record))
         .collect();
     let Some((_, all)) = of_span.iter().find(|(hook, record)| *hook == Hook::Span && record.calls > 0) else {
         return vec![whole];
@@ -115,7 +111,7 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
         left -= sum_ns;
         parts.push(Span {
             layer: hook.info().layer.or(whole.layer),
-            tier: "function",
+            tier: Tier::Function,
             sum_ns,
             probe_ns: of_all(costs.probe_ns(*hook, record)) + at_ends(record),
             distribution: None,
@@ -132,7 +128,7 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
     let elsewhere: u64 =
         of_span.iter().filter(|(hook, _)| *hook != Hook::Span).map(|(_, record)| at_ends(record)).sum();
     let probe_ns = crossings.saturating_sub(elsewhere) + of_all(costs.probe_ns(Hook::Span, all));
-    parts.insert(0, Span { tier: "function", sum_ns: left, probe_ns, distribution: None, ..whole });
+    parts.insert(0, Span { tier: Tier::Function, sum_ns: left, probe_ns, distribution: None, ..whole });
     share_excess(&mut parts);
     parts
 }
@@ -196,7 +192,7 @@ mod tests {
     /// A hook whose calls, and those that it makes, all return.
     fn record(hook: Hook, calls: u64, sum_ns: u64, called: [u64; 2]) -> FunctionRecord {
         FunctionRecord {
-            hook: hook.info().name.into(),
+            hook,
             calls,
             returns: calls,
             sum_ns,
@@ -208,11 +204,10 @@ mod tests {
 
     #[test]
     fn each_hook_goes_to_its_layer_and_probes_to_where_their_time_lies() {
-        let kprobe =
-            |hook: Hook| HookRecord { hook: hook.info().name.into(), kind: "kprobe".into(), ..HookRecord::default() };
+        let kprobe = |hook| HookRecord { hook, function: String::new(), module: String::new(), kind: Way::Kprobe };
         let mut profile =
             Profile { hooks: vec![kprobe(Hook::BridgeHandle), kprobe(Hook::NfOther)], ..Profile::default() };
-        profile.observer.hooks[KIND_KPROBE] = HookCostRecord {
+        profile.observer.hooks[Way::Kprobe as usize] = HookCostRecord {
             ns_entry_inside: 1.0,
             ns_exit_inside: 1.0,
             ns_entry_outside: 3.0,
@@ -240,7 +235,7 @@ mod tests {
     #[test]
     fn functions_that_return_together_cost_less() {
         let mut profile = Profile::default();
-        profile.observer.hooks[KIND_KPROBE] =
+        profile.observer.hooks[Way::Kprobe as usize] =
             HookCostRecord { ns_exit_outside: 40.0, ns_exit_together: 7.0, ..HookCostRecord::default() };
         let all = FunctionRecord { left: [0, 10], tails: 20, entered: [0, 0], ..record(Hook::Span, 10, 9000, [0, 0]) };
         let path =
@@ -256,7 +251,7 @@ mod tests {
     #[test]
     fn hooks_that_ran_while_a_packet_waited_are_taken_off() {
         let mut profile = Profile::default();
-        profile.observer.hooks[KIND_FENTRY] =
+        profile.observer.hooks[Way::Fentry as usize] =
             HookCostRecord { ns_per_call: 2.0, ns_exit_inside: 3.0, ns_exit_outside: 4.0, ..HookCostRecord::default() };
         let waited = FunctionRecord { value: 50, left: [20, 0], idle: [10, 0], ..record(Hook::Span, 10, 0, [0, 0]) };
         let path = PathRecord { functions: vec![waited], ..PathRecord::default() };
@@ -283,7 +278,7 @@ mod tests {
             sum_ns: u64, count in 1u64..1000, all in 0u64..1_000_000, times in proptest::collection::vec(0u64..1_000_000, 0..8),
         ) {
             let mut functions = vec![record(Hook::Span, 7, all, [3, 3])];
-            functions.extend(times.iter().enumerate().map(|(at, ns)| record(Hook::ALL[at + 3].hook, 9, *ns, [1, 2])));
+            functions.extend(times.iter().enumerate().map(|(at, ns)| record(Hook::ALL[at + 3], 9, *ns, [1, 2])));
             let path = PathRecord { functions, ..PathRecord::default() };
             let profile = Profile::default();
             let parts = split(&Costs::new(&profile), &path, 0, whole(sum_ns, count));

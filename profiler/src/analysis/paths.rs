@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use netstrata_common::{Layer, Point};
+use netstrata_common::{Layer, Point, Protocol, Tier};
 
 use super::functions::{self, Costs, HookPart};
 use super::spans::{Kind, classify, device_name};
@@ -28,9 +28,8 @@ pub struct Span {
     pub netns: u32,
     /// Service or wait.
     pub kind: Kind,
-    /// "tracepoint": between two crossings; "sampling": a part of such a span, sized by CPU samples within it;
-    /// "function": a part of it that hooked functions measured, or left.
-    pub tier: &'static str,
+    /// What it was measured by.
+    pub tier: Tier,
     /// Packets (weighted).
     pub count: u64,
     /// Weighted sum of nanoseconds, as measured.
@@ -108,7 +107,7 @@ fn path_account(
             device: class.device,
             netns: class.netns,
             kind: class.kind,
-            tier: "tracepoint",
+            tier: Tier::Tracepoint,
             count: histogram.count,
             sum_ns: histogram.sum,
             probe_ns: probe_ns(profile, path, index),
@@ -233,7 +232,7 @@ fn split(whole: Span, places: &Places, ends: &[String; 2], real: u64, known: &[L
         spans.push(Span {
             layer: Some(layer),
             device,
-            tier: "sampling",
+            tier: Tier::Sampling,
             sum_ns: ns,
             probe_ns: 0,
             distribution: None,
@@ -243,7 +242,7 @@ fn split(whole: Span, places: &Places, ends: &[String; 2], real: u64, known: &[L
     if spans.is_empty() {
         return vec![whole];
     }
-    let tier = if known.is_empty() { "sampling" } else { whole.tier };
+    let tier = if known.is_empty() { Tier::Sampling } else { whole.tier };
     spans.insert(0, Span { tier, sum_ns: left, distribution: None, ..whole });
     spans
 }
@@ -254,15 +253,12 @@ fn softirqs(path: &PathRecord) -> u32 {
     path.crossings.windows(2).filter(received).count() as u32
 }
 
-/// Name of an IP protocol.
-pub fn protocol_name(protocol: u8) -> String {
-    match protocol {
-        0 => "other".into(),
-        1 => "icmp".into(),
-        6 => "tcp".into(),
-        17 => "udp".into(),
-        58 => "icmpv6".into(),
-        other => format!("ip-{other}"),
+/// Name of an IP protocol in reports.
+fn protocol_name(protocol: Protocol) -> String {
+    match protocol.name() {
+        Some(name) => name.into(),
+        None if protocol == Protocol::default() => "other".into(),
+        None => format!("ip-{}", protocol.0),
     }
 }
 
@@ -275,7 +271,7 @@ pub(super) fn whole(sum_ns: u64, count: u64) -> Span {
         device: "br0".into(),
         netns: 1,
         kind: Kind::Service,
-        tier: "tracepoint",
+        tier: Tier::Tracepoint,
         count,
         sum_ns,
         probe_ns: 0,
@@ -324,13 +320,13 @@ mod tests {
 
         #[test]
         fn layers_and_unattributed_sum_to_end_to_end(
-            ids in proptest::collection::vec((0usize..15, 1u32..3, 0u32..5), 1..20),
+            ids in proptest::collection::vec((0..Point::ALL.len(), 1u32..3, 0u32..5), 1..20),
             values in proptest::collection::vec((0u64..1_000_000_000, 1u64..1000), 1..20),
             keep in 0usize..21,
         ) {
             let crossings: Vec<CrossingRecord> = ids
                 .iter()
-                .map(|&(point, netns, ifindex)| CrossingRecord { point: Point::ALL[point].0, netns, ifindex })
+                .map(|&(point, netns, ifindex)| CrossingRecord { point: Point::ALL[point], netns, ifindex })
                 .collect();
             let mut path = PathRecord {
                 spans: vec![Histogram::default(); crossings.len() - 1],

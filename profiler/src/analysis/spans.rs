@@ -1,29 +1,17 @@
 //! What the time between two crossings means: it follows from the points and from the kind of the devices.
 
-use netstrata_common::{Edge, Layer, Point};
+use netstrata_common::{Edge, Layer, Point, Protocol, named};
 
 use crate::{
     profile::{CrossingRecord, PathRecord},
     topology::{Device, Topology},
 };
 
-/// Whether a CPU works on the packet, or the packet lies in a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A CPU works on the packet.
-    Service,
-    /// The packet lies in a queue, or the reader has to be woken.
-    Wait,
-}
-
-impl Kind {
-    /// The name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Wait => "wait",
-        }
-    }
+named! {
+    /// Whether a CPU works on the packet, or the packet lies in a queue.
+    pub enum Kind;
+    Service "service" "a CPU works on the packet";
+    Wait "wait" "the packet lies in a queue, or the reader has to be woken";
 }
 
 /// The layer of a span and the device it is charged to.
@@ -60,19 +48,17 @@ fn device_layer(kind: &str) -> Option<Layer> {
 
 /// The protocol in which a packet travels at a crossing: what a program took from a tun device goes in datagrams of its
 /// own, until another program writes it to a tun device.
-fn protocol_at(path: &PathRecord, index: usize) -> u8 {
+fn protocol_at(path: &PathRecord, index: usize) -> Protocol {
     let mut sent_on = (0..=index).rev().filter(|&at| path.edge_at(at) == Some(Edge::Userspace));
     // Open vSwitch's daemon sends back what it got.
     let by_tunnel = sent_on.find(|&at| path.crossings[at].point != Point::Execute);
-    if by_tunnel.is_some_and(|at| path.crossings[at].point == Point::Queue) { UDP } else { path.protocol }
+    if by_tunnel.is_some_and(|at| path.crossings[at].point == Point::Queue) { Protocol::UDP } else { path.protocol }
 }
 
-const UDP: u8 = 17;
-
-fn transport(protocol: u8) -> Layer {
-    match i32::from(protocol) {
-        6 => Layer::Tcp,
-        17 => Layer::Udp,
+fn transport(protocol: Protocol) -> Layer {
+    match protocol {
+        Protocol::TCP => Layer::Tcp,
+        Protocol::UDP => Layer::Udp,
         _ => Layer::Ip,
     }
 }
@@ -210,7 +196,11 @@ mod tests {
     /// Of a TCP packet, from points, namespaces and devices.
     fn path(points: &[(Point, u32, u32)]) -> PathRecord {
         let crossing = |&(point, netns, ifindex)| CrossingRecord { point, netns, ifindex };
-        PathRecord { crossings: points.iter().map(crossing).collect(), protocol: 6, ..PathRecord::default() }
+        PathRecord {
+            crossings: points.iter().map(crossing).collect(),
+            protocol: Protocol::TCP,
+            ..PathRecord::default()
+        }
     }
 
     fn class(path: &PathRecord, index: usize) -> (Option<Layer>, Kind, String) {
@@ -278,7 +268,7 @@ mod tests {
             (Execute, 4, 3),
             (Queue, 4, 4),
         ];
-        let path = PathRecord { edges: vec![(6, "userspace".into())], ..path(&points) };
+        let path = PathRecord { edges: vec![(6, Edge::Userspace)], ..path(&points) };
         let class = |index| class(&path, index);
         let is = |layer, kind| (Some(layer), kind, "ovs-system".to_owned());
         assert_eq!(class(3), is(Layer::Ovs, Kind::Service));
@@ -286,7 +276,7 @@ mod tests {
         assert_eq!(class(5), is(Layer::Userspace, Kind::Wait));
         assert_eq!(class(6), is(Layer::Ovs, Kind::Service));
         // What follows travels as it did.
-        assert_eq!(protocol_at(&path, 7), 6);
+        assert_eq!(protocol_at(&path, 7), Protocol::TCP);
     }
 
     #[test]
@@ -302,7 +292,7 @@ mod tests {
             (Receive, 1, 2),
             (Ready, 1, 2),
         ];
-        let path = PathRecord { edges: vec![(2, "userspace".into()), (5, "userspace".into())], ..path(&points) };
+        let path = PathRecord { edges: vec![(2, Edge::Userspace), (5, Edge::Userspace)], ..path(&points) };
         let class = |index| class(&path, index);
         let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
         assert_eq!(class(0), is(Layer::Tun, Kind::Wait, "tun0"));

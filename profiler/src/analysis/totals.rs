@@ -115,7 +115,7 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
         let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
         // A device counts what it is given: segments, if the stack cut the packet for it.
-        let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && edge == Edge::Segment.name());
+        let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment);
         let packets = if cut { path.wire_packets } else { path.packets };
         *seen.entry((first.netns, first.ifindex)).or_default() += packets;
     }

@@ -2,28 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use netstrata_common::named;
+
 use crate::profile::Profile;
 
-/// The verdict of a profile on itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Within all limits.
-    Ok,
-    /// Past a limit that a reader should know.
-    Degraded,
-    /// Not to be judged by.
-    Void,
-}
-
-impl Verdict {
-    /// The name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Degraded => "degraded",
-            Self::Void => "void",
-        }
-    }
+named! {
+    /// The verdict of a profile on itself.
+    pub enum Verdict;
+    Ok "ok" "within all limits";
+    Degraded "degraded" "past a limit that a reader should know";
+    Void "void" "not to be judged by";
 }
 
 /// How far to believe a profile, and why.

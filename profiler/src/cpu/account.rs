@@ -5,43 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::Layer;
+use netstrata_common::{Layer, named};
 
 use super::classify::{Boundary, Classifier};
 use crate::profile::{Profile, SampleRecord, TaskRecord};
 
-/// In whose name a CPU worked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Context {
-    /// User mode.
-    User,
-    /// A system call, an exception or a kernel thread.
-    Task,
-    /// A softirq on top of a task, or on top of an interrupt.
-    Softirq,
-    /// A ksoftirqd thread.
-    Ksoftirqd,
-    /// An interrupt. The sampling interrupt itself is not part of a stack.
-    Hardirq,
-    /// The idle task outside of softirqs and interrupts.
-    Idle,
-}
-
-impl Context {
-    /// Every context, in the order of output.
-    pub const ALL: [Self; 6] = [Self::User, Self::Task, Self::Softirq, Self::Ksoftirqd, Self::Hardirq, Self::Idle];
-
-    /// The name that output uses.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Task => "task",
-            Self::Softirq => "softirq",
-            Self::Ksoftirqd => "ksoftirqd",
-            Self::Hardirq => "hardirq",
-            Self::Idle => "idle",
-        }
-    }
+named! {
+    /// In whose name a CPU worked; in the order of output.
+    pub enum Context;
+    User "user" "user mode";
+    Task "task" "a system call, an exception or a kernel thread";
+    Softirq "softirq" "a softirq on top of a task, or on top of an interrupt";
+    Ksoftirqd "ksoftirqd" "a ksoftirqd thread";
+    Hardirq "hardirq" "an interrupt; the sampling interrupt itself is not part of a stack";
+    Idle "idle" "the idle task outside of softirqs and interrupts";
 }
 
 /// A task, for use as a key.
@@ -117,11 +94,6 @@ impl CpuAccount {
     /// Samples as a share of busy samples (0 to 1).
     pub fn share(&self, samples: u64) -> f64 {
         if self.busy == 0 { 0.0 } else { samples as f64 / self.busy as f64 }
-    }
-
-    /// Samples of a layer as a share of busy samples (0 to 1).
-    pub fn layer_share(&self, layer: Layer) -> f64 {
-        self.share(self.layers.get(&layer).copied().unwrap_or(0))
     }
 
     /// Busy samples without a layer, as a share of busy samples (0 to 1).

@@ -15,7 +15,7 @@ mod windows;
 
 use std::{path::Path, process::ExitCode};
 
-use netstrata_common::Point;
+use netstrata_common::{End, Point, Protocol};
 
 pub use causes::{Cause, Figure};
 pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
@@ -29,9 +29,6 @@ use crate::{
 
 /// Measured differences below this share of the baseline are no difference.
 const LEAST_DIFFERENCE: f64 = 0.02;
-
-/// Protocol number of UDP.
-const UDP: u8 = 17;
 
 /// Kind of the work that was done while recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,30 +284,33 @@ fn differing_work(profiles: [&Profile; 2], notes: &mut Vec<String>) {
 }
 
 /// The protocol whose packets do the work: the benchmark's if packets of it reached a reader, else the commonest.
-fn protocol(profile: &Profile) -> u8 {
+fn protocol(profile: &Profile) -> Protocol {
     let copied = |protocol| {
         let of = profile.paths.iter().filter(|path| reaches_reader(path, protocol));
         of.map(|path| path.packets).sum::<u64>()
     };
     let workload = profile.meta.benchmark.as_ref().map_or("", |benchmark| benchmark.workload.as_str());
-    let named = [("tcp", 6), ("udp", 17)].into_iter().find(|(name, _)| workload.starts_with(name));
-    if let Some((_, protocol)) = named.filter(|(_, protocol)| copied(*protocol) > 0) {
+    let named = [Protocol::TCP, Protocol::UDP]
+        .into_iter()
+        .find(|protocol| protocol.name().is_some_and(|name| workload.starts_with(name)));
+    if let Some(protocol) = named.filter(|protocol| copied(*protocol) > 0) {
         return protocol;
     }
-    (0..=u8::MAX).max_by_key(|protocol| (copied(*protocol), u8::MAX - protocol)).unwrap_or(0)
+    // Of equally common ones the lowest number.
+    (0..=u8::MAX).rev().map(Protocol).max_by_key(|protocol| copied(*protocol)).unwrap_or_default()
 }
 
 /// Whether a path of this protocol ends with its reader. Small UDP messages are copied without a probe: such a journey
 /// ends where the socket announces them.
-fn reaches_reader(path: &PathRecord, protocol: u8) -> bool {
-    path.protocol == protocol && (path.end == "copied" || is_announced(path))
+fn reaches_reader(path: &PathRecord, protocol: Protocol) -> bool {
+    path.protocol == protocol && (path.end == End::Copied || is_announced(path))
 }
 
 /// A UDP message whose wake-up and copy were not seen.
 fn is_announced(path: &PathRecord) -> bool {
     let last = path.crossings.last().map(|crossing| crossing.point);
-    path.protocol == UDP
-        && matches!(path.end.as_str(), "consumed" | "absorbed")
+    path.protocol == Protocol::UDP
+        && matches!(path.end, End::Consumed | End::Absorbed)
         && matches!(last, Some(Point::Ready | Point::ReadyWake))
 }
 
@@ -369,13 +369,13 @@ mod tests {
 
     #[test]
     fn the_protocol_is_the_benchmarks_or_the_commonest() {
-        assert_eq!(protocol(&rr(1, 1.0)), 6);
+        assert_eq!(protocol(&rr(1, 1.0)), Protocol::TCP);
         let mut profile = profile();
-        assert_eq!(protocol(&profile), 0);
+        assert_eq!(protocol(&profile), Protocol::default());
         profile.paths = rr(1, 1.0).paths;
-        profile.paths[0].protocol = 17;
+        profile.paths[0].protocol = Protocol::UDP;
         profile.paths[0].packets += 1;
-        assert_eq!(protocol(&profile), 17);
+        assert_eq!(protocol(&profile), Protocol::UDP);
     }
 
     #[test]

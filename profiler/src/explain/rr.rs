@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::Point;
+use netstrata_common::{End, Point};
 
 use super::{
     Side, is_announced, pairs, protocol, reaches_reader,
@@ -70,7 +70,7 @@ pub(super) fn counted<'a>(profile: &Profile, account: &'a Account) -> Vec<&'a Pa
     // Where a tunnel's packets are followed through its program, their later parts alone would count twice.
     let is_part = |path: &PathAccount| profile.paths.iter().any(|other| path.record.is_later_part_of(other));
     let counts =
-        |path: &&PathAccount| reaches_reader(&path.record, protocol) || (tunnel && path.record.end == "copied");
+        |path: &&PathAccount| reaches_reader(&path.record, protocol) || (tunnel && path.record.end == End::Copied);
     account.paths.iter().filter(counts).filter(|path| !is_part(path)).collect()
 }
 
@@ -226,7 +226,7 @@ fn packets_per_transaction(profile: &Profile, account: &Account, side: &Side, pa
 mod tests {
     use super::*;
     use crate::explain::{explain, testdata::*};
-    use netstrata_common::Layer;
+    use netstrata_common::{Layer, Protocol, Vector};
     use proptest::prelude::*;
 
     fn row(found: &Waterfall, name: &str) -> (i64, i64) {
@@ -286,7 +286,7 @@ mod tests {
         }
         let benchmark = second.meta.benchmark.as_mut().expect("the test has it");
         benchmark.duration_s = Some(1.0);
-        let vector = |total| crate::profile::SoftirqVector { vector: "NET_RX".into(), total, ..Default::default() };
+        let vector = |total| crate::profile::SoftirqVector { vector: Vector::NetRx, total, ..Default::default() };
         second.softirqs.vectors = vec![vector(125_000)];
         second.sampling.looks = vec![(160_000_000, 10_000)];
         let found = explain(&first, &second, &labels()).expect("the test has it");
@@ -347,8 +347,8 @@ mod tests {
             let mut profile = rr(devices, rate);
             profile.turnarounds.clear();
             for path in &mut profile.paths {
-                path.protocol = 17;
-                path.end = "consumed".into();
+                path.protocol = Protocol::UDP;
+                path.end = End::Consumed;
                 path.crossings.last_mut().expect("the test has it").point = Point::ReadyWake;
             }
             profile.meta.benchmark.as_mut().expect("the test has it").workload = "udp-rr".into();

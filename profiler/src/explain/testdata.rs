@@ -1,6 +1,6 @@
 //! Profiles made by hand.
 
-use netstrata_common::Point;
+use netstrata_common::{End, Point, Protocol};
 
 use crate::{
     cpu::testdata as samples,
@@ -74,8 +74,8 @@ fn way(from: u32, to: u32, devices: u32, bytes: u64) -> PathRecord {
     PathRecord {
         id: u64::from(from),
         crossings,
-        end: "copied".into(),
-        protocol: 6,
+        end: End::Copied,
+        protocol: Protocol::TCP,
         samples: 100,
         packets: 100,
         wire_packets: 100,

@@ -5,6 +5,8 @@
 //! themselves take time. The benchmark knows the mean of the whole run only. But the kernel counts its softirqs all the
 //! time: with so many for each transaction, their count in the windows tells how fast transactions were there.
 
+use netstrata_common::Vector;
+
 use super::pairs;
 use crate::profile::Profile;
 
@@ -28,7 +30,7 @@ pub(super) struct Windows {
 pub(super) fn windows(profile: &Profile, transactions_per_s: f64) -> Option<Windows> {
     let benchmark = profile.meta.benchmark.as_ref()?;
     let transactions = transactions_per_s * benchmark.duration_s?;
-    let vectors = profile.softirqs.vectors.iter().filter(|vector| vector.vector == "NET_RX");
+    let vectors = profile.softirqs.vectors.iter().filter(|vector| vector.vector == Vector::NetRx);
     let softirqs: u64 = vectors.map(|vector| vector.total).sum();
     let each = softirqs as f64 / transactions;
     if each.is_nan() || each <= 0.0 {
@@ -76,7 +78,7 @@ mod tests {
     fn recorded(looks: &[(u64, u64)]) -> Profile {
         let mut profile = rr(1, 20_000.0);
         profile.meta.benchmark.as_mut().expect("the test has it").duration_s = Some(1.0);
-        let vector = |cpu, total| SoftirqVector { cpu, vector: "NET_RX".into(), total, ..SoftirqVector::default() };
+        let vector = |cpu, total| SoftirqVector { cpu, vector: Vector::NetRx, total, ..SoftirqVector::default() };
         profile.softirqs.vectors = vec![vector(0, 30_000), vector(1, 10_000)];
         profile.sampling.looks = looks.to_vec();
         profile

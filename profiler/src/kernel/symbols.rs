@@ -58,7 +58,7 @@ impl Symbols {
         let mut functions: HashMap<String, Vec<Function>> = HashMap::new();
         let wanted: HashSet<&str> = Hook::ALL
             .iter()
-            .flat_map(|info| info.functions)
+            .flat_map(|hook| hook.info().functions)
             .map(|name| name.split_once(':').map_or(*name, |(_, name)| name))
             .collect();
         for line in text.lines() {

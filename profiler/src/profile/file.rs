@@ -11,6 +11,7 @@
 use std::{io::Read as _, io::Write as _, path::Path};
 
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use serde_json::error::Category;
 use thiserror::Error;
 
 use super::Profile;
@@ -53,6 +54,14 @@ pub enum ProfileError {
         /// The file.
         path: String,
         /// What is wrong.
+        what: String,
+    },
+    /// Whole, but it holds something that this build has no name for.
+    #[error("{path} holds what this netstrata does not know ({what}); a newer one wrote it, or it is corrupted")]
+    Unknown {
+        /// The file.
+        path: String,
+        /// What is not known.
         what: String,
     },
 }
@@ -119,11 +128,17 @@ fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
     }
     let mut json = Vec::new();
     DeflateDecoder::new(body).read_to_end(&mut json).map_err(|error| corrupted(error.to_string()))?;
-    serde_json::from_slice(&json).map_err(|error| corrupted(error.to_string()))
+    serde_json::from_slice(&json).map_err(|error| match error.classify() {
+        Category::Data => ProfileError::Unknown { path: name.to_owned(), what: error.to_string() },
+        _ => corrupted(error.to_string()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use netstrata_common::{Edge, End, Hook, Point, Protocol, Tier, Vector, Way};
+    use serde_json::Value;
+
     use super::*;
 
     fn written() -> Vec<u8> {
@@ -159,6 +174,89 @@ mod tests {
             changed[at] ^= 1;
             assert!(matches!(parse(&changed, "f"), Err(ProfileError::Corrupted { .. })), "byte {at}");
         }
+    }
+
+    /// A file around such JSON, as it is written.
+    fn file_of(json: &str) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(json.as_bytes()).expect("written");
+        let body = encoder.finish().expect("deflated");
+        let head = [&FORMAT_VERSION.to_le_bytes()[..], &crc32fast::hash(&body).to_le_bytes()].concat();
+        [&MAGIC[..], &head, &(body.len() as u64).to_le_bytes(), &body].concat()
+    }
+
+    #[test]
+    fn names_stand_in_the_file_as_ever() {
+        let json = r#"{"meta":{"tiers":["tracepoint","sampling","function"]},"paths":[{"crossings":
+            [{"point":"send","netns":1,"ifindex":0},{"point":"tcp_backlog","netns":1,"ifindex":2}],
+            "end":"copied","protocol":6,"edges":[[1,"segment"]],"functions":[{"hook":"netfilter: chain 2"}]}],
+            "softirqs":{"vectors":[{"vector":"NET_RX"}]},"chains":{"netfilter: chain 2":"filter/input"},
+            "hooks":[{"hook":"span","function":"f","module":"m","kind":"kprobe"}]}"#;
+        let profile = parse(&file_of(json), "f").expect("it is read");
+        let path = &profile.paths[0];
+        assert_eq!(profile.meta.tiers, [Tier::Tracepoint, Tier::Sampling, Tier::Function]);
+        assert_eq!((path.crossings[0].point, path.crossings[1].point), (Point::Send, Point::TcpBacklog));
+        assert_eq!((path.end, path.protocol, path.edge_at(1)), (End::Copied, Protocol::TCP, Some(Edge::Segment)));
+        assert_eq!((path.functions[0].hook, profile.hooks[0].kind), (Hook::NftChain2, Way::Kprobe));
+        assert_eq!(profile.softirqs.vectors[0].vector, Vector::NetRx);
+        assert_eq!(profile.hook_name(Hook::NftChain2), "netfilter: chain filter/input");
+        let written = serde_json::to_string(&profile).expect("it is written");
+        for name in [
+            r#""tiers":["tracepoint","sampling","function"]"#,
+            r#"{"point":"tcp_backlog","netns":1,"ifindex":2}],"end":"copied","reason":null,"protocol":6,"#,
+            r#""edges":[[1,"segment"]]"#,
+            r#""hook":"netfilter: chain 2""#,
+            r#""vector":"NET_RX""#,
+            r#""chains":{"netfilter: chain 2":"filter/input"}"#,
+            r#"{"hook":"span","function":"f","module":"m","kind":"kprobe"}"#,
+        ] {
+            assert!(written.contains(name), "{name} is not in {written}");
+        }
+    }
+
+    #[test]
+    fn recorded_profiles_are_written_as_they_were() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/profiles");
+        for entry in std::fs::read_dir(directory).expect("a directory") {
+            let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+            let mut json = String::new();
+            DeflateDecoder::new(&bytes[HEADER..]).read_to_string(&mut json).expect("text");
+            let profile = parse(&bytes, "f").expect("a profile");
+            let read: Value = serde_json::from_str(&json).expect("JSON");
+            assert!(holds(&serde_json::to_value(&profile).expect("it is written"), &read));
+        }
+    }
+
+    /// Whether all of an older recording is in a value; fields that came later may be there, too.
+    fn holds(value: &Value, older: &Value) -> bool {
+        match (value, older) {
+            (Value::Object(all), Value::Object(some)) => {
+                some.iter().all(|(name, older)| all.get(name).is_some_and(|value| holds(value, older)))
+            }
+            (Value::Array(all), Value::Array(some)) => {
+                all.len() == some.len() && all.iter().zip(some).all(|(value, older)| holds(value, older))
+            }
+            _ => value == older,
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_is_refused_and_said() {
+        for (json, what) in [
+            (r#"{"paths":[{"end":"beamed"}]}"#, "beamed"),
+            (r#"{"paths":[{"edges":[[1,"beamed"]]}]}"#, "Edge"),
+            (r#"{"hooks":[{"hook":"bridge: beam","function":"","module":"","kind":"kprobe"}]}"#, "bridge: beam"),
+            (r#"{"hooks":[{"function":"","module":"","kind":"kprobe"}]}"#, "hook"),
+            (r#"{"chains":{"netfilter: chain 99":"a/b"}}"#, "chain 99"),
+            (r#"{"meta":{"tiers":["magic"]}}"#, "magic"),
+        ] {
+            let error = parse(&file_of(json), "f").expect_err("it is refused");
+            assert!(matches!(error, ProfileError::Unknown { .. }), "{error}");
+            assert!(error.to_string().contains(what), "{error}");
+            assert_eq!(crate::failure::exit_code(&error.into()), 2);
+        }
+        let half = parse(&file_of(r#"{"paths":["#), "f");
+        assert!(matches!(half, Err(ProfileError::Corrupted { .. })));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{BUCKETS, Edge, Hook, Point, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{Edge, End, Hook, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize};
 
+use super::Histogram;
 use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
 use crate::topology::{DeviceCounters, Topology};
 
@@ -42,8 +43,8 @@ pub struct Profile {
     pub observer: Observer,
     /// Hooked functions; empty without the function tier.
     pub hooks: Vec<HookRecord>,
-    /// nftables chains by the name of their hook: table and chain.
-    pub chains: BTreeMap<String, String>,
+    /// nftables chains by their hook: table and chain.
+    pub chains: BTreeMap<Hook, String>,
 }
 
 /// How the reason begins for which a hook is missing whose function this kernel does not have now.
@@ -52,17 +53,16 @@ pub const NOT_THERE: &str = "no function";
 pub const NOT_ASKED: &str = "not asked for";
 
 /// A hooked function.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-#[serde(default)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct HookRecord {
-    /// Name of the hook.
-    pub hook: String,
+    /// The hook.
+    pub hook: Hook,
     /// Name of the function, as the kernel knows it.
     pub function: String,
     /// Its module, empty for the kernel itself.
     pub module: String,
-    /// "fentry" or "kprobe".
-    pub kind: String,
+    /// How it is hooked.
+    pub kind: Way,
 }
 
 /// What a hook took of a span of a path; weighted.
@@ -71,13 +71,13 @@ pub struct HookRecord {
 pub struct FunctionRecord {
     /// The span, as an index into `spans`.
     pub span: u32,
-    /// Name of the hook; "span" for the whole span of the journeys that were split.
-    pub hook: String,
-    /// Calls that began in the span; for "span", the journeys that were split.
+    /// The hook; [`Hook::Span`] for the whole span of the journeys that were split.
+    pub hook: Hook,
+    /// Calls that began in the span; for the whole span, the journeys that were split.
     pub calls: u64,
     /// Calls that ended in the span by a return of their own, not together with a function that they called last.
     pub returns: u64,
-    /// Own nanoseconds, nested hooks subtracted; for "span", all of them.
+    /// Own nanoseconds, nested hooks subtracted; for the whole span, all of them.
     pub sum_ns: u64,
     /// Sum of the values that the hook takes; for a span in which the packet waited, nanoseconds that the programs of hooks
     /// took on its CPU meanwhile.
@@ -116,8 +116,8 @@ pub struct Meta {
     pub clock: super::Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
-    /// Tiers in use: "tracepoint", "sampling", "function".
-    pub tiers: Vec<String>,
+    /// Tiers in use.
+    pub tiers: Vec<Tier>,
     /// Probe points that were attached, by name.
     pub probes: Vec<String>,
     /// Probe points and hooks that this kernel does not have, with the reason.
@@ -216,12 +216,12 @@ pub struct PathRecord {
     pub id: u64,
     /// Points and devices.
     pub crossings: Vec<CrossingRecord>,
-    /// How it ended (name of an `End`).
-    pub end: String,
+    /// How it ended.
+    pub end: End,
     /// Name of the drop reason, if dropped.
     pub reason: Option<String>,
-    /// IP protocol number, or 0.
-    pub protocol: u8,
+    /// IP protocol.
+    pub protocol: Protocol,
     /// Packets followed.
     pub samples: u64,
     /// skbs.
@@ -234,8 +234,8 @@ pub struct PathRecord {
     pub payload_bytes: u64,
     /// skbs that they had become at their end, in millionths: more by segmentation, fewer by merging.
     pub skbs_at_end_micro: u64,
-    /// Where one skb goes on as another: index of the crossing, and name of an `Edge`.
-    pub edges: Vec<(u16, String)>,
+    /// Where one skb goes on as another: index of the crossing, and how.
+    pub edges: Vec<(u16, Edge)>,
     /// Changes of CPU.
     pub cpu_hops: u64,
     /// End-to-end times.
@@ -250,13 +250,12 @@ pub struct PathRecord {
 impl PathRecord {
     /// How the packet at a crossing came from the one before, if it is another skb.
     pub fn edge_at(&self, index: usize) -> Option<Edge> {
-        let (_, name) = self.edges.iter().find(|(at, _)| usize::from(*at) == index)?;
-        Edge::from_name(name)
+        self.edges.iter().find(|(at, _)| usize::from(*at) == index).map(|(_, edge)| *edge)
     }
 
     /// Whether its packets are clones, whose originals count on another path.
     pub fn is_clone(&self) -> bool {
-        self.edges.iter().any(|(_, edge)| edge == Edge::Clone.name())
+        self.edges.iter().any(|(_, edge)| *edge == Edge::Clone)
     }
 }
 
@@ -264,117 +263,11 @@ impl PathRecord {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CrossingRecord {
     /// The probe point.
-    #[serde(with = "point_name")]
     pub point: Point,
     /// Inode of the namespace, 0 if unknown.
     pub netns: u32,
     /// Device index, 0 if none.
     pub ifindex: u32,
-}
-
-mod point_name {
-    use netstrata_common::Point;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(point: &Point, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(point.name())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Point::from_name(&name).ok_or_else(|| D::Error::custom(format!("unknown point `{name}`")))
-    }
-}
-
-/// Weighted values with an exact sum and a log-linear histogram.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(default)]
-pub struct Histogram {
-    /// Values, not weighted.
-    pub samples: u64,
-    /// Values, weighted.
-    pub count: u64,
-    /// Weighted sum.
-    pub sum: u64,
-    /// Largest value.
-    pub max: u64,
-    /// (bucket, weighted count) of the buckets that are not empty, ascending.
-    pub buckets: Vec<(u16, u64)>,
-}
-
-/// How many times the median a value is that is far from it.
-const FAR: u64 = 20;
-/// Fewer values than this say little about how often such ones are.
-const FEW: f64 = 10.0;
-
-impl Histogram {
-    /// Adds a value with a weight.
-    pub fn add(&mut self, value: u64, weight: u64) {
-        self.merge(&Self {
-            samples: 1,
-            count: weight,
-            sum: value * weight,
-            max: value,
-            buckets: vec![(bucket_of(value) as u16, weight)],
-        });
-    }
-
-    /// Adds another histogram: associative and commutative.
-    pub fn merge(&mut self, other: &Self) {
-        self.samples += other.samples;
-        self.count += other.count;
-        self.sum += other.sum;
-        self.max = self.max.max(other.max);
-        for &(bucket, count) in &other.buckets {
-            match self.buckets.binary_search_by_key(&bucket, |entry| entry.0) {
-                Ok(at) => self.buckets[at].1 += count,
-                Err(at) => self.buckets.insert(at, (bucket, count)),
-            }
-        }
-    }
-
-    /// From dense buckets as the kernel keeps them.
-    pub fn from_dense(samples: u64, count: u64, sum: u64, max: u64, dense: &[u64; BUCKETS]) -> Self {
-        let buckets =
-            dense.iter().enumerate().filter(|entry| *entry.1 > 0).map(|(at, count)| (at as u16, *count)).collect();
-        Self { samples, count, sum, max, buckets }
-    }
-
-    /// Mean, or 0 without values.
-    pub fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
-    }
-
-    /// The part of the sum that a few values have which are far larger than most: too few to stand for others, and enough to
-    /// move a mean. What lies above 20 times the median, if fewer than ten values do; within the
-    /// width of a bucket.
-    pub fn rare_sum(&self) -> u64 {
-        let limit = FAR * self.quantile(0.5).max(1);
-        let far = self.buckets.iter().filter(|(bucket, _)| bucket_low(*bucket as usize) > limit);
-        let (mut count, mut sum) = (0, 0);
-        for &(bucket, weight) in far {
-            let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
-            count += weight;
-            sum += ((low + (high - low) / 2).min(self.max) - limit) * weight;
-        }
-        let values = count as f64 * self.samples as f64 / self.count.max(1) as f64;
-        if values < FEW { sum.min(self.sum) } else { 0 }
-    }
-
-    /// The value below which `share` (0 to 1) of the values lie, within 6.25 %; never above the largest value.
-    pub fn quantile(&self, share: f64) -> u64 {
-        let total: u64 = self.buckets.iter().map(|entry| entry.1).sum();
-        let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
-        let mut seen = 0;
-        for &(bucket, count) in &self.buckets {
-            seen += count;
-            if seen >= rank {
-                let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
-                return (low + (high - low) / 2).min(self.max);
-            }
-        }
-        self.max
-    }
 }
 
 /// CPU samples.
@@ -453,8 +346,8 @@ pub struct SoftirqRecord {
 pub struct SoftirqVector {
     /// The CPU.
     pub cpu: u16,
-    /// "NET_RX", …
-    pub vector: String,
+    /// The vector.
+    pub vector: Vector,
     /// Runs during the whole recording, from the kernel's own counter; exact.
     pub total: u64,
     /// Runs that were timed.
@@ -518,8 +411,7 @@ pub struct TurnRecord {
 impl Profile {
     /// The name of a hook in output: of a chain's row, with the chain.
     pub fn hook_name(&self, hook: Hook) -> String {
-        let name = hook.info().name;
-        self.chains.get(name).map_or_else(|| name.to_owned(), |chain| format!("netfilter: chain {chain}"))
+        self.chains.get(&hook).map_or_else(|| hook.name().to_owned(), |chain| format!("netfilter: chain {chain}"))
     }
 }
 
@@ -593,27 +485,4 @@ pub struct Observer {
     pub recorder_share: f64,
     /// Largest resident memory of the recorder.
     pub recorder_rss_bytes: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_far_values_are_rare_and_many_are_not() {
-        let mut histogram = Histogram::default();
-        for _ in 0..1000 {
-            histogram.add(100, 8);
-        }
-        assert_eq!(histogram.rare_sum(), 0);
-        histogram.add(1_000_000, 8);
-        // What lies above 20 times the median, within the width of a bucket.
-        let rare = histogram.rare_sum() as f64 / 8.0;
-        assert!((rare / 998_000.0 - 1.0).abs() < 0.07, "{rare}");
-        for _ in 0..20 {
-            histogram.add(1_000_000, 8);
-        }
-        assert_eq!(histogram.rare_sum(), 0);
-        assert_eq!(Histogram::default().rare_sum(), 0);
-    }
 }

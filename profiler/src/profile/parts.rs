@@ -1,11 +1,8 @@
 //! Which paths count packets: a tunnel in user space shows the later part of a packet's way as a path of its own, too.
 
-use netstrata_common::{Edge, Point};
+use netstrata_common::{Edge, Point, Protocol};
 
 use super::{PathRecord, Profile};
-
-/// The IP protocol number of UDP.
-const UDP: u8 = 17;
 
 impl Profile {
     /// Paths that count packets: neither clones nor later parts of others.
@@ -21,11 +18,11 @@ impl PathRecord {
     pub fn is_later_part_of(&self, other: &Self) -> bool {
         const ALIKE: usize = 3;
         let begin = &self.crossings[..self.crossings.len().min(ALIKE)];
-        let sent_on = other.edges.iter().filter(|(_, edge)| edge == Edge::Userspace.name());
+        let sent_on = other.edges.iter().filter(|(_, edge)| *edge == Edge::Userspace);
         sent_on.into_iter().any(|(at, _)| {
             let rest = &other.crossings[usize::from(*at).min(other.crossings.len())..];
             rest.starts_with(begin)
-                && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == UDP)
+                && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == Protocol::UDP)
         })
     }
 }
@@ -35,10 +32,10 @@ mod tests {
     use super::*;
     use crate::profile::CrossingRecord;
 
-    fn path(points: &[(Point, u32)], edges: &[u16], protocol: u8) -> PathRecord {
+    fn path(points: &[(Point, u32)], edges: &[u16], protocol: Protocol) -> PathRecord {
         PathRecord {
             crossings: points.iter().map(|&(point, ifindex)| CrossingRecord { point, netns: 1, ifindex }).collect(),
-            edges: edges.iter().map(|at| (*at, "userspace".into())).collect(),
+            edges: edges.iter().map(|at| (*at, Edge::Userspace)).collect(),
             protocol,
             ..PathRecord::default()
         }
@@ -49,11 +46,15 @@ mod tests {
         use Point::{Copy, Queue, Ready, Receive, Rx, Tcp, Xmit};
         let way =
             [(Queue, 1), (Xmit, 1), (Copy, 1), (Queue, 2), (Xmit, 2), (Rx, 3), (Ready, 3), (Receive, 4), (Tcp, 4)];
-        let whole = path(&way, &[3, 7], 6);
-        let datagram = path(&way[3..7], &[], UDP);
-        let written = path(&way[7..], &[], 6);
+        let whole = path(&way, &[3, 7], Protocol::TCP);
+        let datagram = path(&way[3..7], &[], Protocol::UDP);
+        let written = path(&way[7..], &[], Protocol::TCP);
         // Another program's TCP over the same device, and the first part of a packet that was read and went nowhere.
-        let others = [path(&way[3..6], &[], 6), path(&way[..3], &[], 6), path(&[(Receive, 4), (Queue, 1)], &[], 6)];
+        let others = [
+            path(&way[3..6], &[], Protocol::TCP),
+            path(&way[..3], &[], Protocol::TCP),
+            path(&[(Receive, 4), (Queue, 1)], &[], Protocol::TCP),
+        ];
         assert!(datagram.is_later_part_of(&whole) && written.is_later_part_of(&whole));
         assert!(others.iter().all(|other| !other.is_later_part_of(&whole)));
         assert!(!whole.is_later_part_of(&whole));

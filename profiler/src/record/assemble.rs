@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netstrata_common::{
-    CpuState, Crossing, DropKey, END_TO_END, Edge, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, SampleKey,
-    Softirq, Stack, TurnKey, Vector, path_end,
+    CpuState, Crossing, DropKey, END_TO_END, Edge, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, Protocol,
+    SampleKey, Softirq, Stack, Tier, TurnKey, Vector, path_end,
 };
 
 use super::{
@@ -59,9 +59,9 @@ pub(super) fn profile(
     if let Some(reason) = &recording.no_functions {
         missing.insert("function tier".into(), reason.clone());
     }
-    let mut tiers = vec!["tracepoint".to_owned(), "sampling".into()];
+    let mut tiers = vec![Tier::Tracepoint, Tier::Sampling];
     if !hooks.is_empty() {
-        tiers.push("function".into());
+        tiers.push(Tier::Function);
     }
     let cpus = online_cpus().len() as u32;
     let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
@@ -200,9 +200,9 @@ impl Tree {
                     })
                     .collect(),
                 edges: crossings[..count].iter().enumerate().filter_map(edge_of).collect(),
-                end: end.name().into(),
+                end,
                 reason: (end == End::Dropped).then(|| reason_name(reasons, reason)),
-                protocol,
+                protocol: Protocol(protocol),
                 spans: vec![Histogram::default(); count.saturating_sub(1)],
                 ..PathRecord::default()
             }
@@ -261,9 +261,9 @@ impl Tree {
 }
 
 /// The edge of lineage at a crossing, if it is not the same skb as before.
-fn edge_of((index, crossing): (usize, &Crossing)) -> Option<(u16, String)> {
+fn edge_of((index, crossing): (usize, &Crossing)) -> Option<(u16, Edge)> {
     let edge = Edge::from_id(crossing.edge).filter(|edge| *edge != Edge::Same)?;
-    Some((index as u16, edge.name().to_owned()))
+    Some((index as u16, edge))
 }
 
 fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
@@ -385,7 +385,7 @@ fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
             }
             vectors.push(SoftirqVector {
                 cpu: cpu as u16,
-                vector: Vector::ALL[index].name().into(),
+                vector: Vector::ALL[index],
                 total,
                 count: softirq.count,
                 ns: softirq.ns,

@@ -35,7 +35,7 @@ pub fn read(recording: &Recording, paths: &mut BTreeMap<u64, PathRecord>) -> Res
         }
         path.functions.push(FunctionRecord {
             span: key.index - 1,
-            hook: hook.info().name.to_owned(),
+            hook,
             calls: node.calls,
             returns: node.returns,
             sum_ns: node.sum_ns,
@@ -50,13 +50,13 @@ pub fn read(recording: &Recording, paths: &mut BTreeMap<u64, PathRecord>) -> Res
         });
     }
     for path in paths.values_mut() {
-        path.functions.sort_by_key(|function| (function.span, Hook::from_name(&function.hook)));
+        path.functions.sort_by_key(|function| (function.span, function.hook));
     }
     Ok(())
 }
 
-/// The chains that have rows: `table/chain` by the name of the row.
-pub fn chains(recording: &Recording) -> Result<BTreeMap<String, String>> {
+/// The chains that have rows: `table/chain` by row.
+pub fn chains(recording: &Recording) -> Result<BTreeMap<Hook, String>> {
     let text =
         |bytes: &[u8]| String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or(&[])).into_owned();
     let mut chains = BTreeMap::new();
@@ -65,7 +65,7 @@ pub fn chains(recording: &Recording) -> Result<BTreeMap<String, String>> {
     }
     for (place, chain) in recording.session.entries::<u32, Chain>("NFT_CHAINS")? {
         if let Some(hook) = Hook::from_id((Hook::NftChain1 as u32 + place) as u8).filter(|hook| hook.is_chain()) {
-            chains.insert(hook.info().name.to_owned(), format!("{}/{}", text(&chain.table), text(&chain.name)));
+            chains.insert(hook, format!("{}/{}", text(&chain.table), text(&chain.name)));
         }
     }
     Ok(chains)
@@ -73,12 +73,8 @@ pub fn chains(recording: &Recording) -> Result<BTreeMap<String, String>> {
 
 /// Hooked functions as they stand in a profile.
 pub fn hooks(attached: Vec<Attached>) -> Vec<HookRecord> {
-    let record = |hook: Attached| HookRecord {
-        hook: hook.hook.info().name.to_owned(),
-        function: hook.function,
-        module: hook.module,
-        kind: hook.way.name().to_owned(),
-    };
+    let record =
+        |hook: Attached| HookRecord { hook: hook.hook, function: hook.function, module: hook.module, kind: hook.way };
     attached.into_iter().map(record).collect()
 }
 

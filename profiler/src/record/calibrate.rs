@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Timed};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Protocol, Timed};
 
 use super::{
     online_cpus,
@@ -410,7 +410,7 @@ fn sampler_cost(session: &mut Session) -> Result<f64> {
 fn check_offsets(session: &Session, netns: u32) -> Result<()> {
     let paths: Vec<(u64, Path)> = session.entries("PATHS")?;
     let seen = paths.iter().any(|(_, path)| {
-        path.protocol == libc::IPPROTO_UDP as u8
+        path.protocol == Protocol::UDP.0
             && path.crossings[0].point == Point::Queue as u8
             && path.crossings[0].ifindex == 1
             && path.crossings[0].netns == netns

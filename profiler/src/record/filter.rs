@@ -15,7 +15,7 @@ pub fn configure(args: &RecordArgs, config: &mut Config) {
     }
     if let Some(flow) = args.flow {
         config.filters |= FILTER_FLOW;
-        config.flow_protocol = u32::from(flow.protocol.unwrap_or(0));
+        config.flow_protocol = u32::from(flow.protocol.unwrap_or_default().0);
         config.flow_address = flow.address.map_or(0, |address| u32::from_ne_bytes(address.octets()));
         config.flow_port = u32::from(flow.port.unwrap_or(0));
     }
@@ -95,7 +95,7 @@ pub fn describe(args: &RecordArgs) -> Vec<String> {
         let part = |value: Option<String>| value.unwrap_or_default();
         filters.push(format!(
             "flow={}:{}:{}",
-            part(flow.protocol.map(|protocol| protocol.to_string())),
+            part(flow.protocol.map(|protocol| protocol.0.to_string())),
             part(flow.address.map(|address| address.to_string())),
             part(flow.port.map(|port| port.to_string()))
         ));

@@ -11,7 +11,7 @@ use aya::{
         raw_trace_point::RawTracePointLink,
     },
 };
-use netstrata_common::{Hook, HookInfo, Take, Way};
+use netstrata_common::{Hook, Take, Way};
 
 use super::session::{describe, program};
 use crate::{
@@ -98,9 +98,9 @@ pub struct Place<'a> {
 }
 
 /// The places of a hook in a kernel, the best first.
-pub fn places<'a>(info: &HookInfo, symbols: &'a Symbols, types: &KernelTypes) -> Vec<Place<'a>> {
+pub fn places<'a>(hook: Hook, symbols: &'a Symbols, types: &KernelTypes) -> Vec<Place<'a>> {
     let mut found = Vec::new();
-    for wanted in info.functions {
+    for wanted in hook.info().functions {
         let (module, name) = wanted.split_once(':').map_or((None, *wanted), |(module, name)| (Some(module), name));
         let mut functions: Vec<&Function> = symbols
             .functions(name)
@@ -111,7 +111,7 @@ pub fn places<'a>(info: &HookInfo, symbols: &'a Symbols, types: &KernelTypes) ->
         functions.sort_by_key(|function| function.name != name);
         for function in functions {
             let arguments = if function.module.is_empty() { types.function_arguments(&function.name) } else { None };
-            let typed = match info.take {
+            let typed = match hook.info().take {
                 Take::Merged(count) => arguments == Some(usize::from(count)),
                 _ => arguments.is_some(),
             };
@@ -137,7 +137,7 @@ impl Functions {
         let btf =
             if way == Way::Fentry { Some(Btf::from_sys_fs().context("cannot read the kernel's types")?) } else { None };
         let mut reason = anyhow::anyhow!("the kernel has no function to try it on");
-        let places = places(Hook::Calibration.info(), symbols, types);
+        let places = places(Hook::Calibration, symbols, types);
         for place in places.into_iter().filter(|place| place.function.name.ends_with(name)) {
             match functions.attach_at(ebpf, Hook::Calibration, &place, way, btf.as_ref()) {
                 Ok(()) => return Ok(functions),
@@ -179,10 +179,10 @@ impl Functions {
         if let Err(reason) = functions.attach_tracepoint(ebpf, OVS_ACTION) {
             functions.missing.insert(OVS_ACTION.to_owned(), format!("{NOT_THERE} {OVS_ACTION} ({reason:#})"));
         }
-        let wanted = Hook::ALL.iter().filter(|info| !info.functions.is_empty() && info.hook != Hook::Calibration);
-        for info in wanted {
-            if let Err(reason) = functions.attach_hook(ebpf, info, symbols, types, ways, btf.as_ref()) {
-                functions.missing.insert(info.name.to_owned(), format!("{reason:#}"));
+        let wanted = Hook::ALL.iter().filter(|hook| !hook.info().functions.is_empty() && **hook != Hook::Calibration);
+        for hook in wanted {
+            if let Err(reason) = functions.attach_hook(ebpf, *hook, symbols, types, ways, btf.as_ref()) {
+                functions.missing.insert(hook.name().to_owned(), format!("{reason:#}"));
             }
         }
         Ok(functions)
@@ -192,23 +192,23 @@ impl Functions {
     fn attach_hook(
         &mut self,
         ebpf: &mut Ebpf,
-        info: &HookInfo,
+        hook: Hook,
         symbols: &Symbols,
         types: &KernelTypes,
         ways: &Ways,
         btf: Option<&Btf>,
     ) -> Result<()> {
-        let mut reason =
-            anyhow::anyhow!("{NOT_THERE} {} (its module is not loaded, or this kernel has none)", info.functions[0]);
-        for place in places(info, symbols, types) {
+        let best = hook.info().functions[0];
+        let mut reason = anyhow::anyhow!("{NOT_THERE} {best} (its module is not loaded, or this kernel has none)");
+        for place in places(hook, symbols, types) {
             if place.typed && ways.no_fentry.is_none() {
-                match self.attach_at(ebpf, info.hook, &place, Way::Fentry, btf) {
+                match self.attach_at(ebpf, hook, &place, Way::Fentry, btf) {
                     Ok(()) => return Ok(()),
                     Err(error) => reason = error,
                 }
             }
             if ways.no_kprobe.is_none() {
-                match self.attach_at(ebpf, info.hook, &place, Way::Kprobe, btf) {
+                match self.attach_at(ebpf, hook, &place, Way::Kprobe, btf) {
                     Ok(()) => return Ok(()),
                     Err(error) => reason = error,
                 }

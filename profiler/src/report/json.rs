@@ -1,6 +1,6 @@
 //! The contract `netstrata.report/1`. Its schema is `docs/report.schema.json`.
 
-use netstrata_common::{Hook, Layer};
+use netstrata_common::{Edge, Hook, Layer, Way};
 use serde_json::{Value, json};
 
 use crate::{
@@ -67,12 +67,12 @@ fn meta(profile: &Profile) -> Value {
 
 fn trust(profile: &Profile, account: &Account) -> Value {
     let observer = &profile.observer;
-    let hooks: Vec<Value> = ["fentry", "kprobe"]
+    let hooks: Vec<Value> = Way::ALL
         .iter()
         .zip(observer.hooks)
-        .map(|(kind, cost)| {
+        .map(|(way, cost)| {
             json!({
-                "kind": kind,
+                "kind": way,
                 "ns_per_call": round(cost.ns_per_call),
                 "ns_per_followed_call": round(cost.ns_per_followed_call),
                 "ns_entry_outside": round(cost.ns_entry_outside),
@@ -151,7 +151,7 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
         "bytes": record.bytes,
         "payload_bytes": record.payload_bytes,
         "skbs_at_end": round(record.skbs_at_end_micro as f64 / 1e6),
-        "lineage": record.edges.iter().map(|(at, edge)| edge_json(profile, path, *at, edge)).collect::<Vec<_>>(),
+        "lineage": record.edges.iter().map(|(at, edge)| edge_json(profile, path, *at, *edge)).collect::<Vec<_>>(),
         "end_to_end_ns": end_to_end,
         "corrected_end_to_end_ns": { "mean": round(path.corrected_mean()) },
         "unattributed_ns": unattributed,
@@ -162,7 +162,7 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
 }
 
 /// Where one skb goes on as another.
-fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: &str) -> Value {
+fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: Edge) -> Value {
     let crossing = path.record.crossings.get(usize::from(at)).copied();
     json!({
         "edge": edge,
@@ -225,7 +225,7 @@ fn functions(profile: &Profile, account: &Account) -> Vec<Value> {
     let per = |value: f64| if seen > 0 { round(value / seen as f64) } else { 0.0 };
     let row = |layer: Option<Layer>, hook: Hook, total: &FunctionTotal| {
         let info = hook.info();
-        let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by().info().name);
+        let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by());
         json!({
             "layer": layer.map(|layer| layer.name()),
             "hook": profile.hook_name(hook),
@@ -241,7 +241,7 @@ fn functions(profile: &Profile, account: &Account) -> Vec<Value> {
     };
     let mut rows: Vec<Value> =
         account.functions.iter().map(|((layer, hook), total)| row(*layer, *hook, total)).collect();
-    for hook in profile.hooks.iter().filter_map(|record| Hook::from_name(&record.hook)) {
+    for hook in profile.hooks.iter().map(|record| record.hook) {
         if !account.functions.keys().any(|(_, met)| met.charged_by() == hook) {
             rows.push(row(hook.info().layer, hook, &FunctionTotal::default()));
         }

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use netstrata_common::Layer;
 
 use super::folded;
-use crate::profile::{Clock, Profile};
+use crate::{
+    cpu::Context,
+    profile::{Clock, Profile},
+};
 
 /// A span of a path for the latency graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,7 +228,7 @@ fn cpu_tree(profile: &Profile) -> Node {
     let mut root = Node::default();
     for (frames, count) in folded::stacks(profile) {
         let Some(layer) = frames.first() else { continue };
-        if layer == Layer::Idle.name() && frames.get(1).is_some_and(|context| context == "idle") {
+        if layer == Layer::Idle.name() && frames.get(1).is_some_and(|context| context == Context::Idle.name()) {
             continue;
         }
         root.value += count;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use netstrata_common::{End, Way};
+
 use crate::{
     analysis::{Account, PathAccount, Span, device_name},
     cpu::Context,
@@ -77,11 +79,11 @@ pub fn benchmark_line(benchmark: &Benchmark) -> String {
 
 /// A path by its ends and devices.
 pub fn path_name(path: &PathAccount) -> String {
-    let end = match (path.record.end.as_str(), &path.record.reason) {
-        ("copied", _) => String::new(),
+    let end = match (path.record.end, &path.record.reason) {
+        (End::Copied, _) => String::new(),
         (_, Some(reason)) => format!(" (dropped: {reason})"),
-        ("absorbed", _) => " (ends in the kernel)".into(),
-        (end, _) => format!(" ({end})"),
+        (End::Absorbed, _) => " (ends in the kernel)".into(),
+        (end, _) => format!(" ({})", end.name()),
     };
     format!("{} -> {} {} via {}{end}", path.from, path.to, path.protocol, path.devices.join(", "))
 }
@@ -177,7 +179,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
             .filter_map(|(at, edge)| Some((edge, *record.crossings.get(usize::from(*at))?)))
             .map(|(edge, crossing)| {
                 let namespace = profile.topology.namespace_name(crossing.netns);
-                format!("{edge} at {} in {namespace}", device_name(&profile.topology, crossing))
+                format!("{} at {} in {namespace}", edge.name(), device_name(&profile.topology, crossing))
             })
             .collect();
         let each = record.skbs_at_end_micro as f64 / 1e6 / record.packets.max(1) as f64;
@@ -275,14 +277,14 @@ fn functions(out: &mut String, profile: &Profile, account: &Account) -> std::fmt
     let mut rows: Vec<_> = account.functions.iter().collect();
     rows.sort_by(|a, b| b.1.sum_ns.cmp(&a.1.sum_ns).then(a.0.cmp(b.0)));
     for ((layer, hook), total) in rows {
-        let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by().info().name);
+        let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by());
         writeln!(
             out,
             "  {:<10} {:<27} {:<26} {:<6} {:>6.2} {:>9} {:>9}",
             layer.map_or("", |layer| layer.name()),
             clip(&profile.hook_name(*hook), 27),
             clip(at.map_or("-", |record| &record.function), 26),
-            at.map_or("-", |record| &record.kind),
+            at.map_or("-", |record| record.kind.name()),
             total.calls / seen,
             time(total.sum_ns as f64 / seen),
             time((total.sum_ns - total.probe_ns) as f64 / seen),
@@ -413,11 +415,12 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
         observer.ns_in_span_per_crossing,
         time(observer.ns_per_sample)
     )?;
-    for (kind, cost) in ["fentry", "kprobe"].iter().zip(observer.hooks).filter(|entry| entry.1.ns_per_call > 0.0) {
+    for (way, cost) in Way::ALL.iter().zip(observer.hooks).filter(|entry| entry.1.ns_per_call > 0.0) {
         writeln!(
             out,
-            "  hooks by {kind}: {:.0} ns per call, {:.0} ns if followed ({:.0} ns at the entry and {:.0} ns at \
+            "  hooks by {}: {:.0} ns per call, {:.0} ns if followed ({:.0} ns at the entry and {:.0} ns at \
              the exit within the packet's time)",
+            way.name(),
             cost.ns_per_call,
             cost.ns_per_followed_call,
             cost.entry(),

@@ -1,0 +1,118 @@
+//! Distributions: exact sums, log-linear buckets.
+
+use netstrata_common::{BUCKETS, bucket_high, bucket_low, bucket_of};
+use serde::{Deserialize, Serialize};
+
+/// Weighted values with an exact sum and a log-linear histogram.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct Histogram {
+    /// Values, not weighted.
+    pub samples: u64,
+    /// Values, weighted.
+    pub count: u64,
+    /// Weighted sum.
+    pub sum: u64,
+    /// Largest value.
+    pub max: u64,
+    /// (bucket, weighted count) of the buckets that are not empty, ascending.
+    pub buckets: Vec<(u16, u64)>,
+}
+
+/// How many times the median a value is that is far from it.
+const FAR: u64 = 20;
+/// Fewer values than this say little about how often such ones are.
+const FEW: f64 = 10.0;
+
+impl Histogram {
+    /// Adds a value with a weight.
+    pub fn add(&mut self, value: u64, weight: u64) {
+        self.merge(&Self {
+            samples: 1,
+            count: weight,
+            sum: value * weight,
+            max: value,
+            buckets: vec![(bucket_of(value) as u16, weight)],
+        });
+    }
+
+    /// Adds another histogram: associative and commutative.
+    pub fn merge(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.count += other.count;
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+        for &(bucket, count) in &other.buckets {
+            match self.buckets.binary_search_by_key(&bucket, |entry| entry.0) {
+                Ok(at) => self.buckets[at].1 += count,
+                Err(at) => self.buckets.insert(at, (bucket, count)),
+            }
+        }
+    }
+
+    /// From dense buckets as the kernel keeps them.
+    pub fn from_dense(samples: u64, count: u64, sum: u64, max: u64, dense: &[u64; BUCKETS]) -> Self {
+        let buckets =
+            dense.iter().enumerate().filter(|entry| *entry.1 > 0).map(|(at, count)| (at as u16, *count)).collect();
+        Self { samples, count, sum, max, buckets }
+    }
+
+    /// Mean, or 0 without values.
+    pub fn mean(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
+    }
+
+    /// The part of the sum that a few values have which are far larger than most: too few to stand for others, and enough to
+    /// move a mean. What lies above 20 times the median, if fewer than ten values do; within the
+    /// width of a bucket.
+    pub fn rare_sum(&self) -> u64 {
+        let limit = FAR * self.quantile(0.5).max(1);
+        let far = self.buckets.iter().filter(|(bucket, _)| bucket_low(*bucket as usize) > limit);
+        let (mut count, mut sum) = (0, 0);
+        for &(bucket, weight) in far {
+            let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
+            count += weight;
+            sum += ((low + (high - low) / 2).min(self.max) - limit) * weight;
+        }
+        let values = count as f64 * self.samples as f64 / self.count.max(1) as f64;
+        if values < FEW { sum.min(self.sum) } else { 0 }
+    }
+
+    /// The value below which `share` (0 to 1) of the values lie, within 6.25 %; never above the largest value.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let total: u64 = self.buckets.iter().map(|entry| entry.1).sum();
+        let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
+        let mut seen = 0;
+        for &(bucket, count) in &self.buckets {
+            seen += count;
+            if seen >= rank {
+                let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
+                return (low + (high - low) / 2).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_far_values_are_rare_and_many_are_not() {
+        let mut histogram = Histogram::default();
+        for _ in 0..1000 {
+            histogram.add(100, 8);
+        }
+        assert_eq!(histogram.rare_sum(), 0);
+        histogram.add(1_000_000, 8);
+        // What lies above 20 times the median, within the width of a bucket.
+        let rare = histogram.rare_sum() as f64 / 8.0;
+        assert!((rare / 998_000.0 - 1.0).abs() < 0.07, "{rare}");
+        for _ in 0..20 {
+            histogram.add(1_000_000, 8);
+        }
+        assert_eq!(histogram.rare_sum(), 0);
+        assert_eq!(Histogram::default().rare_sum(), 0);
+    }
+}
