@@ -3,32 +3,29 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, process::Command};
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
+use support::{
+    lab::Lab,
+    ready::say_left_out,
+    report::{closed, report},
+};
 
-/// Runs a mode in a tier and returns its report; `None` if this kernel refuses the tier.
-fn report(directory: &std::path::Path, tier: &str) -> Option<Value> {
-    let output = directory.join(tier);
-    let netstrata = env!("CARGO_BIN_EXE_netstrata");
-    let run = Command::new(netstrata)
-        .args(["lab", "run", "bridge", "--workload", "tcp-rr", "--duration", "4s", "--pin", "same", "--tier", tier])
-        // Without CPU samples: a layer is what lies between two crossings, in both tiers.
-        .args(["--sample-every", "8", "--frequency", "0", "-o"])
-        .arg(&output)
-        .output()
-        .unwrap();
-    if run.status.code() == Some(3) {
-        return None;
+/// Runs a mode in a tier and returns its report; `Err` tells why this kernel refuses the tier.
+fn run(tier: &str) -> Result<Value, String> {
+    let bridge = ["bridge", "--workload", "tcp-rr", "--duration", "4s", "--pin", "same", "--tier", tier];
+    // Without CPU samples: a layer is what lies between two crossings, in both tiers.
+    let mut lab = Lab::start(&[&bridge[..], &["--sample-every", "8", "--frequency", "0"]].concat());
+    let ended = lab.end();
+    if ended.code == Some(3) {
+        return Err(ended.err);
     }
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let profile = std::fs::read_dir(&output)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "prof"));
-    let text = Command::new(netstrata).arg("report").arg(profile.unwrap()).args(["--format", "json"]).output().unwrap();
-    assert!(text.status.success());
-    Some(serde_json::from_slice(&text.stdout).unwrap())
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    Ok(report(&lab.file("bridge.prof")))
 }
 
 /// Corrected time per packet of each layer as tracepoints divide it: the parts that functions made of a span count for the
@@ -53,20 +50,15 @@ fn by_layer(report: &Value) -> BTreeMap<(String, String), f64> {
 
 #[test]
 fn the_tiers_agree_on_the_same_traffic() {
-    // SAFETY: a query without arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: needs root");
-        return;
-    }
-    let directory = std::env::temp_dir().join(format!("netstrata-functions-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let Some(function) = report(&directory, "function") else {
-        eprintln!("skipped: this kernel lets no function be hooked");
-        std::fs::remove_dir_all(&directory).unwrap();
-        return;
+    let Some(_alone) = ready!() else { return };
+    let function = match run("function") {
+        Ok(report) => report,
+        Err(reason) => {
+            assert!(!Path::new("/sys/bus/event_source/devices/kprobe").exists(), "this kernel has kprobes: {reason}");
+            skip!("{reason}");
+        }
     };
-    let tracepoint = report(&directory, "tracepoint").unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
+    let tracepoint = run("tracepoint").unwrap();
     let hooks: Vec<&str> = function["functions"]
         .as_array()
         .unwrap()
@@ -77,16 +69,12 @@ fn the_tiers_agree_on_the_same_traffic() {
     {
         assert!(hooks.contains(&hook), "{hook} is not among {hooks:?}");
     }
-    for path in function["paths"].as_array().unwrap() {
-        let spans: u64 = path["spans"].as_array().unwrap().iter().map(|span| span["ns"]["sum"].as_u64().unwrap()).sum();
-        let rest = path["unattributed_ns"]["sum"].as_u64().unwrap();
-        assert_eq!(spans + rest, path["end_to_end_ns"]["sum"].as_u64().unwrap());
-    }
+    closed(&function);
     let (with, without) = (by_layer(&function), by_layer(&tracepoint));
     // Two runs differ on a clock that other programs share; where instructions are the clock they are the same run.
     let command_line = std::fs::read_to_string("/proc/cmdline").unwrap();
     if !command_line.contains("clock=instructions") {
-        eprintln!("not compared: the clock is not instructions ({with:?}, {without:?})");
+        say_left_out(test_name!(), "comparison of times", &format!("no clock of instructions: {with:?}, {without:?}"));
         return;
     }
     for (layer, time) in &without {

@@ -4,16 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "the ground truth of the bridge uses the rest")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    io::Write as _,
-    os::fd::OwnedFd,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
 use netstrata::{
     analysis::path_accounts,
@@ -23,7 +17,12 @@ use netstrata::{
     profile::Profile,
 };
 use netstrata_common::{End, Layer};
-use support::{inject, measure::Awake, median};
+use support::{
+    inject::{self, fed},
+    measure::Awake,
+    median,
+    ready::say_left_out,
+};
 
 /// A cost in a network.
 enum Cost {
@@ -77,19 +76,6 @@ struct Injected {
     _link: Option<OwnedFd>,
 }
 
-fn nsenter(namespace: &str, words: &[&str], input: &str) -> String {
-    let mut child = Command::new("nsenter")
-        .arg(format!("--net={namespace}"))
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    support::succeeded(words, &child.wait_with_output().unwrap())
-}
-
 /// An emulated machine, which is many times slower, needs costs that many times larger.
 fn scale() -> u32 {
     std::env::var("NETSTRATA_TRUTH_SCALE").map_or(1, |scale| scale.parse().unwrap())
@@ -116,7 +102,7 @@ fn inject(standing: &Standing, case: &Case) -> Injected {
                 rules += &format!("  meta mark 0x{:x} drop\n", 0x1000 + rule);
             }
             rules += " }\n}\n";
-            nsenter(&namespace, &["nft", "-f", "-"], &rules);
+            fed(&namespace, &["nft", "-f", "-"], &rules);
             injected.table = Some(family);
         }
         Cost::Actions(count) => {
@@ -156,7 +142,7 @@ impl Drop for Stopped {
 
 /// Puts actions that undo each other before the actions of every flow in the kernel's datapath; the flows as they were.
 fn lengthen_flows(namespace: &str, count: u32) -> Vec<String> {
-    let text = nsenter(namespace, &["ovs-dpctl", "-m", "--no-names", "dump-flows"], "");
+    let text = fed(namespace, &["ovs-dpctl", "-m", "--no-names", "dump-flows"], "");
     let flows: Vec<String> = text.lines().filter(|line| line.contains("eth_type(0x0800)")).map(str::to_owned).collect();
     for flow in &flows {
         change_flow(namespace, flow, &"push_vlan(vid=7,pcp=0),pop_vlan,".repeat(count as usize));
@@ -167,13 +153,13 @@ fn lengthen_flows(namespace: &str, count: u32) -> Vec<String> {
 fn change_flow(namespace: &str, flow: &str, prefix: &str) {
     let (key, actions) = flow.split_once(", packets:").unwrap();
     let actions = actions.rsplit_once("actions:").unwrap().1;
-    nsenter(namespace, &["ovs-dpctl", "mod-flow", key, &format!("{prefix}{actions}")], "");
+    fed(namespace, &["ovs-dpctl", "mod-flow", key, &format!("{prefix}{actions}")], "");
 }
 
 impl Drop for Injected {
     fn drop(&mut self) {
         if let Some(family) = self.table {
-            nsenter(&self.namespace, &["nft", "delete", "table", family, "truth"], "");
+            fed(&self.namespace, &["nft", "delete", "table", family, "truth"], "");
         }
         for flow in self.actions.iter().flatten() {
             change_flow(&self.namespace, flow, "");
@@ -253,26 +239,23 @@ fn on_first_cpu<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-fn build(mode: &str) -> Option<Standing> {
-    // SAFETY: a plain system call without arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        println!("skipped: needs root");
-        return None;
-    }
+/// The network of a mode, or why this machine cannot have it.
+fn build(mode: &str) -> Result<Standing, String> {
     match Standing::build(mode, &arguments(Duration::from_secs(1), false)) {
-        Ok(standing) => Some(standing),
-        Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(_))) => {
-            println!("skipped: {mode}: {error:#}");
-            None
-        }
+        Ok(standing) => Ok(standing),
+        Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(_))) => Err(format!("{error:#}")),
         Err(error) => panic!("{mode}: {error:#}"),
     }
 }
 
 #[test]
 fn rules_in_the_inner_bridge_are_not_found_in_the_outer_one() {
+    let Some(_alone) = ready!("nsenter", "nft") else { return };
     let case = CASES.iter().find(|case| case.mode == "nested-bridge-bridge").unwrap();
-    let Some(standing) = build(case.mode) else { return };
+    let standing = match build(case.mode) {
+        Ok(standing) => standing,
+        Err(reason) => skip!("{reason}"),
+    };
     let duration = Duration::from_millis(1500);
     let without = profile(&standing, duration);
     let _injected = inject(&standing, case);
@@ -284,6 +267,7 @@ fn rules_in_the_inner_bridge_are_not_found_in_the_outer_one() {
 #[test]
 #[ignore = "takes minutes; prints the table"]
 fn table_of_injected_costs_by_mode() {
+    let Some(_alone) = ready!("nsenter", "nft", "taskset", "chrt") else { return };
     let setting =
         |name: &str, default: &str| std::env::var(format!("NETSTRATA_TRUTH_{name}")).unwrap_or(default.into());
     let only = setting("ONLY", "");
@@ -295,7 +279,13 @@ fn table_of_injected_costs_by_mode() {
         "mode, layer @ device in role: median of the round trip's difference; found there; found in the layer anywhere"
     );
     for case in CASES.iter().filter(|case| only.is_empty() || case.mode == only) {
-        let Some(standing) = on_first_cpu(|| build(case.mode)) else { continue };
+        let standing = match on_first_cpu(|| build(case.mode)) {
+            Ok(standing) => standing,
+            Err(reason) => {
+                say_left_out(test_name!(), case.mode, &reason);
+                continue;
+            }
+        };
         let (mut truths, mut here, mut anywhere) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..count {
             let trip = round_trip(&standing, duration);

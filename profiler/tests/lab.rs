@@ -2,235 +2,79 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "support/alone.rs"]
-mod alone;
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
 
-use std::{
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use alone::ready;
 use netstrata::{
     analysis,
     cli::{LabRunArgs, TierArg},
-    lab::{
-        cleanup::start_time,
-        modes::{MODES, Mode},
-    },
-    profile::{PathRecord, Profile},
+    lab::modes::{MODES, Mode},
+    profile::{PathRecord, Profile, read},
 };
 use netstrata_common::{Edge, End, Protocol};
-
-const NOTHING: [&str; 0] = [];
-
-struct Lab {
-    child: Child,
-    output: PathBuf,
-}
-
-impl Lab {
-    fn start(words: &[&str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let output = std::env::temp_dir().join(format!("netstrata-lab-test-{}-{number}", std::process::id()));
-        let child = Command::new(env!("CARGO_BIN_EXE_netstrata"))
-            .args(["lab", "run"])
-            .args(words)
-            .arg("-o")
-            .arg(&output)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self { child, output }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn signal(&self, signal: i32) {
-        // SAFETY: a plain system call on a child that has not been waited for.
-        unsafe { libc::kill(self.child.id() as i32, signal) };
-    }
-
-    fn wait(&mut self) -> (ExitStatus, String, String) {
-        let (mut out, mut err) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        (self.child.wait().unwrap(), out, err)
-    }
-
-    /// Waits until the workers of the measured run (not the short warm-up) run, and gives their ids.
-    fn until_traffic(&self) -> Vec<u32> {
-        let warm_up = Duration::from_secs(1);
-        wait_for("workers", || children(self.pid()).len() >= 2);
-        std::thread::sleep(warm_up);
-        wait_for("workers", || children(self.pid()).len() >= 2);
-        children(self.pid())
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.output);
-    }
-}
-
-fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "no {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Ids of the processes that run `pid` started, from the notes that it keeps.
-fn children(pid: u32) -> Vec<u32> {
-    let directory = Path::new("/run/netstrata-lab").join(pid.to_string()).join("children");
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// What is left of run `pid`.
-fn left(pid: u32) -> Vec<String> {
-    let prefix = format!("nslab-{pid}-");
-    let state = format!("/run/netstrata-lab/{pid}");
-    let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    let mut found: Vec<String> = namespaces
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with(&prefix))
-        .collect();
-    if Path::new(&state).exists() {
-        found.push(state.clone());
-    }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    found.extend(mounts.lines().filter(|line| line.contains(&prefix) || line.contains(&state)).map(str::to_owned));
-    found
-}
-
-#[test]
-fn every_built_in_workload_crosses_the_own_networks_and_leaves_nothing() {
-    let Some(_one) = ready("every_built_in_workload_crosses_the_own_networks") else { return };
-    for workload in ["tcp-stream", "tcp-rr", "udp-stream", "udp-rr"] {
-        let words = ["host", "bridge", "--no-record", "--duration", "300ms", "--pairs", "2", "--workload", workload];
-        let mut lab = Lab::start(&words);
-        let (status, out, err) = lab.wait();
-        assert!(status.success(), "{workload}: {err}");
-        assert!(out.contains("host") && out.contains("bridge") && out.contains("100.0 %"), "{out}");
-        let text = fs::read_to_string(lab.output.join("comparison.json")).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(json["schema"], "netstrata.comparison/1");
-        assert_eq!(json["workload"], workload);
-        for (row, mode) in json["modes"].as_array().unwrap().iter().zip(["host", "bridge"]) {
-            assert_eq!(row["mode"], mode);
-            assert!(row["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
-            if workload.ends_with("-rr") {
-                assert!(row["round_trip_ns"]["median"].as_f64().unwrap() > 0.0, "{workload} {row}");
-            }
-        }
-        assert_eq!(left(lab.pid()), NOTHING, "{workload}");
-    }
-}
-
-#[test]
-fn docker_modes_leave_neither_daemon_nor_containers() {
-    let Some(_one) = ready("docker_modes_leave_neither_daemon_nor_containers") else { return };
-    if let Some(reason) = netstrata::lab::docker::missing() {
-        println!("skipped docker_modes_leave_neither_daemon_nor_containers: {reason}");
-        return;
-    }
-    let mut lab = Lab::start(&["docker-host", "docker-bridge", "--no-record", "--duration", "300ms"]);
-    let (status, out, err) = lab.wait();
-    if err.contains("skipped docker") {
-        println!("skipped docker_modes_leave_neither_daemon_nor_containers: {err}");
-        return;
-    }
-    assert!(status.success(), "{err}");
-    assert!(out.contains("docker-host") && out.contains("docker-bridge"), "{out}");
-    assert_eq!(left(lab.pid()), NOTHING);
-    assert_eq!(processes(lab.pid()), NOTHING);
-}
-
-/// Programs of engines and guests that run `pid` started and that still live: they name its directory.
-fn processes(pid: u32) -> Vec<String> {
-    let state = format!("/run/netstrata-lab/{pid}/");
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let lines = entries.map(|entry| fs::read(entry.path().join("cmdline")).unwrap_or_default());
-    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&state)).collect()
-}
+use support::{
+    lab::{Lab, NOTHING, left, programs, until_gone},
+    ready::{say_left_out, say_skipped},
+};
 
 /// In one run, since starting daemons takes longer than the traffic.
 #[test]
 fn every_mode_of_docker_shows_its_layers_by_name_and_device() {
-    let test = "every_mode_of_docker_shows_its_layers_by_name_and_device";
-    let Some(_one) = ready(test) else { return };
+    let Some(_alone) = ready!() else { return };
     let modes: Vec<&Mode> = MODES.iter().filter(|mode| mode.docker()).collect();
+    assert!(modes.len() > 1);
     let mut words: Vec<&str> = modes.iter().map(|mode| mode.name).collect();
     words.extend(["--workload", "tcp-rr", "--duration", "3s", "--sample-every", "8"]);
     let mut lab = Lab::start(&words);
-    let (status, _, err) = lab.wait();
-    let skipped: Vec<&str> = err.lines().filter(|line| line.starts_with("skipped ")).collect();
+    let ended = lab.end();
+    assert_eq!(left(lab.id()), NOTHING, "neither daemons nor containers");
+    let skipped: Vec<&str> = ended.err.lines().filter(|line| line.starts_with("skipped ")).collect();
     if skipped.len() == modes.len() {
-        println!("skipped {test}: {}", skipped.join("; "));
-        return;
+        skip!("{}", skipped.join("; "));
     }
-    assert!(status.success(), "{err}");
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
     for mode in modes {
         if let Some(reason) = skipped.iter().find(|line| line.starts_with(&format!("skipped {}:", mode.name))) {
-            println!("{test}: {reason}");
+            say_left_out(test_name!(), mode.name, reason);
             continue;
         }
-        let profile = netstrata::profile::read(&lab.output.join(format!("{}.prof", mode.name))).unwrap();
+        let profile = read(&lab.file(&format!("{}.prof", mode.name))).unwrap();
         let mut missing = mode.layers.to_vec();
         check_account(mode, &profile, &mut missing);
         assert!(missing.is_empty(), "{}: not seen: {missing:?}", mode.name);
     }
-    assert_eq!(left(lab.pid()), NOTHING);
-    assert_eq!(processes(lab.pid()), NOTHING);
 }
 
 #[test]
 fn what_a_killed_run_with_daemons_and_a_guest_left_goes_at_the_next() {
-    let test = "what_a_killed_run_with_daemons_and_a_guest_left_goes_at_the_next";
-    let Some(_one) = ready(test) else { return };
+    let Some(_alone) = ready!() else { return };
     let lacking = netstrata::lab::docker::missing().or_else(|| netstrata::lab::cni::missing("bridge"));
     if let Some(reason) = lacking.or_else(netstrata::lab::guest::missing) {
-        println!("skipped {test}: {reason}");
-        return;
+        skip!("{reason}");
     }
     let mut killed = Lab::start(&["cni-bridge", "docker-nat", "vm-bridge", "--no-record", "--duration", "30s"]);
-    let console = format!("/run/netstrata-lab/{}/guest-tap0/console", killed.pid());
-    let deadline = Instant::now() + Duration::from_secs(300);
-    while !Path::new(&console).exists() && killed.child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "no guest");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    killed.until_exists(&format!("/run/netstrata-lab/{}/guest-tap0/console", killed.id()));
     killed.signal(libc::SIGKILL);
-    let (_, _, err) = killed.wait();
-    if err.contains("skipped ") {
-        println!("skipped {test}: {err}");
-        return;
+    let ended = killed.end();
+    if ended.err.contains("skipped ") {
+        skip!("{}", ended.err);
     }
-    assert!(!processes(killed.pid()).is_empty(), "a killed run cannot end its daemons");
-    let mut next = Lab::start(&["host", "--no-record", "--duration", "100ms", "--workload", "tcp-rr"]);
-    let (status, _, err) = next.wait();
-    assert!(status.success(), "{err}");
-    assert_eq!(left(killed.pid()), NOTHING);
-    assert_eq!(processes(killed.pid()), NOTHING);
+    assert!(!programs(killed.id()).is_empty(), "a killed run cannot end its daemons: {}", ended.err);
+    run_next();
+    assert_eq!(left(killed.id()), NOTHING);
+}
+
+/// The next run, which removes what others left.
+fn run_next() {
+    let ended = Lab::run(&["host", "--no-record", "--duration", "100ms", "--workload", "tcp-rr"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
 }
 
 #[test]
 fn a_mode_can_be_run_from_a_program() {
-    let Some(_one) = ready("a_mode_can_be_run_from_a_program") else { return };
+    let Some(_alone) = ready!() else { return };
     let args = LabRunArgs {
         workload: "tcp-rr".into(),
         duration: Duration::from_millis(200),
@@ -300,32 +144,39 @@ fn check_layers(mode: &Mode) -> Result<(), String> {
     panic!("{}: not seen in {RUNS} runs: {missing:?}", mode.name);
 }
 
-#[test]
-fn every_mode_that_this_kernel_can_do_shows_its_layers_by_name_and_device() {
-    let Some(_one) = ready("every_mode_shows_its_layers") else { return };
-    for mode in MODES.iter().filter(|mode| !mode.docker()) {
-        if let Err(reason) = check_layers(mode) {
-            println!("skipped every_mode_shows_its_layers in mode {}: {reason}", mode.name);
+/// Checks these modes; those that this machine cannot run are left out, and named.
+fn check_modes<'a>(test: &str, modes: impl Iterator<Item = &'a Mode>) {
+    let (mut left_out, mut checked) = (Vec::new(), 0);
+    for mode in modes {
+        match check_layers(mode) {
+            Ok(()) => checked += 1,
+            Err(reason) => left_out.push((mode.name, reason)),
         }
     }
+    if checked == 0 {
+        let reasons: Vec<String> = left_out.iter().map(|(mode, reason)| format!("{mode}: {reason}")).collect();
+        assert!(!reasons.is_empty(), "there are no such modes");
+        return say_skipped(test, &reasons.join("; "));
+    }
+    left_out.iter().for_each(|(mode, reason)| say_left_out(test, mode, reason));
+}
+
+#[test]
+fn every_mode_that_this_kernel_can_do_shows_its_layers_by_name_and_device() {
+    let Some(_alone) = ready!() else { return };
+    check_modes(test_name!(), MODES.iter().filter(|mode| !mode.docker()));
 }
 
 /// For emulated machines, which are too slow for all modes.
 #[test]
 fn modes_that_few_kernels_have_show_their_layers_by_name_and_device() {
-    let test = "modes_that_few_kernels_have_show_their_layers_by_name_and_device";
-    let Some(_one) = ready(test) else { return };
-    for mode in MODES.iter().filter(|mode| ["ovs", "ipip"].contains(&mode.name)) {
-        if let Err(reason) = check_layers(mode) {
-            println!("skipped {test} in mode {}: {reason}", mode.name);
-        }
-    }
+    let Some(_alone) = ready!() else { return };
+    check_modes(test_name!(), MODES.iter().filter(|mode| ["ovs", "ipip"].contains(&mode.name)));
 }
 
 #[test]
 fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
-    let test = "a_packet_goes_through_open_vswitchs_daemon_and_back";
-    let Some(_one) = ready(test) else { return };
+    let Some(_alone) = ready!() else { return };
     let args = LabRunArgs {
         workload: "tcp-rr".into(),
         duration: Duration::from_secs(1),
@@ -338,8 +189,7 @@ fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
     let measured = match netstrata::lab::run_mode("ovs-upcall", &args) {
         Ok(measured) => measured,
         Err(error) if netstrata::failure::exit_code(&error) == 3 => {
-            println!("skipped {test}: {error:#}");
-            return;
+            skip!("{error:#}");
         }
         Err(error) => panic!("{error:#}"),
     };
@@ -356,51 +206,43 @@ fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
 
 #[test]
 fn a_wire_is_as_slow_as_it_is_asked_to_be() {
-    let Some(_one) = ready("a_wire_is_as_slow_as_it_is_asked_to_be") else { return };
-    let mut lab = Lab::start(&["vxlan", "--no-record", "--duration", "1s", "--wire-rate", "100mbit", "--mtu", "1400"]);
-    let (status, _, err) = lab.wait();
-    if status.code() == Some(3) {
-        println!("skipped a_wire_is_as_slow_as_it_is_asked_to_be: {err}");
-        return;
+    let Some(_alone) = ready!() else { return };
+    let ended = Lab::run(&["vxlan", "--no-record", "--duration", "1s", "--wire-rate", "100mbit", "--mtu", "1400"]);
+    if ended.code == Some(3) {
+        skip!("{}", ended.err);
     }
-    assert!(status.success(), "{err}");
-    let text = fs::read_to_string(lab.output.join("comparison.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
     // No machine is too slow for it, and outer headers take their share of the rate.
-    let rate = json["modes"][0]["median"].as_f64().unwrap();
+    let rate = ended.comparison["modes"][0]["median"].as_f64().unwrap();
     assert!(rate > 0.0 && rate <= 1e8, "{rate}");
-    assert_eq!(left(lab.pid()), NOTHING);
 }
 
 #[test]
 fn ctrl_c_and_sigterm_clean_up_and_show_in_the_exit_code() {
-    let Some(_one) = ready("ctrl_c_and_sigterm_clean_up") else { return };
+    let Some(_alone) = ready!() else { return };
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
         let mut lab = Lab::start(&["bridge", "--no-record", "--duration", "30s"]);
-        let workers = lab.until_traffic();
+        let workers = lab.until_workers_of(30_000);
         lab.signal(signal);
-        let (status, _, err) = lab.wait();
-        assert_eq!(status.code(), Some(code), "{err}");
-        assert!(err.contains("interrupted"), "{err}");
-        assert_eq!(left(lab.pid()), NOTHING);
-        wait_for("end of the workers", || workers.iter().all(|pid| start_time(*pid).is_none()));
+        let ended = lab.end();
+        assert_eq!(ended.code, Some(code), "{}", ended.err);
+        assert!(ended.err.contains("interrupted"), "{}", ended.err);
+        assert_eq!(left(lab.id()), NOTHING);
+        until_gone(&workers);
     }
 }
 
 #[test]
 fn the_next_run_removes_what_a_killed_one_left() {
-    let Some(_one) = ready("the_next_run_removes_what_a_killed_one_left") else { return };
+    let Some(_alone) = ready!() else { return };
     let mut killed = Lab::start(&["bridge", "--no-record", "--duration", "30s"]);
-    let workers = killed.until_traffic();
+    let workers = killed.until_workers_of(30_000);
     killed.signal(libc::SIGKILL);
-    killed.child.wait().unwrap();
-    assert!(!left(killed.pid()).is_empty(), "a killed run cannot clean up");
-    let mut next = Lab::start(&["host", "--no-record", "--duration", "100ms", "--workload", "tcp-rr"]);
-    let (status, _, err) = next.wait();
-    assert!(status.success(), "{err}");
-    assert_eq!(left(killed.pid()), NOTHING);
-    assert_eq!(left(next.pid()), NOTHING);
-    wait_for("end of the workers", || workers.iter().all(|pid| start_time(*pid).is_none()));
+    killed.end();
+    assert!(!left(killed.id()).is_empty(), "a killed run cannot clean up");
+    run_next();
+    assert_eq!(left(killed.id()), NOTHING);
+    until_gone(&workers);
 }
 
 #[test]
@@ -410,9 +252,8 @@ fn wrong_words_are_wrong_usage() {
         (&["host", "--workload", "ftp"][..], "known: tcp-stream"),
         (&["host", "--workload", "udp-rr", "--size", "70000"][..], "65507"),
     ] {
-        let mut lab = Lab::start(words);
-        let (status, _, err) = lab.wait();
-        assert_eq!(status.code(), Some(2), "{err}");
-        assert!(err.contains(said), "{err}");
+        let ended = Lab::run(words);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        assert!(ended.err.contains(said), "{}", ended.err);
     }
 }

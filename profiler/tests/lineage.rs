@@ -3,35 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "the ground truth uses the rest")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd as _, OwnedFd},
-    path::PathBuf,
-    process::{Command, Stdio},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use netstrata::profile::{PathRecord, Profile, read};
+use netstrata::profile::{PathRecord, Profile};
 use netstrata_common::{Edge, End, Point, Protocol};
 use serde_json::Value;
-use support::{inject, network::Network, run};
+use support::{directory::Directory, inject, network::Network, recording::Recording, wait::PATIENCE};
 
-const NETSTRATA: &str = env!("CARGO_BIN_EXE_netstrata");
-const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: u16 = 5310;
 const TCP: Protocol = Protocol::TCP;
 const UDP: Protocol = Protocol::UDP;
-
-/// The tests share a kernel.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// What counters said during a recording.
 struct Counted {
@@ -44,35 +36,6 @@ struct Counted {
     received: u64,
     client: u32,
     server: u32,
-}
-
-fn allowed(programs: &[&str]) -> bool {
-    // SAFETY: a plain system call without arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        println!("skipped: needs root");
-        return false;
-    }
-    for program in programs {
-        if Command::new(program).arg("--version").output().is_err() {
-            println!("skipped: needs {program}");
-            return false;
-        }
-    }
-    true
-}
-
-/// Runs a closure in a namespace, in a thread of its own.
-fn inside<T: Send + 'static>(
-    network: &Network,
-    side: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let namespace = File::open(network.path(side)).unwrap();
-    thread::spawn(move || {
-        // SAFETY: affects this thread only, which ends after the work.
-        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0, "cannot enter the namespace");
-        work()
-    })
 }
 
 /// Switches a feature of every device of the network.
@@ -97,47 +60,21 @@ fn received(network: &Network) -> u64 {
     values.split_whitespace().nth(column).unwrap().parse().unwrap()
 }
 
-fn inode(network: &Network, side: &str) -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(network.path(side)).unwrap().ino() as u32
-}
-
 /// Records every packet of the network while the traffic flows.
 fn record(network: &Network, traffic: impl FnOnce(&Network) -> u64) -> Counted {
-    let directory = std::env::temp_dir().join(network.namespace("lineage"));
-    fs::create_dir_all(&directory).unwrap();
-    let at = |name: &str| directory.join(name);
-    let (file, started, done): (PathBuf, PathBuf, PathBuf) = (at("p.prof"), at("started"), at("done"));
-    // Packets that are used up unseen end 20 ms after they moved last.
-    let wait = format!("touch {}; until [ -e {} ]; do sleep 0.05; done; sleep 0.3", started.display(), done.display());
-    let child = Command::new(NETSTRATA)
-        .args(["record", "--sample-every", "1", "--netns", &network.namespace("client"), "-o"])
-        .arg(&file)
-        .args(["--", "sh", "-c", &wait])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let begin = Instant::now();
-    while !started.exists() {
-        assert!(begin.elapsed() < PATIENCE, "the recording did not start");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let directory = Directory::new();
+    let file = directory.file("profile");
+    let recording = Recording::start(&file, &["--sample-every", "1", "--netns", &network.namespace("client")]);
     let before = (sent(network), received(network));
     let read_bytes = traffic(network);
     let after = (sent(network), received(network));
-    fs::write(&done, "").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let profile = read(&file).unwrap();
-    let _ = fs::remove_dir_all(&directory);
     Counted {
-        profile,
+        profile: recording.stop(&file),
         read: read_bytes,
         sent: after.0 - before.0,
         received: after.1 - before.1,
-        client: inode(network, "client"),
-        server: inode(network, "server"),
+        client: network.inode("client"),
+        server: network.inode("server"),
     }
 }
 
@@ -145,7 +82,7 @@ fn record(network: &Network, traffic: impl FnOnce(&Network) -> u64) -> Counted {
 fn tcp(network: &Network, bytes: usize) -> u64 {
     let address = SocketAddr::new(network.address().parse().unwrap(), PORT);
     let (ready, is_ready) = mpsc::channel();
-    let server = inside(network, "server", move || {
+    let server = network.inside("server", move || {
         let listener = TcpListener::bind(address).unwrap();
         ready.send(()).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
@@ -159,7 +96,7 @@ fn tcp(network: &Network, bytes: usize) -> u64 {
         }
     });
     is_ready.recv_timeout(PATIENCE).unwrap();
-    let client = inside(network, "client", move || {
+    let client = network.inside("client", move || {
         let mut stream = TcpStream::connect(address).unwrap();
         let piece = vec![7; 1 << 16];
         for _ in 0..bytes / piece.len() {
@@ -174,7 +111,7 @@ fn tcp(network: &Network, bytes: usize) -> u64 {
 fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -> u64 {
     let address: SocketAddr = format!("{to}:{PORT}").parse().unwrap();
     let (ready, is_ready) = mpsc::channel();
-    let server = inside(network, "server", move || {
+    let server = network.inside("server", move || {
         let socket = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let space = 8i32 << 20;
@@ -191,7 +128,7 @@ fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -
         total
     });
     is_ready.recv_timeout(PATIENCE).unwrap();
-    let client = inside(network, "client", move || {
+    let client = network.inside("client", move || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.set_broadcast(true).unwrap();
         if pieces > 1 {
@@ -288,16 +225,9 @@ fn pass_through_xdp(network: &Network, side: &str, device: &str) -> OwnedFd {
     inject::link(&program, &network.path(side), device, 37) // BPF_XDP
 }
 
-fn one() -> std::sync::MutexGuard<'static, ()> {
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[test]
 fn tcp_counts_right_with_every_offload_on_and_off() {
-    if !allowed(&["ethtool", "ip"]) {
-        return;
-    }
-    let _one = one();
+    let Some(_alone) = ready!("ethtool") else { return };
     for (tso, gso, gro) in
         [(true, true, false), (false, true, false), (false, false, false), (true, true, true), (false, true, true)]
     {
@@ -319,10 +249,7 @@ fn tcp_counts_right_with_every_offload_on_and_off() {
 
 #[test]
 fn udp_counts_right_with_segmentation_in_the_device_and_in_software() {
-    if !allowed(&["ethtool", "ip"]) {
-        return;
-    }
-    let _one = one();
+    let Some(_alone) = ready!("ethtool") else { return };
     for offload in [true, false] {
         let network = Network::bridge();
         set(&network, "tx-udp-segmentation", offload);
@@ -341,10 +268,7 @@ fn udp_counts_right_with_segmentation_in_the_device_and_in_software() {
 
 #[test]
 fn packets_that_xdp_rebuilds_go_on() {
-    if !allowed(&["ip"]) {
-        return;
-    }
-    let _one = one();
+    let Some(_alone) = ready!() else { return };
     let network = Network::bridge();
     let _program = pass_through_xdp(&network, "server", "eth0");
     let counted = record(&network, |network| tcp(network, 4 << 20));
@@ -360,16 +284,12 @@ fn packets_that_xdp_rebuilds_go_on() {
 
 #[test]
 fn clones_of_a_flooding_bridge_are_followed_and_count_once() {
-    if !allowed(&["ip"]) {
-        return;
-    }
-    let _one = one();
+    let Some(_alone) = ready!() else { return };
     let network = Network::bridge();
-    let middle = network.namespace("middle");
     for port in ["more1", "more2"] {
-        run(&["ip", "-n", &middle, "link", "add", port, "type", "veth", "peer", "name", &format!("{port}p")]);
-        run(&["ip", "-n", &middle, "link", "set", port, "master", "br0", "up"]);
-        run(&["ip", "-n", &middle, "link", "set", &format!("{port}p"), "up"]);
+        network.ip("middle", &format!("link add {port} type veth peer name {port}p"));
+        network.ip("middle", &format!("link set {port} master br0 up"));
+        network.ip("middle", &format!("link set {port}p up"));
     }
     let counted = record(&network, |network| udp(network, "10.203.0.255", 40, 1, 500));
     assert_eq!(counted.read, 40 * 500);

@@ -2,9 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+};
+
+use support::{
+    NETSTRATA,
+    ready::{is_root, say_left_out},
 };
 
 /// A command and the lines that should follow it.
@@ -63,16 +71,14 @@ fn needs_root(command: &str) -> bool {
 
 #[test]
 fn the_console_blocks_of_the_readme_do_what_they_show() {
-    // SAFETY: a plain system call without arguments.
-    let is_root = unsafe { libc::geteuid() } == 0;
     let text = std::fs::read_to_string(root().join("README.md")).unwrap();
     let examples = examples(&text);
     assert!(examples.iter().any(|example| example.command.starts_with("netstrata ")), "the README shows no command");
-    let programs = Path::new(env!("CARGO_BIN_EXE_netstrata")).parent().unwrap();
+    let programs = Path::new(NETSTRATA).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     for example in examples.iter().filter(|example| example.command.starts_with("netstrata ")) {
-        if needs_root(&example.command) && !is_root {
-            println!("skipped: `{}`: needs root", example.command);
+        if needs_root(&example.command) && !is_root() {
+            say_left_out(test_name!(), &example.command, "needs root");
             continue;
         }
         let output = Command::new("sh")

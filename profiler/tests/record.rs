@@ -2,16 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::{Duration, Instant},
+    path::Path,
+    process::{Command, Output},
+    thread::sleep,
+    time::Duration,
 };
 
 use netstrata::{
@@ -20,211 +20,51 @@ use netstrata::{
 };
 use netstrata_common::{End, Protocol};
 use serde_json::Value;
+use support::{
+    NETSTRATA, command,
+    directory::Directory,
+    errors, netstrata,
+    network::Network,
+    process::Process,
+    recording::Recording,
+    report::{closed, report},
+    run, succeeded,
+    traffic::Traffic,
+    wait::until,
+};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_netstrata");
-/// For things that take far less on any machine.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// For the programs to be verified, which takes an emulated processor twenty seconds.
-const VERIFYING: Duration = Duration::from_secs(60);
-
-/// The tests share a kernel.
-static ONE: Mutex<()> = Mutex::new(());
-
-/// Two namespaces joined by a veth pair, with an answering server; and a directory. All goes when it is dropped.
+/// Two sides of a veth pair, and a place for what is recorded between them.
 struct Lab {
-    a: String,
-    b: String,
-    server: Option<Child>,
-    directory: PathBuf,
-    _one: MutexGuard<'static, ()>,
-}
-
-fn run(line: &str) -> Output {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output().unwrap()
-}
-
-fn ip(line: &str) {
-    let output = run(&format!("ip {line}"));
-    assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Tests whether live tests can run; prints the reason if not.
-fn allowed() -> bool {
-    // SAFETY: a plain system call without arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        println!("skipped: needs root");
-        return false;
-    }
-    if Command::new("ip").arg("-V").output().is_err() {
-        println!("skipped: needs ip of iproute2");
-        return false;
-    }
-    true
+    network: Network,
+    directory: Directory,
 }
 
 impl Lab {
-    /// The lab, or `None` where it cannot be had.
-    fn open() -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        if !allowed() {
-            return None;
-        }
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(format!("nstest-rec-{id}"));
-        fs::create_dir_all(&directory).unwrap();
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
-        let lab =
-            Self { a: format!("nstest-rec-{id}a"), b: format!("nstest-rec-{id}b"), server: None, directory, _one: one };
-        let (a, b) = (&lab.a, &lab.b);
-        ip(&format!("netns add {a}"));
-        ip(&format!("netns add {b}"));
-        ip(&format!("-n {a} link add left type veth peer name right netns {b}"));
-        ip(&format!("-n {a} addr add 198.18.5.1/24 dev left"));
-        ip(&format!("-n {b} addr add 198.18.5.2/24 dev right"));
-        for (namespace, device) in [(a, "left"), (b, "right"), (a, "lo"), (b, "lo")] {
-            ip(&format!("-n {namespace} link set {device} up"));
-        }
-        Some(lab)
+    fn new() -> Self {
+        Self { network: Network::pair(), directory: Directory::new() }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    /// Starts a server for one client in namespace b, or on its loopback.
-    fn serve(&mut self, address: &str, workload: &str) {
-        self.stop_server();
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.b, PROGRAM, "lab", "worker", "--size", "64", "--duration", "10s"])
-            .args(["--workload", workload, "--listen", address])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.server = Some(child);
-        let out = self.server.as_mut().unwrap().stdout.as_mut().unwrap();
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
-        assert_eq!(line.trim(), "ready");
-    }
-
-    fn stop_server(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-
-    /// The words that run a client in namespace a.
-    fn client(&self, address: &str, workload: &str, duration: &str) -> Vec<String> {
-        let line = format!(
-            "ip netns exec {} {PROGRAM} lab worker --workload {workload} --size 64 --duration {duration} --connect \
-             {address}",
-            self.a
-        );
-        line.split_whitespace().map(str::to_owned).collect()
-    }
-
-    /// Records while a client sends requests from a to b.
-    fn record_requests(&mut self, file: &str, options: &[&str]) -> (Output, Profile) {
-        self.serve("198.18.5.2:7001", "tcp-rr");
-        let output = Command::new(PROGRAM)
+    /// Records while the client sends requests to the server.
+    fn record_requests(&self, file: &str, options: &[&str]) -> (Output, Profile) {
+        let _server = Traffic::REQUESTS.serve(&self.network);
+        let output = Command::new(NETSTRATA)
             .args(["record", "-o"])
-            .arg(self.file(file))
+            .arg(self.directory.file(file))
             .args(options)
             .arg("--")
-            .args(self.client("198.18.5.2:7001", "tcp-rr", "600ms"))
-            .stdin(Stdio::null())
+            .args(Traffic::REQUESTS.client(&self.network))
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        let profile = read(&self.file(file)).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let profile = read(&self.directory.file(file)).unwrap();
         (output, profile)
     }
-}
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.stop_server();
-        for namespace in [&self.a, &self.b] {
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
-        }
-        let _ = fs::remove_dir_all(&self.directory);
+    /// Whether a path crosses the client's end of the pair, under its name.
+    fn has_seen_left(&self, profile: &Profile) -> bool {
+        let left = (self.network.namespace("client"), "left".to_owned());
+        places(profile).iter().any(|path| path.contains(&left))
     }
-}
-
-/// A recording that runs, ended if the test fails.
-struct Recording(Child);
-
-impl Recording {
-    /// Starts one and waits until it has attached: without a terminal it says nothing, so its descriptors tell.
-    fn start(words: &[&str]) -> Self {
-        let child = Command::new(PROGRAM)
-            .arg("record")
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut recording = Self(child);
-        wait_for("attached probes", VERIFYING, || {
-            assert!(recording.0.try_wait().unwrap().is_none(), "it ended early");
-            attached(recording.0.id()) > 0
-        });
-        // That may still have been the calibration.
-        std::thread::sleep(Duration::from_millis(1500));
-        recording
-    }
-
-    fn signal(&self, signal: i32) {
-        // SAFETY: a plain system call on a child that has not been waited for.
-        unsafe { libc::kill(self.0.id() as i32, signal) };
-    }
-
-    /// Waits for its end within the patience.
-    fn end(&mut self) -> Option<i32> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(start.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait_for(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < patience, "waited for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Descriptors of BPF links and perf events that a process holds.
-fn attached(pid: u32) -> usize {
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    files
-        .filter_map(|file| fs::read_link(file.path()).ok())
-        .filter(|link| matches!(link.to_str(), Some("anon_inode:[perf_event]" | "anon_inode:bpf_link")))
-        .count()
 }
 
 /// Programs of ours that the kernel holds, as an outsider sees them; `None` without bpftool.
@@ -242,21 +82,6 @@ fn programs() -> Option<usize> {
     )
 }
 
-/// Checks closure of every path from the JSON alone, and gives the packets.
-fn closed(file: &Path) -> u64 {
-    let output = Command::new(PROGRAM).args(["report", "--format", "json"]).arg(file).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let sum = |value: &Value| value["sum"].as_u64().unwrap();
-    let mut packets = 0;
-    for path in report["paths"].as_array().unwrap() {
-        let spans: u64 = path["spans"].as_array().unwrap().iter().map(|span| sum(&span["ns"])).sum();
-        assert_eq!(spans + sum(&path["unattributed_ns"]), sum(&path["end_to_end_ns"]), "{path}");
-        packets += path["packets"].as_u64().unwrap();
-    }
-    packets
-}
-
 /// Names of devices on all paths, with their namespaces.
 fn places(profile: &Profile) -> Vec<Vec<(String, String)>> {
     let name = |netns, ifindex| {
@@ -269,37 +94,41 @@ fn places(profile: &Profile) -> Vec<Vec<(String, String)>> {
 
 #[test]
 fn a_command_is_recorded_and_every_path_closes() {
-    let Some(mut lab) = Lab::open() else { return };
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
     let (output, profile) = lab.record_requests("whole", &["--sample-every", "1"]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("transactions"), "the command's output is passed on");
+    assert!(succeeded(&output).contains("transactions"), "the command's output is passed on");
     assert!(profile.sampling.followed > 100, "{:?}", profile.sampling);
     assert!(!profile.journeys.is_empty());
     assert!(profile.paths.iter().any(|path| path.end == End::Copied && path.packets > 50));
-    assert!(closed(&lab.file("whole")) > 100);
+    assert!(closed(&report(&lab.directory.file("whole"))) > 100);
     assert_eq!(profile.meta.exit_code, Some(0));
-    assert!(profile.meta.benchmark.unwrap().transactions_per_s.unwrap() > 0.0);
-    let (a, b) = (lab.a.clone(), lab.b.clone());
-    let account = account(&read(&lab.file("whole")).unwrap());
-    assert!(account.paths.iter().any(|path| path.from == a && path.to == b && path.devices == ["left", "right"]));
-    assert!(account.paths.iter().any(|path| path.from == b && path.to == a && path.devices == ["right", "left"]));
+    assert!(profile.meta.benchmark.as_ref().unwrap().transactions_per_s.unwrap() > 0.0);
+    let [client, server] = ["client", "server"].map(|side| lab.network.namespace(side));
+    let account = account(&profile);
+    let has = |from: &str, to: &str, devices: [&str; 2]| {
+        account.paths.iter().any(|path| path.from == from && path.to == to && path.devices == devices)
+    };
+    assert!(has(&client, &server, ["left", "right"]) && has(&server, &client, ["right", "left"]));
     assert!(account.paths.iter().all(|path| path.is_closed()));
 }
 
 #[test]
 fn exit_codes_of_commands_are_told_apart() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(_alone) = ready!() else { return };
+    let directory = Directory::new();
+    let file = directory.file("codes");
     let record = |words: &[&str]| {
-        let file = lab.file("codes");
         let _ = fs::remove_file(&file);
-        let output = Command::new(PROGRAM).args(["record", "-o"]).arg(&file).args(words).output().unwrap();
-        (output.status.code(), file.exists(), said(&output))
+        let output = netstrata(&[&["record", "-o", file.to_str().unwrap()], words].concat());
+        (output.status.code(), file.exists(), errors(&output))
     };
     let (code, written, _) = record(&["--", "true"]);
     assert_eq!((code, written), (Some(0), true));
     let (code, written, text) = record(&["--", "sh", "-c", "exit 7"]);
     assert_eq!((code, written), (Some(1), true), "{text}");
     assert!(text.contains("code 7"), "{text}");
-    assert_eq!(read(&lab.file("codes")).unwrap().meta.exit_code, Some(7));
+    assert_eq!(read(&file).unwrap().meta.exit_code, Some(7));
     let (code, written, text) = record(&["--", "no-such-program-anywhere"]);
     assert_eq!((code, written), (Some(2), false), "{text}");
     assert!(text.contains("no-such-program-anywhere") && text.lines().count() == 1, "{text}");
@@ -309,239 +138,234 @@ fn exit_codes_of_commands_are_told_apart() {
 
 #[test]
 fn a_duration_ends_a_recording() {
-    let Some(lab) = Lab::open() else { return };
-    let output =
-        Command::new(PROGRAM).args(["record", "--duration", "300ms", "-o"]).arg(lab.file("duration")).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(output.stdout.is_empty());
-    let profile = read(&lab.file("duration")).unwrap();
+    let Some(_alone) = ready!() else { return };
+    let directory = Directory::new();
+    let output = netstrata(&["record", "--duration", "300ms", "-o", &directory.word("duration")]);
+    assert!(succeeded(&output).is_empty());
+    let profile = read(&directory.file("duration")).unwrap();
     assert!(profile.meta.duration_ns >= 300_000_000);
     assert!(profile.cpu.samples > 0);
 }
 
 #[test]
 fn ctrl_c_and_sigterm_end_a_recording_with_its_profile() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(_alone) = ready!() else { return };
+    let directory = Directory::new();
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        let file = lab.file(&format!("signal-{signal}"));
-        let mut recording = Recording::start(&["-o", file.to_str().unwrap()]);
-        recording.signal(signal);
-        assert_eq!(recording.end(), Some(0));
+        let file = directory.file(&format!("signal-{signal}"));
+        let mut recording = Recording::start(&file, &[]);
+        recording.0.signal(signal);
+        assert_eq!(recording.0.end().code(), Some(0));
         assert!(read(&file).unwrap().meta.duration_ns > 0);
     }
     // Around a command, the command is ended too.
-    let file = lab.file("signal-command");
-    let mut recording = Recording::start(&["-o", file.to_str().unwrap(), "--", "sleep", "60"]);
-    recording.signal(libc::SIGTERM);
-    assert_eq!(recording.end(), Some(1));
+    let file = directory.file("signal-command");
+    let mut recording = Recording::start(&file, &["--", "sleep", "60"]);
+    recording.0.signal(libc::SIGTERM);
+    assert_eq!(recording.0.end().code(), Some(1));
     assert_eq!(read(&file).unwrap().meta.exit_code, Some(128 + libc::SIGTERM));
 }
 
 #[test]
 fn nothing_remains_in_the_kernel_after_kill_9() {
-    let Some(lab) = Lab::open() else { return };
-    let Some(before) = programs() else {
-        println!("skipped: nothing_remains_in_the_kernel_after_kill_9: needs bpftool");
-        return;
-    };
-    let mut recording = Recording::start(&["-o", lab.file("killed").to_str().unwrap()]);
+    let Some(_alone) = ready!() else { return };
+    let Some(before) = programs() else { skip!("needs bpftool") };
+    let directory = Directory::new();
+    let file = directory.file("killed");
+    let mut recording = Recording::start(&file, &[]);
     assert!(programs().unwrap() > before);
-    recording.signal(libc::SIGKILL);
-    recording.end();
+    recording.0.signal(libc::SIGKILL);
+    recording.0.end();
     // The kernel frees programs after a grace period. Another recording of the same machine may have ended meanwhile.
-    wait_for("the kernel to free the programs", PATIENCE, || programs().unwrap() <= before);
-    assert!(!lab.file("killed").exists());
-    let pinned = run("find /sys/fs/bpf -iname *netstrata* -o -iname net_dev_queue");
+    until("the kernel to free the programs", || programs().unwrap() <= before);
+    assert!(!file.exists());
+    // Where no file system of this kind is mounted, nothing is pinned.
+    let find = command(&["find", "/sys/fs/bpf", "-iname", "*netstrata*", "-o", "-iname", "net_dev_queue"]).output();
+    let pinned = find.unwrap();
     assert!(pinned.stdout.is_empty(), "{}", String::from_utf8_lossy(&pinned.stdout));
 }
 
 #[test]
 fn two_recordings_at_once_both_see_packets() {
-    let Some(mut lab) = Lab::open() else { return };
-    let other = lab.file("other");
-    let mut recording = Recording::start(&["-o", other.to_str().unwrap(), "--sample-every", "4"]);
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
+    let [one, other] = ["one", "other"].map(|name| lab.directory.file(name));
+    let recording = Recording::start(&other, &["--sample-every", "4"]);
     let (_, profile) = lab.record_requests("one", &["--sample-every", "4"]);
-    recording.signal(libc::SIGINT);
-    assert_eq!(recording.end(), Some(0));
-    for profile in [profile, read(&other).unwrap()] {
-        let seen = places(&profile).iter().any(|path| path.contains(&(lab.a.clone(), "left".into())));
-        assert!(seen && profile.sampling.followed > 20, "{:?}", profile.sampling);
+    for profile in [profile, recording.stop(&other)] {
+        assert!(lab.has_seen_left(&profile) && profile.sampling.followed > 20, "{:?}", profile.sampling);
     }
-    assert!(closed(&other) > 0 && closed(&lab.file("one")) > 0);
+    assert!(closed(&report(&other)) > 0 && closed(&report(&one)) > 0);
 }
 
-/// Runs a copy of the program as nobody with these capabilities only.
-fn as_nobody(lab: &Lab, capabilities: &str, words: &[&str]) -> Option<Output> {
-    let copy = lab.file("netstrata");
-    if !copy.exists() {
-        fs::copy(PROGRAM, &copy).unwrap();
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+/// A program that nobody with these capabilities only runs.
+fn as_nobody(program: &str, capabilities: &str, words: &[&str]) -> Output {
     let list: String = capabilities.split_whitespace().map(|name| format!(",+{name}")).collect();
-    let output = Command::new("setpriv")
+    Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .args([format!("--inh-caps=-all{list}"), format!("--ambient-caps=-all{list}")])
         .arg(format!("--bounding-set=-all{list}"))
-        .arg(copy)
+        .arg(program)
         .args(words)
-        .stdin(Stdio::null())
-        .output();
-    if output.is_err() {
-        println!("skipped: needs setpriv of util-linux");
-    }
-    output.ok()
+        .output()
+        .unwrap()
+}
+
+/// A copy of the program that everybody may run.
+fn copy_for_all(directory: &Directory) -> String {
+    let copy = directory.file("netstrata");
+    fs::copy(NETSTRATA, &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    directory.word("netstrata")
 }
 
 #[test]
 fn without_privilege_the_missing_capabilities_are_named() {
-    let Some(lab) = Lab::open() else { return };
-    let file = lab.file("refused");
-    let Some(output) = as_nobody(&lab, "", &["record", "--duration", "1s", "-o", file.to_str().unwrap()]) else {
-        return;
-    };
+    let Some(_alone) = ready!("setpriv") else { return };
+    let directory = Directory::new();
+    let program = copy_for_all(&directory);
+    let output = as_nobody(&program, "", &["record", "--duration", "1s", "-o", &directory.word("refused")]);
     assert_eq!(output.status.code(), Some(3));
-    let text = said(&output);
+    let text = errors(&output);
     assert!(text.contains("CAP_BPF") && text.contains("CAP_PERFMON") && text.lines().count() == 1, "{text}");
-    assert!(!file.exists());
-    let doctor = as_nobody(&lab, "", &["doctor"]).unwrap();
-    assert_eq!(doctor.status.code(), Some(3), "{}", said(&doctor));
+    assert!(!directory.file("refused").exists());
+    let doctor = as_nobody(&program, "", &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(3), "{}", errors(&doctor));
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("Can record: no"));
 }
 
 #[test]
 fn few_capabilities_suffice() {
-    let Some(mut lab) = Lab::open() else { return };
-    // Copies the program, which takes its time.
-    let _ = as_nobody(&lab, "", &["--version"]);
+    let Some(_alone) = ready!("nsenter", "setpriv") else { return };
+    let lab = Lab::new();
+    let program = copy_for_all(&lab.directory);
+    let requests = Traffic { duration: "20s", ..Traffic::REQUESTS };
+    let _server = requests.serve(&lab.network);
+    let _client = Process::quiet(&mut command(&requests.client(&lab.network)));
+    let (file, flow) = (lab.directory.file("capable"), format!("tcp:{}:{}", lab.network.address(), requests.port));
     // As docs/privileges.md says; and whether devices in other namespaces have names.
     for (capabilities, named) in [
         ("bpf perfmon syslog", false),
         ("bpf perfmon syslog sys_admin", true),
         ("bpf perfmon syslog sys_admin sys_ptrace net_admin", true),
     ] {
-        lab.serve("198.18.5.2:7001", "tcp-rr");
-        let words = lab.client("198.18.5.2:7001", "tcp-rr", "8s");
-        let mut client = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::null()).spawn().unwrap();
-        let file = lab.file("capable");
         let _ = fs::remove_file(&file);
-        let record = [
-            "record",
-            "--duration",
-            "800ms",
-            "--sample-every",
-            "4",
-            "--flow",
-            "tcp:198.18.5.2:7001",
-            "-o",
-            file.to_str().unwrap(),
-        ];
-        let output = as_nobody(&lab, capabilities, &record);
-        client.kill().unwrap();
-        client.wait().unwrap();
-        let Some(output) = output else { return };
-        assert_eq!(output.status.code(), Some(0), "{capabilities}: {}", said(&output));
+        let record = ["record", "--duration", "800ms", "--sample-every", "4", "--flow", &flow, "-o"];
+        let output = as_nobody(&program, capabilities, &[&record[..], &[file.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(0), "{capabilities}: {}", errors(&output));
         let profile = read(&file).unwrap();
-        assert!(profile.sampling.followed > 20 && profile.cpu.samples > 0, "{capabilities}: {}", said(&output));
-        let seen = places(&profile).iter().any(|path| path.contains(&(lab.a.clone(), "left".into())));
-        assert_eq!(seen, named, "{capabilities}: {:?}", places(&profile).first());
+        assert!(profile.sampling.followed > 20 && profile.cpu.samples > 0, "{capabilities}: {}", errors(&output));
+        assert_eq!(lab.has_seen_left(&profile), named, "{capabilities}: {:?}", places(&profile).first());
     }
+}
+
+/// The loss is counted, judged, and named to the reader.
+fn assert_loud(profile: &Profile, cause: &str) {
+    assert!(profile.lost[cause] > 0, "{cause}: {:?}", profile.lost);
+    let trust = account(profile).trust;
+    assert_ne!(trust.verdict, Verdict::Ok, "{cause}: {:?}", profile.lost);
+    assert!(trust.reasons.iter().any(|reason| reason.contains(cause)), "{cause}: {:?}", trust.reasons);
 }
 
 #[test]
 fn tiny_tables_lose_loudly() {
-    let Some(mut lab) = Lab::open() else { return };
-    for (option, value, cause) in [
-        ("--debug-nodes", "4", "nodes_full"),
-        ("--debug-slots", "1", "slot_busy"),
-        ("--debug-ring-bytes", "4096", "ring_full"),
-    ] {
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
+    for (option, value, cause) in [("--debug-nodes", "4", "nodes_full"), ("--debug-slots", "1", "slot_busy")] {
         let (_, profile) = lab.record_requests("tiny", &["--sample-every", "1", option, value]);
-        let lost = profile.lost[cause];
-        if cause == "ring_full" && lost == 0 {
-            // The ring takes about 20 journeys a second and is emptied every 25 ms: it may have sufficed.
-            continue;
-        }
-        assert!(lost > 0, "{option}: {:?}", profile.lost);
-        let trust = account(&profile).trust;
-        assert_ne!(trust.verdict, Verdict::Ok, "{option}: {:?}", profile.lost);
-        assert!(trust.reasons.iter().any(|reason| reason.contains(cause)), "{option}: {:?}", trust.reasons);
-        closed(&lab.file("tiny"));
+        assert_loud(&profile, cause);
+        closed(&report(&lab.directory.file("tiny")));
     }
+}
+
+/// The recorder, which empties the ring, is stopped while packets go: what does not fit is lost for certain, and as much as
+/// the client and the paths say.
+#[test]
+fn journeys_that_a_full_ring_refused_are_counted() {
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
+    let file = lab.directory.file("stopped");
+    let requests = Traffic { duration: "200ms", ..Traffic::REQUESTS };
+    let client = lab.network.namespace("client");
+    let options = ["--sample-every", "1", "--frequency", "0", "--netns", &client, "--debug-ring-bytes", "4096"];
+    let recording = Recording::start(&file, &options);
+    // It looks at the load every 50 ms, and sends every whole journey to the ring where there are few.
+    sleep(Duration::from_millis(300));
+    let _server = requests.serve(&lab.network);
+    recording.0.signal(libc::SIGSTOP);
+    let said = run(&requests.client(&lab.network));
+    recording.0.signal(libc::SIGCONT);
+    let profile = recording.stop(&file);
+    assert_loud(&profile, "ring_full");
+    let reported: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let messages = 2 * reported["transactions"].as_u64().unwrap();
+    let packets: u64 = profile.paths.iter().map(|path| path.packets).sum();
+    let (lost, kept) = (profile.lost["ring_full"], profile.journeys.len() as u64);
+    let figures = format!("{messages} messages, {packets} packets on paths, {kept} journeys, {lost} refused");
+    assert!(packets >= messages && kept > 0, "{figures}");
+    // Each CPU may have skipped some until it knew that all are wanted.
+    assert!(lost + kept <= packets && lost + kept + 64 * u64::from(profile.meta.cpus) >= packets, "{figures}");
 }
 
 #[test]
 fn filters_keep_only_what_they_name() {
-    let Some(mut lab) = Lab::open() else { return };
-    // Noise that no filter below names: another port, on the loopback of namespace b.
-    lab.serve("127.0.0.1:7009", "udp-rr");
-    let noise = format!(
-        "ip netns exec {} {PROGRAM} lab worker --workload udp-rr --size 64 --duration 20s --connect 127.0.0.1:7009",
-        lab.b
-    );
-    let words: Vec<&str> = noise.split_whitespace().collect();
-    let noise_server = lab.server.take();
-    let noise = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let _noise = [Recording(noise), Recording(noise_server.unwrap())];
-    let (a, b) = (lab.a.clone(), lab.b.clone());
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
+    // Noise that no filter below names: another port, on the loopback of the server's namespace.
+    let noise = Traffic { workload: "udp-rr", duration: "30s", port: 7009, ..Traffic::REQUESTS };
+    let _noise = noise.beside_the_server(&lab.network);
+    let [client, server] = ["client", "server"].map(|side| lab.network.namespace(side));
 
     let (_, profile) = lab.record_requests("all", &["--sample-every", "1"]);
-    assert!(places(&profile).iter().any(|path| path.contains(&(b.clone(), "lo".into()))), "the noise is seen");
+    assert!(places(&profile).iter().any(|path| path.contains(&(server.clone(), "lo".into()))), "the noise is seen");
 
-    for options in [["--netns", a.as_str()], ["--device", "left"]] {
+    for options in [["--netns", client.as_str()], ["--device", "left"]] {
         let (_, profile) = lab.record_requests("some", &["--sample-every", "1", options[0], options[1]]);
         let paths = places(&profile);
         assert!(!paths.is_empty(), "{options:?}");
         for path in paths {
-            assert!(path.iter().any(|place| place.0 == a), "{options:?}: {path:?}");
+            assert!(path.iter().any(|place| place.0 == client), "{options:?}: {path:?}");
         }
         assert_eq!(profile.meta.filters.len(), 1);
     }
-    for flow in ["tcp:198.18.5.2:7001", "tcp:198.18.5.1", "tcp:7001"] {
+    for flow in ["tcp:10.203.0.3:5300", "tcp:10.203.0.2", "tcp:5300"] {
         let (_, profile) = lab.record_requests("flow", &["--sample-every", "1", "--flow", flow]);
         let paths = places(&profile);
         let from = |device: &str| paths.iter().any(|path| path.iter().any(|place| place.1 == device));
         assert!(from("left") && from("right"), "{flow}: both directions: {paths:?}");
-        for path in &profile.paths {
-            assert_eq!(path.protocol, Protocol::TCP, "{flow}");
-        }
+        assert!(profile.paths.iter().all(|path| path.protocol == Protocol::TCP), "{flow}");
         assert!(paths.iter().flatten().all(|place| place.1 != "lo"), "{flow}: {paths:?}");
     }
-    let (_, profile) = lab.record_requests("none", &["--sample-every", "1", "--flow", "tcp:198.18.5.2:7999"]);
+    let (_, profile) = lab.record_requests("none", &["--sample-every", "1", "--flow", "tcp:10.203.0.3:7999"]);
     assert!(profile.paths.is_empty(), "{:?}", places(&profile));
 }
 
 #[test]
 fn names_that_do_not_exist_are_wrong_usage() {
-    let Some(lab) = Lab::open() else { return };
-    let file = lab.file("never");
+    let Some(_alone) = ready!() else { return };
+    let directory = Directory::new();
+    let file = directory.word("never");
+    let record = ["record", "-o", &file];
     for words in [
-        ["--netns", "no-such-namespace"],
-        ["--device", "nosuchdevice0"],
-        ["--container", "no-such-container"],
-        ["--flow", "sctp:nowhere"],
-        ["--duration", "long"],
-        ["--budget", "0%"],
+        &["--netns", "no-such-namespace"][..],
+        &["--device", "nosuchdevice0"],
+        &["--container", "no-such-container"],
+        &["--flow", "sctp:nowhere"],
+        &["--budget", "0%"],
+        &["--duration", "long"],
     ] {
-        let output = Command::new(PROGRAM)
-            .args(
-                ["record", "--duration", "1s", "-o"]
-                    .iter()
-                    .filter(|word| words[0] != "--duration" || !["--duration", "1s"].contains(word)),
-            )
-            .arg(&file)
-            .args(words)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", said(&output));
-        assert!(!file.exists());
+        // None records for longer, should it not be refused.
+        let rest: &[&str] = if words[0] == "--duration" { &[] } else { &["--duration", "1s"] };
+        let output = netstrata(&[&record, words, rest].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", errors(&output));
+        assert!(!Path::new(&file).exists());
     }
 }
 
 #[test]
 fn files_that_are_no_good_profiles_are_refused_in_a_sentence() {
     let good = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/profiles/tcp-rr-bridge.prof")).unwrap();
-    let directory = std::env::temp_dir().join(format!("nstest-files-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
+    let directory = Directory::new();
     let mut newer = good.clone();
     newer[8] = 99;
     let mut corrupt = good.clone();
@@ -555,36 +379,32 @@ fn files_that_are_no_good_profiles_are_refused_in_a_sentence() {
         ("absent", None, "cannot read"),
     ];
     for (name, bytes, words) in cases {
-        let file = directory.join(name);
+        let file = directory.file(name);
         if let Some(bytes) = bytes {
             fs::write(&file, bytes).unwrap();
         }
-        let output = Command::new(PROGRAM).arg("report").arg(&file).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{name}: {}", said(&output));
+        let output = netstrata(&["report", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", errors(&output));
         assert!(output.stdout.is_empty());
-        let text = said(&output);
+        let text = errors(&output);
         assert!(text.contains(words) && text.lines().count() == 1, "{name}: {text}");
     }
-    fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]
 fn devices_and_namespaces_may_vanish_meanwhile() {
-    let Some(mut lab) = Lab::open() else { return };
-    lab.serve("198.18.5.2:7001", "tcp-rr");
-    let file = lab.file("vanished");
-    let mut recording = Recording::start(&["-o", file.to_str().unwrap(), "--sample-every", "1"]);
-    let words = lab.client("198.18.5.2:7001", "tcp-rr", "500ms");
-    assert!(Command::new(&words[0]).args(&words[1..]).output().unwrap().status.success());
-    // Time for a scan of the topology to see them.
-    std::thread::sleep(Duration::from_millis(1500));
-    ip(&format!("-n {} link del left", lab.a));
-    lab.stop_server();
-    ip(&format!("netns del {}", lab.b));
-    std::thread::sleep(Duration::from_millis(700));
-    recording.signal(libc::SIGINT);
-    assert_eq!(recording.end(), Some(0));
-    let profile = read(&file).unwrap();
-    assert!(closed(&file) > 0);
-    assert!(places(&profile).iter().any(|path| path.contains(&(lab.b.clone(), "right".into()))), "names are kept");
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
+    let server = Traffic::REQUESTS.serve(&lab.network);
+    let file = lab.directory.file("vanished");
+    let recording = Recording::start(&file, &["--sample-every", "1"]);
+    run(&Traffic::REQUESTS.client(&lab.network));
+    lab.network.ip("client", "link del left");
+    drop(server);
+    lab.network.remove("server");
+    // The last look at the topology finds them gone.
+    let profile = recording.stop(&file);
+    assert!(closed(&report(&file)) > 0);
+    let right = (lab.network.namespace("server"), "right".to_owned());
+    assert!(places(&profile).iter().any(|path| path.contains(&right)), "names are kept");
 }

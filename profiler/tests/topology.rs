@@ -1,60 +1,13 @@
 //! The topology of namespaces made for the test, on the live kernel. Needs root and `ip`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    process::Command,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::{net::UdpSocket, process::Command, thread::sleep, time::Duration};
 
 use netstrata::topology::{Topology, Watcher, device_stats, scan};
-
-/// The tests share names of namespaces.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-const A: &str = "nstest-top-a";
-const B: &str = "nstest-top-b";
-const SHORT: &str = "nstest-top-short";
-
-fn ip(arguments: &str) {
-    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Removes the namespaces of the tests, whatever happened.
-struct Namespaces;
-
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        for name in [A, B, SHORT] {
-            // Most are not there; what fails here is seen by the next test.
-            let _ = Command::new("ip").args(["netns", "del", name]).output();
-        }
-    }
-}
-
-/// Whether the test can run; prints the reason if not.
-fn allowed() -> bool {
-    let uid = std::fs::read_to_string("/proc/self/status").unwrap();
-    let root = uid.lines().any(|line| line.split_whitespace().take(3).eq(["Uid:", "0", "0"]));
-    if !root {
-        println!("skipped: needs root");
-        return false;
-    }
-    if Command::new("ip").arg("-V").output().is_err() {
-        println!("skipped: needs ip of iproute2");
-        return false;
-    }
-    true
-}
-
-/// Waits for what the watcher sees at its next scan, up to 5 s later on a busy machine.
-fn until(condition: impl Fn() -> bool) -> bool {
-    (0..100).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        condition()
-    })
-}
+use support::{network::Network, process::Process, wait::until};
 
 fn inum(topology: &Topology, name: &str) -> u32 {
     topology.namespaces.iter().find(|namespace| namespace.name == name).unwrap().inum
@@ -66,28 +19,23 @@ fn index(topology: &Topology, netns: u32, name: &str) -> u32 {
 
 #[test]
 fn a_scan_sees_kinds_masters_and_peers_across_namespaces() {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if !allowed() {
-        return;
-    }
-    let _guard = Namespaces;
-    drop(Namespaces);
-    ip(&format!("netns add {A}"));
-    ip(&format!("netns add {B}"));
-    ip(&format!("-n {A} link add br0 type bridge"));
-    ip(&format!("-n {A} link add port0 type veth peer name eth0 netns {B}"));
-    ip(&format!("-n {A} link set port0 master br0"));
-    ip(&format!("-n {A} link add left type veth peer name right"));
-    ip(&format!("-n {A} addr add 198.51.100.1/24 dev br0"));
-    ip(&format!("-n {B} addr add 198.51.100.2/24 dev eth0"));
-    ip(&format!("-n {A} link set port0 up"));
-    ip(&format!("-n {B} link set eth0 mtu 1400 up"));
-    let tunnel = ["vxlan", "id 42 dev eth0 local 198.51.100.2 remote 198.51.100.1 dstport 4789"].join(" ");
-    ip(&format!("-n {B} link add tun0 type {tunnel}"));
+    let Some(_alone) = ready!() else { return };
+    let network = Network::apart();
+    let [a, b] = ["client", "server"].map(|side| network.namespace(side));
+    network.ip("client", "link add br0 type bridge");
+    network.ip("client", &format!("link add port0 type veth peer name eth0 netns {b}"));
+    network.ip("client", "link set port0 master br0");
+    network.ip("client", "link add left type veth peer name right");
+    network.ip("client", "addr add 198.51.100.1/24 dev br0");
+    network.ip("server", "addr add 198.51.100.2/24 dev eth0");
+    network.ip("client", "link set port0 up");
+    network.ip("server", "link set eth0 mtu 1400 up");
+    let tunnel = "id 42 dev eth0 local 198.51.100.2 remote 198.51.100.1 dstport 4789";
+    network.ip("server", &format!("link add tun0 type vxlan {tunnel}"));
 
     let topology = scan().unwrap();
     assert_eq!(topology.namespaces[0].name, "host");
-    let (a, b) = (inum(&topology, A), inum(&topology, B));
+    let (a, b) = (inum(&topology, &a), inum(&topology, &b));
     let bridge = topology.device(a, index(&topology, a, "br0")).unwrap();
     let port = topology.device(a, index(&topology, a, "port0")).unwrap();
     let inside = topology.device(b, index(&topology, b, "eth0")).unwrap();
@@ -110,42 +58,49 @@ fn a_scan_sees_kinds_masters_and_peers_across_namespaces() {
     assert!(device_stats().unwrap().iter().any(|stats| stats.netns == b && stats.ifindex == inside.ifindex));
 }
 
+/// Sends them over the loopback, to a socket that stays until all have come.
+fn four_datagrams() -> std::io::Result<()> {
+    let (from, to) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    for _ in 0..4 {
+        from.send_to(b"hello", to.local_addr()?)?;
+        to.recv(&mut [0; 8])?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_watch_keeps_a_namespace_that_came_and_went_and_holds_nothing() {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if !allowed() {
-        return;
-    }
-    let _guard = Namespaces;
-    drop(Namespaces);
-    ip(&format!("netns add {A}"));
+    let Some(_alone) = ready!() else { return };
+    let network = Network::apart();
+    let [long, short] = ["client", "short"].map(|side| network.namespace(side));
     let watcher = Watcher::start().unwrap();
-    ip(&format!("netns add {SHORT}"));
-    ip(&format!("-n {SHORT} link set lo up"));
-    ip(&format!("-n {A} link add out type veth peer name in netns {SHORT}"));
-    std::thread::sleep(Duration::from_millis(900));
-    let traffic = Command::new("ip").args(["netns", "exec", SHORT, "ping", "-c2", "-i0.2", "127.0.0.1"]).output();
-    let pinged = traffic.is_ok_and(|output| output.status.success());
-    std::thread::sleep(Duration::from_millis(1300));
-    let is_there = |topology: &Topology| topology.namespaces.iter().any(|namespace| namespace.name == SHORT);
-    assert!(until(|| is_there(&watcher.current())));
-    // The counters of the last scan before the end are what is kept of it.
-    std::thread::sleep(Duration::from_secs(5));
-    ip(&format!("netns del {SHORT}"));
-    assert!(until(|| !is_there(&watcher.current())));
+    network.add("short");
+    network.ip("client", &format!("link add out type veth peer name in netns {short}"));
+    let of = |topology: &Topology, name: &str| -> Vec<String> {
+        let Some(netns) = topology.namespaces.iter().find(|namespace| namespace.name == name) else {
+            return Vec::new();
+        };
+        let devices = topology.devices.iter().filter(|device| device.netns == netns.inum);
+        devices.map(|device| device.name.clone()).collect()
+    };
+    until("a scan that sees the namespace and its devices", || {
+        of(&watcher.current(), &short).contains(&"in".to_owned())
+    });
+    network.inside("short", || four_datagrams().unwrap()).join().unwrap();
+    // The counters of the last scan before the end are what is kept of it. The scan of a device that comes now sees them.
+    network.ip("client", "link add later type veth peer name more");
+    until("a scan after the traffic", || of(&watcher.current(), &long).contains(&"later".to_owned()));
+    network.remove("short");
+    until("a scan that finds the namespace gone", || of(&watcher.current(), &short).is_empty());
 
     // A namespace that something held would keep its end of the pair, and so this end, alive.
-    let now = watcher.current();
-    let a = inum(&now, A);
-    assert!(!now.devices.iter().any(|device| device.netns == a && device.name == "out"));
+    until("the end of the pair", || !of(&watcher.current(), &long).contains(&"out".to_owned()));
     let seen = watcher.finish();
-    let (a, short) = (inum(&seen.topology, A), inum(&seen.topology, SHORT));
-    let out = seen.topology.device(a, index(&seen.topology, a, "out")).unwrap();
+    let (long, short) = (inum(&seen.topology, &long), inum(&seen.topology, &short));
+    let out = seen.topology.device(long, index(&seen.topology, long, "out")).unwrap();
     assert_eq!(out.peer, Some((short, index(&seen.topology, short, "in"))));
     let lo = seen.counters.iter().find(|stats| stats.netns == short && stats.ifindex == 1).unwrap();
-    if pinged {
-        assert_eq!(lo.rx_packets, 4, "two requests and two replies");
-    }
+    assert_eq!(lo.rx_packets, 4);
 }
 
 /// CPU time of this process so far, in clock ticks of 10 ms.
@@ -159,17 +114,12 @@ fn cpu_ticks() -> u64 {
 #[test]
 #[ignore = "takes 20 s and wants a quiet machine"]
 fn the_cost_of_watching_300_processes() {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut sleepers: Vec<_> = (0..300).map(|_| Command::new("sleep").arg("60").spawn().unwrap()).collect();
+    let _sleepers: Vec<_> = (0..300).map(|_| Process::quiet(Command::new("sleep").arg("60"))).collect();
     let watcher = Watcher::start().unwrap();
     let before = cpu_ticks();
-    std::thread::sleep(Duration::from_secs(20));
+    sleep(Duration::from_secs(20));
     let share = (cpu_ticks() - before) as f64 / 2000.0;
     let seen = watcher.finish();
-    for sleeper in &mut sleepers {
-        sleeper.kill().unwrap();
-        sleeper.wait().unwrap();
-    }
     println!("{:.2} % of one CPU, {} devices", share * 100.0, seen.topology.devices.len());
     assert!(share < 0.05);
 }

@@ -2,83 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "support/alone.rs"]
-mod alone;
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+use serde_json::Value;
+use support::{
+    lab::{Ended, Lab},
+    ready::{is_installed, say_left_out},
 };
 
-use alone::ready;
-use serde_json::Value;
-
-/// What `lab run` said and wrote.
-struct Outcome {
-    code: Option<i32>,
-    out: String,
-    err: String,
-    comparison: Value,
-    files: Vec<String>,
-}
-
-impl Outcome {
-    /// Benchmarks of all rows, the runs of a row one after another.
-    fn runs(&self) -> Vec<&Value> {
-        let rows = self.comparison["modes"].as_array().unwrap();
-        rows.iter().flat_map(|row| row["runs"].as_array().unwrap()).collect()
-    }
-}
-
-fn lab(words: &[&str]) -> Outcome {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let directory: PathBuf = std::env::temp_dir().join(format!("netstrata-workload-{}-{number}", std::process::id()));
-    let child = Command::new(env!("CARGO_BIN_EXE_netstrata"))
-        .args(["lab", "run"])
-        .args(words)
-        .arg("-o")
-        .arg(&directory)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let pid = child.id();
-    let output = child.wait_with_output().unwrap();
-    let comparison = fs::read(directory.join("comparison.json")).unwrap_or_default();
-    let mut files: Vec<String> = fs::read_dir(&directory)
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    files.sort();
-    let _ = fs::remove_dir_all(&directory);
-    nothing_left(pid);
-    Outcome {
-        code: output.status.code(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        comparison: serde_json::from_slice(&comparison).unwrap_or_default(),
-        files,
-    }
-}
-
-/// Neither namespaces nor state nor workers of this run. Workers die with the lab, which is their parent.
-fn nothing_left(pid: u32) {
-    let prefix = format!("nslab-{pid}-");
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        assert!(!name.starts_with(&prefix), "{name} is left");
-    }
-    assert!(!PathBuf::from(format!("/run/netstrata-lab/{pid}")).exists());
-}
-
-fn done(words: &[&str]) -> Outcome {
-    let outcome = lab(&[&["--no-record", "--duration", "300ms"], words].concat());
-    assert_eq!(outcome.code, Some(0), "{words:?}: {}", outcome.err);
-    outcome
+/// A short run without a recording.
+fn done(words: &[&str]) -> Ended {
+    let ended = Lab::run(&[&["--no-record", "--duration", "300ms"], words].concat());
+    assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.err);
+    ended
 }
 
 fn number(value: &Value, path: &str) -> f64 {
@@ -90,6 +27,20 @@ fn ascending(run: &Value, names: &[&str]) {
     let values: Vec<f64> = names.iter().map(|name| number(run, name)).collect();
     assert!(values.is_sorted(), "{names:?} {values:?}");
     assert!(values[0] > 0.0, "{names:?} {values:?}");
+}
+
+/// What a comparison of these modes, of which the first is the whole, has.
+fn compared(ended: &Ended, workload: &str, modes: &[&str]) {
+    let comparison = &ended.comparison;
+    assert_eq!((&comparison["schema"], &comparison["workload"]), (&"netstrata.comparison/1".into(), &workload.into()));
+    let rows = comparison["modes"].as_array().unwrap();
+    let found: Vec<&str> = rows.iter().map(|row| row["mode"].as_str().unwrap()).collect();
+    assert_eq!(found, modes);
+    for row in rows {
+        assert!(number(row, "/median") > 0.0, "{workload} {row}");
+        assert!(!workload.ends_with("-rr") || number(row, "/round_trip_ns/median") > 0.0, "{workload} {row}");
+    }
+    assert!(ended.out.contains("100.0 %") && modes.iter().all(|mode| ended.out.contains(mode)), "{}", ended.out);
 }
 
 /// What every run of a built-in workload has.
@@ -114,9 +65,10 @@ fn common(run: &Value, pairs: f64) {
 
 #[test]
 fn answers_have_percentiles_in_order_and_cost_cpu_on_both_sides() {
-    let Some(_one) = ready("answers_have_percentiles_in_order") else { return };
+    let Some(_alone) = ready!() else { return };
     for workload in ["tcp-rr", "tcp-crr", "udp-rr"] {
         let outcome = done(&["host", "bridge", "--workload", workload, "--pairs", "3"]);
+        compared(&outcome, workload, &["host", "bridge"]);
         for run in outcome.runs() {
             common(run, 3.0);
             let percentiles = ["p50", "p90", "p99", "p999", "max"].map(|name| format!("/round_trip_{name}_ns"));
@@ -141,14 +93,16 @@ fn answers_have_percentiles_in_order_and_cost_cpu_on_both_sides() {
 
 #[test]
 fn streams_deliver_what_was_sent_or_say_what_was_lost() {
-    let Some(_one) = ready("streams_deliver_what_was_sent") else { return };
+    let Some(_alone) = ready!() else { return };
     let outcome = done(&["host", "bridge", "--workload", "tcp-stream", "--pairs", "2"]);
+    compared(&outcome, "tcp-stream", &["host", "bridge"]);
     for run in outcome.runs() {
         common(run, 2.0);
         assert!(number(run, "/throughput_bits_per_s") > 0.0 && number(run, "/client/cpu_ns_per_byte") > 0.0);
         assert!(run["transactions_per_s"].is_null() && run["datagrams"].is_null() && !run["retransmits"].is_null());
     }
     let outcome = done(&["host", "bridge", "--workload", "udp-stream", "--size", "64,1400"]);
+    compared(&outcome, "udp-stream", &["host", "host", "bridge", "bridge"]);
     for run in outcome.runs() {
         common(run, 1.0);
         let datagram = |name: &str| number(run, &format!("/datagrams/{name}"));
@@ -163,7 +117,7 @@ fn streams_deliver_what_was_sent_or_say_what_was_lost() {
 
 #[test]
 fn flows_have_the_sizes_and_the_share_that_were_asked_for() {
-    let Some(_one) = ready("flows_have_the_sizes") else { return };
+    let Some(_alone) = ready!() else { return };
     let flows = ["--flow-size", "100kB", "--elephants", "20%", "--elephant-size", "1MB"];
     let outcome = done(&[&["host", "bridge", "--workload", "fct", "--pairs", "2"][..], &flows].concat());
     for run in outcome.runs() {
@@ -186,7 +140,7 @@ fn flows_have_the_sizes_and_the_share_that_were_asked_for() {
 
 #[test]
 fn neighbours_run_beside_the_pairs_and_end_with_them() {
-    let Some(_one) = ready("neighbours_run_beside_the_pairs") else { return };
+    let Some(_alone) = ready!() else { return };
     for mode in ["host", "bridge"] {
         let outcome = done(&[mode, "--workload", "udp-rr", "--neighbours", "1,2@10%,udp-flood"]);
         let run = outcome.runs()[0];
@@ -205,7 +159,7 @@ fn neighbours_run_beside_the_pairs_and_end_with_them() {
 
 #[test]
 fn fifty_pairs_run_at_one_time() {
-    let Some(_one) = ready("fifty_pairs_run_at_one_time") else { return };
+    let Some(_alone) = ready!() else { return };
     for workload in ["tcp-stream", "tcp-rr", "tcp-crr", "udp-stream"] {
         let outcome = done(&["bridge", "--workload", workload, "--pairs", "50"]);
         let run = outcome.runs()[0];
@@ -216,12 +170,11 @@ fn fifty_pairs_run_at_one_time() {
 
 #[test]
 fn sizes_and_repeats_have_rows_intervals_and_profiles_of_their_own() {
-    let Some(_one) = ready("sizes_and_repeats_have_rows") else { return };
+    let Some(_alone) = ready!() else { return };
     let words = ["host", "bridge", "--workload", "tcp-rr", "--size", "1,4K", "--repeat", "2", "--pin", "same"];
-    let outcome = lab(&[&words[..], &["--duration", "300ms"]].concat());
+    let outcome = Lab::run(&[&words[..], &["--duration", "300ms"]].concat());
     if outcome.code != Some(0) && outcome.err.contains("BTF") {
-        println!("skipped sizes_and_repeats_have_rows: {}", outcome.err);
-        return;
+        skip!("{}", outcome.err);
     }
     assert_eq!(outcome.code, Some(0), "{}", outcome.err);
     let rows: Vec<(&str, u64)> = outcome.comparison["modes"]
@@ -252,9 +205,8 @@ fn ascending_or_zero(figure: &Value) {
 
 #[test]
 fn programs_of_others_report_what_they_can() {
-    let Some(_one) = ready("programs_of_others_report_what_they_can") else { return };
-    let installed = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if installed("iperf3") {
+    let Some(_alone) = ready!() else { return };
+    if is_installed("iperf3") {
         for (workload, udp) in [("iperf3", false), ("iperf3-udp", true)] {
             let outcome = done(&["bridge", "--workload", workload, "--pairs", "2"]);
             let run = outcome.runs()[0];
@@ -263,15 +215,15 @@ fn programs_of_others_report_what_they_can() {
             assert_eq!(run["pair_spread"].is_null(), udp, "{run:#}");
         }
     } else {
-        println!("skipped iperf3: not installed");
+        say_left_out(test_name!(), "iperf3", "not installed");
     }
-    if installed("sockperf") {
+    if is_installed("sockperf") {
         for workload in ["sockperf", "sockperf-udp"] {
             let outcome = done(&["bridge", "--workload", workload]);
             ascending(outcome.runs()[0], &["/round_trip_p50_ns", "/round_trip_p99_ns", "/round_trip_max_ns"]);
         }
     } else {
-        println!("skipped sockperf: not installed");
+        say_left_out(test_name!(), "sockperf", "not installed");
     }
 }
 
@@ -287,7 +239,7 @@ fn wrong_options_are_wrong_usage_with_what_is_right() {
         (&["host", "--pairs", "51"][..], "1..=50"),
         (&["host", "--workload", "sockperf", "--pairs", "2"][..], "--pairs 1"),
     ] {
-        let outcome = lab(words);
+        let outcome = Lab::run(words);
         // Without sockperf the lab refuses for that reason first.
         let refused = outcome.code == Some(3) && outcome.err.contains("not installed");
         assert!(outcome.code == Some(2) && outcome.err.contains(said) || refused, "{words:?} {}", outcome.err);

@@ -1,13 +1,16 @@
 //! Costs of a known size.
 
 use std::{
-    fs::File,
     io::Write as _,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     process::{Command, Stdio},
 };
 
-use super::{network::Network, run, succeeded};
+use super::{
+    command,
+    network::{Network, inside},
+    run, succeeded,
+};
 
 /// How a program is attached to tc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +78,7 @@ pub fn inject(network: &Network, cost: Cost) -> Injected<'_> {
                 rules += &format!("  ether saddr 02:00:00:00:{:02x}:{:02x} drop\n", rule >> 8, rule & 255);
             }
             rules += " }\n}\n";
-            let words = network.enter("middle", &["nft", "-f", "-"]);
-            let mut child =
-                Command::new(&words[0]).args(&words[1..]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-            succeeded(&["nft"], &child.wait_with_output().unwrap());
+            fed(&network.path("middle"), &["nft", "-f", "-"], &rules);
             None
         }
         Cost::Shape(megabits) => {
@@ -102,8 +101,22 @@ impl Drop for Injected<'_> {
             Cost::Rules(_) => self.network.enter("middle", &["nft", "delete", "table", "bridge", "truth"]),
             Cost::Shape(_) => self.network.enter("middle", &["tc", "qdisc", "del", "dev", "veth-server", "root"]),
         };
-        let _ = Command::new(&words[0]).args(&words[1..]).output();
+        let _ = command(&words).output();
     }
+}
+
+/// Runs a program in a namespace with this input; its standard output.
+pub fn fed(namespace: &str, words: &[&str], input: &str) -> String {
+    let mut child = Command::new("nsenter")
+        .arg(format!("--net={namespace}"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    succeeded(&child.wait_with_output().unwrap())
 }
 
 /// Turns of the loop at most: more than the longest spin needs; the verifier follows no more than 8192 jumps.
@@ -161,24 +174,18 @@ fn attach_tcx(program: &OwnedFd, network: &Network, side: &str, device: &str, eg
 
 /// Attaches a program to a device by a link, which goes with its descriptor.
 pub fn link(program: &OwnedFd, namespace: &str, device: &str, kind: u64) -> OwnedFd {
-    let namespace = File::open(namespace).unwrap();
     let device = std::ffi::CString::new(device).unwrap();
     let program = program.as_raw_fd();
-    // A thread, because it enters the namespace.
-    std::thread::spawn(move || {
-        // SAFETY: plain system calls with valid arguments, in a thread that ends after them.
-        let index = unsafe {
-            assert_eq!(libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET), 0, "cannot enter the namespace");
-            libc::if_nametoindex(device.as_ptr())
-        };
+    let attach = move || {
+        // SAFETY: the name outlives the call.
+        let index = unsafe { libc::if_nametoindex(device.as_ptr()) };
         assert_ne!(index, 0, "no device {device:?}");
         let mut attributes = [0u64; 16];
         attributes[0] = program as u64 | u64::from(index) << 32;
         attributes[1] = kind;
         bpf(28, &attributes, "attach a link")
-    })
-    .join()
-    .unwrap()
+    };
+    inside(namespace, attach).join().unwrap()
 }
 
 fn attach_clsact(program: &OwnedFd, network: &Network, side: &str, device: &str, egress: bool) {
@@ -199,9 +206,9 @@ fn attach_clsact(program: &OwnedFd, network: &Network, side: &str, device: &str,
     let filter = ["tc", "filter", "add", "dev", device, way, "bpf", "da", "object-pinned", &pin];
     let words = network.enter(side, &filter);
     network.run(side, &["tc", "qdisc", "add", "dev", device, "clsact"]);
-    let output = Command::new(&words[0]).args(&words[1..]).output();
+    let output = command(&words).output();
     run(&["umount", directory]);
     let _ = std::fs::remove_dir(&mount);
     assert_eq!(result, 0, "cannot pin: {error}");
-    succeeded(&filter, &output.unwrap());
+    succeeded(&output.unwrap());
 }

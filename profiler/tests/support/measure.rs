@@ -1,96 +1,45 @@
 //! Traffic through a network, with and without a recording.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;
 
-use super::{network::Network, run};
+use super::{
+    NETSTRATA, directory::Directory, network::Network, process::Process, report::report, run, traffic::Traffic,
+};
 
-const NETSTRATA: &str = env!("CARGO_BIN_EXE_netstrata");
-
-/// What to drive and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// A built-in workload.
-    pub workload: &'static str,
-    /// How long.
-    pub duration: &'static str,
-    /// Both sides on CPU 0, so that waking the other CPU is no part of it.
-    pub pinned: bool,
+/// Mean round trip in nanoseconds, without recording.
+pub fn round_trip(traffic: &Traffic, network: &Network) -> f64 {
+    let _server = traffic.serve(network);
+    round_trip_of(&run(&traffic.client(network)))
 }
 
-impl Load {
-    fn worker(&self, network: &Network, side: &str) -> Vec<String> {
-        let address = format!("{}:5300", network.address());
-        // Batch tasks do not preempt each other when they are woken: else the scheduler's choice, which flips from run
-        // to run, moves microseconds between the two ends.
-        let mut words = if self.pinned { vec!["taskset", "-c", "0", "chrt", "-b", "0"] } else { Vec::new() };
-        let size = if self.workload == "udp-stream" { "1400" } else { "64" };
-        words.extend([NETSTRATA, "lab", "worker", "--workload", self.workload, "--size", size]);
-        words.extend(["--duration", self.duration, if side == "server" { "--listen" } else { "--connect" }, &address]);
-        network.enter(side, &words)
+/// Drives traffic while recording with these options.
+pub fn record(traffic: &Traffic, network: &Network, options: &[&str]) -> Recorded {
+    let directory = Directory::new();
+    let file = directory.word("profile");
+    let _server = traffic.serve(network);
+    let mut words = vec![NETSTRATA, "record", "-o", &file];
+    words.extend(options);
+    words.push("--");
+    let client = traffic.client(network);
+    words.extend(client.iter().map(String::as_str));
+    let output = run(&words);
+    if let Ok(kept) = std::env::var("NETSTRATA_TRUTH_KEEP") {
+        std::fs::copy(&file, kept).unwrap();
     }
-
-    fn serve(&self, network: &Network) -> Server {
-        let words = self.worker(network, "server");
-        let mut child = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "ready");
-        Server(child)
-    }
-
-    /// Mean round trip in nanoseconds, without recording.
-    pub fn round_trip(&self, network: &Network) -> f64 {
-        let _server = self.serve(network);
-        let words = self.worker(network, "client");
-        round_trip_of(&run(&words.iter().map(String::as_str).collect::<Vec<_>>()))
-    }
-
-    /// Drives the load while recording with these options.
-    pub fn record(&self, network: &Network, options: &[&str]) -> Recorded {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let file = std::env::temp_dir().join(format!("{}-{number}.prof", network.namespace("client")));
-        let file = Profile(file);
-        let _server = self.serve(network);
-        let mut words = vec![NETSTRATA, "record", "-o", file.0.to_str().unwrap()];
-        words.extend(options);
-        words.push("--");
-        let client = self.worker(network, "client");
-        words.extend(client.iter().map(String::as_str));
-        let output = run(&words);
-        let report = run(&[NETSTRATA, "report", "--format", "json", file.0.to_str().unwrap()]);
-        if let Ok(kept) = std::env::var("NETSTRATA_TRUTH_KEEP") {
-            std::fs::copy(&file.0, kept).unwrap();
-        }
-        Recorded {
-            report: serde_json::from_str(&report).unwrap(),
-            round_trip_ns: if self.workload.ends_with("rr") { round_trip_of(&output) } else { f64::NAN },
-            client: network.namespace("client"),
-            server: network.namespace("server"),
-        }
+    Recorded {
+        report: report(file.as_ref()),
+        round_trip_ns: if traffic.workload.ends_with("rr") { round_trip_of(&output) } else { f64::NAN },
+        client: network.namespace("client"),
+        server: network.namespace("server"),
     }
 }
-
-struct Profile(PathBuf);
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-struct Server(Child);
 
 /// Keeps CPUs from going idle, at the lowest priority: leaving idleness would cost more whenever there is more waiting.
-pub struct Awake(Vec<Child>);
+pub struct Awake {
+    _loops: Vec<Process>,
+}
 
 impl Awake {
     /// Keeps the first so many CPUs awake.
@@ -100,26 +49,11 @@ impl Awake {
             "while kill -0 {} 2>/dev/null; do i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; done",
             std::process::id()
         );
-        let loops = |cpu: usize| {
-            Command::new("taskset").args(["-c", &cpu.to_string(), "chrt", "-i", "0", "sh", "-c", &script]).spawn()
+        let words = |cpu: usize| {
+            let cpu = cpu.to_string();
+            Process::quiet(Command::new("taskset").args(["-c", &cpu, "chrt", "-i", "0", "sh", "-c", &script]))
         };
-        Self((0..cpus).map(|cpu| loops(cpu).unwrap()).collect())
-    }
-}
-
-impl Drop for Awake {
-    fn drop(&mut self) {
-        for process in &mut self.0 {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        Self { _loops: (0..cpus).map(words).collect() }
     }
 }
 

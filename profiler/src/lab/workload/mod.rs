@@ -21,7 +21,7 @@ use anyhow::bail;
 
 use self::{
     connections::FlowPlan,
-    sides::{drive, serve},
+    sides::{drive, listen, serve},
     times::Times,
     usage::cpu_time,
 };
@@ -150,7 +150,7 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
     watch(args.duration + workload.grace() + patience);
     let cpu = cpu_time();
     let (side, (results, machine)) = match (args.listen, args.connect) {
-        (Some(address), None) => ("server", (serve(workload, address, args, pairs)?, None)),
+        (Some(address), None) => ("server", (serve(workload, listen(workload, address, pairs)?, args)?, None)),
         (None, Some(address)) => ("client", drive(workload, address, args, pairs)?),
         _ => bail!(Failure::Usage("a worker needs --listen ADDRESS:PORT or --connect ADDRESS:PORT".into())),
     };
@@ -230,7 +230,7 @@ fn flow_plan(args: &LabWorkerArgs) -> FlowPlan {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{SocketAddr, TcpListener};
 
     use super::*;
     use crate::profile::worker::combine;
@@ -246,15 +246,24 @@ mod tests {
         }
     }
 
-    fn run(args: &LabWorkerArgs, pairs: u32, port: u16) -> (WorkerReport, WorkerReport) {
+    /// Listens on the loopback, on ports that nobody uses.
+    fn listen_anywhere(workload: Builtin, pairs: u32) -> (SocketAddr, Vec<sides::Listening>) {
+        let found = (0..100).find_map(|_| {
+            // Free when it was asked for; one of the pairs' may be another's.
+            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+            listen(workload, free, pairs).ok().map(|sockets| (free, sockets))
+        });
+        found.expect("free ports")
+    }
+
+    fn run(args: &LabWorkerArgs, pairs: u32) -> (WorkerReport, WorkerReport) {
         let workload = Builtin::find(&args.workload).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let (address, sockets) = listen_anywhere(workload, pairs);
         let mine = args.clone();
         let server = thread::spawn(move || {
-            let results = serve(workload, address, &mine, pairs).unwrap();
+            let results = serve(workload, sockets, &mine).unwrap();
             report(&mine, "server", &results)
         });
-        thread::sleep(Duration::from_millis(100));
         let (results, machine) = drive(workload, address, args, pairs).unwrap();
         let client = WorkerReport { machine, ..report(args, "client", &results) };
         (client, server.join().unwrap())
@@ -262,7 +271,7 @@ mod tests {
 
     #[test]
     fn tcp_streams_arrive_whole() {
-        let (client, server) = run(&args("tcp-stream"), 2, 42310);
+        let (client, server) = run(&args("tcp-stream"), 2);
         assert!(server.bytes > 0);
         assert_eq!(client.bytes, server.bytes);
         assert_eq!((server.pair_bytes.len(), server.pair_rates.len()), (2, 2));
@@ -273,8 +282,8 @@ mod tests {
 
     #[test]
     fn every_request_has_its_answer() {
-        for (name, port) in [("tcp-rr", 42320), ("udp-rr", 42330), ("tcp-crr", 42350)] {
-            let (client, server) = run(&args(name), 2, port);
+        for name in ["tcp-rr", "udp-rr", "tcp-crr"] {
+            let (client, server) = run(&args(name), 2);
             assert!(client.transactions > 0);
             assert_eq!(client.bytes, client.transactions * 64);
             assert!(server.bytes >= client.bytes, "{name}");
@@ -286,7 +295,7 @@ mod tests {
 
     #[test]
     fn datagrams_are_counted_where_they_arrive() {
-        let (client, server) = run(&args("udp-stream"), 1, 42340);
+        let (client, server) = run(&args("udp-stream"), 1);
         assert!(server.bytes > 0 && server.bytes <= client.bytes);
         assert!(server.datagrams > 0 && server.datagrams <= client.datagrams);
         assert_eq!(client.benchmark().throughput_bits_per_s, None);
@@ -298,21 +307,21 @@ mod tests {
 
     #[test]
     fn small_datagrams_bear_no_number() {
-        let (_, server) = run(&LabWorkerArgs { size: 7, ..args("udp-stream") }, 1, 42345);
+        let (_, server) = run(&LabWorkerArgs { size: 7, ..args("udp-stream") }, 1);
         assert_eq!(server.reordered, None);
         assert!(server.datagrams > 0);
     }
 
     #[test]
     fn flows_are_completed_and_every_fifth_is_an_elephant() {
-        let (client, server) = run(&LabWorkerArgs { elephants: 0.2, ..args("fct") }, 2, 42360);
+        let (client, server) = run(&LabWorkerArgs { elephants: 0.2, ..args("fct") }, 2);
         assert_eq!(client.bytes, server.bytes);
         let [all, mice, elephants] = &client.flows[..] else { panic!("{:?}", client.flows) };
         assert_eq!((all.class.as_str(), mice.flow_bytes), ("all", Some(100_000)));
         assert_eq!(all.count, mice.count + elephants.count);
         assert_eq!(client.bytes, mice.count * 100_000 + elephants.count * 1_000_000);
         assert!(mice.p50_ns <= mice.p99_ns && all.max_ns == mice.max_ns.max(elephants.max_ns));
-        let (client, _) = run(&args("fct"), 1, 42365);
+        let (client, _) = run(&args("fct"), 1);
         assert_eq!((client.flows.len(), client.flows[0].flow_bytes), (1, Some(100_000)));
     }
 

@@ -28,13 +28,16 @@ fn join(threads: Vec<thread::JoinHandle<io::Result<Pair>>>) -> anyhow::Result<Ve
     Ok(results)
 }
 
-enum Listening {
+/// A socket of a server.
+pub enum Listening {
+    /// Of streams.
     Tcp(TcpListener),
+    /// Of datagrams.
     Udp(UdpSocket),
 }
 
-/// Listens, and serves one client for each pair. Prints `ready`.
-pub fn serve(workload: Builtin, address: SocketAddr, args: &LabWorkerArgs, pairs: u32) -> anyhow::Result<Vec<Pair>> {
+/// Listens for each pair.
+pub fn listen(workload: Builtin, address: SocketAddr, pairs: u32) -> anyhow::Result<Vec<Listening>> {
     let mut sockets = Vec::new();
     for pair in 0..pairs {
         let address = offset(address, pair)?;
@@ -45,6 +48,11 @@ pub fn serve(workload: Builtin, address: SocketAddr, args: &LabWorkerArgs, pairs
         };
         sockets.push(socket.with_context(|| format!("cannot listen on {address}"))?);
     }
+    Ok(sockets)
+}
+
+/// Serves one client with each socket. Prints `ready`.
+pub fn serve(workload: Builtin, sockets: Vec<Listening>, args: &LabWorkerArgs) -> anyhow::Result<Vec<Pair>> {
     let size = args.size as usize;
     let mut threads = Vec::new();
     for socket in sockets {
