@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::{
+    choices::{self, Clock, Kernel, Neighbour, RunsOn},
+    units::{self, Flow},
+};
+
 /// Where container network throughput goes, layer by layer.
 #[derive(Debug, Parser)]
 #[command(name = "netstrata", version, about, max_term_width = 100)]
@@ -72,10 +77,10 @@ pub struct RecordArgs {
     #[arg(short, long, default_value = "netstrata.prof")]
     pub output: PathBuf,
     /// How long to record, like 10s, 500ms or 2m; without it until the command ends or Ctrl-C
-    #[arg(long, value_parser = crate::units::parse_duration)]
+    #[arg(long, value_parser = units::parse_duration)]
     pub duration: Option<std::time::Duration>,
     /// CPU time that the recording may cost, as a share of each CPU, like 1% or 0.5%
-    #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
+    #[arg(long, default_value = "1%", value_parser = units::parse_share)]
     pub budget: f64,
     /// How finely the time of packets is split
     #[arg(long, value_enum, default_value = "auto")]
@@ -96,8 +101,8 @@ pub struct RecordArgs {
     #[arg(long)]
     pub device: Vec<String>,
     /// Only packets of this flow and its replies, like tcp:10.0.0.2:5201, udp::53 or 10.0.0.2
-    #[arg(long, value_parser = crate::units::parse_flow)]
-    pub flow: Option<crate::units::Flow>,
+    #[arg(long, value_parser = units::parse_flow)]
+    pub flow: Option<Flow>,
     /// Slots for followed packets (testing: makes losses)
     #[arg(long, hide = true)]
     pub debug_slots: Option<u32>,
@@ -201,20 +206,20 @@ pub struct LabRunArgs {
     #[arg(short, long, default_value = "netstrata-lab")]
     pub output: PathBuf,
     /// How long each run measures
-    #[arg(long, default_value = "5s", value_parser = crate::units::parse_duration)]
+    #[arg(long, default_value = "5s", value_parser = units::parse_duration)]
     pub duration: std::time::Duration,
     /// Bytes of one message, or several sizes to be measured in turns, like 64,1K,64K; default: 131072 for TCP streams
     /// and flows, 1400 for UDP streams, 64 for request/response
-    #[arg(long, value_delimiter = ',', value_parser = crate::units::parse_bytes)]
+    #[arg(long, value_delimiter = ',', value_parser = units::parse_bytes)]
     pub size: Vec<u64>,
     /// Bytes of one flow (fct), like 5MB; default: 5MB
-    #[arg(long, value_parser = crate::units::parse_bytes)]
+    #[arg(long, value_parser = units::parse_bytes)]
     pub flow_size: Option<u64>,
     /// Share of the flows that are elephants (fct), like 20%; default: none
-    #[arg(long, value_parser = crate::units::parse_share)]
+    #[arg(long, value_parser = units::parse_share)]
     pub elephants: Option<f64>,
     /// Bytes of an elephant (fct); default: 50MB
-    #[arg(long, value_parser = crate::units::parse_bytes)]
+    #[arg(long, value_parser = units::parse_bytes)]
     pub elephant_size: Option<u64>,
     /// Pairs of client and server at one time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
@@ -223,7 +228,7 @@ pub struct LabRunArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
     /// CPU time that the recording may cost, as a share of each CPU
-    #[arg(long, default_value = "1%", value_parser = crate::units::parse_share)]
+    #[arg(long, default_value = "1%", value_parser = units::parse_share)]
     pub budget: f64,
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -238,43 +243,43 @@ pub struct LabRunArgs {
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,
     /// Rate of the wire between two hosts, like 1gbit or 100mbit; without it as fast as it goes
-    #[arg(long, value_parser = crate::units::parse_rate)]
+    #[arg(long, value_parser = units::parse_rate)]
     pub wire_rate: Option<u64>,
     /// Delay of the wire between two hosts, each way, like 1ms
-    #[arg(long, value_parser = crate::units::parse_duration)]
+    #[arg(long, value_parser = units::parse_duration)]
     pub wire_delay: Option<std::time::Duration>,
     /// MTU of the wire between two hosts, bytes; tunnels take what it leaves
     #[arg(long, value_parser = clap::value_parser!(u32).range(1280..=65_535))]
     pub mtu: Option<u32>,
     /// What runs beside the pairs: N busy loops, N@10% (loops that use 10 % of a CPU each), udp-flood, or a list of them
     #[arg(long, alias = "neighbors", value_name = "N|N@SHARE|udp-flood", value_delimiter = ',')]
-    #[arg(value_parser = crate::lab::neighbours::parse)]
-    pub neighbours: Vec<crate::lab::neighbours::Neighbour>,
+    #[arg(value_parser = choices::parse_neighbour)]
+    pub neighbours: Vec<Neighbour>,
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
     /// Where to run: here, emulated or emulated:KERNEL (5.10, 6.1, 6.12, 7.2; for modes that this kernel lacks)
-    #[arg(long, default_value = "here", value_parser = crate::machine::parse_place)]
-    pub machine: crate::machine::Place,
+    #[arg(long, default_value = "here", value_parser = choices::parse_runs_on)]
+    pub machine: RunsOn,
     /// What drives the clock of an emulated machine: instructions repeats, and is no wall time
     #[arg(long, value_enum, default_value = "wall")]
-    pub clock: crate::profile::Clock,
+    pub clock: Clock,
 }
 
 /// Arguments of `lab machine`.
 #[derive(Clone, Debug, Args)]
 pub struct LabMachineArgs {
     /// Which kernel: 5.10, 6.1, 6.12 or 7.2
-    #[arg(long, default_value = crate::machine::DEFAULT_KERNEL, value_parser = crate::machine::parse_kernel)]
-    pub kernel: &'static crate::machine::Kernel,
+    #[arg(long, default_value = choices::DEFAULT_KERNEL, value_parser = choices::parse_kernel)]
+    pub kernel: &'static Kernel,
     /// What drives the clock of the machine
     #[arg(long, value_enum, default_value = "wall")]
-    pub clock: crate::profile::Clock,
+    pub clock: Clock,
     /// A directory that the command may write to; everything else it writes is gone afterwards. May be repeated
     #[arg(long, value_name = "DIR")]
     pub share: Vec<PathBuf>,
     /// How long the command may take
-    #[arg(long, default_value = "30m", value_parser = crate::units::parse_duration)]
+    #[arg(long, default_value = "30m", value_parser = units::parse_duration)]
     pub limit: std::time::Duration,
     /// Only download and unpack the kernel, and print its release
     #[arg(long, conflicts_with_all = ["command", "share"])]
@@ -313,7 +318,7 @@ pub struct LabWorkerArgs {
     #[arg(long)]
     pub size: u64,
     /// How long the client measures
-    #[arg(long, default_value = "5s", value_parser = crate::units::parse_duration)]
+    #[arg(long, default_value = "5s", value_parser = units::parse_duration)]
     pub duration: std::time::Duration,
     /// Pairs at one time
     #[arg(long, default_value_t = 1)]
@@ -322,7 +327,7 @@ pub struct LabWorkerArgs {
     #[arg(long)]
     pub cpu: Option<u32>,
     /// How much longer than usual the other side may take: it may be on an emulated processor
-    #[arg(long, value_parser = crate::units::parse_duration)]
+    #[arg(long, value_parser = units::parse_duration)]
     pub patience: Option<std::time::Duration>,
     /// Bytes of a flow
     #[arg(long, default_value_t = 0)]

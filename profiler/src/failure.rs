@@ -31,16 +31,7 @@ impl Failure {
     }
 }
 
-/// The exit code of any error: that of the [`Failure`] in its chain; profile files that cannot be read are wrong
-/// input; everything else is a refusal of the system.
+/// The exit code of any error: that of the [`Failure`] in its chain; everything else is a refusal of the system.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    for cause in error.chain() {
-        if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return failure.code();
-        }
-        if cause.downcast_ref::<crate::profile::ProfileError>().is_some() {
-            return 2;
-        }
-    }
-    3
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map_or(3, Failure::code)
 }

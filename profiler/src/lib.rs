@@ -3,13 +3,18 @@
 
 pub mod analysis;
 pub mod benchmark;
+pub mod choices;
 pub mod cli;
 pub mod cpu;
+pub mod doctor;
 pub mod explain;
 pub mod failure;
+pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod machine;
+pub mod numbers;
+pub mod output;
 #[cfg(test)]
 mod page;
 pub mod profile;

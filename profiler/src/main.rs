@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    explain, failure, kernel, lab, machine, record, report, topology,
+    doctor, explain, failure, lab, machine,
+    profile::ProfileError,
+    record, report, topology,
 };
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Doctor(args) => kernel::doctor::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
@@ -25,7 +27,12 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("netstrata: {error:#}");
-            ExitCode::from(failure::exit_code(&error))
+            ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The exit code of the contract: a profile that cannot be read is wrong input, and of the rest [`failure`] knows.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<ProfileError>()) { 2 } else { failure::exit_code(error) }
 }

@@ -2,10 +2,7 @@
 
 use netstrata_common::{Edge, Layer, Point, Protocol, named};
 
-use crate::{
-    profile::{CrossingRecord, PathRecord},
-    topology::{Device, Topology},
-};
+use crate::profile::{CrossingRecord, Device, PathRecord, Topology};
 
 named! {
     /// Whether a CPU works on the packet, or the packet lies in a queue.

@@ -22,9 +22,11 @@ pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
 
 use crate::{
     analysis::{Account, Verdict, account},
+    choices::Clock,
     cli::{ExplainArgs, ExplainFormat},
     failure::Failure,
-    profile::{self, Benchmark, Clock, PathRecord, Profile},
+    output::print,
+    profile::{self, Benchmark, PathRecord, Profile},
 };
 
 /// Measured differences below this share of the baseline are no difference.
@@ -121,7 +123,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         ExplainFormat::Json => serde_json::to_string_pretty(&json::json(&explanation))? + "\n",
         ExplainFormat::Svg => svg::svg(&explanation)?,
     };
-    crate::report::print(&output)
+    print(&output)
 }
 
 fn label(path: &Path) -> String {

@@ -7,7 +7,7 @@ use plotters::{
 };
 
 use super::{Explanation, WorkKind, text::rate};
-use crate::profile::Clock;
+use crate::choices::Clock;
 
 const SIZE: (u32, u32) = (1200, 700);
 /// Left of the bars: names; right of them: values.

@@ -4,8 +4,7 @@ use netstrata_common::{End, Point, Protocol};
 
 use crate::{
     cpu::testdata as samples,
-    profile::{Benchmark, CrossingRecord, Histogram, PathRecord, Profile, TurnRecord},
-    topology::Device,
+    profile::{Benchmark, CrossingRecord, Device, Histogram, PathRecord, Profile, TurnRecord},
 };
 
 /// A sender's stack in TCP.

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{Cause, Explanation, Figure, Side, WorkKind};
-use crate::report::text::{benchmark_line, count};
+use crate::{
+    output::{clip, wrapped},
+    report::text::{benchmark_line, count},
+};
 
-const WIDTH: usize = 100;
 const BAR: usize = 28;
 
 /// The account as text.
@@ -217,36 +219,18 @@ fn amount(figure: &Figure, value: f64) -> String {
     }
 }
 
-fn clip(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).chain(['…']).collect()
-}
-
-/// Writes a sentence in lines of 100 columns, the second and later ones indented.
+/// Writes a sentence in lines, the second and later ones indented.
 fn lines(out: &mut String, lead: &str, sentence: &str) -> std::fmt::Result {
-    let mut line = lead.to_owned();
-    let mut empty = true;
-    for word in sentence.split(' ') {
-        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            writeln!(out, "{line}")?;
-            line = " ".repeat(6);
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
-    }
-    writeln!(out, "{line}")
+    out.write_str(&wrapped(lead, 6, sentence))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explain::{explain, testdata::*};
+    use crate::{
+        explain::{explain, testdata::*},
+        output::WIDTH,
+    };
 
     #[test]
     fn the_text_fits_a_terminal_and_tells_what_it_knows() {

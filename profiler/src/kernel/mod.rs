@@ -1,6 +1,5 @@
 //! Facts of the running kernel: field offsets, symbols, what may be attached.
 
 pub mod btf;
-pub mod doctor;
 pub mod privilege;
 pub mod symbols;

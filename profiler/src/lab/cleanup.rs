@@ -14,6 +14,12 @@ use std::{
 
 use anyhow::Context as _;
 
+use crate::host::{
+    facts::start_time,
+    process::kill,
+    runs::{self, names},
+};
+
 /// Where the lab keeps its state.
 pub const STATE: &str = "/run/netstrata-lab";
 /// Where named network namespaces are.
@@ -46,18 +52,16 @@ impl Session {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let state = Path::new(STATE);
         let pid = std::process::id();
-        for leftover in leftovers(state, Path::new(NETNS), start_time) {
+        for leftover in leftovers() {
             remove(leftover);
         }
         // The lock says that no other session of this process is open, so whatever bears its id is stale.
         if state.join(pid.to_string()).exists() {
             remove(pid);
         }
-        let directory = state.join(pid.to_string());
-        fs::create_dir_all(directory.join("children"))
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-        let start = start_time(pid).context("cannot read /proc/self/stat")?;
-        fs::write(directory.join("start"), start.to_string())?;
+        let directory = runs::claim(state)?;
+        let children = directory.join("children");
+        fs::create_dir_all(&children).with_context(|| format!("cannot make {}", children.display()))?;
         Ok(Self { pid, directory, _one: one })
     }
 
@@ -94,52 +98,13 @@ impl Drop for Session {
     }
 }
 
-/// Start time of a process in clock ticks since boot (field 22 of `/proc/PID/stat`); none if it does not live.
-pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the name in parentheses, may hold anything; the third follows the last parenthesis.
-    let rest = &stat[stat.rfind(')')? + 1..];
-    let mut fields = rest.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-/// Keeps the id and start time of a child in `notes`.
-pub(super) fn note_child(notes: &Path, pid: u32) -> io::Result<PathBuf> {
-    let path = notes.join(pid.to_string());
-    fs::write(&path, start_time(pid).unwrap_or(0).to_string())?;
-    Ok(path)
-}
-
-/// Ids of runs that left something below `state` or `netns` and live no longer. `alive` gives the start time of a
-/// living process.
-pub fn leftovers(state: &Path, netns: &Path, alive: impl Fn(u32) -> Option<u64>) -> Vec<u32> {
-    let mut pids: Vec<u32> = names(state).iter().filter_map(|name| name.parse().ok()).collect();
-    pids.extend(names(netns).iter().filter_map(|name| owner(name)));
-    pids.sort_unstable();
-    pids.dedup();
-    pids.retain(|&pid| match alive(pid) {
-        None => true,
-        Some(start) => {
-            // Alive with another start time: the id was reused. Without a state directory nothing tells, so it stays.
-            match fs::read_to_string(state.join(pid.to_string()).join("start")) {
-                Ok(text) => text.trim().parse() != Ok(start),
-                Err(_) => false,
-            }
-        }
-    });
-    pids
+/// Ids of labs that left a directory or a namespace and live no longer.
+fn leftovers() -> Vec<u32> {
+    runs::dead(Path::new(STATE), names(Path::new(NETNS)).iter().filter_map(|name| owner(name)))
 }
 
 fn owner(namespace: &str) -> Option<u32> {
     namespace.strip_prefix("nslab-")?.split_once('-')?.0.parse().ok()
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Removes everything that bears the id of this run: processes, mounts, control groups, namespaces, directory.
@@ -202,11 +167,6 @@ fn remove_strays(directory: &Path) {
         // A directory that someone else uses meanwhile is not empty and stays.
         let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
     }
-}
-
-fn kill(pid: u32, signal: libc::c_int) {
-    // SAFETY: a plain system call; the caller has made sure that the process is one of the lab's.
-    unsafe { libc::kill(pid as libc::pid_t, signal) };
 }
 
 fn wait_until(limit: Duration, done: impl Fn() -> bool) {
@@ -286,34 +246,15 @@ fn mounts_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
     #[test]
-    fn own_start_time_is_known() {
-        assert!(start_time(std::process::id()).is_some_and(|start| start > 0));
-        assert_eq!(start_time(u32::MAX), None);
-    }
-
-    #[test]
-    fn leftovers_are_runs_that_are_dead_or_whose_id_was_reused() {
-        let base = std::env::temp_dir().join(format!("nslab-test-{}", std::process::id()));
-        let (state, netns) = (base.join("state"), base.join("netns"));
-        for (pid, start) in [("10", Some("100")), ("11", Some("100")), ("12", Some("99")), ("13", None)] {
-            fs::create_dir_all(state.join(pid)).unwrap();
-            if let Some(start) = start {
-                fs::write(state.join(pid).join("start"), start).unwrap();
-            }
+    fn a_namespace_tells_which_lab_made_it() {
+        assert_eq!(owner("nslab-14-host"), Some(14));
+        assert_eq!(owner("nslab-11-bridge-client"), Some(11));
+        for other in ["cni-1234", "nslab-x-host", "nslab-16", "host"] {
+            assert_eq!(owner(other), None, "{other}");
         }
-        fs::create_dir_all(&netns).unwrap();
-        for name in ["nslab-14-host", "nslab-11-bridge-client", "nslab-15-host", "cni-1234", "nslab-x-host", "nslab-16"]
-        {
-            fs::write(netns.join(name), "").unwrap();
-        }
-        // 10 is dead, 11 lives, 12 is another process now, 13 is just starting, 14 is dead, 15 lives.
-        let alive = |pid| [11, 12, 13, 15].contains(&pid).then_some(100);
-        assert_eq!(leftovers(&state, &netns, alive), [10, 12, 14]);
-        fs::remove_dir_all(base).unwrap();
     }
 }

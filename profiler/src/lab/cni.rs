@@ -14,11 +14,8 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{
-    cleanup::Session,
-    networks::Namespace,
-    process::{Process, find_program},
-};
+use super::{cleanup::Session, networks::Namespace};
+use crate::host::{process::Process, program};
 
 /// Where Debian puts the plugins, and where they are put by hand.
 const DIRECTORIES: &[&str] = &["/usr/lib/cni", "/opt/cni/bin"];
@@ -35,7 +32,7 @@ pub fn missing(plugin: &str) -> Option<String> {
             ));
         }
     }
-    if find_program("iptables").is_none() {
+    if program::find_system("iptables").is_none() {
         return Some("the CNI plugins need iptables (Debian: apt-get install iptables)".into());
     }
     None

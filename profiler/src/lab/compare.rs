@@ -5,13 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::metrics::{METRICS, Metric};
-use crate::{
-    cli::LabRunArgs,
-    profile::{Benchmark, measures::median},
-};
+use crate::{cli::LabRunArgs, numbers::median, output::WIDTH, profile::Benchmark};
 
-/// Columns of a terminal.
-const WIDTH: usize = 100;
 /// Figures without a column of their own: the first table has the one, and the other is throughput by message size.
 const SAID_ELSEWHERE: &[&str] = &["round_trip_ns", "messages_per_s"];
 /// Columns of one figure.

@@ -15,9 +15,11 @@ use anyhow::{Context as _, bail};
 use super::{
     cleanup::{self, Session},
     networks::Namespace,
-    process::{self, Process, find_program},
     rootfs::{self, WORKER},
-    signal,
+};
+use crate::host::{
+    process::{self, Process},
+    program, signal,
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -26,12 +28,13 @@ const IMAGE: &str = "netstrata-lab";
 
 /// Why Docker cannot be used here, if so.
 pub fn missing() -> Option<String> {
-    let absent: Vec<&str> = ["docker", "dockerd"].into_iter().filter(|name| find_program(name).is_none()).collect();
+    let absent: Vec<&str> =
+        ["docker", "dockerd"].into_iter().filter(|name| program::find_system(name).is_none()).collect();
     if absent.len() == 2 {
         Some("docker is not installed (Debian: apt-get install docker.io iptables)".into())
     } else if let [name] = absent[..] {
         Some(format!("{name} is not installed (Debian: apt-get install docker.io iptables)"))
-    } else if find_program("iptables").is_none() {
+    } else if program::find_system("iptables").is_none() {
         Some("Docker needs iptables (Debian: apt-get install iptables)".into())
     } else {
         None
@@ -54,7 +57,7 @@ impl Daemon {
         fs::create_dir_all(&directory)?;
         let namespace = Namespace::new(session, name)?;
         let path = |name: &str| directory.join(name).display().to_string();
-        let mut command = Command::new(find_program("dockerd").context("dockerd is not installed")?);
+        let mut command = Command::new(program::find_system("dockerd").context("dockerd is not installed")?);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
         command.args(["-H", &format!("unix://{}", path("sock")), "--config-file", &path("daemon.json")]);
         command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--log-level", "error"]);
@@ -92,7 +95,7 @@ impl Daemon {
 
     /// The client with its words, speaking to this daemon alone.
     fn docker(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(find_program("docker").unwrap_or_else(|| "docker".into()));
+        let mut command = Command::new(program::find_system("docker").unwrap_or_else(|| "docker".into()));
         command.arg("-H").arg(format!("unix://{}", self.directory.join("sock").display())).args(words);
         command.env("DOCKER_CONFIG", self.directory.join("client"));
         command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
@@ -209,8 +212,7 @@ impl Container {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
             if pid != self.pid && space(pid).as_ref() == Some(&own) {
-                // SAFETY: a plain system call; the process is inside the lab's container.
-                unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+                process::kill(pid, libc::SIGKILL);
             }
         }
     }

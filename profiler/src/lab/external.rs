@@ -5,15 +5,14 @@ use std::{net::SocketAddrV4, ops::RangeInclusive, time::Duration};
 use anyhow::{Context as _, bail};
 
 use super::{
-    neighbours::Neighbour,
     networks::Network,
-    process::find_program,
-    worker_program,
     workload::{BUILTIN, Builtin},
 };
 use crate::{
+    choices::Neighbour,
     cli::{LabRunArgs, Pin},
     failure::Failure,
+    host::program,
 };
 
 /// Programs of others that the lab can drive.
@@ -120,7 +119,7 @@ impl Driver {
         if args.pin != Pin::None {
             return Err(Failure::Usage(format!("--pin works with the built-in workloads, not with {name}")));
         }
-        if find_program(program).is_none() {
+        if program::find_system(program).is_none() {
             return Err(Failure::Refused(format!("{program} is not installed (Debian: apt-get install {program})")));
         }
         if program == "sockperf" && args.pairs > 1 {
@@ -162,10 +161,9 @@ impl Driver {
         let pairs = args.pairs.to_string();
         let target = network.target(PORT);
         let program = match self {
-            Self::External(external) => {
-                find_program(external.program).with_context(|| format!("{} is not installed", external.program))?
-            }
-            Self::Builtin(_) => worker_program()?,
+            Self::External(external) => program::find_system(external.program)
+                .with_context(|| format!("{} is not installed", external.program))?,
+            Self::Builtin(_) => program::netstrata()?,
         };
         let program = program.to_str().context("the program's path is not UTF-8")?.to_owned();
         let [server, client] = match self {

@@ -14,16 +14,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{
-    cleanup::Session,
-    networks::Namespace,
-    process::{Process, find_program},
-    rootfs, signal, worker_program,
-};
-use crate::machine::{
-    self,
-    image::{self, Image},
-    initramfs,
+use super::{cleanup::Session, networks::Namespace, rootfs};
+use crate::{
+    choices::{DEFAULT_KERNEL, find_kernel},
+    host::{emulated, process::Process, program, signal},
+    machine::{
+        image::{self, Image},
+        initramfs,
+    },
 };
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -35,10 +33,10 @@ const DRIVERS: &[&str] = &["virtio_pci", "virtio_net"];
 
 /// Why no guest can run here, if so.
 pub fn missing() -> Option<String> {
-    if find_program(QEMU).is_none() {
+    if program::find_system(QEMU).is_none() {
         return Some("qemu is not installed (Debian: apt-get install qemu-system-x86)".into());
     }
-    if find_program("busybox").is_none() {
+    if program::find_system("busybox").is_none() {
         return Some("busybox is not installed (Debian: apt-get install busybox-static)".into());
     }
     None
@@ -56,11 +54,11 @@ impl Guest {
         let directory = session.directory().join(format!("guest-{tap}"));
         fs::create_dir_all(&directory)?;
         // Within an emulated machine its own kernel is the one that is there for sure.
-        let kernel = machine::inside().map_or_else(|| machine::find(machine::DEFAULT_KERNEL), |inside| Ok(inside.0))?;
+        let kernel = emulated::inside().map_or_else(|| find_kernel(DEFAULT_KERNEL), |inside| Ok(inside.0))?;
         let image = image::get(kernel, &mut |what| eprintln!("netstrata: {what}"))?;
         let initramfs = initramfs(&directory, &image)?;
         let file = |name: &str| directory.join(name).display().to_string();
-        let mut command = Command::new(find_program(QEMU).context("qemu is not installed")?);
+        let mut command = Command::new(program::find_system(QEMU).context("qemu is not installed")?);
         // Stock kernels do not run under every host's KVM; emulation works everywhere and is the same everywhere.
         command.args(["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1", "-m", "1G", "-nodefaults", "-nographic"]);
         command.arg("-no-reboot").arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
@@ -100,7 +98,7 @@ impl Guest {
 
     /// A command that runs `words` inside.
     pub fn exec(&self, words: &[String]) -> anyhow::Result<Command> {
-        let mut command = Command::new(worker_program()?);
+        let mut command = Command::new(program::netstrata()?);
         command.args(["lab", "job"]).arg(self.directory.join("jobs")).arg("--").args(rootfs::words_inside(words));
         Ok(command)
     }
@@ -124,7 +122,7 @@ fn initramfs(directory: &Path, image: &Image) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     rootfs::fill(&root)?;
     fs::create_dir_all(root.join("bin"))?;
-    fs::copy(find_program("busybox").context("busybox is not installed")?, root.join("bin/busybox"))?;
+    fs::copy(program::find_system("busybox").context("busybox is not installed")?, root.join("bin/busybox"))?;
     let init = root.join("init");
     fs::write(&init, include_str!("guest/init"))?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;

@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod cni;
 pub mod compare;
 pub mod docker;
+mod elsewhere;
 pub mod external;
 pub mod guest;
 pub mod metrics;
@@ -17,9 +18,7 @@ pub mod neighbours;
 pub mod networks;
 #[cfg(test)]
 mod page;
-pub mod process;
 pub mod rootfs;
-pub mod signal;
 pub mod traffic;
 pub mod workload;
 
@@ -39,14 +38,19 @@ use self::{
     external::Driver,
     modes::Mode,
     networks::{Network, Shared},
-    signal::{Handlers, Interrupted},
     traffic::Driven,
 };
 use crate::{
+    choices::Clock,
     cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
-    machine,
-    profile::{self, Clock, Profile, measures::Creation},
+    host::{
+        cpu::stay_on,
+        facts::is_root,
+        signal::{self, Handlers, Interrupted},
+    },
+    output::print,
+    profile::{self, Namespace, Profile, Topology, measures::Creation},
     record,
 };
 
@@ -62,15 +66,14 @@ pub struct Measured {
 /// Runs `netstrata lab list`.
 pub fn list(args: &FormatArgs) -> anyhow::Result<ExitCode> {
     match args.format {
-        TextFormat::Text => print!("{}", modes::text()),
-        TextFormat::Json => println!("{:#}", modes::json()),
+        TextFormat::Text => print(&modes::text()),
+        TextFormat::Json => print(&format!("{:#}\n", modes::json())),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs `netstrata lab run`.
 pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
-    if let Some(result) = machine::command::lab_run(args) {
+    if let Some(result) = elsewhere::run(args) {
         return result;
     }
     let result = run_all(args);
@@ -89,33 +92,19 @@ pub fn worker(args: &LabWorkerArgs) -> anyhow::Result<ExitCode> {
         return idle(args.duration);
     }
     if let Some(cpu) = args.cpu {
-        pin(cpu)?;
+        let refused = |_| Failure::Usage(format!("this machine has no CPU {cpu} for --pin"));
+        stay_on(cpu as usize).map_err(refused)?;
     }
     if let Some(ended) = workload::neighbour::run(args) {
         return ended.map(|()| ExitCode::SUCCESS);
     }
     let report = workload::work(args)?;
-    println!("{}", serde_json::to_string(&report)?);
-    Ok(ExitCode::SUCCESS)
+    print(&(serde_json::to_string(&report)? + "\n"))
 }
 
 /// Runs `netstrata lab job`.
 pub fn job(args: &LabJobArgs) -> anyhow::Result<ExitCode> {
     guest::job::run(&args.port, &args.words)
-}
-
-/// Keeps this process, and every thread it starts, on one CPU.
-fn pin(cpu: u32) -> anyhow::Result<()> {
-    // SAFETY: an all-zero set is valid; CPU_SET checks the number; the set outlives the call.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu as usize, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if result == 0 {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!("this machine has no CPU {cpu} for --pin")).into())
 }
 
 /// The first process of a container: waits for a signal. As process 1 it needs a handler, or signals are ignored.
@@ -225,8 +214,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     let json = compare::json(&rows, args, &sizes);
     let path = args.output.join("comparison.json");
     fs::write(&path, format!("{json:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
-    print!("{}", compare::table(&rows));
-    Ok(())
+    print(&compare::table(&rows)).map(drop)
 }
 
 /// Name of a run's profile: with the size where there are several, with the number of the repeat where there are more.
@@ -253,8 +241,7 @@ fn default_frequency(clock: Clock) -> u64 {
 }
 
 fn need_root() -> Result<(), Failure> {
-    // SAFETY: a plain system call without arguments.
-    if unsafe { libc::geteuid() } == 0 {
+    if is_root() {
         return Ok(());
     }
     Err(Failure::Refused("the lab makes network namespaces and needs root; run it with sudo".into()))
@@ -331,8 +318,6 @@ fn measure(
     };
     let (mut profile, driven) = record::record_while(&record_args, || {
         signal::check()?;
-        // The recorder may have put handlers of its own in force: while traffic flows, the lab's count.
-        let _handlers = Handlers::install();
         drive()
     })?;
     signal::check()?;
@@ -352,7 +337,7 @@ fn measure(
 /// part of the run. The CPU account stays that of the whole machine.
 fn leave_out_others(profile: &mut Profile) {
     let own = format!("nslab-{}-", std::process::id());
-    let foreign = |namespace: &crate::topology::Namespace| {
+    let foreign = |namespace: &Namespace| {
         namespace.origin == "host" || namespace.name.starts_with("nslab-") && !namespace.name.starts_with(&own)
     };
     let foreign: Vec<u32> =
@@ -364,7 +349,7 @@ fn leave_out_others(profile: &mut Profile) {
 }
 
 /// Names of the lab's namespaces say which run made them; in a recording their role is what counts.
-fn name_by_role(topology: &mut crate::topology::Topology, mode: &str, network: &Network) {
+fn name_by_role(topology: &mut Topology, mode: &str, network: &Network) {
     let prefix = format!("nslab-{}-", std::process::id());
     for namespace in &mut topology.namespaces {
         if let Some((_, role)) = network.roles.iter().find(|(inode, _)| *inode == u64::from(namespace.inum)) {
@@ -377,17 +362,4 @@ fn name_by_role(topology: &mut crate::topology::Topology, mode: &str, network: &
         });
         namespace.name = parts.collect::<Vec<_>>().join("+");
     }
-}
-
-/// The `netstrata` program, to be started as a worker: this one, or the one that was built beside it (tests and the
-/// demonstration call the library from other programs).
-pub(crate) fn worker_program() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find this program's file")?;
-    if own.file_name().is_some_and(|name| name == "netstrata") {
-        return Ok(own);
-    }
-    let beside = own.ancestors().skip(1).take(2).map(|directory| directory.join("netstrata"));
-    beside.into_iter().find(|path| path.is_file()).with_context(|| {
-        format!("no `netstrata` beside {}: the lab starts it as its worker; build it first", own.display())
-    })
 }

@@ -4,17 +4,12 @@ use std::{process::Command, time::Duration};
 
 use serde::Serialize;
 
-use crate::machine::command;
-
-use super::{
-    cleanup::Session,
-    cni, docker, guest,
-    networks::Namespace,
-    process::{self, find_program},
-    signal,
-};
+use super::{cleanup::Session, cni, docker, guest, networks::Namespace};
+use crate::host::{process, program, signal};
 
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
+/// What to add to the refusal of a mode that needs something the running kernel lacks.
+const HINT: &str = "; add `--machine emulated` to run it in an emulated machine with Debian's kernel";
 
 /// Something that a mode needs.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
@@ -49,7 +44,7 @@ impl Need {
     /// Why it is missing here, in a sentence; none if it is there.
     pub fn missing(self, session: &Session) -> anyhow::Result<Option<String>> {
         match self {
-            Self::Program(program, package) => Ok(find_program(program)
+            Self::Program(program, package) => Ok(program::find_system(program)
                 .is_none()
                 .then(|| format!("`{program}` is not installed (Debian: apt-get install {package})"))),
             Self::Docker => Ok(docker::missing()),
@@ -70,7 +65,7 @@ fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
     let scratch = Namespace::new(session, "trial")?;
     scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
     // Most kinds are loaded when they are asked for; tun has no device file before.
-    if let Some(modprobe) = find_program("modprobe") {
+    if let Some(modprobe) = program::find_system("modprobe") {
         let mut command = Command::new(modprobe);
         command.arg("--quiet").arg(kind);
         let _ = process::run(command, LOAD_LIMIT, true);
@@ -89,7 +84,7 @@ fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
 pub fn missing(needs: &[Need], session: &Session) -> anyhow::Result<Option<String>> {
     for need in needs {
         if let Some(reason) = need.missing(session)? {
-            let hint = if matches!(need, Need::Device(_) | Need::Kernel(..)) { command::hint() } else { "" };
+            let hint = if matches!(need, Need::Device(_) | Need::Kernel(..)) { HINT } else { "" };
             return Ok(Some(format!("{reason}{hint}")));
         }
     }

@@ -7,45 +7,15 @@ use anyhow::{Context as _, bail};
 use super::{
     cleanup::Session,
     networks::Network,
-    process::Process,
-    worker_program,
-    workload::neighbour::{BUSY, FLOOD, NeighbourReport, RUNNING},
+    workload::neighbour::{NeighbourReport, RUNNING},
 };
-use crate::profile::measures::NeighbourUse;
+use crate::{
+    choices::{BUSY, FLOOD, Neighbour},
+    host::{process::Process, program},
+    profile::measures::NeighbourUse,
+};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// Busy loops of one entry.
-const MOST: u32 = 256;
-
-/// A kind of neighbour.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Neighbour {
-    /// Busy loops, each with a share of one CPU.
-    Busy {
-        /// How many.
-        count: u32,
-        /// Share of one CPU that each uses; none: what it gets.
-        share: Option<f64>,
-    },
-    /// Datagrams through the same network, as fast as they go.
-    UdpFlood,
-}
-
-/// Reads `N`, `N@SHARE` or `udp-flood`.
-pub fn parse(text: &str) -> Result<Neighbour, String> {
-    if text == FLOOD {
-        return Ok(Neighbour::UdpFlood);
-    }
-    let (count, share) = match text.split_once('@') {
-        Some((count, share)) => (count, Some(crate::units::parse_share(share)?)),
-        None => (text, None),
-    };
-    match count.parse() {
-        Ok(count) if (1..=MOST).contains(&count) => Ok(Neighbour::Busy { count, share }),
-        Ok(_) => Err(format!("busy loops are 1 to {MOST}")),
-        Err(_) => Err(format!("`{text}` is no neighbour; use N busy loops, N@10% or {FLOOD}")),
-    }
-}
 
 /// Neighbours that run. Dropping them kills them.
 pub struct Neighbours {
@@ -61,7 +31,7 @@ impl Neighbours {
         port: u16,
         limit: Duration,
     ) -> anyhow::Result<Self> {
-        let program = worker_program()?.to_str().context("the program's path is not UTF-8")?.to_owned();
+        let program = program::netstrata()?.to_str().context("the program's path is not UTF-8")?.to_owned();
         let limit = format!("{}ms", limit.as_millis());
         let words = |rest: &[&str]| -> Vec<String> {
             let common = [program.as_str(), "lab", "worker", "--size", "1", "--duration", &limit];
@@ -155,16 +125,6 @@ fn used(neighbour: &Neighbour, reports: &[Option<NeighbourReport>]) -> Neighbour
 mod tests {
     use super::*;
     use crate::lab::workload::neighbour::NEIGHBOUR_SCHEMA;
-
-    #[test]
-    fn neighbours_are_loops_shares_or_floods() {
-        assert_eq!(parse("4"), Ok(Neighbour::Busy { count: 4, share: None }));
-        assert_eq!(parse("2@10%"), Ok(Neighbour::Busy { count: 2, share: Some(0.1) }));
-        assert_eq!(parse("udp-flood"), Ok(Neighbour::UdpFlood));
-        for bad in ["", "0", "-1", "257", "tcp-flood", "2@", "2@0%", "2@150%", "@10%"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn figures_are_those_of_the_last_reports() {

@@ -9,11 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{
-    external::EXTERNAL_PROGRAMS,
-    process::{self, find_program},
-    worker_program,
-};
+use super::external::EXTERNAL_PROGRAMS;
+use crate::host::{process, program};
 
 /// Where the worker is inside.
 pub const WORKER: &str = "/usr/local/bin/netstrata";
@@ -24,16 +21,16 @@ pub fn fill(root: &Path) -> anyhow::Result<()> {
     for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
         fs::create_dir_all(root.join(directory))?;
     }
-    copy_into(root, &worker_program()?, Path::new(WORKER))?;
-    for program in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| find_program(name)) {
-        copy_into(root, &program, &program)?;
+    copy_into(root, &program::netstrata()?, Path::new(WORKER))?;
+    for found in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| program::find_system(name)) {
+        copy_into(root, &found, &found)?;
     }
     Ok(())
 }
 
 /// The words of a command as they are inside, where the worker has a path of its own.
 pub fn words_inside(words: &[String]) -> Vec<String> {
-    let is_worker = worker_program().is_ok_and(|program| program.as_os_str() == words[0].as_str());
+    let is_worker = program::netstrata().is_ok_and(|program| program.as_os_str() == words[0].as_str());
     let program = if is_worker { WORKER.to_owned() } else { words[0].clone() };
     std::iter::once(program).chain(words[1..].iter().cloned()).collect()
 }

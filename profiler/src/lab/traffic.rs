@@ -12,13 +12,12 @@ use super::{
     external::{Driver, PORT},
     neighbours::Neighbours,
     networks::{Network, Place},
-    process::Process,
-    signal,
     workload::{ANSWERED, Builtin},
 };
 use crate::{
     benchmark,
     cli::{LabRunArgs, Pin},
+    host::{process::Process, signal},
     profile::{
         Benchmark,
         worker::{WorkerReport, combine},

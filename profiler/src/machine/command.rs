@@ -1,37 +1,32 @@
-//! `netstrata lab machine`, and `netstrata lab run --machine emulated`: the same command line, run again in the guest.
+//! `netstrata lab machine`, and what is alike for every command that runs in a guest.
 
-use std::{fs, path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{
-    KERNELS, Kernel, Place,
-    guest::{self, Job, Outcome},
-    inside,
-};
+use super::guest::{self, Job, Outcome};
 use crate::{
-    cli::{LabMachineArgs, LabRunArgs},
+    choices::{KERNELS, Kernel},
+    cli::LabMachineArgs,
     failure::Failure,
-    lab::{
-        external::Driver,
-        modes,
+    host::{
+        emulated::inside,
         signal::{self, Interrupted},
     },
-    profile::Clock,
+    output::print,
 };
 
 /// Runs `netstrata lab machine`.
 pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
     if let Some((kernel, _)) = inside() {
-        return Err(nested(kernel));
+        return Err(nested(kernel).into());
     }
     if args.list {
-        KERNELS.iter().for_each(|kernel| println!("{}", kernel.version));
-        return Ok(ExitCode::SUCCESS);
+        return print(&KERNELS.iter().map(|kernel| format!("{}\n", kernel.version)).collect::<String>());
     }
     if args.get {
-        println!("{}", guest::prepare(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?);
-        return Ok(ExitCode::SUCCESS);
+        let release = guest::prepare(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?;
+        return print(&format!("{release}\n"));
     }
     for directory in &args.share {
         if !directory.is_dir() {
@@ -39,61 +34,18 @@ pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
             return Err(Failure::Usage(said).into());
         }
     }
-    end(run_job(&Job {
+    run_job(&Job {
         kernel: args.kernel,
         clock: args.clock,
         command: args.command.clone(),
         shares: args.share.clone(),
         limit: args.limit,
-    }))
-}
-
-/// Whether `lab run` has to go to an emulated machine, and the result if it did.
-pub fn lab_run(args: &LabRunArgs) -> Option<Result<ExitCode>> {
-    let Place::Emulated(kernel) = args.machine else {
-        let refused = args.clock == Clock::Instructions && inside().is_none();
-        return refused.then(|| {
-            Err(Failure::Usage(
-                "a real processor has no clock that counts instructions: give --machine emulated with it".into(),
-            )
-            .into())
-        });
-    };
-    match inside() {
-        // This is the same command line, in the guest.
-        Some((here, _)) if here == kernel => None,
-        Some((here, _)) => Some(Err(nested(here))),
-        None => Some(end(lab_in_guest(args, kernel))),
-    }
-}
-
-fn lab_in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<Outcome> {
-    // What is wrong with the words is said before anything starts.
-    args.modes.iter().try_for_each(|mode| modes::find(mode).map(|_| ()))?;
-    Driver::find(args)?;
-    fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
-    let program = std::env::current_exe().context("cannot find this program's file")?;
-    let mut command = vec![program.to_string_lossy().into_owned()];
-    command.extend(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()));
-    eprintln!(
-        "netstrata: this runs in an emulated machine with Debian's Linux {} because of --machine; results go to {}",
-        kernel.version,
-        args.output.display()
-    );
-    let runs = args.modes.len() as u32 * args.repeat * args.size.len().max(1) as u32;
-    run_job(&Job {
-        kernel,
-        clock: args.clock,
-        command,
-        shares: vec![args.output.clone()],
-        // An emulated processor is many times slower, and with a clock of its own time itself passes slower.
-        limit: Duration::from_secs(600) + (args.duration * 60 + Duration::from_secs(60)) * runs,
     })
 }
 
-fn run_job(job: &Job) -> Result<Outcome> {
-    refuse_hidden(&job.command[0])?;
-    guest::run(job)
+/// Runs a job in an emulated machine and passes its exit code on.
+pub fn run_job(job: &Job) -> Result<ExitCode> {
+    end(refuse_hidden(&job.command[0]).and_then(|()| guest::run(job)))
 }
 
 /// The guest has file systems of its own in some places; a program there would not be found.
@@ -109,9 +61,9 @@ fn refuse_hidden(program: &str) -> Result<()> {
     }
 }
 
-fn nested(kernel: &Kernel) -> anyhow::Error {
-    let said = format!("this is an emulated machine already, with Linux {}: none starts within", kernel.version);
-    Failure::Usage(said).into()
+/// The refusal of a machine within a machine, which has this kernel.
+pub fn nested(kernel: &Kernel) -> Failure {
+    Failure::Usage(format!("this is an emulated machine already, with Linux {}: none starts within", kernel.version))
 }
 
 /// Passes the exit code on, unless the kernel did not run well.
@@ -133,22 +85,9 @@ fn end(result: Result<Outcome>) -> Result<ExitCode> {
     Ok(ExitCode::from(outcome.exit_code))
 }
 
-/// What to add to the refusal of a mode that needs something the running kernel lacks.
-pub fn hint() -> &'static str {
-    "; add `--machine emulated` to run it in an emulated machine with Debian's kernel"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_clock_that_counts_instructions_needs_an_emulated_machine() {
-        let args = LabRunArgs { clock: Clock::Instructions, ..LabRunArgs::default() };
-        let refusal = lab_run(&args).and_then(Result::err);
-        assert!(refusal.is_some_and(|error| error.to_string().contains("--machine emulated")));
-        assert!(lab_run(&LabRunArgs::default()).is_none(), "nothing is asked for");
-    }
 
     #[test]
     fn a_program_that_the_guest_cannot_see_is_refused() {
@@ -166,6 +105,6 @@ mod tests {
         assert_eq!(failure.as_ref().map(crate::failure::exit_code), Some(4));
         assert!(ended(0, Kind::Warning).is_ok());
         assert!(ended(7, Kind::Oops).is_ok_and(|code| code == ExitCode::from(7)));
-        assert_eq!(crate::failure::exit_code(&nested(&KERNELS[0])), 2);
+        assert_eq!(nested(&KERNELS[0]).code(), 2);
     }
 }

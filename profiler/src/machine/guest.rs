@@ -14,18 +14,20 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Kernel, console,
+    console,
     console::{Kind, Trouble},
     image, initramfs, qemu,
 };
 use crate::{
+    choices::{Clock, Kernel},
     failure::Failure,
-    lab::{
-        cleanup::{leftovers, start_time},
-        process::find_program,
+    host::{
+        facts::user,
+        program::find_system,
+        runs,
+        shell::{self, quoted},
         signal::{self, Handlers},
     },
-    profile::Clock,
 };
 
 const TICK: Duration = Duration::from_millis(50);
@@ -80,7 +82,7 @@ pub fn run(job: &Job) -> Result<Outcome> {
 
 /// The program that guests start with.
 fn busybox() -> Result<PathBuf, Failure> {
-    find_program("busybox")
+    find_system("busybox")
         .ok_or_else(|| Failure::Refused("emulated machines need busybox: install busybox-static".into()))
 }
 
@@ -108,14 +110,8 @@ fn script(command: &[String], directory: &Path) -> String {
     {
         script.push_str(&format!("export {name}={}\n", quoted(&value)));
     }
-    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-    script.push_str(&format!("cd {} || exit 2\nexec {}\n", quoted(&directory.to_string_lossy()), words.join(" ")));
+    script.push_str(&format!("cd {} || exit 2\nexec {}\n", quoted(&directory.to_string_lossy()), shell::line(command)));
     script
-}
-
-/// A word as the shell takes it back unchanged.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The directory that host and guest share for one run; it goes when this is dropped.
@@ -123,17 +119,11 @@ struct RunDirectory(PathBuf);
 
 impl RunDirectory {
     fn new() -> Result<Self> {
-        // SAFETY: a plain system call without arguments.
-        let user = unsafe { libc::geteuid() };
-        let base = std::env::temp_dir().join(format!("netstrata-machine-{user}"));
-        for pid in leftovers(&base, Path::new("/nonexistent"), start_time) {
+        let base = std::env::temp_dir().join(format!("netstrata-machine-{}", user()));
+        for pid in runs::dead(&base, []) {
             let _ = fs::remove_dir_all(base.join(pid.to_string()));
         }
-        let pid = std::process::id();
-        let directory = base.join(pid.to_string());
-        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let start = start_time(pid).context("cannot read /proc/self/stat")?;
-        fs::write(directory.join("start"), start.to_string())?;
+        let directory = runs::claim(&base)?;
         for name in ["stdout", "stderr", "console"] {
             File::create(directory.join(name))?;
         }

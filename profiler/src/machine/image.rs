@@ -8,11 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    Kernel,
-    packages::{Archive, output},
+use super::packages::{Archive, output};
+use crate::{
+    choices::Kernel,
+    failure::Failure,
+    host::{facts::is_root, program},
 };
-use crate::failure::Failure;
 
 /// Modules that a guest needs before it can reach the host's files.
 const EARLY_MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
@@ -45,13 +46,11 @@ pub fn cache() -> PathBuf {
     if let Some(directory) = std::env::var_os(CACHE_VARIABLE).filter(|value| !value.is_empty()) {
         return directory.into();
     }
-    // SAFETY: a plain system call without arguments.
-    let root = unsafe { libc::geteuid() } == 0;
     let user = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     match user {
-        Some(user) if !root => user.join("netstrata"),
+        Some(user) if !is_root() => user.join("netstrata"),
         _ => "/var/cache/netstrata".into(),
     }
 }
@@ -166,14 +165,14 @@ fn unpack_modules(root: &Path, release: &str, modules: &[&str], into: &Path) -> 
 
 /// A program of the system directories, which PATH of a user may not name.
 pub(super) fn tool(name: &str) -> PathBuf {
-    crate::lab::process::find_program(name).unwrap_or_else(|| name.into())
+    program::find_system(name).unwrap_or_else(|| name.into())
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::machine::KERNELS;
+    use crate::choices::KERNELS;
 
     #[test]
     fn a_kernel_counts_once_it_is_whole() {

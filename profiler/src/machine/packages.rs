@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Kernel;
-use crate::failure::Failure;
+use crate::{choices::Kernel, failure::Failure};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 

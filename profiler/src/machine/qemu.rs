@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Kernel, image::Image, kernel_parameters, packages::output};
+use super::{image::Image, packages::output};
 use crate::{
+    choices::{Clock, Kernel, NS_PER_INSTRUCTION},
     failure::Failure,
-    lab::process::find_program,
-    profile::{Clock, NS_PER_INSTRUCTION},
+    host::{emulated::kernel_parameters, program::find_system},
 };
 
 /// The program.
@@ -41,7 +41,7 @@ pub struct Setup<'a> {
 
 /// The program's path and version.
 pub fn find() -> Result<(PathBuf, (u32, u32))> {
-    let program = find_program(PROGRAM).ok_or_else(|| {
+    let program = find_system(PROGRAM).ok_or_else(|| {
         Failure::Refused(format!(
             "emulated machines need {PROGRAM}: install qemu-system-x86 (`cargo xtask setup` does)"
         ))
@@ -135,7 +135,7 @@ fn kernel_command_line(setup: &Setup<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::KERNELS;
+    use crate::choices::KERNELS;
 
     fn line(clock: Clock, version: (u32, u32), shares: &[PathBuf]) -> String {
         let image = Image {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::median;
+
 /// What one side's process used of the CPUs while it measured.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -70,15 +72,6 @@ impl PairSpread {
             max: sorted[sorted.len() - 1],
             coefficient_of_variation: if mean > 0.0 { variance.sqrt() / mean } else { 0.0 },
         })
-    }
-}
-
-/// The value in the middle of sorted ones, or the mean of the two; 0 without any.
-pub fn median(sorted: &[f64]) -> f64 {
-    match sorted.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => sorted[count / 2],
-        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
     }
 }
 

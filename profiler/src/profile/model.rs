@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, End, Hook, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize};
 
-use super::Histogram;
-use super::measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse};
-use crate::topology::{DeviceCounters, Topology};
+use super::{
+    Histogram,
+    measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
+    topology::{DeviceCounters, Topology},
+};
+use crate::choices::Clock;
 
 /// A recording.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -113,7 +116,7 @@ pub struct Meta {
     /// Online CPUs.
     pub cpus: u32,
     /// What drives the machine's clock, and so what all times here are.
-    pub clock: super::Clock,
+    pub clock: Clock,
     /// Time between attached and detached.
     pub duration_ns: u64,
     /// Tiers in use.

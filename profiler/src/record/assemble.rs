@@ -13,17 +13,17 @@ use netstrata_common::{
 
 use super::{
     assemble_functions as functions, calibrate, filter,
-    kernel_counters::{Counters, own_peak_memory, tick_ns},
-    online_cpus,
+    kernel_counters::{Counters, own_peak_memory},
     recorder::Recording,
 };
 use crate::{
     cli::RecordArgs,
+    host::{cpu::online, emulated, facts::kernel_release},
     profile::{
-        Clock, CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord, Profile,
-        SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, TurnRecord,
+        CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord, Profile,
+        SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
     },
-    topology::{Topology, container_of_pid},
+    topology::container_of_pid,
 };
 
 /// A packet that moved this recently when the recording ended was still on its way.
@@ -42,7 +42,9 @@ pub(super) fn profile(
     let mut lost = losses(&states, recording.session.missed_nested());
     lost.extend(functions::losses(&recording)?);
     let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
-    cpu.kernel_busy_ns = after.busy.saturating_sub(recording.counters.busy) * tick_ns();
+    let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
+    let used = used.context("the clock of the CPUs went back")?;
+    cpu.kernel_busy_ns = used.busy_ns;
     let reasons = std::mem::take(&mut recording.reasons);
     let mut tree = Tree::read(&recording, &reasons)?;
     let in_flight = tree.sweep(&recording)?;
@@ -52,7 +54,7 @@ pub(super) fn profile(
     functions::read(&recording, &mut tree.paths)?;
     let chains = functions::chains(&recording)?;
     let (hooks, missing_hooks) = recording.session.detach_functions();
-    let mut observer = observer(&recording, &states, &cpu, duration);
+    let mut observer = observer(&recording, &states, &cpu, duration)?;
     functions::cost(&mut observer, &recording, duration)?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
@@ -63,22 +65,20 @@ pub(super) fn profile(
     if !hooks.is_empty() {
         tiers.push(Tier::Function);
     }
-    let cpus = online_cpus().len() as u32;
     let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
-    let total = after.total.saturating_sub(recording.counters.total).max(1);
     Ok(Profile {
         meta: Meta {
             recorder: env!("CARGO_PKG_VERSION").into(),
-            kernel: read_line("/proc/sys/kernel/osrelease"),
+            kernel: kernel_release(),
             arch: std::env::consts::ARCH.into(),
-            cpus,
-            clock: crate::machine::inside().map_or_else(Clock::default, |(_, clock)| clock),
+            cpus: used.cpus,
+            clock: emulated::clock(),
             duration_ns: duration.as_nanos() as u64,
             tiers,
             probes: recording.session.probe_names(),
             missing,
             filters: filter::describe(args),
-            steal_share: after.steal.saturating_sub(recording.counters.steal) as f64 / total as f64,
+            steal_share: used.stolen_share,
             ..Meta::default()
         },
         topology: watched.topology,
@@ -107,10 +107,6 @@ pub(super) fn profile(
 
 fn sum(states: &[CpuState], field: impl Fn(&CpuState) -> u64) -> u64 {
     states.iter().map(field).sum()
-}
-
-fn read_line(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
 /// Every cause, also those that count nothing: a reader must see that it was looked for.
@@ -337,7 +333,7 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
     Ok(CpuRecord {
         source: recording.source.into(),
         period_ns: 1_000_000_000_u64.checked_div(frequency).unwrap_or(0),
-        expected: (duration.as_secs_f64() * frequency as f64 * online_cpus().len() as f64) as u64,
+        expected: (duration.as_secs_f64() * frequency as f64 * online()?.len() as f64) as u64,
         samples: sum(states, |state| state.samples),
         kernel_busy_ns: 0,
         symbols: names.items,
@@ -426,7 +422,7 @@ fn turnarounds(recording: &Recording) -> Result<Vec<TurnRecord>> {
     Ok(turns)
 }
 
-fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duration: Duration) -> Observer {
+fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duration: Duration) -> Result<Observer> {
     let crossings = sum(states, |state| state.crossings);
     let followed_crossings = sum(states, |state| state.followed_crossings);
     let costs = recording.costs;
@@ -436,8 +432,8 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         + followed_crossings as f64 * costs.ns_per_followed_crossing * slower
         + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
         + recording.own_cpu.as_nanos() as f64;
-    let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
-    Observer {
+    let available = duration.as_nanos() as f64 * online()?.len() as f64;
+    Ok(Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
         pace: pace.unwrap_or(0.0),
@@ -451,5 +447,5 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),
         recorder_rss_bytes: own_peak_memory(),
         ..Observer::default()
-    }
+    })
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Result;
 use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook, KIND_KPROBE};
 
-use super::{functions::Attached, online_cpus, recorder::Recording};
+use super::{functions::Attached, recorder::Recording};
+use crate::host::cpu::online;
 use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
 
 /// Losses of the function tier, by cause; none where it was not in use.
@@ -97,7 +98,7 @@ pub fn cost(observer: &mut Observer, recording: &Recording, duration: Duration) 
     let kprobe = &recording.hook_costs[KIND_KPROBE];
     spent += tally.tails as f64 * (kprobe.ns_per_followed_call / 2.0 - kprobe.exit() + kprobe.ns_exit_together);
     spent += tally.softirqs as f64 * recording.softirq_cost;
-    let available = duration.as_nanos() as f64 * online_cpus().len() as f64;
+    let available = duration.as_nanos() as f64 * online()?.len() as f64;
     observer.cpu_share += spent / available.max(1.0);
     Ok(())
 }

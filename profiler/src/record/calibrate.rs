@@ -20,11 +20,17 @@ use anyhow::{Context as _, Result};
 use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Protocol, Timed};
 
 use super::{
-    online_cpus,
     recorder::keep_time,
     session::{Group, Session},
 };
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    host::{
+        clock::thread_cpu_ns,
+        cpu::{online, stay},
+    },
+    numbers::median,
+};
 
 /// Rounds of attaching and detaching at least.
 const ROUNDS: usize = 5;
@@ -265,33 +271,6 @@ fn own_loopback() -> Result<()> {
     Ok(())
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
-}
-
-/// Keeps this thread on the CPU on which it runs; its number.
-fn stay() -> Result<usize> {
-    // SAFETY: queries and affects this thread only; the set is made of integers, and outlives the calls.
-    unsafe {
-        let cpu = usize::try_from(libc::sched_getcpu()).context("which CPU this is")?;
-        let mut only: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut only);
-        let result = libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const only);
-        anyhow::ensure!(result == 0, "cannot stay on a CPU: {}", std::io::Error::last_os_error());
-        Ok(cpu)
-    }
-}
-
-/// CPU time of this thread.
-fn thread_cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
 /// Datagrams from a socket to itself.
 pub(super) struct Traffic {
     socket: UdpSocket,
@@ -398,7 +377,7 @@ fn sampler_cost(session: &mut Session) -> Result<f64> {
     let (mut free, mut sampled) = (0f64, 0f64);
     for _ in 0..SAMPLER_ROUNDS {
         free = free.max(spin());
-        session.attach_sampler(SAMPLER_HZ, &online_cpus())?;
+        session.attach_sampler(SAMPLER_HZ, &online()?)?;
         sampled = sampled.max(spin());
         session.detach_sampler()?;
     }

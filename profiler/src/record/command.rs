@@ -10,8 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::signal;
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    host::{process::kill, program, signal},
+};
 
 /// Output beyond this is passed on but not kept for the benchmark's result.
 const KEPT_OUTPUT: usize = 4 << 20;
@@ -26,19 +28,10 @@ pub struct Outcome {
     pub output: String,
 }
 
-/// Finds a program as a shell would.
+/// The file of the command's program.
 pub fn find(name: &str) -> Result<PathBuf> {
-    let usable = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-    };
-    let found = if name.contains('/') {
-        Some(PathBuf::from(name)).filter(|path| usable(path))
-    } else {
-        let paths = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&paths).map(|directory| directory.join(name)).find(|path| usable(path))
-    };
-    found.ok_or_else(|| Failure::Usage(format!("there is no program `{name}`; nothing was recorded")).into())
+    let missing = || Failure::Usage(format!("there is no program `{name}`; nothing was recorded")).into();
+    program::find(name).ok_or_else(missing)
 }
 
 /// Runs a command to its end, to the end of `duration`, or to a signal. Its output is passed on and kept.
@@ -82,8 +75,8 @@ pub fn run(
 
 /// Asks the command to end, and ends it if it does not.
 fn end(child: &mut Child) -> Result<ExitStatus> {
-    // SAFETY: the child has not been waited for, so its id is still its own.
-    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    // Not yet waited for, so that the id is still its own.
+    kill(child.id(), libc::SIGTERM);
     let asked = Instant::now();
     while asked.elapsed() < GRACE {
         if let Some(status) = child.try_wait()? {

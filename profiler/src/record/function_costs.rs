@@ -18,6 +18,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    host::clock::monotonic_ns,
     kernel::{btf::KernelTypes, symbols::Symbols},
     profile::HookCostRecord,
 };
@@ -183,10 +184,10 @@ fn clock_reads() -> Result<[f64; 2]> {
     let mut sums = [0, 0];
     for _ in 0..CALLS {
         let mut read = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let before = super::recorder::monotonic_ns();
+        let before = monotonic_ns();
         // SAFETY: writes a time to where it is told to, which outlives the call.
         let result = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut read) };
-        let after = super::recorder::monotonic_ns();
+        let after = monotonic_ns();
         anyhow::ensure!(result == 0, "the clock cannot be read");
         let within = read.tv_sec as u64 * 1_000_000_000 + read.tv_nsec as u64;
         sums[0] += within.saturating_sub(before);
@@ -202,7 +203,7 @@ fn pretend(session: &mut Session, works: bool) -> Result<()> {
     let mut work: Work = unsafe { std::mem::zeroed() };
     let mut head = Head::default();
     if works {
-        work.current = Current { slot: CALIBRATING, since_ns: super::recorder::monotonic_ns(), ..Current::default() };
+        work.current = Current { slot: CALIBRATING, since_ns: monotonic_ns(), ..Current::default() };
         (work.generation, head.busy[0]) = (1, 1);
     }
     session.set_per_cpu("FUNCTION_WORK", 0, vec![work; cpus])?;

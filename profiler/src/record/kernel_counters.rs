@@ -1,6 +1,8 @@
 //! Counters that the kernel keeps anyway: softirqs, backlog drops, stolen time, our own use of resources.
 
-use std::time::Duration;
+use anyhow::Result;
+
+use crate::host::cpu::CpuTimes;
 
 use netstrata_common::Vector;
 
@@ -11,26 +13,19 @@ pub struct Counters {
     pub softirqs: Vec<Vec<u64>>,
     /// Packets that full backlogs dropped, over all CPUs.
     pub backlog_drops: u64,
-    /// Stolen time, clock ticks over all CPUs.
-    pub steal: u64,
-    /// All time, clock ticks over all CPUs.
-    pub total: u64,
-    /// Time that was neither idle nor stolen, clock ticks over all CPUs.
-    pub busy: u64,
+    /// What the CPUs had done.
+    pub cpus: Option<CpuTimes>,
 }
 
 impl Counters {
     /// Reads them now.
-    pub fn read() -> Self {
+    pub fn read() -> Result<Self> {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let (steal, total, busy) = cpu_times(&text("/proc/stat"));
-        Self {
+        Ok(Self {
             softirqs: softirqs(&text("/proc/softirqs")),
             backlog_drops: backlog_drops(&text("/proc/net/softnet_stat")),
-            steal,
-            total,
-            busy,
-        }
+            cpus: Some(CpuTimes::now()?),
+        })
     }
 }
 
@@ -58,34 +53,6 @@ fn backlog_drops(text: &str) -> u64 {
         .sum()
 }
 
-/// Stolen, all and busy time of the first line of `/proc/stat`. Guest time is already in user time.
-fn cpu_times(text: &str) -> (u64, u64, u64) {
-    let line = text.lines().next().unwrap_or_default();
-    let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect();
-    let field = |index: usize| fields.get(index).copied().unwrap_or(0);
-    let (steal, total) = (field(7), fields.iter().sum::<u64>());
-    (steal, total, total - steal - field(3) - field(4))
-}
-
-/// Length of a clock tick of `/proc/stat`.
-pub fn tick_ns() -> u64 {
-    // SAFETY: a query without arguments to keep alive.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    1_000_000_000 / u64::try_from(per_second).unwrap_or(100).max(1)
-}
-
-/// CPU time that this process has used.
-pub fn own_cpu_time() -> Duration {
-    // SAFETY: an all-zero rusage is valid, and it outlives the call.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    let time = |value: libc::timeval| Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1000);
-    time(usage.ru_utime) + time(usage.ru_stime)
-}
-
 /// Begins [`own_peak_memory`] anew: one process can make many recordings.
 pub fn forget_peak_memory() {
     // Where that is not allowed the peak is the process's.
@@ -110,6 +77,5 @@ mod tests {
         assert_eq!(rows[3], [10, 20]);
         assert!(rows[1].is_empty());
         assert_eq!(backlog_drops("0001 0000000a 0\n0002 00000001 0\n"), 11);
-        assert_eq!(cpu_times("cpu  10 0 20 60 5 1 2 2 7 7\ncpu0 1\n"), (2, 100, 33));
     }
 }

@@ -11,7 +11,6 @@ mod governor;
 mod kernel_counters;
 mod recorder;
 mod session;
-mod signal;
 
 use std::{
     process::ExitCode,
@@ -23,14 +22,18 @@ use anyhow::Result;
 pub use calibrate::{Calibration, calibrate};
 pub use functions::{Attached, Place, Ways, has_kprobes, places};
 pub use recorder::Recorder;
-pub(crate) use recorder::monotonic_ns;
 pub use session::{Group, PROBES, Probe, Session, Sizes, stand_in};
 
-use crate::{cli::RecordArgs, failure::Failure, profile::Profile};
+use crate::{
+    cli::RecordArgs,
+    failure::Failure,
+    host::signal::{self, Handlers},
+    profile::Profile,
+};
 
 /// Runs `netstrata record`.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
-    signal::install();
+    let _handlers = Handlers::install();
     let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent
         && !parent.is_dir()
@@ -79,11 +82,6 @@ pub fn record_while<T>(args: &RecordArgs, work: impl FnOnce() -> Result<T>) -> R
     let result = work();
     let profile = recorder.stop()?;
     Ok((profile, result?))
-}
-
-/// The CPUs that are online.
-pub fn online_cpus() -> Vec<u32> {
-    aya::util::online_cpus().unwrap_or_else(|_| vec![0])
 }
 
 fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar {

@@ -19,13 +19,16 @@ use super::{
     function_costs::{self, HookCosts},
     functions::{Ways, has_kprobes},
     governor::{BURST_FREQUENCY, Governor, Load},
-    kernel_counters::{Counters, forget_peak_memory, own_cpu_time, receive_softirqs},
-    online_cpus,
+    kernel_counters::{Counters, forget_peak_memory, receive_softirqs},
     session::{Group, Session, Sizes},
 };
 use crate::{
     cli::{RecordArgs, TierArg},
     failure::Failure,
+    host::{
+        clock::monotonic_ns,
+        cpu::{online, own_time},
+    },
     kernel::{self, btf::KernelTypes, symbols::Symbols},
     profile::{NOT_ASKED, Profile},
     topology::Watcher,
@@ -250,7 +253,7 @@ impl Recording {
             softirq_observed: Duration::ZERO,
             journeys: Vec::new(),
             counters: Counters::default(),
-            own_cpu: own_cpu_time(),
+            own_cpu: own_time().total(),
             window: None,
             looks: Vec::new(),
             last_look: Look::default(),
@@ -265,13 +268,13 @@ impl Recording {
         keep_time(true);
         recording.open_window()?;
         if frequency > 0 {
-            recording.source = recording.session.attach_sampler(frequency, &online_cpus())?;
+            recording.source = recording.session.attach_sampler(frequency, &online()?)?;
         }
         recording.started = Instant::now();
         recording.started_ns = monotonic_ns();
         recording.first_tally = recording.session.tally()?;
-        recording.counters = Counters::read();
-        recording.own_cpu = own_cpu_time();
+        recording.counters = Counters::read()?;
+        recording.own_cpu = own_time().total();
         recording.turn = recording.started;
         Ok(recording)
     }
@@ -326,7 +329,7 @@ impl Recording {
         }
         keep_time(false);
         // What it takes to end the recording does not disturb what was recorded.
-        self.own_cpu = own_cpu_time().saturating_sub(self.own_cpu);
+        self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
         Ok(())
     }
 
@@ -449,7 +452,7 @@ impl Recording {
     /// Samples densely for a moment. Journeys must not be observed: a sample takes far longer than a crossing.
     fn take_burst(&mut self) -> Result<()> {
         if let Some(length) = self.governor.burst() {
-            self.session.attach_burst(BURST_FREQUENCY, &online_cpus())?;
+            self.session.attach_burst(BURST_FREQUENCY, &online()?)?;
             std::thread::sleep(length);
             self.session.detach_burst()?;
         }
@@ -498,7 +501,7 @@ impl Recording {
         }
         self.close_softirq_window()?;
         self.session.detach_sampler()?;
-        let counters = Counters::read();
+        let counters = Counters::read()?;
         self.drain()?;
         assemble::profile(self, args, duration, &counters)
     }
@@ -540,12 +543,4 @@ fn load(
         }
         functions = ways.any();
     }
-}
-
-/// The clock that the programs read.
-pub(crate) fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

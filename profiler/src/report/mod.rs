@@ -5,16 +5,14 @@ pub mod json;
 pub mod svg;
 pub mod text;
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{
     analysis::{Account, Kind, account},
     cli::{ReportArgs, ReportFormat},
+    output::print,
     profile::{self, Profile},
 };
 
@@ -28,15 +26,6 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
         ReportFormat::Svg => svg::svg(&profile, &latency_rows(&profile, &account(&profile)))?,
     };
     print(&output)
-}
-
-/// Writes a result to standard output; a reader that has seen enough (`| head`) is no error.
-pub fn print(output: &str) -> Result<ExitCode> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the result"),
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }
 
 /// The rows of the latency flame graph.

@@ -9,10 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use netstrata_common::Layer;
 
 use super::folded;
-use crate::{
-    cpu::Context,
-    profile::{Clock, Profile},
-};
+use crate::{choices::Clock, cpu::Context, profile::Profile};
 
 /// A span of a path for the latency graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use netstrata_common::{End, Way};
 use crate::{
     analysis::{Account, PathAccount, Span, device_name},
     cpu::Context,
+    output::{clip, clip_left},
     profile::{Benchmark, NOT_ASKED, NOT_THERE, Profile},
 };
 
@@ -113,24 +114,6 @@ fn head(out: &mut String, profile: &Profile) -> std::fmt::Result {
         writeln!(out, "measured: {}", benchmark_line(benchmark))?;
     }
     Ok(())
-}
-
-fn clip(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut clipped: String = text.chars().take(width - 1).collect();
-    clipped.push('…');
-    clipped
-}
-
-/// Like `clip`, but keeps the end: that is where names of namespaces differ.
-fn clip_left(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return text.to_owned();
-    }
-    std::iter::once('…').chain(text.chars().skip(length - width + 1)).collect()
 }
 
 fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {

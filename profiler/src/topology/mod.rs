@@ -4,7 +4,6 @@
 //! where tools keep them, and from containers; devices come over netlink from inside each namespace.
 
 mod containers;
-mod model;
 mod namespaces;
 mod netlink;
 mod print;
@@ -14,8 +13,7 @@ mod union;
 mod watch;
 
 pub use containers::container_of_pid;
-pub use model::*;
-pub use scan::{Snapshot, device_stats, scan, scan_with_notes, snapshot};
+pub use scan::{Snapshot, device_stats, scan, snapshot};
 pub use watch::{Snapshotted, Watcher};
 
 use std::{
@@ -23,7 +21,11 @@ use std::{
     process::ExitCode,
 };
 
-use crate::cli::{FormatArgs, TextFormat};
+pub use crate::profile::{Container, Device, DeviceCounters, Namespace, Topology, Tunnel};
+use crate::{
+    cli::{FormatArgs, TextFormat},
+    output::print,
+};
 
 /// Runs `netstrata topology`.
 ///
@@ -39,11 +41,5 @@ pub fn run(args: &FormatArgs) -> anyhow::Result<ExitCode> {
         TextFormat::Text => print::text(&snapshot.topology),
         TextFormat::Json => print::json(&snapshot.topology)? + "\n",
     };
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // The reader, like `head`, has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(ExitCode::SUCCESS),
-    }
+    print(&text)
 }

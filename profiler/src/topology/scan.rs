@@ -44,14 +44,6 @@ pub fn scan() -> anyhow::Result<Topology> {
     Ok(snapshot()?.topology)
 }
 
-/// Like [`scan`], with what could not be seen in plain words; nothing is an error.
-pub fn scan_with_notes() -> (Topology, Vec<String>) {
-    match snapshot() {
-        Ok(snapshot) => (snapshot.topology, snapshot.notes),
-        Err(error) => (Topology::default(), vec![format!("no device could be read: {error:#}")]),
-    }
-}
-
 /// Counters of all devices now.
 ///
 /// # Errors

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use crate::host::shell;
+
 /// What stands before the lines that are not the job's own output.
 const ERROR: &str = "=error ";
 const EXIT: &str = "=exit ";
@@ -16,7 +18,7 @@ const EXIT: &str = "=exit ";
 /// Runs `words` in the guest whose port is the socket, passes on what they say, and gives their exit code.
 pub fn run(socket: &Path, words: &[String]) -> anyhow::Result<ExitCode> {
     let mut stream = UnixStream::connect(socket).with_context(|| format!("no guest at {}", socket.display()))?;
-    writeln!(stream, "{}", line(words))?;
+    writeln!(stream, "{}", shell::line(words))?;
     let mut out = std::io::stdout().lock();
     for said in BufReader::new(stream).split(b'\n') {
         let said = said.context("the guest's port")?;
@@ -35,24 +37,12 @@ pub fn run(socket: &Path, words: &[String]) -> anyhow::Result<ExitCode> {
     bail!("the guest ended before its job did")
 }
 
-/// The words as a shell reads them.
-fn line(words: &[String]) -> String {
-    words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::{os::unix::net::UnixListener, thread};
 
     use super::*;
-
-    #[test]
-    fn words_stay_words_in_a_shell() {
-        let words = ["echo", "it's", "a b", "$HOME"].map(str::to_owned);
-        let said = std::process::Command::new("sh").arg("-c").arg(line(&words)).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stdout), "it's a b $HOME\n");
-    }
 
     #[test]
     fn the_exit_code_is_the_jobs_and_a_lost_guest_is_an_error() {

@@ -9,10 +9,10 @@ use super::{
         cleanup::Session,
         docker::{Container, Daemon},
         external::PORT,
-        process::Process,
     },
     Network, Place, Site,
 };
+use crate::host::process::Process;
 
 /// The device of a host that leads to the other one, and the addresses there.
 const WIRE: &str = "eth0";

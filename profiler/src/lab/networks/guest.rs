@@ -3,12 +3,12 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    super::{cleanup::Session, guest::Guest, process::Process},
+    super::{cleanup::Session, guest::Guest},
     Namespace, Network, Place, Site,
     local::{ADDRESSES, join_bridge},
     ovs::Switch,
 };
-use crate::machine;
+use crate::host::{emulated, process::Process};
 
 /// The guest's network card, as its host sees it.
 const TAP: &str = "tap0";
@@ -24,7 +24,7 @@ impl Place for Guest {
 
     fn patience(&self) -> Duration {
         // Two emulated processors, one within the other, start a program in half a minute.
-        Duration::from_secs(if machine::inside().is_some() { 120 } else { 10 })
+        Duration::from_secs(if emulated::inside().is_some() { 120 } else { 10 })
     }
 
     fn sweep(&self) {

@@ -29,8 +29,11 @@ use std::{
 use anyhow::{Context as _, bail};
 
 pub use self::namespace::Namespace;
-use super::{cleanup::Session, modes::Mode, process::Process, signal};
-use crate::cli::LabRunArgs;
+use super::{cleanup::Session, modes::Mode};
+use crate::{
+    cli::LabRunArgs,
+    host::{process::Process, signal},
+};
 
 /// How long a new network may take until it carries packets: routes have to spread, daemons to start.
 const REACH_LIMIT: Duration = Duration::from_secs(30);

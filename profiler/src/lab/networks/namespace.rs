@@ -10,12 +10,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::super::{
-    cleanup::{self, NETNS, Session},
-    process::{self, Process},
-    signal,
+use super::super::cleanup::{self, NETNS, Session};
+use crate::{
+    failure::Failure,
+    host::{
+        process::{self, Process},
+        program, signal,
+    },
 };
-use crate::failure::Failure;
 
 const STEP: Duration = Duration::from_secs(10);
 
@@ -133,7 +135,7 @@ impl Drop for Namespace {
 
 /// The file of a program; refused if it is not installed (modes name their programs in `needs`, with the package).
 pub fn find(program: &str) -> anyhow::Result<PathBuf> {
-    match process::find_program(program) {
+    match program::find_system(program) {
         Some(path) => Ok(path),
         None if program == "ip" => {
             bail!(Failure::Refused("`ip` is not installed (Debian: apt-get install iproute2)".into()))

@@ -11,9 +11,12 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Namespace, Network, Site, local, namespace::find, wait_reachable};
-use crate::lab::{
-    cleanup::Session,
-    process::{self, Process},
+use crate::{
+    host::{
+        clock::monotonic_ns,
+        process::{self, Process},
+    },
+    lab::cleanup::Session,
 };
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -98,7 +101,7 @@ impl Switch {
 /// it did so at zero: in a machine's first ten seconds it finds none, starts no thread that handles what the datapath asks,
 /// and all such packets are lost.
 fn wait_for_uptime() {
-    let uptime = Duration::from_nanos(crate::record::monotonic_ns());
+    let uptime = Duration::from_nanos(monotonic_ns());
     std::thread::sleep(COUNTS_PROCESSORS_AFTER.saturating_sub(uptime));
 }
 

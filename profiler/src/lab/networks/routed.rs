@@ -7,7 +7,7 @@ use super::{
     hosts::{Host, Hosts},
     namespace::find,
 };
-use crate::lab::process::Process;
+use crate::host::process::Process;
 
 /// Blocks of addresses of the two hosts: the container's address in each.
 const BLOCKS: [[u8; 4]; 2] = [[10, 201, 1, 2], [10, 201, 2, 2]];

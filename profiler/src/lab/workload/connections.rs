@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CONNECT_LIMIT, Pair, times::Times, usage::retransmits};
+use super::{CONNECT_LIMIT, Pair, sockets::retransmits, times::Times};
 
 /// Bytes in front of a flow that tell its length.
 const HEADER: usize = 8;

@@ -7,10 +7,10 @@
 mod connections;
 pub mod neighbour;
 mod sides;
+mod sockets;
 mod tcp;
 mod times;
 mod udp;
-mod usage;
 
 use std::{
     thread,
@@ -23,11 +23,11 @@ use self::{
     connections::FlowPlan,
     sides::{drive, listen, serve},
     times::Times,
-    usage::cpu_time,
 };
 use crate::{
     cli::LabWorkerArgs,
     failure::Failure,
+    host::cpu::own_time,
     profile::{
         measures::FlowTimes,
         worker::{WORKER_SCHEMA, WorkerReport},
@@ -148,15 +148,16 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
         patience += WAIT_FOR_CLIENTS;
     }
     watch(args.duration + workload.grace() + patience);
-    let cpu = cpu_time();
+    let before = own_time();
     let (side, (results, machine)) = match (args.listen, args.connect) {
         (Some(address), None) => ("server", (serve(workload, listen(workload, address, pairs)?, args)?, None)),
         (None, Some(address)) => ("client", drive(workload, address, args, pairs)?),
         _ => bail!(Failure::Usage("a worker needs --listen ADDRESS:PORT or --connect ADDRESS:PORT".into())),
     };
-    let used = cpu_time();
+    let after = own_time();
     let mut report = report(args, side, &results);
-    (report.user_ns, report.system_ns) = (used.0.saturating_sub(cpu.0), used.1.saturating_sub(cpu.1));
+    report.user_ns = after.user.saturating_sub(before.user).as_nanos() as u64;
+    report.system_ns = after.system.saturating_sub(before.system).as_nanos() as u64;
     report.machine = machine;
     Ok(report)
 }

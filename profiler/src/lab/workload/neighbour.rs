@@ -17,17 +17,17 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::usage::cpu_time;
-use crate::{cli::LabWorkerArgs, failure::Failure};
+use crate::{
+    choices::{BUSY, FLOOD},
+    cli::LabWorkerArgs,
+    failure::Failure,
+    host::{clock::thread_cpu_ns, cpu::own_time},
+};
 
 /// What a neighbour says when it runs.
 pub const RUNNING: &str = "running";
 /// Schema of a neighbour's line.
 pub const NEIGHBOUR_SCHEMA: &str = "netstrata.neighbour/1";
-/// Names of the neighbours as workloads of a worker: busy loops, and either side of a flood.
-pub const BUSY: &str = "busy";
-/// A flood of datagrams.
-pub const FLOOD: &str = "udp-flood";
 /// Bytes of a flood's datagrams: as large as fit into a frame of any tunnel.
 pub const FLOOD_BYTES: usize = 1400;
 const EVERY: Duration = Duration::from_millis(100);
@@ -74,14 +74,13 @@ fn tell(duration: Duration, bytes: &AtomicU64) -> anyhow::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "{RUNNING}")?;
     out.flush()?;
-    let (start, before) = (Instant::now(), cpu_time());
+    let (start, before) = (Instant::now(), own_time().total());
     while start.elapsed() < duration {
         thread::sleep(EVERY);
-        let now = cpu_time();
         let report = NeighbourReport {
             schema: NEIGHBOUR_SCHEMA.into(),
             elapsed_ns: start.elapsed().as_nanos() as u64,
-            cpu_ns: (now.0 + now.1).saturating_sub(before.0 + before.1),
+            cpu_ns: own_time().total().saturating_sub(before).as_nanos() as u64,
             bytes: bytes.load(Ordering::Relaxed),
         };
         // A lab that is gone does not listen, and the neighbour ends.
@@ -112,20 +111,12 @@ fn busy(count: u32, share: f64) -> anyhow::Result<()> {
 
 /// Uses this much CPU time: what others take of the CPU meanwhile is not its own.
 fn spin(work: Duration) {
-    let start = thread_time();
-    while thread_time().saturating_sub(start) < work {
+    let start = thread_cpu_ns();
+    while u128::from(thread_cpu_ns() - start) < work.as_nanos() {
         for _ in 0..1000 {
             std::hint::spin_loop();
         }
     }
-}
-
-/// CPU time of this thread.
-fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call only writes to `time`.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn send(address: SocketAddr, bytes: Arc<AtomicU64>) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Both sides of a workload: the sockets, a thread for each pair, a common start and a common end.
 
 use std::{
-    io::{self, Write as _},
+    io,
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{Arc, Barrier},
     thread,
@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{ANSWERED, Builtin, CONNECT_LIMIT, Pair, connections, flow_plan, tcp, udp, usage::Machine};
-use crate::{cli::LabWorkerArgs, profile::measures::MachineUse};
+use super::{ANSWERED, Builtin, CONNECT_LIMIT, Pair, connections, flow_plan, tcp, udp};
+use crate::{cli::LabWorkerArgs, host::cpu::CpuTimes, output::print, profile::measures::MachineUse};
 
 fn offset(address: SocketAddr, pair: u32) -> anyhow::Result<SocketAddr> {
     let port = u32::from(address.port()) + pair;
@@ -67,8 +67,7 @@ pub fn serve(workload: Builtin, sockets: Vec<Listening>, args: &LabWorkerArgs) -
             Listening::Udp(socket) => udp::answer(&socket, size),
         })?);
     }
-    println!("ready");
-    io::stdout().flush()?;
+    print("ready\n")?;
     join(threads)
 }
 
@@ -106,8 +105,7 @@ pub fn drive(
         && let Some(Target::Tcp(stream)) = targets.first_mut()
     {
         tcp::ask_once(stream, args.size as usize)?;
-        println!("{ANSWERED}");
-        io::stdout().flush()?;
+        print(&format!("{ANSWERED}\n"))?;
     }
     let plan = flow_plan(args);
     let (start, end) = (Arc::new(Barrier::new(targets.len() + 1)), Arc::new(Barrier::new(targets.len() + 1)));
@@ -137,9 +135,17 @@ pub fn drive(
             result
         })?);
     }
-    let before = Machine::look();
+    let before = CpuTimes::now();
     start.wait();
     end.wait();
-    let machine = Machine::look().since(&before);
+    // Where the kernel does not tell, there is no such figure.
+    let machine = before.and_then(|before| Ok(CpuTimes::now()?.since(&before))).ok().flatten();
+    let machine = machine.map(|used| MachineUse {
+        cpus: used.cpus,
+        elapsed_ns: used.elapsed_ns,
+        busy_ns: used.busy_ns,
+        busy_share: used.busy_share,
+        ..MachineUse::default()
+    });
     Ok((join(threads)?, machine))
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, times::Times, usage::retransmits};
+use super::{Pair, sockets::retransmits, times::Times};
 
 /// Reads a stream to its end.
 pub fn sink(mut stream: TcpStream, size: usize) -> io::Result<Pair> {

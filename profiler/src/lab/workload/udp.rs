@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, times::Times, usage::dropped_at};
+use super::{Pair, sockets::dropped_at, times::Times};
 
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);

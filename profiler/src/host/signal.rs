@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM as a flag: every wait of the lab looks at it, so that the guards run and remove what was made.
+//! Ctrl-C and SIGTERM as a flag: every long wait looks at it, so that a recording ends in order, and guards run and remove
+//! what was made.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -6,7 +7,7 @@ use thiserror::Error;
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// A signal asked the lab to stop.
+/// A signal asked this program to stop.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("interrupted by signal {0}")]
 pub struct Interrupted(pub i32);
@@ -21,7 +22,8 @@ pub struct Handlers {
 }
 
 impl Handlers {
-    /// Puts the handlers of SIGINT, SIGTERM and SIGHUP in force.
+    /// Puts the handlers of SIGINT, SIGTERM and SIGHUP in force. A system call that one interrupts goes on afterwards: what
+    /// waits looks at the flag between short waits, and nothing that passes output on is cut short.
     pub fn install() -> Self {
         let mut old = Vec::new();
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
@@ -31,6 +33,7 @@ impl Handlers {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 let mut before: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
+                action.sa_flags = libc::SA_RESTART;
                 if libc::sigaction(signal, &action, &mut before) == 0 {
                     old.push((signal, before));
                 }
@@ -55,4 +58,9 @@ pub fn check() -> Result<(), Interrupted> {
         0 => Ok(()),
         signal => Err(Interrupted(signal)),
     }
+}
+
+/// Whether one has come.
+pub fn received() -> bool {
+    check().is_err()
 }

@@ -6,15 +6,13 @@ use super::{
     Check, Tier,
     config::{Built, Config},
 };
-use crate::kernel::{btf::RUNNING, symbols::Symbols};
+use crate::{
+    host::facts::{kernel_release, read_line as read},
+    kernel::{btf::RUNNING, symbols::Symbols},
+};
 
 /// <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h#L1333>
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-
-/// A file of one line, trimmed.
-pub fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
-}
 
 /// The kernel's types.
 pub fn btf(error: Option<&anyhow::Error>) -> Check {
@@ -35,11 +33,11 @@ pub fn symbols() -> Check {
     }
 }
 
-/// Sampling of a CPU: hardware cycles, else the clock.
-pub fn sampler() -> Check {
+/// Sampling of CPUs, tried on this one: hardware cycles, else the clock.
+pub fn sampler(cpu: u32) -> Check {
     const NAME: &str = "CPU sampling";
-    let cycles = open(perf_type_id::PERF_TYPE_HARDWARE as u32, perf_hw_id::PERF_COUNT_HW_CPU_CYCLES as u64);
-    let clock = || open(perf_type_id::PERF_TYPE_SOFTWARE as u32, perf_sw_ids::PERF_COUNT_SW_CPU_CLOCK as u64);
+    let cycles = open(cpu, perf_type_id::PERF_TYPE_HARDWARE as u32, perf_hw_id::PERF_COUNT_HW_CPU_CYCLES as u64);
+    let clock = || open(cpu, perf_type_id::PERF_TYPE_SOFTWARE as u32, perf_sw_ids::PERF_COUNT_SW_CPU_CLOCK as u64);
     let Err(hardware) = cycles else { return Check::new(NAME, true, "by hardware cycles", "") };
     match clock() {
         Ok(()) => Check::new(NAME, true, format!("by cpu-clock; hardware cycles cannot be had ({hardware})"), ""),
@@ -49,8 +47,8 @@ pub fn sampler() -> Check {
     }
 }
 
-/// Opens a counter of all tasks on the first CPU, and closes it.
-fn open(kind: u32, config: u64) -> Result<(), std::io::Error> {
+/// Opens a counter of all tasks on a CPU, and closes it.
+fn open(cpu: u32, kind: u32, config: u64) -> Result<(), std::io::Error> {
     // SAFETY: a plain C structure for which all-zero is valid.
     let mut attributes: perf_event_attr = unsafe { std::mem::zeroed() };
     attributes.type_ = kind;
@@ -58,7 +56,6 @@ fn open(kind: u32, config: u64) -> Result<(), std::io::Error> {
     attributes.config = config;
     attributes.__bindgen_anon_1.sample_period = 1_000_000;
     attributes.set_disabled(1);
-    let cpu = crate::record::online_cpus().first().copied().unwrap_or(0);
     // SAFETY: the structure tells its own size and outlives the call.
     let fd = unsafe {
         libc::syscall(
@@ -136,7 +133,7 @@ fn memlock() -> Check {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure outlives the call.
     unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = kernel_release();
     let accounted = version(&release) < (5, 11);
     let shown = if limit.rlim_cur == libc::RLIM_INFINITY {
         "unlimited".into()

@@ -15,9 +15,11 @@ use serde::Serialize;
 
 pub use layers::{Sight, Support, support};
 
-use super::{btf::KernelTypes, privilege};
 use crate::{
     cli::{FormatArgs, TextFormat},
+    host::{cpu, facts::kernel_release},
+    kernel::{btf::KernelTypes, privilege},
+    output::print,
     record::{Group, PROBES, Session, Sizes, stand_in},
 };
 
@@ -122,23 +124,27 @@ pub struct Probe {
 
 /// Runs `netstrata doctor`.
 pub fn run(args: &FormatArgs) -> Result<ExitCode> {
-    let examination = examine();
+    let examination = examine()?;
     let output = match args.format {
         TextFormat::Text => text::text(&examination),
         TextFormat::Json => serde_json::to_string_pretty(&examination)? + "\n",
     };
-    crate::report::print(&output)?;
+    print(&output)?;
     Ok(ExitCode::from(if examination.can_record { 0 } else { 3 }))
 }
 
 /// Looks at the running kernel and at this process.
-pub fn examine() -> Examination {
+///
+/// # Errors
+/// When not even the CPUs can be told.
+pub fn examine() -> Result<Examination> {
+    let cpus = cpu::online()?;
     let types = KernelTypes::running();
     let btf = facts::btf(types.as_ref().err());
     let types = types.ok();
     let load = load(types.as_ref());
     let symbols = facts::symbols();
-    let sampler = facts::sampler();
+    let sampler = facts::sampler(cpus[0]);
     let probes = probes(types.as_ref());
     let config = config::Config::running();
     let capabilities = capabilities(privilege::effective());
@@ -162,11 +168,11 @@ pub fn examine() -> Examination {
     }
     let mut seen = std::collections::BTreeSet::new();
     advice.retain(|text| seen.insert(text.clone()));
-    Examination {
+    Ok(Examination {
         schema: "netstrata.doctor/1",
-        kernel: facts::read("/proc/sys/kernel/osrelease").unwrap_or_default(),
+        kernel: kernel_release(),
         arch: std::env::consts::ARCH,
-        cpus: crate::record::online_cpus().len(),
+        cpus: cpus.len(),
         can_record,
         advice,
         load,
@@ -175,7 +181,7 @@ pub fn examine() -> Examination {
         capabilities,
         probes,
         layers,
-    }
+    })
 }
 
 const LOAD_ADVICE: &str = "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG";
@@ -279,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_text_fits_a_terminal_and_names_every_probe_capability_and_layer() {
-        let examination = examine();
+        let examination = examine().expect("a machine");
         let text = text::text(&examination);
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{line}");

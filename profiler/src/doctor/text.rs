@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Check, Examination};
-
-const WIDTH: usize = 100;
+use crate::output::wrapped;
 
 /// The examination as text.
 pub fn text(found: &Examination) -> String {
@@ -71,47 +70,5 @@ fn yes(value: bool) -> &'static str {
 
 /// A head with text beside it, wrapped at words.
 fn entry(out: &mut String, head: &str, text: &str) -> std::fmt::Result {
-    let indent = head.chars().count();
-    let mut line = head.to_owned();
-    let mut length = indent;
-    let mut empty = true;
-    for word in text.split_whitespace() {
-        let mut rest: Vec<char> = word.chars().collect();
-        if !empty && length + 1 + rest.len() > WIDTH {
-            writeln!(out, "{}", line.trim_end())?;
-            line = " ".repeat(indent);
-            (length, empty) = (indent, true);
-        }
-        if !empty {
-            line.push(' ');
-            length += 1;
-        }
-        // A word longer than the column is cut into lines.
-        while length + rest.len() > WIDTH {
-            let tail = rest.split_off(WIDTH - length);
-            line.extend(rest);
-            writeln!(out, "{line}")?;
-            line = " ".repeat(indent);
-            length = indent;
-            rest = tail;
-        }
-        length += rest.len();
-        line.extend(rest);
-        empty = false;
-    }
-    writeln!(out, "{}", line.trim_end())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_wrapped_at_words_and_long_words_are_cut() {
-        let mut out = String::new();
-        entry(&mut out, "  head ", &format!("{} {}", "word ".repeat(30), "x".repeat(150))).expect("a string");
-        assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
-        assert!(out.lines().skip(1).all(|line| line.starts_with("       ")), "{out}");
-        assert_eq!(out.matches('x').count(), 150);
-    }
+    out.write_str(&wrapped(head, head.chars().count(), text))
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Read as _};
 
-use super::facts;
+use crate::host::facts::kernel_release;
 
 /// How the kernel has a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Config {
             let mut text = String::new();
             flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).ok().map(|_| text)
         });
-        let release = facts::read("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let release = kernel_release();
         let text = packed.or_else(|| std::fs::read_to_string(format!("/boot/config-{release}")).ok());
         Self::parse(&text.unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! Processes that the lab starts: in a namespace, in their own group, with an end in every case.
+//! Processes that this program starts: in a namespace, in their own group, with an end in every case.
 
 use std::{
     fs::File,
@@ -19,13 +19,13 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{cleanup, signal};
+use super::{runs, signal};
 
 const TICK: Duration = Duration::from_millis(10);
 /// Between two looks for a signal while lines are waited for: benchmarks run meanwhile.
 const LINE: Duration = Duration::from_millis(50);
 
-/// A process of the lab. Dropping it kills its group and waits for it.
+/// A process. Dropping it kills its group and waits for it.
 pub struct Process {
     child: Child,
     name: String,
@@ -39,7 +39,7 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` in the network namespace at `netns` (this process's own without one). The process gets `death`
-    /// when the lab dies; `notes` is a directory where its id is kept for the next run's clean-up.
+    /// when this program dies; `notes` is a directory where its id is kept for the next run's clean-up.
     pub fn spawn(
         command: Command,
         netns: Option<&Path>,
@@ -81,7 +81,7 @@ impl Process {
         }
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         drop(namespace);
-        let note = notes.and_then(|notes| cleanup::note_child(notes, child.id()).ok());
+        let note = notes.and_then(|notes| runs::note_child(notes, child.id()).ok());
         let (sender, lines) = channel();
         if let Some(stdout) = child.stdout.take() {
             std::thread::spawn(move || {
@@ -163,7 +163,7 @@ impl Process {
     }
 
     /// Waits for its end and gives its standard output; a failure or a time-out is an error. With `heed` a signal to
-    /// the lab ends the wait too.
+    /// this program ends the wait too.
     pub fn finish(mut self, limit: Duration, heed: bool) -> anyhow::Result<String> {
         let deadline = Instant::now() + limit;
         let mut output = String::new();
@@ -206,15 +206,15 @@ impl Process {
     /// Asks with `signal` and kills after `grace`.
     pub fn stop(&mut self, signal: libc::c_int, grace: Duration) {
         if !self.ended() {
-            // SAFETY: a plain system call; the child is not yet waited for, so the id is still its own.
-            unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+            // Not yet waited for, so that the id is still its own.
+            kill(self.child.id(), signal);
             let deadline = Instant::now() + grace;
             while !self.ended() && Instant::now() < deadline {
                 std::thread::sleep(TICK);
             }
         }
         if !self.ended() {
-            // SAFETY: as above; the group is the child's own (`process_group(0)`).
+            // SAFETY: a plain system call; the group is the child's own (`process_group(0)`).
             unsafe { libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL) };
             self.status = self.child.wait().ok();
         }
@@ -258,6 +258,12 @@ impl Drop for Process {
     }
 }
 
+/// Sends a signal to a process that the caller knows to be one of ours; that it is gone already is no error.
+pub fn kill(pid: u32, signal: libc::c_int) {
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(pid as libc::pid_t, signal) };
+}
+
 /// Runs a command of the set-up to its end and gives its standard output. With `heed` a signal ends the wait.
 pub fn run(command: Command, limit: Duration, heed: bool) -> anyhow::Result<String> {
     run_in(command, None, limit, heed)
@@ -270,13 +276,4 @@ pub fn run_in(command: Command, netns: Option<&Path>, limit: Duration, heed: boo
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     Process::spawn(command, netns, libc::SIGKILL, None)?.finish(limit, heed).with_context(|| words.join(" "))
-}
-
-/// The program's path in `PATH`, as a shell would find it; `/usr/sbin` and `/sbin` are looked at too.
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
 }

@@ -1,0 +1,10 @@
+//! What can be chosen on the command line and is known by name in more than one room: a leaf, so that the command line
+//! needs no room that does work.
+
+mod clock;
+mod kernel;
+mod neighbour;
+
+pub use clock::{Clock, NS_PER_INSTRUCTION};
+pub use kernel::{DEFAULT_KERNEL, KERNELS, Kernel, RunsOn, find_kernel, parse_kernel, parse_runs_on};
+pub use neighbour::{BUSY, FLOOD, Neighbour, parse_neighbour};

@@ -1,0 +1,88 @@
+//! What commands print: the width of a terminal, text that fits into it, and standard output.
+
+use std::{
+    io::{self, ErrorKind, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+
+/// Columns that every text keeps to. Output never depends on the terminal.
+pub const WIDTH: usize = 100;
+
+/// Writes a result to standard output; a reader that has seen enough (`| head`) is no error.
+pub fn print(output: &str) -> Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write the result"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The first so many characters; the last of them says if something is missing.
+pub fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+/// Like [`clip`], but keeps the end: that is where names of namespaces differ.
+pub fn clip_left(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    std::iter::once('…').chain(text.chars().skip(length - width + 1)).collect()
+}
+
+/// Text behind a head, in lines of at most [`WIDTH`] columns that break at words; all but the first begin with `indent`
+/// spaces. A word that is longer than a line is cut.
+pub fn wrapped(head: &str, indent: usize, text: &str) -> String {
+    let mut lines = Vec::new();
+    let mut line = head.to_owned();
+    let mut length = head.chars().count();
+    let mut empty = true;
+    for word in text.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        if !empty && length + 1 + rest.len() > WIDTH {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            (length, empty) = (indent, true);
+        }
+        if !empty {
+            line.push(' ');
+            length += 1;
+        }
+        while length + rest.len() > WIDTH {
+            let tail = rest.split_off(WIDTH - length);
+            line.extend(rest);
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            (length, rest) = (indent, tail);
+        }
+        length += rest.len();
+        line.extend(rest);
+        empty = false;
+    }
+    lines.push(line);
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_words_and_long_words_are_cut() {
+        let out = wrapped("  head ", 7, &format!("{} {}", "word ".repeat(30), "x".repeat(150)));
+        assert!(out.lines().all(|line| line.chars().count() <= WIDTH), "{out}");
+        assert!(out.lines().skip(1).all(|line| line.starts_with("       ")), "{out}");
+        assert_eq!(out.matches('x').count(), 150);
+        assert_eq!(wrapped("  head ", 7, ""), "  head\n");
+    }
+
+    #[test]
+    fn clipped_text_fits_and_says_that_something_is_missing() {
+        assert_eq!((clip("abc", 3), clip_left("abc", 3)), ("abc".into(), "abc".into()));
+        assert_eq!((clip("abcd", 3), clip_left("abcd", 3)), ("ab…".into(), "…cd".into()));
+    }
+}
