@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use netstrata::lab::cleanup::start_time;
+use netstrata::host::facts::start_time;
 use serde_json::Value;
 
 use super::{
