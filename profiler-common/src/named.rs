@@ -95,13 +95,7 @@ macro_rules! named {
             /// The value of a number that a kernel program wrote, or `None`.
             #[inline(always)]
             pub const fn from_id(id: u8) -> Option<Self> {
-                if (id as usize) < Self::ALL.len() {
-                    // SAFETY: the variants have the numbers from 0 on without a gap, and this is one of them. (A look into
-                    // `ALL` would cost the programs a read on the hot path.)
-                    Some(unsafe { core::mem::transmute::<u8, Self>(id) })
-                } else {
-                    None
-                }
+                if (id as usize) < Self::ALL.len() { Some(Self::ALL[id as usize]) } else { None }
             }
         }
 
