@@ -30,8 +30,3 @@ impl Failure {
         }
     }
 }
-
-/// The exit code of any error: that of the [`Failure`] in its chain; everything else is a refusal of the system.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map_or(3, Failure::code)
-}

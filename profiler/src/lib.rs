@@ -7,6 +7,7 @@ pub mod choices;
 pub mod cli;
 pub mod cpu;
 pub mod doctor;
+pub mod exit;
 pub mod explain;
 pub mod failure;
 pub mod host;

@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    doctor, explain, failure, lab, machine,
-    profile::ProfileError,
-    record, report, topology,
+    doctor, exit, explain, lab, machine, record, report, topology,
 };
 
 fn main() -> ExitCode {
@@ -27,12 +25,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("netstrata: {error:#}");
-            ExitCode::from(exit_code(&error))
+            ExitCode::from(exit::code(&error))
         }
     }
-}
-
-/// The exit code of the contract: a profile that cannot be read is wrong input, and of the rest [`failure`] knows.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<ProfileError>()) { 2 } else { failure::exit_code(error) }
 }

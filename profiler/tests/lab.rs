@@ -131,7 +131,7 @@ fn check_layers(mode: &Mode) -> Result<(), String> {
     for _ in 0..RUNS {
         let measured = match netstrata::lab::run_mode(mode.name, &args) {
             Ok(measured) => measured,
-            Err(error) if netstrata::failure::exit_code(&error) == 3 => return Err(format!("{error:#}")),
+            Err(error) if netstrata::exit::code(&error) == 3 => return Err(format!("{error:#}")),
             Err(error) => panic!("{}: {error:#}", mode.name),
         };
         assert_eq!(left(std::process::id()), NOTHING, "{}", mode.name);
@@ -188,7 +188,7 @@ fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
     };
     let measured = match netstrata::lab::run_mode("ovs-upcall", &args) {
         Ok(measured) => measured,
-        Err(error) if netstrata::failure::exit_code(&error) == 3 => {
+        Err(error) if netstrata::exit::code(&error) == 3 => {
             skip!("{error:#}");
         }
         Err(error) => panic!("{error:#}"),

@@ -238,7 +238,7 @@ mod tests {
     fn find(workload: &str, change: impl FnOnce(&mut LabRunArgs)) -> Result<Driver, u8> {
         let mut args = LabRunArgs { workload: workload.into(), pairs: 1, ..LabRunArgs::default() };
         change(&mut args);
-        Driver::find(&args).map_err(|error| crate::failure::exit_code(&error))
+        Driver::find(&args).map_err(|error| error.downcast::<Failure>().expect("a failure").code())
     }
 
     #[test]
