@@ -1,0 +1,320 @@
+//! What stands on what: each room of `src` imports only rooms below it, and only those that its row allows. The part of
+//! `docs/architecture.md` that shows it is made from the same table (`NETSTRATA_BLESS=1` writes it).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+#[path = "support/imports.rs"]
+mod imports;
+#[path = "../src/page.rs"]
+mod page;
+
+use imports::{Modules, in_cycles, module_of};
+
+/// What a room may be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Values and words, no work; anybody may use them.
+    Leaf,
+    /// Thinks: the same profile gives the same result. Knows no kernel, no process, no clock.
+    Pure,
+    /// Looks at this machine, or changes it.
+    Live,
+    /// Chooses between the rooms.
+    Top,
+}
+
+/// A file or a folder of `src`.
+struct Room {
+    name: &'static str,
+    part: Part,
+    /// What it is about.
+    about: &'static str,
+    /// The rooms that it imports.
+    imports: &'static [&'static str],
+}
+
+const fn room(name: &'static str, part: Part, imports: &'static [&'static str], about: &'static str) -> Room {
+    Room { name, part, about, imports }
+}
+
+/// Every room, each above those that it imports.
+const ROOMS: &[Room] = &[
+    room(
+        "main",
+        Part::Top,
+        &["cli", "doctor", "exit", "explain", "lab", "machine", "record", "report", "topology"],
+        "the program: chooses the command",
+    ),
+    room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
+    room(
+        "lab",
+        Part::Live,
+        &[
+            "benchmark",
+            "choices",
+            "cli",
+            "failure",
+            "host",
+            "machine",
+            "numbers",
+            "output",
+            "page",
+            "profile",
+            "record",
+        ],
+        "networks of the program's own, traffic through them, and whether that runs here or in an emulated machine",
+    ),
+    room(
+        "machine",
+        Part::Live,
+        &["choices", "cli", "failure", "host", "output"],
+        "emulated machines: qemu, Debian's kernels",
+    ),
+    room(
+        "doctor",
+        Part::Live,
+        &["cli", "host", "kernel", "output", "record"],
+        "what this kernel and these privileges allow",
+    ),
+    room(
+        "record",
+        Part::Live,
+        &["benchmark", "cli", "failure", "host", "kernel", "numbers", "profile", "topology"],
+        "recordings: loads the kernel programs, attaches them, collects, and leaves a profile",
+    ),
+    room("topology", Part::Live, &["cli", "output", "profile"], "reads namespaces, devices and containers"),
+    room("kernel", Part::Live, &["failure"], "facts of the running kernel: types, symbols, privileges"),
+    room("host", Part::Live, &["choices", "failure"], "facts of this machine, programs, processes, signals"),
+    room(
+        "explain",
+        Part::Pure,
+        &["analysis", "choices", "cli", "cpu", "failure", "output", "profile", "report"],
+        "the account of a slower mode against a faster one",
+    ),
+    room(
+        "report",
+        Part::Pure,
+        &["analysis", "choices", "cli", "cpu", "output", "profile"],
+        "a profile as text, JSON, folded stacks, SVG",
+    ),
+    room("analysis", Part::Pure, &["cpu", "profile"], "from a profile to an account"),
+    room("cpu", Part::Pure, &["page", "profile"], "kernel symbols to layers, samples to layers and contexts"),
+    room("benchmark", Part::Pure, &["profile"], "what benchmarks print"),
+    room("profile", Part::Pure, &["choices", "numbers"], "the profile: its data and its file"),
+    room("cli", Part::Leaf, &["choices", "units"], "the command line: arguments only"),
+    room("choices", Part::Leaf, &["failure", "units"], "what is chosen by name: kernels, clocks, neighbours"),
+    room("failure", Part::Leaf, &[], "failures that decide the exit code"),
+    room("numbers", Part::Leaf, &[], "figures of figures"),
+    room("output", Part::Leaf, &[], "what commands print: width, wrapped text, standard output"),
+    room("units", Part::Leaf, &[], "words of the command line as values"),
+    room("page", Part::Leaf, &[], "pages of `docs/` that are made from a table (tests only)"),
+];
+
+/// Crates through which a program looks at its machine, or changes it. What only thinks names none of them.
+const LIVE_CRATES: &[&str] = &["aya", "aya_obj", "btf_rs", "indicatif", "libc", "netlink_packet_route", "rtnetlink"];
+
+/// Files that are in a circle with others beside them. No new ones may come.
+const KNOWN: &[&str] = &[
+    "analysis::functions",
+    "analysis::paths",
+    "lab::cni",
+    "lab::docker",
+    "lab::external",
+    "lab::guest",
+    "lab::modes",
+    "lab::needs",
+    "lab::networks",
+    "lab::networks::cni",
+    "lab::networks::docker",
+    "lab::networks::guest",
+    "lab::networks::nat",
+    "lab::rootfs",
+    "record::assemble",
+    "record::assemble_functions",
+    "record::calibrate",
+    "record::function_costs",
+    "record::functions",
+    "record::recorder",
+    "record::session",
+];
+
+fn sources(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("src")
+}
+
+/// The room that a path lies in; none for the crate itself.
+fn room_of(path: &str) -> &str {
+    path.split("::").next().unwrap_or_default()
+}
+
+/// Which rooms each room imports, with a file for each.
+fn imported(modules: &Modules) -> BTreeMap<&str, BTreeMap<&str, &str>> {
+    let mut found: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for (module, paths) in modules.iter().filter(|(module, _)| !module.is_empty()) {
+        let imports = found.entry(room_of(module)).or_default();
+        let other =
+            |path: &&String| ROOMS.iter().any(|room| room.name == room_of(path)) && room_of(path) != room_of(module);
+        imports.extend(paths.iter().filter(other).map(|path| (room_of(path), module.as_str())));
+    }
+    found
+}
+
+/// Complaints about the imports of rooms, in words.
+fn complaints(rooms: &[Room], imported: &BTreeMap<&str, BTreeMap<&str, &str>>) -> Vec<String> {
+    let mut found = Vec::new();
+    let place = |name: &str| rooms.iter().position(|room| room.name == name);
+    for name in imported.keys().filter(|name| place(name).is_none()) {
+        found.push(format!("`{name}` has no row"));
+    }
+    for (at, room) in rooms.iter().enumerate() {
+        let Some(real) = imported.get(room.name) else {
+            found.push(format!("there is no room `{}`", room.name));
+            continue;
+        };
+        for (import, module) in real.iter().filter(|(import, _)| !room.imports.contains(import)) {
+            found.push(format!("`{module}` imports `{import}`, which `{}` may not", room.name));
+        }
+        for import in room.imports {
+            if !real.contains_key(import) {
+                found.push(format!("`{}` does not import `{import}`, although it may", room.name));
+            }
+            let Some(below) = place(import) else { continue };
+            if below <= at {
+                found.push(format!("`{import}` does not stand below `{}`", room.name));
+            }
+            let allowed = match room.part {
+                Part::Leaf => &[Part::Leaf][..],
+                Part::Pure => &[Part::Leaf, Part::Pure],
+                Part::Live => &[Part::Leaf, Part::Pure, Part::Live],
+                Part::Top => &[Part::Leaf, Part::Pure, Part::Live, Part::Top],
+            };
+            if !allowed.contains(&rooms[below].part) {
+                found.push(format!("`{}` is {:?} and reaches `{import}`", room.name, room.part));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_room_imports_what_its_row_allows_and_nothing_else() {
+    let modules = imports::read(&sources("profiler"), "netstrata");
+    let found = complaints(ROOMS, &imported(&modules));
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn an_import_upwards_a_row_too_much_and_a_circle_are_told() {
+    let rooms = [
+        room("report", Part::Pure, &["host", "units"], ""),
+        room("host", Part::Live, &["units"], ""),
+        room("units", Part::Leaf, &["host"], ""),
+    ];
+    let real = BTreeMap::from([
+        ("report", BTreeMap::from([("host", "report::text")])),
+        ("host", BTreeMap::from([("units", "host"), ("report", "host::cpu")])),
+        ("units", BTreeMap::from([("host", "units")])),
+        ("new", BTreeMap::new()),
+    ]);
+    let found = complaints(&rooms, &real);
+    for wanted in [
+        "`new` has no row",
+        "`report` is Pure and reaches `host`",
+        "`report` does not import `units`, although it may",
+        "`host::cpu` imports `report`, which `host` may not",
+        "`host` does not stand below `units`",
+    ] {
+        assert!(found.contains(&wanted.to_owned()), "{wanted}: {found:?}");
+    }
+    let graph = real.iter().map(|(room, imports)| (*room, imports.keys().copied().collect())).collect();
+    assert_eq!(in_cycles(&graph), ["host", "report", "units"].map(str::to_owned).into());
+}
+
+#[test]
+fn nothing_imports_itself_in_a_circle() {
+    let modules = imports::read(&sources("profiler"), "netstrata");
+    let imported = imported(&modules);
+    let rooms = imported.iter().map(|(room, imports)| (*room, imports.keys().copied().collect())).collect();
+    let kernel_half = imports::read(&sources("profiler-ebpf"), "netstrata_ebpf");
+    let files = kernel_half.iter().map(|(module, paths)| {
+        let others = paths.iter().filter_map(|path| module_of(path, &kernel_half)).filter(|other| other != module);
+        (module.as_str(), others.collect())
+    });
+    let files: BTreeMap<&str, BTreeSet<&str>> = files.collect();
+    let (in_rooms, in_files) = (in_cycles(&rooms), in_cycles(&files));
+    println!(
+        "in cycles: {} of {} rooms of profiler/src, {} of {} files of profiler-ebpf/src",
+        in_rooms.len(),
+        rooms.len(),
+        in_files.len(),
+        files.len()
+    );
+    let beside = modules.iter().map(|(module, paths)| {
+        let inside = |one: &str, other: &str| {
+            one.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        let others = paths.iter().filter_map(|path| module_of(path, &modules));
+        (module.as_str(), others.filter(|other| !inside(other, module) && !inside(module, other)).collect())
+    });
+    let beside: BTreeMap<&str, BTreeSet<&str>> = beside.collect();
+    let in_beside: Vec<String> =
+        in_cycles(&beside).into_iter().filter(|file| !KNOWN.contains(&file.as_str())).collect();
+    assert!(in_rooms.is_empty(), "rooms: {in_rooms:?}");
+    assert!(in_files.is_empty(), "kernel half: {in_files:?}");
+    assert!(in_beside.is_empty(), "files that do not lie in each other: {in_beside:?}");
+}
+
+#[test]
+fn what_only_thinks_names_no_crate_that_looks_at_the_machine() {
+    for room in ROOMS.iter().filter(|room| [Part::Leaf, Part::Pure].contains(&room.part)) {
+        let folder = sources("profiler").join(room.name);
+        let files = if folder.is_dir() { walk(&folder) } else { vec![folder.with_extension("rs")] };
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("text");
+            let used = LIVE_CRATES.iter().find(|name| text.contains(&format!("{name}::")));
+            assert_eq!(used, None, "{}", file.display());
+        }
+    }
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// How many rooms stand below each other under this one.
+fn level(room: &Room) -> usize {
+    let below = room.imports.iter().filter_map(|name| ROOMS.iter().find(|room| room.name == *name));
+    below.map(|below| level(below) + 1).max().unwrap_or(0)
+}
+
+/// The picture and the table of the page.
+fn sections() -> String {
+    let mut out = String::from("### The picture\n\nA room imports only rooms of lower lines.\n\n");
+    let names = |level: usize, parts: &[Part]| {
+        let rooms = ROOMS.iter().filter(|room| self::level(room) == level && parts.contains(&room.part));
+        rooms.map(|room| room.name).collect::<Vec<_>>().join(" ")
+    };
+    let _ = writeln!(out, "    {:<34}{:<26}looks at the machine, or changes it", "leaves", "thinks");
+    let top = ROOMS.iter().map(level).max().unwrap_or(0);
+    for level in (0..=top).rev() {
+        let columns = [&[Part::Leaf][..], &[Part::Pure], &[Part::Live, Part::Top]].map(|parts| names(level, parts));
+        let line = format!("    {:<34}{:<26}{}", columns[0], columns[1], columns[2]);
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out.push_str("\n### The rooms\n\n| room | what it is about | imports |\n|---|---|---|\n");
+    for room in ROOMS {
+        let imports: Vec<String> = room.imports.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(out, "| `{}` | {} | {} |", room.name, room.about, imports.join(" "));
+    }
+    out
+}
+
+#[test]
+fn the_page_shows_the_table() {
+    page::check("architecture.md", &sections());
+}
