@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use netstrata::{kernel::btf::KernelTypes, record::PROBES};
+use netstrata::{kernel::btf::KernelTypes, record::tracepoints};
 use netstrata_common::Offsets;
 
 const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.2"];
@@ -97,7 +97,7 @@ fn tracepoints_and_their_arguments_are_those_of_each_kernel() {
 fn every_required_probe_is_in_every_kernel_and_every_probe_in_the_newest() {
     for version in KERNELS {
         let types = kernel(version);
-        for probe in PROBES.iter().filter(|probe| probe.required || version == "7.2") {
+        for probe in tracepoints().filter(|probe| probe.required || version == "7.2") {
             assert!(types.tracepoint_arguments(probe.name).is_some(), "{} of {version}", probe.name);
         }
     }

@@ -154,7 +154,7 @@ pub fn findings(present: &dyn Fn(&str) -> bool, sampled: bool, config: &Config) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::PROBES;
+    use crate::record::tracepoints;
 
     #[test]
     fn every_layer_of_the_datapath_has_an_entry_and_no_other() {
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn the_points_of_layers_are_probes() {
         for point in Layer::ALL.iter().filter_map(|layer| support(*layer)).flat_map(|support| support.points) {
-            assert!(PROBES.iter().any(|probe| probe.name == *point), "{point}");
+            assert!(tracepoints().any(|probe| probe.name == *point), "{point}");
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     host::{cpu, facts::kernel_release},
     kernel::{btf::KernelTypes, privilege},
     output::print,
-    record::{Group, PROBES, Session, Sizes, stand_in},
+    record::{self, Refusal, Session, Sizes, stand_in},
 };
 
 /// Everything that `doctor` found. As JSON it is `netstrata.doctor/1`.
@@ -200,22 +200,20 @@ fn load(types: Option<&KernelTypes>) -> Check {
         }
         Err(error) => {
             let lacking = privilege::missing_required(privilege::effective());
-            Check::new(NAME, false, format!("{error:#}"), if lacking.is_empty() { "" } else { LOAD_ADVICE })
+            let why = error.downcast_ref::<Refusal>().map(|refusal| refusal.sentence(&std::env::temp_dir()));
+            let why = why.unwrap_or_else(|| format!("{error:#}"));
+            Check::new(NAME, false, why, if lacking.is_empty() { "" } else { LOAD_ADVICE })
         }
     }
 }
 
 fn probes(types: Option<&KernelTypes>) -> Vec<Probe> {
-    PROBES
-        .iter()
+    record::tracepoints()
         .map(|probe| {
             let arguments = types.and_then(|types| types.tracepoint_arguments(probe.name));
             Probe {
                 name: probe.name,
-                group: match probe.group {
-                    Group::Journey => "journey",
-                    Group::Softirq => "softirq",
-                },
+                group: probe.group.name(),
                 available: arguments.is_some(),
                 arguments,
                 required: probe.required,
@@ -291,7 +289,8 @@ mod tests {
             assert!(line.chars().count() <= 100, "{line}");
             assert_eq!(line, line.trim_end());
         }
-        let names = PROBES.iter().map(|probe| probe.name).chain(privilege::CAPABILITIES.iter().map(|entry| entry.name));
+        let names =
+            record::tracepoints().map(|probe| probe.name).chain(privilege::CAPABILITIES.iter().map(|entry| entry.name));
         for name in names {
             assert!(text.contains(name), "{name}");
         }

@@ -14,7 +14,7 @@ use netstrata_common::{
 use super::{
     assemble_functions as functions, calibrate, filter,
     kernel_counters::{Counters, own_peak_memory},
-    recorder::Recording,
+    recording::Recording,
 };
 use crate::{
     cli::RecordArgs,
@@ -28,6 +28,9 @@ use crate::{
 
 /// A packet that moved this recently when the recording ended was still on its way.
 const IN_FLIGHT_NS: u64 = 20_000_000;
+
+/// Why a count of what the kernel skipped is missing.
+const NOT_TOLD: &str = "this kernel does not tell (needs 5.12)";
 
 /// Puts the profile together.
 pub(super) fn profile(
@@ -58,6 +61,10 @@ pub(super) fn profile(
     functions::cost(&mut observer, &recording, duration)?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
+    let counted = ["missed_nested"].into_iter().chain(recording.no_functions.is_none().then_some("function_missed"));
+    for name in counted.filter(|name| !lost.contains_key(*name)) {
+        missing.insert(name.into(), NOT_TOLD.into());
+    }
     if let Some(reason) = &recording.no_functions {
         missing.insert("function tier".into(), reason.clone());
     }
@@ -110,7 +117,7 @@ fn sum(states: &[CpuState], field: impl Fn(&CpuState) -> u64) -> u64 {
 }
 
 /// Every cause, also those that count nothing: a reader must see that it was looked for.
-fn losses(states: &[CpuState], missed_nested: u64) -> BTreeMap<String, u64> {
+fn losses(states: &[CpuState], missed_nested: Option<u64>) -> BTreeMap<String, u64> {
     let mut lost = BTreeMap::new();
     let mut put = |name: &str, value: u64| lost.insert(name.to_owned(), value);
     put("slot_busy", sum(states, |state| state.lost.slot_busy));
@@ -127,7 +134,9 @@ fn losses(states: &[CpuState], missed_nested: u64) -> BTreeMap<String, u64> {
     put("stacks_cut", sum(states, |state| state.lost.stacks_cut));
     put("clones_lost", sum(states, |state| state.lost.clones));
     put("map_busy", sum(states, |state| state.lost.busy));
-    put("missed_nested", missed_nested);
+    if let Some(missed) = missed_nested {
+        put("missed_nested", missed);
+    }
     lost
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Result;
 use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook, KIND_KPROBE};
 
-use super::{functions::Attached, recorder::Recording};
+use super::{functions::Attached, recording::Recording};
 use crate::host::cpu::online;
 use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
 
@@ -23,7 +23,9 @@ pub fn losses(recording: &Recording) -> Result<BTreeMap<String, u64>> {
     put("function_charges_full", |head| head.lost.charges_full);
     put("function_table_full", |head| head.lost.table_full);
     put("function_nested", |head| head.lost.nested);
-    lost.insert("function_missed".to_owned(), recording.session.missed_functions());
+    if let Some(missed) = recording.session.missed_functions() {
+        lost.insert("function_missed".to_owned(), missed);
+    }
     Ok(lost)
 }
 

@@ -9,19 +9,15 @@
 //! are followed. What they take between their looks at the clock is known then and now; what lies outside of them is taken to
 //! grow alike ([`pace`]).
 
-use std::{
-    cell::Cell,
-    net::UdpSocket,
-    os::unix::fs::MetadataExt as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Protocol, Timed};
 
 use super::{
-    recorder::keep_time,
-    session::{Group, Session},
+    probes::Group,
+    session::Session,
+    traffic::{Batch, CALM, DATAGRAMS, Traffic, with_traffic},
 };
 use crate::{
     failure::Failure,
@@ -40,14 +36,8 @@ const LONG: Duration = Duration::from_millis(600);
 const ENOUGH: usize = 6;
 /// Changes between the kinds that need the probes attached, in a round.
 const ALTERNATIONS: usize = 3;
-const BATCHES: usize = 2;
-/// Batches that are tried for them.
-const TRIES: usize = 5;
-const DATAGRAMS: usize = 150;
-/// System calls that tell whether the machine is as fast as it can be, and by how much it may be slower.
-const SYSTEM_CALLS: u32 = 50;
-const CALM: f64 = 1.08;
-const WARM_UP: Duration = Duration::from_millis(30);
+/// Datagrams of a batch, as a figure.
+const PER_BATCH: f64 = DATAGRAMS as f64;
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
 const SAMPLER_HZ: u64 = 5_000;
 const SAMPLER_SPIN: Duration = Duration::from_millis(2);
@@ -92,27 +82,6 @@ pub fn calibrate(session: &mut Session) -> Result<Calibration> {
             ns_in_span_at_ready: more * all.crossings_per_datagram,
             ..all
         })
-    })
-}
-
-/// Runs work that needs traffic, in a thread in a network namespace of its own (its inode).
-pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("ns-calibrate".into());
-        let work = || {
-            own_loopback()?;
-            let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);
-            let traffic = Traffic::new()?;
-            // A processor that was idle is slow at first.
-            let start = Instant::now();
-            while start.elapsed() < WARM_UP {
-                traffic.batch()?;
-                traffic.system_call();
-            }
-            work(&traffic, netns)
-        };
-        let handle = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
-        handle.join().map_err(|_| anyhow::anyhow!("the calibration panicked"))?
     })
 }
 
@@ -184,6 +153,10 @@ struct Measured {
     followed: Times,
     /// What the programs take of crossings that are all alike.
     alike: Times,
+    /// The least that a round saw of each datagram.
+    crossings_per_datagram: Vec<f64>,
+    /// CPU time of attaching the probes and detaching them again, nanoseconds.
+    turns: Vec<f64>,
 }
 
 impl Measured {
@@ -192,176 +165,77 @@ impl Measured {
         let kinds = [&self.plain, &self.turned_away, &self.in_span, &self.followed];
         kinds.iter().map(|times| times.pace()).fold(0.0, f64::max)
     }
+
+    /// One round of batches while the probes are attached.
+    fn add_observed(&mut self, session: &mut Session, traffic: &Traffic, cpu: usize) -> Result<()> {
+        let mut least = f64::MAX;
+        let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
+            session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
+            let batches = traffic.batches(|| Taken::by(session, cpu))?;
+            for batch in &batches {
+                let seen = batch.after.crossings - batch.before.crossings;
+                least = least.min(seen as f64 / PER_BATCH);
+            }
+            Ok(batches)
+        };
+        self.turned_away.add_all(&with(0)?);
+        for Batch { ns, pace, before, after } in with(ACCEPT_AND_DISCARD)? {
+            // What the programs take between their looks at the clock is cut out of the journey.
+            self.in_span.0.push((ns - (after.cut_ns - before.cut_ns) as f64 / PER_BATCH, pace));
+            let count = after.alike.count - before.alike.count;
+            if count > 0 {
+                self.alike.0.push(((after.alike.ns - before.alike.ns) as f64 / count as f64, pace));
+            }
+        }
+        self.followed.add_all(&with(1)?);
+        self.crossings_per_datagram.push(least);
+        Ok(())
+    }
+
+    /// The costs, but those of the sampler.
+    fn costs(&self) -> Result<Calibration> {
+        let per_datagram = self.crossings_per_datagram.iter().copied().fold(f64::MAX, f64::min);
+        anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
+        let pace = self.pace();
+        let beyond = |times: &Times, than: &Times| (times.fastest(pace) - than.fastest(pace)) / per_datagram;
+        let ns_per_crossing = beyond(&self.turned_away, &self.plain).max(1.0);
+        let following = |times: &Times| ns_per_crossing + beyond(times, &self.turned_away).max(0.0);
+        Ok(Calibration {
+            ns_per_crossing,
+            ns_per_followed_crossing: following(&self.followed),
+            ns_in_span_per_crossing: following(&self.in_span),
+            ns_in_span_at_ready: 0.0,
+            crossings_per_datagram: per_datagram,
+            alike_ns: self.alike.fastest(pace),
+            ns_per_sample: 0.0,
+            ns_per_turn: median(&self.turns),
+        })
+    }
 }
 
 fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calibration> {
-    const PER_BATCH: f64 = DATAGRAMS as f64;
     let cpu = stay()?;
     let mut measured = Measured::default();
-    let mut per_datagram = f64::MAX;
-    let mut turns = Vec::new();
     let begun = Instant::now();
-    while turns.len() < ROUNDS || measured.pace() > traffic.calm.get() * CALM && begun.elapsed() < LONG {
+    while measured.turns.len() < ROUNDS || measured.pace() > traffic.calm() * CALM && begun.elapsed() < LONG {
         // As many as of the others: the fastest of many is faster than the fastest of few.
         for _ in 0..ALTERNATIONS {
             measured.plain.add_all(&traffic.batches(|| Ok(()))?);
         }
         let start = thread_cpu_ns();
         session.attach(Group::Journey)?;
-        let mut turn = thread_cpu_ns() - start;
+        let attaching = thread_cpu_ns() - start;
         for _ in 0..ALTERNATIONS {
-            let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
-                session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
-                let batches = traffic.batches(|| Taken::by(session, cpu))?;
-                for batch in &batches {
-                    let seen = batch.after.crossings - batch.before.crossings;
-                    per_datagram = per_datagram.min(seen as f64 / PER_BATCH);
-                }
-                Ok(batches)
-            };
-            measured.turned_away.add_all(&with(0)?);
-            for Batch { ns, pace, before, after } in with(ACCEPT_AND_DISCARD)? {
-                // What the programs take between their looks at the clock is cut out of the journey.
-                measured.in_span.0.push((ns - (after.cut_ns - before.cut_ns) as f64 / PER_BATCH, pace));
-                let count = after.alike.count - before.alike.count;
-                if count > 0 {
-                    measured.alike.0.push(((after.alike.ns - before.alike.ns) as f64 / count as f64, pace));
-                }
-            }
-            measured.followed.add_all(&with(1)?);
+            measured.add_observed(session, traffic, cpu)?;
         }
         let start = thread_cpu_ns();
         session.detach(Group::Journey)?;
-        turn += thread_cpu_ns() - start;
-        turns.push(turn as f64);
+        measured.turns.push((attaching + thread_cpu_ns() - start) as f64);
     }
     check_offsets(session, netns)?;
-    anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
-    let pace = measured.pace();
-    let beyond = |times: &Times, than: &Times| (times.fastest(pace) - than.fastest(pace)) / per_datagram;
-    let ns_per_crossing = beyond(&measured.turned_away, &measured.plain).max(1.0);
-    let following = |times: &Times| ns_per_crossing + beyond(times, &measured.turned_away).max(0.0);
-    let costs = Calibration {
-        ns_per_crossing,
-        ns_per_followed_crossing: following(&measured.followed),
-        ns_in_span_per_crossing: following(&measured.in_span),
-        ns_in_span_at_ready: 0.0,
-        crossings_per_datagram: per_datagram,
-        alike_ns: measured.alike.fastest(pace),
-        ns_per_sample: sampler_cost(session)?,
-        ns_per_turn: median(&turns),
-    };
+    let costs = Calibration { ns_per_sample: sampler_cost(session)?, ..measured.costs()? };
     session.clear()?;
     Ok(costs)
-}
-
-/// Moves this thread into a network namespace of its own with a loopback device. Where that is not allowed the current
-/// namespace serves; it is only noisier.
-fn own_loopback() -> Result<()> {
-    let before = std::fs::File::open("/proc/thread-self/ns/net");
-    // SAFETY: affects this thread only, which ends after the calibration.
-    let (Ok(before), 0) = (before, unsafe { libc::unshare(libc::CLONE_NEWNET) }) else { return Ok(()) };
-    let up = loopback_up();
-    if up.is_err() {
-        // CAP_SYS_ADMIN without CAP_NET_ADMIN: a namespace may be made, but not its device brought up.
-        // SAFETY: the descriptor is open; affects this thread only.
-        let back = unsafe { libc::setns(std::os::fd::AsRawFd::as_raw_fd(&before), libc::CLONE_NEWNET) };
-        anyhow::ensure!(back == 0, "cannot leave the calibration's namespace: {}", std::io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// Datagrams from a socket to itself.
-pub(super) struct Traffic {
-    socket: UdpSocket,
-    /// Fastest system call seen, nanoseconds.
-    calm: Cell<f64>,
-    /// Datagrams sent.
-    sent: Cell<u64>,
-}
-
-/// One batch, and what was read before and after it.
-struct Batch<T> {
-    /// Nanoseconds per datagram.
-    ns: f64,
-    /// Nanoseconds of a system call before or after it, the longer: how fast the machine was.
-    pace: f64,
-    before: T,
-    after: T,
-}
-
-impl Traffic {
-    fn new() -> Result<Self> {
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).context("cannot use the loopback device")?;
-        socket.connect(socket.local_addr()?)?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Self { socket, calm: Cell::new(f64::MAX), sent: Cell::new(0) })
-    }
-
-    /// Datagrams sent so far.
-    pub fn sent(&self) -> u64 {
-        self.sent.get()
-    }
-
-    /// Nanoseconds per datagram of one batch.
-    fn batch(&self) -> Result<f64> {
-        let mut buffer = [0; 64];
-        let start = Instant::now();
-        for _ in 0..DATAGRAMS {
-            self.socket.send(&[1; 16])?;
-            self.socket.recv(&mut buffer)?;
-        }
-        self.sent.set(self.sent.get() + DATAGRAMS as u64);
-        Ok(start.elapsed().as_nanos() as f64 / DATAGRAMS as f64)
-    }
-
-    /// Some batches during which the machine was as fast as it can be: a processor that shares its core with another one's
-    /// work runs slower for tens of milliseconds, and a cost is the difference of two batches. Where it never is, the best
-    /// there is.
-    fn batches<T>(&self, mut read: impl FnMut() -> Result<T>) -> Result<Vec<Batch<T>>> {
-        let mut steady = Vec::new();
-        let mut best: Option<Batch<T>> = None;
-        for _ in 0..TRIES {
-            // On a busy host it would be interrupted; for a millisecond at a time nobody misses the processor.
-            keep_time(true);
-            let pace = self.system_call();
-            let before = read()?;
-            let ns = self.batch()?;
-            let after = read()?;
-            let pace = pace.max(self.system_call());
-            keep_time(false);
-            let batch = Batch { ns, pace, before, after };
-            if pace <= self.calm.get() * CALM {
-                steady.push(batch);
-                if steady.len() == BATCHES {
-                    break;
-                }
-            } else if best.as_ref().is_none_or(|best| pace < best.pace) {
-                best = Some(batch);
-            }
-        }
-        if steady.is_empty() {
-            steady.extend(best);
-        }
-        Ok(steady)
-    }
-
-    /// Nanoseconds per datagram of the fastest of some batches.
-    pub fn fastest_ns(&self) -> Result<f64> {
-        Ok(self.batches(|| Ok(()))?.iter().map(|batch| batch.ns).fold(f64::MAX, f64::min))
-    }
-
-    /// Nanoseconds of a system call that does almost nothing.
-    fn system_call(&self) -> f64 {
-        let start = Instant::now();
-        for _ in 0..SYSTEM_CALLS {
-            // SAFETY: a query without arguments that cannot fail.
-            unsafe { libc::syscall(libc::SYS_getppid) };
-        }
-        let ns = start.elapsed().as_nanos() as f64 / f64::from(SYSTEM_CALLS);
-        self.calm.set(self.calm.get().min(ns));
-        ns
-    }
 }
 
 /// Cost of a sample: by how much a loop of known work slows down.
@@ -403,19 +277,6 @@ fn check_offsets(session: &Session, netns: u32) -> Result<()> {
          {first:?}): the kernel's structures are not what its BTF says, so nothing they read can be trusted"
     ))
     .into())
-}
-
-fn loopback_up() -> Result<()> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // SAFETY: an all-zero ifreq is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[0] = b'l' as libc::c_char;
-    request.ifr_name[1] = b'o' as libc::c_char;
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the request outlives the call.
-    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &raw mut request) };
-    anyhow::ensure!(result == 0, "cannot bring the loopback device up: {}", std::io::Error::last_os_error());
-    Ok(())
 }
 
 #[cfg(test)]

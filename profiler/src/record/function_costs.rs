@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result};
 use netstrata_common::{CALIBRATING, Current, Head, Hook, KIND_FENTRY, KIND_KPROBE, KINDS, Way, Work};
 
 use super::{
-    calibrate::with_traffic,
     functions::{Functions, Ways},
     session::Session,
+    traffic::with_traffic,
 };
 use crate::{
     host::clock::monotonic_ns,

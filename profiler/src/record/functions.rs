@@ -7,13 +7,17 @@ use anyhow::{Context as _, Result};
 use aya::{
     Btf, Ebpf,
     programs::{
-        FEntry, FExit, KProbe, RawTracePoint, fentry::FEntryLink, fexit::FExitLink, kprobe::KProbeLink,
+        FEntry, FExit, KProbe, ProgramError, RawTracePoint, fentry::FEntryLink, fexit::FExitLink, kprobe::KProbeLink,
         raw_trace_point::RawTracePointLink,
     },
 };
 use netstrata_common::{Hook, Take, Way};
 
-use super::session::{describe, program};
+use super::{
+    probes::{FUNCTION_OVS_ACTION, FUNCTION_SOFTIRQS, PROBES},
+    refusal::Refusal,
+    session::program,
+};
 use crate::{
     kernel::{
         btf::KernelTypes,
@@ -24,8 +28,6 @@ use crate::{
 
 /// Threads that detach: the kernel waits for a grace period for each probe, and waits together for those of many threads.
 const DETACHING: usize = 16;
-/// The tracepoint before each action of a flow of Open vSwitch, since Linux 5.16.
-const OVS_ACTION: &str = "ovs_do_execute_action";
 /// How this kernel lets probes be put on functions.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
@@ -121,6 +123,19 @@ pub fn places<'a>(hook: Hook, symbols: &'a Symbols, types: &KernelTypes) -> Vec<
     found
 }
 
+/// Why a hook is not attached.
+#[derive(Debug, thiserror::Error)]
+enum Unhooked {
+    #[error("{NOT_THERE} {0} (its module is not loaded, or this kernel has none)")]
+    NotThere(&'static str),
+    #[error("{0} can only be reached by kprobes, which this kernel lacks")]
+    OnlyByKprobe(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0:#}")]
+    Program(#[from] anyhow::Error),
+}
+
 impl Functions {
     /// Tries each way on the function that costs are measured with.
     pub fn ways(ebpf: &mut Ebpf, symbols: &Symbols, types: &KernelTypes) -> Ways {
@@ -141,7 +156,7 @@ impl Functions {
         for place in places.into_iter().filter(|place| place.function.name.ends_with(name)) {
             match functions.attach_at(ebpf, Hook::Calibration, &place, way, btf.as_ref()) {
                 Ok(()) => return Ok(functions),
-                Err(error) => reason = error,
+                Err(error) => reason = error.into(),
             }
         }
         Err(reason)
@@ -155,16 +170,20 @@ impl Functions {
     }
 
     fn attach_softirqs(&mut self, ebpf: &mut Ebpf) -> Result<()> {
-        ["softirq_exit", "softirq_entry"].into_iter().try_for_each(|name| self.attach_tracepoint(ebpf, name))
+        FUNCTION_SOFTIRQS.into_iter().try_for_each(|name| self.attach_tracepoint(ebpf, name))
     }
 
     fn attach_tracepoint(&mut self, ebpf: &mut Ebpf, name: &str) -> Result<()> {
-        let program: &mut RawTracePoint = program(ebpf, &format!("function_{name}"))?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
-        let link = program.attach(name)?;
-        self.links.push(Link::Tracepoint(program.take_link(link)?));
+        let tracepoint = tracepoint_of(name);
+        let program: &mut RawTracePoint = program(ebpf, name)?;
+        let mut attach = || {
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            let link = program.attach(tracepoint)?;
+            program.take_link(link)
+        };
+        self.links.push(Link::Tracepoint(attach().map_err(|error| Refusal::of_program(name, error))?));
         Ok(())
     }
 
@@ -176,13 +195,14 @@ impl Functions {
             Some(_) => None,
         };
         functions.attach_softirqs(ebpf)?;
-        if let Err(reason) = functions.attach_tracepoint(ebpf, OVS_ACTION) {
-            functions.missing.insert(OVS_ACTION.to_owned(), format!("{NOT_THERE} {OVS_ACTION} ({reason:#})"));
+        if let Err(reason) = functions.attach_tracepoint(ebpf, FUNCTION_OVS_ACTION) {
+            let name = tracepoint_of(FUNCTION_OVS_ACTION);
+            functions.missing.insert(name.to_owned(), format!("{NOT_THERE} {name} ({reason:#})"));
         }
         let wanted = Hook::ALL.iter().filter(|hook| !hook.info().functions.is_empty() && **hook != Hook::Calibration);
         for hook in wanted {
             if let Err(reason) = functions.attach_hook(ebpf, *hook, symbols, types, ways, btf.as_ref()) {
-                functions.missing.insert(hook.name().to_owned(), format!("{reason:#}"));
+                functions.missing.insert(hook.name().to_owned(), reason.to_string());
             }
         }
         Ok(functions)
@@ -197,9 +217,8 @@ impl Functions {
         types: &KernelTypes,
         ways: &Ways,
         btf: Option<&Btf>,
-    ) -> Result<()> {
-        let best = hook.info().functions[0];
-        let mut reason = anyhow::anyhow!("{NOT_THERE} {best} (its module is not loaded, or this kernel has none)");
+    ) -> Result<(), Unhooked> {
+        let mut reason = Unhooked::NotThere(hook.info().functions[0]);
         for place in places(hook, symbols, types) {
             if place.typed && ways.no_fentry.is_none() {
                 match self.attach_at(ebpf, hook, &place, Way::Fentry, btf) {
@@ -213,55 +232,37 @@ impl Functions {
                     Err(error) => reason = error,
                 }
             } else if !place.typed {
-                reason =
-                    anyhow::anyhow!("{} can only be reached by kprobes, which this kernel lacks", place.function.name);
+                reason = Unhooked::OnlyByKprobe(place.function.name.clone());
             }
         }
         Err(reason)
     }
 
     /// Attaches one hook at one place: the exit first, so that nothing is entered that is not left.
-    fn attach_at(&mut self, ebpf: &mut Ebpf, hook: Hook, place: &Place<'_>, way: Way, btf: Option<&Btf>) -> Result<()> {
-        let function = &place.function.name;
+    fn attach_at(
+        &mut self,
+        ebpf: &mut Ebpf,
+        hook: Hook,
+        place: &Place<'_>,
+        way: Way,
+        btf: Option<&Btf>,
+    ) -> Result<(), Unhooked> {
         let name = |suffix: &str| format!("{}_{suffix}", Hook::PROGRAMS[hook as usize]);
-        let at = |error: aya::programs::ProgramError| anyhow::anyhow!("{function}: {}", describe(&error));
+        let at = |error: ProgramError| Refusal::of_program(&place.function.name, error);
         let links = match way {
             Way::Fentry => {
                 let btf = btf.context("the kernel's types were not read")?;
-                let exit: &mut FExit = program(ebpf, &name("fexit"))?;
-                // Loaded anew for each function; and before 5.13 a program can be attached only once.
-                if exit.fd().is_ok() {
-                    exit.unload().map_err(at)?;
-                }
-                exit.load(function, btf).map_err(at)?;
-                let link = exit.attach().map_err(at)?;
-                let exit = Link::Fexit(exit.take_link(link)?);
-                let entry: &mut FEntry = program(ebpf, &name("fentry"))?;
-                // Loaded anew for each function; and before 5.13 a program can be attached only once.
-                if entry.fd().is_ok() {
-                    entry.unload().map_err(at)?;
-                }
-                entry.load(function, btf).map_err(at)?;
-                let link = entry.attach().map_err(at)?;
-                [exit, Link::Fentry(entry.take_link(link)?)]
+                let exit = attach_exit(program(ebpf, &name("fexit"))?, &place.function.name, btf).map_err(at)?;
+                [exit, attach_entry(program(ebpf, &name("fentry"))?, &place.function.name, btf).map_err(at)?]
             }
             Way::Kprobe => {
-                let mut attach = |suffix: &str| -> Result<Link> {
-                    let probe: &mut KProbe = program(ebpf, &name(suffix))?;
-                    if probe.fd().is_err() {
-                        probe.load().map_err(at)?;
-                    }
-                    let module = &place.function.module;
-                    // A name that two modules have is told apart where the kernel reads `module:name` (since 6.7).
-                    let full = if place.function.ambiguous { format!("{module}:{function}") } else { function.clone() };
-                    let link = probe.attach(full, 0).map_err(at)?;
-                    Ok(Link::Kprobe(probe.take_link(link)?))
-                };
-                [attach("kretprobe")?, attach("kprobe")?]
+                let exit = attach_kprobe(program(ebpf, &name("kretprobe"))?, place.function).map_err(at)?;
+                [exit, attach_kprobe(program(ebpf, &name("kprobe"))?, place.function).map_err(at)?]
             }
         };
         self.links.extend(links);
-        self.attached.push(Attached { hook, function: function.clone(), module: place.function.module.clone(), way });
+        let Function { name: function, module, .. } = place.function;
+        self.attached.push(Attached { hook, function: function.clone(), module: module.clone(), way });
         Ok(())
     }
 
@@ -279,6 +280,42 @@ impl Functions {
             })
             .collect()
     }
+}
+
+/// The tracepoint of a program of the function tier.
+fn tracepoint_of(program: &str) -> &'static str {
+    PROBES.iter().find(|probe| probe.name == program).and_then(|probe| probe.tracepoint()).unwrap_or_default()
+}
+
+/// Loaded anew for each function; and before 5.13 a program can be attached only once.
+fn attach_exit(program: &mut FExit, function: &str, btf: &Btf) -> Result<Link, ProgramError> {
+    if program.fd().is_ok() {
+        program.unload()?;
+    }
+    program.load(function, btf)?;
+    let link = program.attach()?;
+    program.take_link(link).map(Link::Fexit)
+}
+
+/// The same at the entry.
+fn attach_entry(program: &mut FEntry, function: &str, btf: &Btf) -> Result<Link, ProgramError> {
+    if program.fd().is_ok() {
+        program.unload()?;
+    }
+    program.load(function, btf)?;
+    let link = program.attach()?;
+    program.take_link(link).map(Link::Fentry)
+}
+
+/// A kprobe or a kretprobe.
+fn attach_kprobe(program: &mut KProbe, function: &Function) -> Result<Link, ProgramError> {
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    // A name that two modules have is told apart where the kernel reads `module:name` (since 6.7).
+    let Function { name, module, .. } = function;
+    let link = program.attach(if function.ambiguous { format!("{module}:{name}") } else { name.clone() }, 0)?;
+    program.take_link(link).map(Link::Kprobe)
 }
 
 impl Drop for Functions {

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod assemble_functions;
+mod attach;
 mod calibrate;
 mod command;
 mod filter;
@@ -9,8 +10,17 @@ mod function_costs;
 mod functions;
 mod governor;
 mod kernel_counters;
+mod load;
+mod maps;
+mod priority;
+mod probes;
 mod recorder;
+mod recording;
+mod refusal;
 mod session;
+mod tier;
+mod traffic;
+mod turns;
 
 use std::{
     process::ExitCode,
@@ -21,8 +31,11 @@ use anyhow::Result;
 
 pub use calibrate::{Calibration, calibrate};
 pub use functions::{Attached, Place, Ways, has_kprobes, places};
+pub use load::Sizes;
+pub use probes::{At, Group, PROBES, Probe, stand_in, tracepoints};
 pub use recorder::Recorder;
-pub use session::{Group, PROBES, Probe, Session, Sizes, stand_in};
+pub use refusal::Refusal;
+pub use session::Session;
 
 use crate::{
     cli::RecordArgs,

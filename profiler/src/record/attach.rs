@@ -1,0 +1,207 @@
+//! Attaching and detaching: programs at tracepoints and at functions, and the samplers of CPUs.
+
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    programs::{
+        KProbe, PerfEvent, ProgramError, RawTracePoint,
+        kprobe::KProbeLinkId,
+        perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+        raw_trace_point::RawTracePointLinkId,
+    },
+};
+
+use super::{
+    probes::{BURST, Group, Probe, READY_FUNCTION, SAMPLER},
+    refusal::Refusal,
+    session::{Session, program},
+};
+
+/// The probe of a function that packets cross.
+pub(super) struct FunctionProbe {
+    pub probe: &'static Probe,
+    /// Its program has been verified, which takes time that nobody should pay for an unused module.
+    loaded: bool,
+    /// While it is attached.
+    link: Option<KProbeLinkId>,
+    /// It is not attached with the others.
+    left_out: bool,
+    /// It was attached once.
+    pub seen: bool,
+}
+
+impl FunctionProbe {
+    pub fn of(probe: &'static Probe) -> Self {
+        Self { probe, loaded: false, link: None, left_out: false, seen: false }
+    }
+
+    /// What is said where it cannot be used.
+    pub fn missing(probe: &Probe, error: ProgramError) -> String {
+        format!("{}; lost: {}", Refusal::of_program(probe.name, error), probe.lost)
+    }
+
+    /// Loads the program if the function is there, which it tells.
+    pub fn load(&mut self, ebpf: &mut Ebpf) -> Result<bool, ProgramError> {
+        let there = self.probe.is_loaded();
+        if there && !self.loaded {
+            self.program(ebpf)?.load()?;
+            self.loaded = true;
+        }
+        Ok(there)
+    }
+
+    /// Attaches it, if the function is there.
+    fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        if self.load(ebpf)? {
+            let link = self.program(ebpf)?.attach(self.probe.name, 0)?;
+            (self.link, self.seen) = (Some(link), true);
+        }
+        Ok(())
+    }
+
+    fn program<'a>(&self, ebpf: &'a mut Ebpf) -> Result<&'a mut KProbe, ProgramError> {
+        ebpf.program_mut(self.probe.name).ok_or(ProgramError::NotLoaded)?.try_into()
+    }
+}
+
+impl Session {
+    /// Whether the function that stands for the tracepoint of ready sockets is not attached with the others; false if none
+    /// does.
+    pub fn leave_ready_function_out(&mut self, out: bool) -> bool {
+        let ready = self.function_probes.iter_mut().find(|function| function.probe.name == READY_FUNCTION);
+        ready.map(|function| function.left_out = out).is_some()
+    }
+
+    /// Attaches a group.
+    pub fn attach(&mut self, group: Group) -> Result<()> {
+        if group == Group::Journey {
+            self.attach_functions_of_journeys();
+        }
+        for probe in self.available.iter().filter(|probe| probe.group == group) {
+            let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
+            let point = probe.tracepoint().unwrap_or(probe.name);
+            let link = attach_to(program, point).map_err(|error| Refusal::of_program(probe.name, error))?;
+            self.links.push((probe, link));
+        }
+        Ok(())
+    }
+
+    /// One that cannot be attached costs what is seen there, not the recording.
+    fn attach_functions_of_journeys(&mut self) {
+        let Self { ebpf, function_probes, missing, .. } = self;
+        function_probes.retain_mut(|function| {
+            if function.left_out {
+                return true;
+            }
+            let attached = function.attach(ebpf);
+            let (probe, fine) = (function.probe, attached.is_ok());
+            if let Err(error) = attached {
+                missing.insert(probe.key().to_owned(), FunctionProbe::missing(probe, error));
+            }
+            fine
+        });
+    }
+
+    /// Detaches a group, starts of journeys first.
+    pub fn detach(&mut self, group: Group) -> Result<()> {
+        let (going, staying): (Vec<_>, _) =
+            std::mem::take(&mut self.links).into_iter().partition(|(probe, _)| probe.group == group);
+        self.links = staying;
+        for (probe, link) in going.into_iter().rev() {
+            let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
+            program.detach(link).with_context(|| format!("cannot detach {}", probe.name))?;
+        }
+        for function in self.function_probes.iter_mut().filter(|_| group == Group::Journey).rev() {
+            if let Some(link) = function.link.take() {
+                let program: &mut KProbe = program(&mut self.ebpf, function.probe.name)?;
+                program.detach(link).with_context(|| format!("cannot detach {}", function.probe.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts sampling every CPU. Returns what is counted: "cycles" or "cpu-clock".
+    pub fn attach_sampler(&mut self, frequency: u64, cpus: &[u32]) -> Result<&'static str> {
+        let hardware = PerfEventConfig::Hardware(HardwareEvent::CpuCycles);
+        match self.attach_sampler_of(SAMPLER, hardware, SamplePolicy::Frequency(frequency), cpus) {
+            Ok(()) => Ok("cycles"),
+            // Most virtual machines have no counters.
+            Err(_) => {
+                self.detach_samplers(SAMPLER)?;
+                self.attach_clock(SAMPLER, frequency, cpus)?;
+                Ok("cpu-clock")
+            }
+        }
+    }
+
+    /// Starts a burst of samples on every CPU.
+    pub fn attach_burst(&mut self, frequency: u64, cpus: &[u32]) -> Result<()> {
+        self.attach_clock(BURST, frequency, cpus)
+    }
+
+    /// A fixed period: the kernel's own adaptation to a frequency starts far off and takes its time.
+    fn attach_clock(&mut self, name: &'static str, frequency: u64, cpus: &[u32]) -> Result<()> {
+        let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+        self.attach_sampler_of(name, clock, SamplePolicy::Period(1_000_000_000 / frequency), cpus)
+    }
+
+    fn attach_sampler_of(
+        &mut self,
+        name: &'static str,
+        event: PerfEventConfig,
+        policy: SamplePolicy,
+        cpus: &[u32],
+    ) -> Result<()> {
+        for &cpu in cpus {
+            let program: &mut PerfEvent = program(&mut self.ebpf, name)?;
+            let link = program
+                .attach(event, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
+                .map_err(|error| Refusal::of_program(name, error))?;
+            self.samplers.push((name, link));
+        }
+        Ok(())
+    }
+
+    /// Stops sampling.
+    pub fn detach_sampler(&mut self) -> Result<()> {
+        self.detach_samplers(SAMPLER)
+    }
+
+    /// Ends a burst.
+    pub fn detach_burst(&mut self) -> Result<()> {
+        self.detach_samplers(BURST)
+    }
+
+    fn detach_samplers(&mut self, name: &'static str) -> Result<()> {
+        let (going, staying): (Vec<_>, _) =
+            std::mem::take(&mut self.samplers).into_iter().partition(|link| link.0 == name);
+        self.samplers = staying;
+        for (_, link) in going {
+            let program: &mut PerfEvent = program(&mut self.ebpf, name)?;
+            program.detach(link).context("cannot detach the sampler")?;
+        }
+        Ok(())
+    }
+}
+
+/// Attaches a program that may have been detached just before. A process that was forked meanwhile holds copies of the
+/// attachments until it runs its own program; until then the kernel says that they exist.
+fn attach_to(program: &mut RawTracePoint, point: &str) -> Result<RawTracePointLinkId, ProgramError> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begin = Instant::now();
+    loop {
+        match program.attach(point) {
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.kind() == ErrorKind::AlreadyExists && begin.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Loading: the object is fitted to the running kernel, and programs are left out that the kernel does not have.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::RingBuf,
+    programs::{PerfEvent, RawTracePoint},
+};
+use netstrata_common::MAX_SLOTS;
+
+use super::{
+    attach::FunctionProbe,
+    functions::{Functions, has_kprobes},
+    probes::{self, BURST, Probe, SAMPLER},
+    refusal::Refusal,
+    session::{Session, program},
+};
+use crate::kernel::btf::KernelTypes;
+
+/// The compiled programs.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netstrata-ebpf"));
+
+/// What is loaded, and sizes that a hidden option can make tiny.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    /// Slots for followed packets.
+    pub slots: Option<u32>,
+    /// Bytes of the ring.
+    pub ring_bytes: Option<u32>,
+    /// Nodes of the tree.
+    pub nodes: Option<u32>,
+    /// Spans are split over functions.
+    pub functions: bool,
+}
+
+/// Programs that the kernel has, and those that it lacks with what is lost.
+#[derive(Default)]
+struct Found {
+    available: Vec<&'static Probe>,
+    function_probes: Vec<FunctionProbe>,
+    missing: BTreeMap<String, String>,
+}
+
+impl Session {
+    /// Loads the programs, fitted to the running kernel. Nothing is attached yet.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the kernel refuses.
+    pub fn load(types: &KernelTypes, sizes: &Sizes) -> Result<Self> {
+        let mut ebpf = object(types, sizes)?;
+        let mut found = Found::default();
+        for probe in probes::tracepoints() {
+            found.load_tracepoint(&mut ebpf, types, probe)?;
+        }
+        for probe in probes::functions().filter(|_| has_kprobes()) {
+            found.load_function(&mut ebpf, probe);
+        }
+        for name in [SAMPLER, BURST] {
+            let sampler: &mut PerfEvent = program(&mut ebpf, name)?;
+            sampler.load().map_err(|error| Refusal::of_program(name, error))?;
+        }
+        let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
+        Ok(Self {
+            ebpf,
+            ring,
+            links: Vec::new(),
+            samplers: Vec::new(),
+            functions: Functions::default(),
+            available: found.available,
+            function_probes: found.function_probes,
+            missing: found.missing,
+        })
+    }
+}
+
+/// The object with its maps made; no program is loaded yet.
+fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
+    let offsets = types.offsets().context("this kernel's packet structures are not what netstrata knows")?;
+    let slots = sizes.slots.unwrap_or(MAX_SLOTS as u32).clamp(1, MAX_SLOTS as u32).next_power_of_two();
+    let slot_mask = slots - 1;
+    let has_reason = u32::from(types.tracepoint_arguments("kfree_skb").unwrap_or(0) >= 3);
+    let reason_consumed =
+        types.drop_reasons().iter().find(|reason| reason.1 == "CONSUMED").map_or(0, |reason| reason.0);
+    let function_tier = u32::from(sizes.functions);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("FUNCTION_TIER", &function_tier, true)
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("SLOT_MASK", &slot_mask, true)
+        .override_global("HAS_REASON", &has_reason, true)
+        .override_global("REASON_CONSUMED", &reason_consumed, true);
+    // An entry for each slot in use, or as good as none.
+    loader.map_max_entries("CHARGES", if sizes.functions { slots } else { 1 });
+    if !sizes.functions {
+        loader.map_max_entries("FUNCTIONS", 1);
+    }
+    if let Some(nodes) = sizes.nodes {
+        loader.map_max_entries("NODES", nodes.max(1));
+    }
+    if let Some(bytes) = sizes.ring_bytes {
+        // A power of two of pages, or the kernel refuses.
+        loader.map_max_entries("RING", bytes.max(4096).next_power_of_two());
+    }
+    Ok(loader.load(OBJECT).map_err(Refusal::of_object)?)
+}
+
+impl Found {
+    fn load_tracepoint(&mut self, ebpf: &mut Ebpf, types: &KernelTypes, probe: &'static Probe) -> Result<()> {
+        if probe.tracepoint().is_none_or(|name| types.tracepoint_arguments(name).is_none()) {
+            if probe.required {
+                return Err(Refusal::NoTracepoint { name: probe.name, lost: probe.lost }.into());
+            }
+            self.missing.insert(probe.name.to_owned(), format!("not in this kernel; lost: {}", probe.lost));
+            return Ok(());
+        }
+        let loaded = program::<RawTracePoint>(ebpf, probe.name)?.load();
+        match loaded.map_err(|error| Refusal::of_program(probe.name, error)) {
+            Ok(()) => self.available.push(probe),
+            Err(refusal) if probe.required => return Err(refusal.into()),
+            Err(refusal) => {
+                self.missing.insert(probe.name.to_owned(), format!("{refusal}; lost: {}", probe.lost));
+            }
+        }
+        Ok(())
+    }
+
+    /// One that stands for a tracepoint is loaded only where that is missing.
+    fn load_function(&mut self, ebpf: &mut Ebpf, probe: &'static Probe) {
+        if probe.stands_for().is_some_and(|tracepoint| !self.missing.contains_key(tracepoint)) {
+            return;
+        }
+        let mut function = FunctionProbe::of(probe);
+        match function.load(ebpf) {
+            Ok(_) => {
+                probe.stands_for().and_then(|tracepoint| self.missing.remove(tracepoint));
+                self.function_probes.push(function);
+            }
+            Err(error) => {
+                self.missing.entry(probe.key().to_owned()).or_insert_with(|| FunctionProbe::missing(probe, error));
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The maps of the programs: what they are told, and what they counted.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+};
+use netstrata_common::{
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Node, NodeKey, Path, SampleKey, Stack,
+    Tally, TurnKey,
+};
+
+use super::session::Session;
+
+impl Session {
+    /// Tells the programs what to do.
+    pub fn set_config(&mut self, config: Config) -> Result<()> {
+        let mut map: Array<_, Config> = Array::try_from(self.ebpf.map_mut("CONFIG").context("no map CONFIG")?)?;
+        map.set(0, config, 0).context("cannot set the configuration")
+    }
+
+    /// The state of every CPU.
+    pub fn cpu_states(&self) -> Result<Vec<CpuState>> {
+        let map: PerCpuArray<&MapData, CpuState> = PerCpuArray::try_from(self.map("CPUS")?)?;
+        Ok(map.get(&0, 0)?.iter().copied().collect())
+    }
+
+    /// Time that was cut out of journeys on a CPU for what crossings do for the function tier.
+    pub fn functions_cut_ns(&self, cpu: usize) -> Result<u64> {
+        let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+        Ok(heads.get(cpu).map_or(0, |head| head.cut_ns))
+    }
+
+    /// What hooks did so far, on all CPUs.
+    pub fn tally(&self) -> Result<Tally> {
+        let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+        Ok(heads.iter().fold(Tally::default(), |sum, head| sum.plus(&head.tally)))
+    }
+
+    /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
+    pub fn entries<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
+        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
+        map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
+    }
+
+    /// Calls `take` for each entry of a hash map, one at a time: values may be large.
+    pub fn for_each<K: Pod, V: Pod>(&self, name: &str, mut take: impl FnMut(K, &V)) -> Result<()> {
+        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
+        for entry in map.iter() {
+            let (key, value) = entry.with_context(|| format!("cannot read map {name}"))?;
+            take(key, &value);
+        }
+        Ok(())
+    }
+
+    /// The values of an array that `keep` wants.
+    pub fn array<V: Pod>(&self, name: &str, keep: impl Fn(&V) -> bool) -> Result<Vec<V>> {
+        let map: Array<&MapData, V> = Array::try_from(self.map(name)?)?;
+        let mut kept = Vec::new();
+        for value in map.iter() {
+            let value = value.with_context(|| format!("cannot read map {name}"))?;
+            if keep(&value) {
+                kept.push(value);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// A per-CPU array: index, then CPU.
+    pub fn per_cpu<V: Pod>(&self, name: &str) -> Result<Vec<Vec<V>>> {
+        let map: PerCpuArray<&MapData, V> = PerCpuArray::try_from(self.map(name)?)?;
+        (0..map.len()).map(|index| Ok(map.get(&index, 0)?.iter().copied().collect())).collect()
+    }
+
+    /// Overwrites an entry of a per-CPU array.
+    pub fn set_per_cpu<V: Pod>(&mut self, name: &str, index: u32, values: Vec<V>) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: PerCpuArray<&mut MapData, V> = PerCpuArray::try_from(map)?;
+        map.set(index, values.try_into()?, 0).with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Inserts into a hash map.
+    pub fn insert<K: Pod, V: Pod>(&mut self, name: &str, key: K, value: V) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
+        map.insert(key, value, 0).with_context(|| format!("cannot write map {name}"))
+    }
+
+    /// Forgets everything that was recorded. Nothing may be attached.
+    pub fn clear(&mut self) -> Result<()> {
+        self.clear_hash::<NodeKey, Node>("NODES")?;
+        self.clear_hash::<u64, Path>("PATHS")?;
+        self.clear_hash::<SampleKey, u64>("SAMPLES")?;
+        self.clear_hash::<u64, Stack>("STACKS")?;
+        self.clear_hash::<DropKey, u64>("DROPS")?;
+        self.clear_hash::<TurnKey, Node>("TURNS")?;
+        self.clear_hash::<FunctionKey, FunctionNode>("FUNCTIONS")?;
+        let cpus = self.cpu_states()?.len();
+        self.set_per_cpu("CPUS", 0, vec![CpuState::default(); cpus])?;
+        self.drain_ring(|_| ())?;
+        // The addresses of followed packets, which the programs keep in their global memory.
+        let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
+        let mut words: Array<&mut MapData, [u64; GLOBAL_WORDS]> = Array::try_from(map)?;
+        words.set(0, [0; GLOBAL_WORDS], 0).context("cannot clear the slots")
+    }
+
+    fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
+        let keys: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            map.remove(&key).with_context(|| format!("cannot clear map {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what lies in the ring.
+    pub fn drain_ring(&mut self, mut take: impl FnMut(&[u8])) -> Result<()> {
+        while let Some(item) = self.ring.next() {
+            take(&item);
+        }
+        Ok(())
+    }
+
+    fn map(&self, name: &str) -> Result<&Map> {
+        self.ebpf.map(name).with_context(|| format!("no map {name}"))
+    }
+}

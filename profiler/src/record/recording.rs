@@ -1,0 +1,226 @@
+//! Everything that a recording holds, from loading its programs to its profile.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use netstrata_common::{Config, CpuState, Journey, Tally};
+
+use super::{
+    Calibration, assemble, calibrate, filter,
+    function_costs::{self, HookCosts},
+    governor::Governor,
+    kernel_counters::Counters,
+    load::Sizes,
+    priority::{Hurry, keep_time},
+    probes::Group,
+    session::Session,
+    tier,
+    turns::Look,
+};
+use crate::{
+    cli::RecordArgs,
+    host::{
+        clock::monotonic_ns,
+        cpu::{online, own_time},
+    },
+    kernel::{btf::KernelTypes, symbols::Symbols},
+    profile::Profile,
+    topology::Watcher,
+};
+
+/// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
+const UNDISTURBED: f64 = 4.0;
+
+/// Everything that a recording holds, in the recorder's thread.
+pub(super) struct Recording {
+    pub session: Session,
+    /// Names of the drop reasons.
+    pub reasons: HashMap<u32, String>,
+    pub symbols: Symbols,
+    /// Taken at the end.
+    pub watcher: Option<Watcher>,
+    pub costs: Calibration,
+    /// What hooks cost, by way; zero without the function tier.
+    pub hook_costs: HookCosts,
+    /// What a program at the beginning or the end of a softirq costs; zero without the function tier.
+    pub softirq_cost: f64,
+    /// What hooks had done before the recording began.
+    pub first_tally: Tally,
+    /// Why spans are not split over functions, unless they are.
+    pub no_functions: Option<String>,
+    pub governor: Governor,
+    pub config: Config,
+    pub frequency: u64,
+    pub source: &'static str,
+    pub started: Instant,
+    /// CLOCK_MONOTONIC at the start, as the programs see it.
+    pub started_ns: u64,
+    /// Time during which journeys were observed.
+    pub observed: Duration,
+    /// Time during which softirqs were timed.
+    pub softirq_observed: Duration,
+    pub rates: Vec<(u64, u32)>,
+    pub journeys: Vec<Journey>,
+    pub counters: Counters,
+    /// CPU time of this process: at the start, at the end used meanwhile.
+    pub own_cpu: Duration,
+    /// Since when journeys are observed, if they are.
+    pub window: Option<Instant>,
+    /// Time and NET_RX softirqs between two looks while journeys were observed in turns.
+    pub looks: Vec<(u64, u64)>,
+    /// The look before.
+    pub last_look: Look,
+    /// Since when softirqs are timed, if they are.
+    pub softirq_window: Option<Instant>,
+    /// What the CPUs had counted when the rates were fitted, and how long the probes had been attached.
+    pub last_load: (Vec<CpuState>, Duration),
+    /// When this turn began.
+    pub turn: Instant,
+}
+
+/// The programs, loaded, and what they cost here.
+struct Prepared {
+    session: Session,
+    costs: Calibration,
+    hook_costs: HookCosts,
+    softirq_cost: f64,
+    no_functions: Option<String>,
+}
+
+impl Prepared {
+    fn new(args: &RecordArgs, symbols: &Symbols, types: &KernelTypes) -> Result<Self> {
+        let sizes = Sizes {
+            slots: args.debug_slots,
+            ring_bytes: args.debug_ring_bytes,
+            nodes: args.debug_nodes,
+            ..Sizes::default()
+        };
+        let (mut session, ways) = tier::load(args, sizes, symbols, types)?;
+        let costs = calibrate(&mut session)?;
+        let (mut hook_costs, mut softirq_cost) = (HookCosts::default(), 0.0);
+        let mut no_functions = None;
+        match ways {
+            Ok(mut ways) => {
+                hook_costs = function_costs::measure(&mut session, symbols, types, &mut ways);
+                softirq_cost = function_costs::softirq_cost(&mut session)?;
+                session.attach_functions(symbols, types, &ways)?;
+            }
+            Err(reason) => no_functions = Some(reason),
+        }
+        Ok(Self { session, costs, hook_costs, softirq_cost, no_functions })
+    }
+}
+
+impl Recording {
+    /// Loads, measures, and attaches.
+    pub fn open(args: &RecordArgs) -> Result<Self> {
+        let watcher = Watcher::start()?;
+        filter::check(args, &watcher.current())?;
+        let hurry = Hurry::begin();
+        let types = KernelTypes::running()?;
+        let symbols = Symbols::running()?;
+        let prepared = Prepared::new(args, &symbols, &types)?;
+        drop(hurry);
+        let reasons = types.drop_reasons().into_iter().collect();
+        // Freeing a million small pieces takes its time.
+        drop(types);
+        let mut recording = Self::of(args, prepared, watcher, symbols, reasons);
+        recording.begin(args)?;
+        Ok(recording)
+    }
+
+    /// Nothing is attached yet but hooks.
+    fn of(
+        args: &RecordArgs,
+        prepared: Prepared,
+        watcher: Watcher,
+        symbols: Symbols,
+        reasons: HashMap<u32, String>,
+    ) -> Self {
+        let Prepared { session, costs, hook_costs, softirq_cost, no_functions } = prepared;
+        let governor = Governor::new(args.budget, costs, args.sample_every);
+        let frequency = governor.sampler_frequency(args.frequency);
+        let mut config = Config {
+            sample_every: governor.every,
+            ring_every: 64,
+            accept: 1,
+            undisturbed_ns: (costs.alike_ns * UNDISTURBED) as u32,
+            ..Config::default()
+        };
+        filter::configure(args, &mut config);
+        Self {
+            session,
+            reasons,
+            symbols,
+            watcher: Some(watcher),
+            costs,
+            hook_costs,
+            softirq_cost,
+            first_tally: Tally::default(),
+            no_functions,
+            rates: vec![(0, governor.every)],
+            governor,
+            config,
+            frequency,
+            source: "",
+            started: Instant::now(),
+            started_ns: monotonic_ns(),
+            observed: Duration::ZERO,
+            softirq_observed: Duration::ZERO,
+            journeys: Vec::new(),
+            counters: Counters::default(),
+            own_cpu: own_time().total(),
+            window: None,
+            looks: Vec::new(),
+            last_look: Look::default(),
+            softirq_window: None,
+            last_load: (Vec::new(), Duration::ZERO),
+            turn: Instant::now(),
+        }
+    }
+
+    /// From here on probes are attached.
+    fn begin(&mut self, args: &RecordArgs) -> Result<()> {
+        self.refresh_filters(args)?;
+        keep_time(true);
+        self.open_window()?;
+        if self.frequency > 0 {
+            self.source = self.session.attach_sampler(self.frequency, &online()?)?;
+        }
+        self.started = Instant::now();
+        self.started_ns = monotonic_ns();
+        self.first_tally = self.session.tally()?;
+        self.counters = Counters::read()?;
+        self.own_cpu = own_time().total();
+        self.turn = self.started;
+        Ok(())
+    }
+
+    pub fn refresh_filters(&mut self, args: &RecordArgs) -> Result<()> {
+        if !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty() {
+            let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
+            for key in filter::wanted(args, &topology) {
+                self.session.insert("WANTED", key, 1u32)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches and puts the profile together.
+    pub fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
+        let duration = self.started.elapsed();
+        let _hurry = Hurry::begin();
+        if self.window.is_some() {
+            self.end_journeys()?;
+            self.session.detach(Group::Journey)?;
+        }
+        self.close_softirq_window()?;
+        self.session.detach_sampler()?;
+        let counters = Counters::read()?;
+        self.drain()?;
+        assemble::profile(self, args, duration, &counters)
+    }
+}

@@ -1,0 +1,53 @@
+//! Which tier is loaded: functions are hooked where the kernel lets them be, the budget pays for it, and nobody said otherwise.
+
+use anyhow::Result;
+
+use super::{
+    functions::{Ways, has_kprobes},
+    load::Sizes,
+    session::Session,
+};
+use crate::{
+    cli::{RecordArgs, TierArg},
+    failure::Failure,
+    kernel::{btf::KernelTypes, symbols::Symbols},
+    profile::NOT_ASKED,
+};
+
+/// Hooks stay attached for the whole recording, and a packet meets dozens: a smaller budget does not pay for them.
+const FUNCTIONS_FROM: f64 = 0.05;
+const NOT_AFFORDED: &str = "hooks cost more than the budget allows; --tier function, or --budget of at least 5%";
+
+/// Loads the programs in the tier that was asked for; with the ways in which functions can be hooked, or why they are
+/// not.
+pub(super) fn load(
+    args: &RecordArgs,
+    sizes: Sizes,
+    symbols: &Symbols,
+    types: &KernelTypes,
+) -> Result<(Session, std::result::Result<Ways, String>)> {
+    if args.tier == TierArg::Tracepoint {
+        return Ok((Session::load(types, &sizes)?, Err(NOT_ASKED.into())));
+    }
+    if args.tier == TierArg::Auto && args.sample_every.is_none() && args.budget < FUNCTIONS_FROM {
+        return Ok((Session::load(types, &sizes)?, Err(NOT_AFFORDED.into())));
+    }
+    // Where there are kprobes the function tier will most likely do; where not, fentry is tried first.
+    let mut functions = has_kprobes();
+    loop {
+        let mut session = Session::load(types, &Sizes { functions, ..sizes })?;
+        let ways = session.function_ways(symbols, types);
+        if ways.any() == functions {
+            return match (functions, args.tier) {
+                (true, _) => Ok((session, Ok(ways))),
+                (false, TierArg::Function) => Err(Failure::Refused(format!(
+                    "this kernel lets no function be hooked ({}); leave --tier out, or use --tier tracepoint",
+                    ways.reason()
+                ))
+                .into()),
+                (false, _) => Ok((session, Err(ways.reason()))),
+            };
+        }
+        functions = ways.any();
+    }
+}
