@@ -30,7 +30,7 @@ pub use cpu::*;
 pub use device::*;
 pub use edge::Edge;
 pub use end::End;
-pub use function::{Hook, HookInfo, MAX_HOOKS, Take};
+pub use function::{ChargedTo, Hook, HookInfo, MAX_HOOKS, Take, Value};
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use journey::*;
 pub use layer::{Layer, LayerInfo};

@@ -18,10 +18,6 @@ use crate::{
     slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
 };
 
-/// `gro_result_t`: the packet went into another one.
-const GRO_MERGED: u32 = 0;
-const GRO_MERGED_FREE: u32 = 1;
-
 /// The parent's journey, if it is still the one that was remembered.
 #[inline(always)]
 fn journey_of(parent: &Parent) -> Option<&'static mut Journey> {
@@ -127,8 +123,11 @@ extern "C" fn gro_result(result: u64) -> i32 {
     cpu.gro_packet = 0;
     let slot = slots::index(slot_of(packet) as u64);
     let Some(journey) = journey_in(slot) else { return 0 };
-    let merged = result == GRO_MERGED || result == GRO_MERGED_FREE;
-    if !merged || key(slot) != packet || journey.id != cpu.gro_id || journey.last_point != Point::Gro as u8 {
+    if !skb::is_merged(result)
+        || key(slot) != packet
+        || journey.id != cpu.gro_id
+        || journey.last_point != Point::Gro as u8
+    {
         return 0;
     }
     let print = cpu.gro_print;
