@@ -43,7 +43,7 @@ pub use named::by_name;
 pub use named::check_names;
 pub use offset::Offsets;
 pub use path::*;
-pub use point::Point;
+pub use point::{Begins, Clones, DeviceFrom, Object, Point, PointInfo, Points, Stage, Then};
 pub use program::*;
 pub use protocol::Protocol;
 pub use sample::*;
