@@ -3,6 +3,9 @@
 //! A row names kernel functions in order of preference; a function `module:name` is looked for in that module only. A
 //! name also stands for what the compiler made of it (`.isra.0`, `.constprop.0`, `.part.0`). Rows without functions are
 //! charged by the programs of other rows.
+//!
+//! The rows of nftables chains are written out, although they are alike: a row makes names of variants and programs, which
+//! no macro of stable Rust can put together from a number.
 
 use crate::{Layer, named};
 
@@ -20,6 +23,64 @@ pub enum Take {
     Merged(u8),
     /// The 32 bits behind the pointer that is the argument of this index, read when the function returns.
     Behind(u8),
+}
+
+/// What the value of a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// There is none.
+    Nothing,
+    /// 1 if what was returned says that GRO merged the packet.
+    IsMerged,
+    /// What stands behind the argument that was kept.
+    BehindArgument,
+}
+
+/// Which row a call is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargedTo {
+    /// The row of the function.
+    Itself,
+    /// The row of the netfilter hook that the argument tells.
+    NetfilterHook,
+    /// The row of the nftables chain that the argument is.
+    Chain,
+}
+
+impl Take {
+    /// What the value of a call is.
+    pub const fn value(self) -> Value {
+        match self {
+            Self::Nothing | Self::NetfilterHook(_) | Self::Chain(_) => Value::Nothing,
+            Self::Merged(_) => Value::IsMerged,
+            Self::Behind(_) => Value::BehindArgument,
+        }
+    }
+
+    /// Which row a call is charged to.
+    pub const fn charged_to(self) -> ChargedTo {
+        match self {
+            Self::NetfilterHook(_) => ChargedTo::NetfilterHook,
+            Self::Chain(_) => ChargedTo::Chain,
+            Self::Nothing | Self::Merged(_) | Self::Behind(_) => ChargedTo::Itself,
+        }
+    }
+
+    /// Index of the argument that is kept from the entry of the function on.
+    pub const fn kept_argument(self) -> Option<usize> {
+        match self {
+            Self::NetfilterHook(index) | Self::Behind(index) | Self::Chain(index) => Some(index as usize),
+            Self::Nothing | Self::Merged(_) => None,
+        }
+    }
+
+    /// Number of arguments of a function whose returned value is taken.
+    pub const fn arguments_before_returned(self) -> Option<usize> {
+        match self {
+            Self::Merged(count) => Some(count as usize),
+            Self::Nothing | Self::NetfilterHook(_) | Self::Chain(_) | Self::Behind(_) => None,
+        }
+    }
 }
 
 /// What is true of a hook. Its name in output is layer or subsystem, colon, what it does.
@@ -257,20 +318,42 @@ impl Default for Hook {
     }
 }
 
-/// Hooks at most; a power of two, so that an index can be masked.
+/// Hooks at most; a power of two, so that an index can be masked. With one row too many the program does not compile: then
+/// this has to be 256, for which each CPU keeps another 128 [`crate::Taken`] for each of its two contexts, and at which
+/// numbers of hooks still fit the `u8` that charges have for them.
 pub const MAX_HOOKS: usize = 128;
-const _: () = assert!(Hook::ALL.len() <= MAX_HOOKS);
+const _: () = assert!(Hook::ALL.len() <= MAX_HOOKS, "more hooks than there is room for: see MAX_HOOKS");
+const _: () = assert!(MAX_HOOKS.is_power_of_two() && MAX_HOOKS <= u8::MAX as usize + 1);
+const _: () = assert!(Hook::NftChain16 as usize - Hook::NftChain1 as usize + 1 == crate::CHAINS);
+/// A row says what its value is if, and only if, its [`Take`] makes the programs take one.
+const _: () = {
+    let mut at = 0;
+    while at < Hook::ALL.len() {
+        let info = Hook::ALL[at].info();
+        assert!(
+            info.value.is_empty() == matches!(info.take.value(), Value::Nothing),
+            "a row names a value that nothing takes, or takes one without a name"
+        );
+        // What is taken needs a function from which.
+        assert!(
+            !info.functions.is_empty() || matches!(info.take, Take::Nothing),
+            "a row without functions takes something"
+        );
+        at += 1;
+    }
+};
 
 impl Hook {
     /// The row whose programs charge this one: its own, unless netfilter's hooks or its chains are told apart.
     pub fn charged_by(self) -> Hook {
-        if (Self::NfPrerouting..=Self::NfBridgePostrouting).contains(&self) {
-            Self::NfOther
+        let to = if (Self::NfPrerouting..=Self::NfBridgePostrouting).contains(&self) {
+            ChargedTo::NetfilterHook
         } else if self.is_chain() {
-            Self::NftChain
+            ChargedTo::Chain
         } else {
-            self
-        }
+            return self;
+        };
+        Self::ALL.iter().copied().find(|hook| hook.info().take.charged_to() == to).unwrap_or(self)
     }
 
     /// Whether this is the row of one nftables chain, whose name only a recording knows.
@@ -291,6 +374,16 @@ mod tests {
                 assert_eq!(rows, 1, "{function}");
             }
         }
+    }
+
+    #[test]
+    fn rows_that_others_charge_have_one_row_that_does() {
+        for to in [ChargedTo::NetfilterHook, ChargedTo::Chain] {
+            assert_eq!(Hook::ALL.iter().filter(|hook| hook.info().take.charged_to() == to).count(), 1, "{to:?}");
+        }
+        assert_eq!(Hook::NfInput.charged_by(), Hook::NfOther);
+        assert_eq!(Hook::NftChain16.charged_by(), Hook::NftChain);
+        assert_eq!(Hook::IptTable.charged_by(), Hook::IptTable);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A followed packet and how it ends. All records are `repr(C)` without hidden padding.
 
-use crate::{End, Protocol, mix};
+use crate::{End, Points, Protocol, mix};
 
 /// Crossings that one journey can hold; longer ones are ended and counted.
 pub const MAX_CROSSINGS: usize = 48;
@@ -95,13 +95,11 @@ impl Journey {
     /// order.
     #[inline(always)]
     pub fn unseen_end(&self) -> End {
-        use crate::Point::{Receive, Route, Tcp, TcpBacklog};
         if self.end != End::Open as u8 {
             return End::from_id(self.end).unwrap_or(End::Open);
         }
-        let last = self.last_point;
-        let with_tcp = last == Receive as u8 || last == Route as u8 || last == Tcp as u8 || last == TcpBacklog as u8;
-        if self.protocol == Protocol::TCP.0 && self.payload > 0 && with_tcp { End::Merged } else { End::Absorbed }
+        let to_tcp = Points::TO_TCP.has(self.last_point as u32);
+        if self.protocol == Protocol::TCP.0 && self.payload > 0 && to_tcp { End::Merged } else { End::Absorbed }
     }
 }
 

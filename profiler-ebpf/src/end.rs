@@ -4,7 +4,7 @@
 //! a program, not once for every call and state, which makes loading many times faster.
 
 use netstrata_common::{
-    ACCEPT_AND_DISCARD, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Node, NodeKey, Point,
+    ACCEPT_AND_DISCARD, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Node, NodeKey, Points,
     bucket_of, path_end,
 };
 
@@ -222,15 +222,9 @@ pub fn evict(slot: u32, now: u64) -> bool {
         }
         return true;
     }
-    if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || waits(journey.last_point) {
+    if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || Points::MAY_LIE.has(journey.last_point as u32) {
         return false;
     }
     close(slot, End::Absorbed, 0);
     true
-}
-
-/// Points after which a packet may lie for long.
-#[inline(always)]
-fn waits(point: u8) -> bool {
-    point == Point::Enqueue as u8 || point == Point::Rx as u8
 }

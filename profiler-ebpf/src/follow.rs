@@ -2,54 +2,20 @@
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use netstrata_common::{
-    Config, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Point, path_step,
+    Config, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Point, Points,
+    path_step,
 };
 
 use crate::{
     cpu::{self, config, device_key, now, state},
     end,
-    fresh::{is_fresh, may_start},
+    fresh::is_fresh,
     function,
     globals::offset,
     lineage,
     maps::{JOURNEYS, WANTED},
     skb,
     slots::{self, slot_of},
-};
-
-/// For each point the set of points after which it can be a packet's next; a table, because this is asked at every
-/// crossing of a followed packet and BPF has no jump tables.
-const PRECEDED_BY: [u32; 32] = {
-    const fn set(points: &[Point]) -> u32 {
-        let (mut mask, mut index) = (0, 0);
-        while index < points.len() {
-            mask |= 1 << points[index] as u8;
-            index += 1;
-        }
-        mask
-    }
-    use Point::{
-        Copy, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall, Xmit,
-        XmitEnd,
-    };
-    let mut table = [0; 32];
-    table[Queue as usize] = set(&[Receive, Route, Xmit, Send, Upcall, Execute]);
-    table[Enqueue as usize] = set(&[Queue]);
-    table[Xmit as usize] = set(&[Queue, Enqueue]);
-    table[XmitEnd as usize] = set(&[Xmit]);
-    table[Rx as usize] = set(&[Xmit, Receive, Route, XmitEnd, Gro, Upcall, Execute]);
-    table[Gro as usize] = set(&[Xmit, XmitEnd, Receive, Route]);
-    table[Receive as usize] = set(&[Rx, Gro, Receive, Xmit, XmitEnd, Route]);
-    table[Route as usize] = set(&[Receive, Route]);
-    table[Tcp as usize] = set(&[Receive, Route]);
-    table[TcpBacklog as usize] = set(&[Receive, Route]);
-    table[Ready as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
-    table[ReadyWake as usize] = set(&[Receive, Route, Tcp, TcpBacklog]);
-    table[Copy as usize] = set(&[Ready, ReadyWake, Copy, Receive, Route, Tcp, TcpBacklog, Xmit, XmitEnd]);
-    table[Upcall as usize] = set(&[Receive, Route, Xmit, Upcall, Execute]);
-    table[Point::Consume as usize] = u32::MAX;
-    table[Point::Drop as usize] = u32::MAX;
-    table
 };
 
 /// Whether a packet that was last seen at `from` can be seen next at `to`. Everything else is another packet at the
@@ -60,7 +26,7 @@ fn can_follow(from: u8, to: Point) -> bool {
     // The compiler knows that a point is small and drops the bound; the verifier does not.
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack)) };
-    PRECEDED_BY[index & 31] >> (from & 31) & 1 != 0
+    Points::BEFORE[index & 31].has_at_run_time(from as u32)
 }
 
 /// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
@@ -68,14 +34,7 @@ fn can_follow(from: u8, to: Point) -> bool {
 /// that have no crossing but this one.
 #[inline(always)]
 fn is_foreign(packet: u64, last: u8) -> bool {
-    let is = |point: Point| last == point as u8;
-    let received = is(Point::Receive)
-        || is(Point::Route)
-        || is(Point::Tcp)
-        || is(Point::TcpBacklog)
-        || is(Point::Ready)
-        || is(Point::ReadyWake);
-    received && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+    Points::TO_READER.has(last as u32) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
 }
 
 /// A followed packet crosses a point. True if this turned out to be another packet at the same address, which may be
@@ -119,46 +78,45 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     let may_follow = sent_on || can_follow(last, point);
     if !sent_on
         && last != Point::Execute as u8
-        && may_start(point)
-        && (matches!(point, Point::Queue) || !may_follow)
+        && Points::BEGIN.has(point as u32)
+        && (Points::BEGIN_MADE.has(point as u32) || !may_follow)
         && is_fresh(point, packet, previous)
     {
         end::close(slot, End::Absorbed, 0);
         return true;
     }
-    if !may_follow || matches!(point, Point::Copy) && is_foreign(packet, last) {
+    if !may_follow || Points::WITH_STRANGERS.has(point as u32) && is_foreign(packet, last) {
         if let Some(cpu) = state() {
             cpu.lost.stale += 1;
         }
         end::close(slot, End::Absorbed, 0);
         return true;
     }
-    let at = match point {
-        // Reading the device again would cost more than everything else here: from its queue to its transmit function, and
-        // from the backlog to the softirq, a packet stays at one device.
-        Point::Receive if last == Point::Rx as u8 => last_device(journey),
+    let (here, before) = (point as u32, last as u32);
+    // Reading the device again would cost more than everything else here: from its queue to its transmit function, and from
+    // the backlog to the softirq, a packet stays at one device.
+    let at = if Points::DEVICE_FROM_PACKET.has(here) && !(matches!(point, Point::Receive) && last == Point::Rx as u8) {
         // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
         // handler changes it without a crossing.
-        Point::Queue | Point::Rx | Point::Receive | Point::Gro | Point::Route => device_key(skb::device(packet), now),
-        Point::Tcp | Point::TcpBacklog | Point::Ready | Point::ReadyWake
-            if last == Point::Receive as u8 || last == Point::Route as u8 =>
-        {
-            received_by(device, packet, last_device(journey))
-        }
-        Point::Xmit if last != Point::Queue as u8 && last != Point::Enqueue as u8 => device_key(device, now),
-        // Inside a socket or a queue the packet knows no device: it is still at the last one.
-        _ => last_device(journey),
+        device_key(skb::device(packet), now)
+    } else if Points::DEVICE_FROM_SOCKET.has(here) && Points::RECEIVED.has(before) {
+        received_by(device, packet, last_device(journey))
+    } else if Points::DEVICE_FROM_ARGUMENT.has(here) && !Points::QUEUED.has(before) {
+        device_key(device, now)
+    } else {
+        last_device(journey)
     };
     if !append(journey, point, at, now, config) {
         end::close(slot, End::Absorbed, 0);
         return false;
     }
     let Some(cpu) = state() else { return false };
-    match point {
-        Point::Receive | Point::Execute => lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8),
-        Point::Gro => lineage::enters_gro(cpu, packet, journey.id),
-        Point::Route | Point::Upcall => {}
-        _ => cpu::leaves(cpu, slot),
+    if Points::CLONES_BEGIN.has(here) {
+        lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8);
+    } else if matches!(point, Point::Gro) {
+        lineage::enters_gro(cpu, packet, journey.id);
+    } else if Points::CLONES_END.has(here) {
+        cpu::leaves(cpu, slot);
     }
     let spent = cut(&mut cpu.cut_ns, journey);
     // As little as can be after the last look at the clock.

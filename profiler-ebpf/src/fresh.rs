@@ -1,30 +1,25 @@
 //! Where packets begin: whether a packet was made here and now, or has just entered this machine.
 
-use netstrata_common::Point;
+use netstrata_common::{Point, Points};
 
 use crate::{globals::offset, skb};
-
-/// Whether this CPU's crossing may be the first of a packet.
-#[inline(always)]
-pub fn may_start(point: Point) -> bool {
-    matches!(point, Point::Queue | Point::Gro | Point::Receive | Point::Rx)
-}
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
 /// transmit function queues at another device has started before (`previous` is then the outer device's start). What Open
 /// vSwitch's daemon sends back is no new packet either.
 #[inline(always)]
 pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
-    match point {
-        Point::Queue => PASSED_ON >> (previous & 31) & 1 == 0 && skb::read::<i32>(packet, offset!(skb_iif)) == 0,
-        Point::Gro => link_kind(packet) == NIC,
-        Point::Receive | Point::Rx => link_kind(packet) == TUN,
-        _ => false,
+    let point = point as u32;
+    if Points::BEGIN_MADE.has(point) {
+        !Points::PASS_ON.has(previous) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+    } else if Points::BEGIN_FROM_WIRE.has(point) {
+        link_kind(packet) == NIC
+    } else if Points::BEGIN_FROM_TUN.has(point) {
+        link_kind(packet) == TUN
+    } else {
+        false
     }
 }
-
-/// Points after which a packet that is queued was on its way before.
-const PASSED_ON: u32 = 1 << Point::Xmit as u32 | 1 << Point::Upcall as u32 | 1 << Point::Execute as u32;
 
 const NIC: u32 = 1;
 const TUN: u32 = 2;

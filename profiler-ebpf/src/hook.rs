@@ -42,7 +42,7 @@ macro_rules! programs {
         #[unsafe(link_section = "fentry")]
         extern "C" fn ${concat($program, _fentry)}(context: *mut c_void) -> i32 {
             // What fentry is put on is called, and returns to it.
-            function::entry(Hook::$hook, KIND_FENTRY, || 0, || match const { function::kept(Hook::$hook) } {
+            function::entry(Hook::$hook, KIND_FENTRY, || 0, || match const { Hook::$hook.info().take.kept_argument() } {
                 Some(index) => FEntryContext::new(context).arg(index),
                 None => 0,
             });
@@ -52,7 +52,7 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "fexit")]
         extern "C" fn ${concat($program, _fexit)}(context: *mut c_void) -> i32 {
-            function::exit(Hook::$hook, KIND_FENTRY, || match const { function::arguments(Hook::$hook) } {
+            function::exit(Hook::$hook, KIND_FENTRY, || match const { Hook::$hook.info().take.arguments_before_returned() } {
                 // What is returned follows the arguments.
                 Some(count) => FEntryContext::new(context).arg(count),
                 None => 0,
@@ -63,7 +63,7 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "kprobe")]
         extern "C" fn ${concat($program, _kprobe)}(context: *mut c_void) -> i32 {
-            function::entry(Hook::$hook, KIND_KPROBE, || stack(context), || match const { function::kept(Hook::$hook) } {
+            function::entry(Hook::$hook, KIND_KPROBE, || stack(context), || match const { Hook::$hook.info().take.kept_argument() } {
                 Some(index) => ProbeContext::new(context).arg(index).unwrap_or(0),
                 None => 0,
             });
@@ -73,7 +73,7 @@ macro_rules! programs {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "kretprobe")]
         extern "C" fn ${concat($program, _kretprobe)}(context: *mut c_void) -> i32 {
-            function::exit(Hook::$hook, KIND_KPROBE, || match const { function::arguments(Hook::$hook) } {
+            function::exit(Hook::$hook, KIND_KPROBE, || match const { Hook::$hook.info().take.arguments_before_returned() } {
                 Some(_) => RetProbeContext::new(context).ret(),
                 None => 0,
             });

@@ -6,7 +6,7 @@
 //! and the next skb that has the parent's headers at the right point and device is its child.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{CpuState, Edge, End, Journey, Parent, Point};
+use netstrata_common::{CpuState, Edge, End, Journey, Parent, Point, Points};
 
 use crate::{
     cpu::{now, state},
@@ -17,10 +17,6 @@ use crate::{
     skb,
     slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
 };
-
-/// `gro_result_t`: the packet went into another one.
-const GRO_MERGED: u32 = 0;
-const GRO_MERGED_FREE: u32 = 1;
 
 /// The parent's journey, if it is still the one that was remembered.
 #[inline(always)]
@@ -64,8 +60,8 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
     let Some(cpu) = state() else { return false };
     let last = journey.last_point;
     let header = skb::network_header(packet);
-    let is_received = last == Point::Receive as u8 || last == Point::Route as u8;
-    let parent = if last == Point::Queue as u8 || last == Point::Enqueue as u8 || is_received {
+    let is_received = Points::RECEIVED.has(last as u32);
+    let parent = if Points::QUEUED.has(last as u32) || is_received {
         let pieces = skb::wire_packets(packet);
         if pieces < 2 {
             return false;
@@ -76,7 +72,7 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
         // A socket that takes no large datagrams has them cut after their reception, where no device counts.
         let object = if is_received { 0 } else { skb::device(packet) };
         Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id }
-    } else if last == Point::Xmit as u8 || last == Point::XmitEnd as u8 {
+    } else if Points::TRANSMITTED.has(last as u32) {
         let print = packet_print(header);
         Parent { object: 0, print, edge: Edge::Rebuild as u32, pass: 0, pieces: 1, slot, id: journey.id }
     } else {
@@ -127,8 +123,11 @@ extern "C" fn gro_result(result: u64) -> i32 {
     cpu.gro_packet = 0;
     let slot = slots::index(slot_of(packet) as u64);
     let Some(journey) = journey_in(slot) else { return 0 };
-    let merged = result == GRO_MERGED || result == GRO_MERGED_FREE;
-    if !merged || key(slot) != packet || journey.id != cpu.gro_id || journey.last_point != Point::Gro as u8 {
+    if !skb::is_merged(result)
+        || key(slot) != packet
+        || journey.id != cpu.gro_id
+        || journey.last_point != Point::Gro as u8
+    {
         return 0;
     }
     let print = cpu.gro_print;
@@ -152,18 +151,21 @@ pub fn enters_gro(cpu: &mut CpuState, packet: u64, id: u64) {
 pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     let begin = now();
     let Some(cpu) = state() else { return 0 };
-    let Some(point) = Point::from_id(point as u8) else { return 0 };
+    let point = point as u32;
     let parent = cpu.parent;
     let edge = parent.edge;
     let header = skb::network_header(packet);
     let is_child = if edge == Edge::Segment as u32 {
-        matches!(point, Point::Xmit | Point::Ready) && device == parent.object && flow_print(header) == parent.print
+        const { Points::of_children(Edge::Segment) }.has(point)
+            && device == parent.object
+            && flow_print(header) == parent.print
     } else if edge == Edge::Rebuild as u32 {
-        matches!(point, Point::Gro | Point::Receive | Point::Rx) && packet_print(header) == parent.print
+        const { Points::of_children(Edge::Rebuild) }.has(point) && packet_print(header) == parent.print
     } else if edge == Edge::Merge as u32 {
-        matches!(point, Point::Receive) && flow_print(skb::read(packet, offset!(skb_data))) == parent.print
+        const { Points::of_children(Edge::Merge) }.has(point)
+            && flow_print(skb::read(packet, offset!(skb_data))) == parent.print
     } else {
-        let starts = matches!(point, Point::Queue | Point::Receive);
+        let starts = const { Points::of_children(Edge::Clone) }.has(point);
         let same = starts && skb::read::<u64>(packet, offset!(skb_head)) == parent.object;
         // The memory of a packet that was used up unseen may be another one's by now.
         let same = same && journey_of(&parent).is_some_and(|journey| is_clone(packet, journey, begin));
@@ -245,9 +247,7 @@ fn is_clone(packet: u64, parent: &Journey, now: u64) -> bool {
 /// Whether a packet is no longer being received.
 #[inline(always)]
 fn waits_elsewhere(journey: &Journey) -> bool {
-    const RECEIVED: u32 =
-        1 << Point::Receive as u32 | 1 << Point::Route as u32 | 1 << Point::Upcall as u32 | 1 << Point::Execute as u32;
-    RECEIVED >> (journey.last_point & 31) & 1 == 0
+    !Points::CLONED.has(journey.last_point as u32)
 }
 
 /// TCP has put a followed segment into its socket's queue, or joined it with the last one there.

@@ -1,7 +1,7 @@
 //! What readers do with followed packets: they copy or free them, which is the end of a journey, and may answer.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{End, Journey, Point, TurnKey};
+use netstrata_common::{End, Journey, Point, Points, TurnKey};
 
 use crate::{
     cpu::{now, state},
@@ -64,7 +64,7 @@ pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     if lineage::freed(packet, slot, journey) {
         return 0;
     }
-    if last == Point::Ready as u8 || last == Point::ReadyWake as u8 {
+    if Points::ANNOUNCED.has(last as u32) {
         follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
         if state().is_none_or(|cpu| !tunnel::waits_for_reader(cpu, packet, slot, journey)) {
             close(slot, End::Copied, 0);

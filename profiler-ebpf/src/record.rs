@@ -3,14 +3,13 @@
 //! A packet that is not followed costs one look-up of the CPU's state, a hash of its address and a count-down; no clock
 //! and no kernel memory is read for it. Chosen packets get a slot; their crossings are kept there until the journey ends.
 
-use netstrata_common::{CpuState, Edge, End, Point};
+use netstrata_common::{CpuState, Edge, End, Point, Points};
 
 use crate::{
     choose::start,
     cpu::{now, state},
     drops, end,
     follow::follow,
-    fresh::may_start,
     function,
     globals::offset,
     lineage, reader, skb,
@@ -33,11 +32,13 @@ fn reached(point: Point, object: u64) -> Option<(&'static mut CpuState, u32)> {
 /// A packet crosses a point. `device` is 0 where the packet itself knows its device, and the socket where it is one's.
 #[inline(always)]
 pub fn crossing(point: Point, packet: u64, device: u64) {
-    let object = if matches!(point, Point::Xmit | Point::XmitEnd) { device } else { packet };
+    let object = if Points::OF_DEVICE.has(point as u32) { device } else { packet };
     let Some((cpu, previous)) = reached(point, object) else { return };
     let slot = slot_of(packet);
-    let received = matches!(point, Point::Receive | Point::Rx | Point::Gro);
-    if received && tunnelled_count() != 0 && tunnel::written(point as u64, packet, previous as u64) != 0 {
+    if Points::BEGIN_OUTSIDE.has(point as u32)
+        && tunnelled_count() != 0
+        && tunnel::written(point as u64, packet, previous as u64) != 0
+    {
         follow(point, packet, device, slot, previous);
         return;
     }
@@ -48,11 +49,11 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
         follow(point, packet, device, slot, previous);
         return;
     }
-    if cpu.read_id != 0 && matches!(point, Point::Queue) && tunnel::sent(packet, previous as u64) != 0 {
+    if cpu.read_id != 0 && Points::BEGIN_MADE.has(point as u32) && tunnel::sent(packet, previous as u64) != 0 {
         follow(point, packet, device, slot, previous);
         return;
     }
-    if may_start(point) {
+    if Points::BEGIN.has(point as u32) {
         cpu.skip = cpu.skip.wrapping_sub(1);
         // Also when it has never been set.
         if cpu.skip as i32 <= 0 {
@@ -88,7 +89,7 @@ pub fn executed(packet: u64) {
 pub fn routed() {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
-    if cpu.point != Point::Receive as u32 && cpu.point != Point::Route as u32 {
+    if !Points::RECEIVED.has(cpu.point) {
         return;
     }
     let packet = cpu.object;
@@ -104,15 +105,14 @@ pub fn routed() {
 pub fn tcp(socket: u64, packet: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
-    let previous = cpu.point;
-    let is_received = previous == Point::Receive as u32 || previous == Point::Route as u32;
-    let straight = is_received && cpu.object == packet;
+    let (previous, object) = (cpu.point, cpu.object);
     cpu.point = Point::Tcp as u32;
     cpu.object = packet;
     cpu.tcp_socket = socket;
     cpu.tcp_packet = 0;
     let slot = slot_of(packet);
     if key(slot) == packet {
+        let straight = Points::RECEIVED.has(previous) && object == packet;
         let point = if straight { Point::Tcp } else { Point::TcpBacklog };
         follow(point, packet, socket, slot, previous);
         if key(slot) == packet {
@@ -131,7 +131,7 @@ pub fn ready(socket: u64) {
         cpu.tcp_packet
     } else if cpu.parent.edge == Edge::Segment as u32 {
         lineage::piece_at(socket)
-    } else if cpu.point == Point::Receive as u32 || cpu.point == Point::Route as u32 {
+    } else if Points::RECEIVED.has(cpu.point) {
         cpu.object
     } else {
         0

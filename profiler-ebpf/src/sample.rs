@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id, generated},
     programs::PerfEventContext,
 };
-use netstrata_common::{DeviceKey, Point, STACK_FRAMES, SampleKey, Stack, mix};
+use netstrata_common::{DeviceKey, Point, Points, STACK_FRAMES, SampleKey, Stack, mix};
 
 use crate::{
     atomic,
@@ -18,15 +18,15 @@ use crate::{
 /// Where the object of a CPU's last crossing is.
 #[inline(always)]
 fn place(point: u32, object: u64, tcp_socket: u64) -> DeviceKey {
-    if point == Point::Xmit as u32 || point == Point::XmitEnd as u32 {
+    if Points::OF_DEVICE.has(point) {
         skb::device_key(object)
-    } else if point == Point::Send as u32 {
+    } else if Points::OF_SENDER.has(point) {
         DeviceKey { netns: skb::socket_netns(object), ifindex: 0 }
-    } else if point == Point::Tcp as u32 {
+    } else if Points::OF_SEGMENT.has(point) {
         // TCP takes device and route off a packet.
         let ifindex = skb::read::<i32>(object, offset!(skb_iif)) as u32;
         DeviceKey { netns: skb::socket_netns(tcp_socket), ifindex }
-    } else if point == Point::Receive as u32 || point == Point::Route as u32 {
+    } else if Points::OF_RECEIVED.has(point) {
         // The packet's device changes on its way through a bridge, and TCP forgets it; the index of the receiving one is
         // kept, and the route knows the namespace.
         let mut device = skb::device(object);
@@ -36,7 +36,7 @@ fn place(point: u32, object: u64, tcp_socket: u64) -> DeviceKey {
         }
         let at = skb::device_key(device);
         DeviceKey { netns: at.netns, ifindex: skb::read::<i32>(object, offset!(skb_iif)) as u32 }
-    } else if point == Point::Queue as u32 || point == Point::Enqueue as u32 || point == Point::Gro as u32 {
+    } else if Points::OF_PACKET.has(point) {
         skb::device_key(skb::device(object))
     } else {
         DeviceKey { netns: 0, ifindex: 0 }

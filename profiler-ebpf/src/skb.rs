@@ -109,6 +109,16 @@ pub fn payload(skb: u64) -> (u32, u8) {
     (len.saturating_sub(before), protocol)
 }
 
+/// `gro_result_t`: the packet went into another one.
+const GRO_MERGED: u32 = 0;
+const GRO_MERGED_FREE: u32 = 1;
+
+/// Whether GRO says that it put a packet into another one.
+#[inline(always)]
+pub fn is_merged(result: u32) -> bool {
+    result == GRO_MERGED || result == GRO_MERGED_FREE
+}
+
 /// Whether the packet, or the packet inside its VXLAN envelope, belongs to a flow, in either direction.
 #[inline(always)]
 pub fn flow_matches(skb: u64, protocol: u32, address: u32, port: u32) -> bool {

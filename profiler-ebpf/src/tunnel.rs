@@ -8,7 +8,7 @@
 //! before they send are not followed: to them the packet was read, and that was its end.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, End, Journey, Point, WithProgram};
+use netstrata_common::{CpuState, End, Journey, Point, Points, WithProgram};
 
 use crate::{
     cpu::{now, state},
@@ -25,7 +25,7 @@ use crate::{
 /// A packet was read whole. True if its journey waits for what comes of it.
 #[inline(always)]
 pub fn waits_for_reader(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey) -> bool {
-    if journey.read_from == Point::Xmit as u8 || journey.read_from == Point::XmitEnd as u8 {
+    if Points::TRANSMITTED.has(journey.read_from as u32) {
         if cpu.read_id != 0 {
             give_up();
         }

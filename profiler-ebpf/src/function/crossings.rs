@@ -1,7 +1,7 @@
 //! Packets cross points, and softirqs begin and end: who is worked on changes.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{ARMED, CALIBRATING, Current, Hook, Journey, KINDS, MAX_CROSSINGS, Point};
+use netstrata_common::{ARMED, CALIBRATING, Current, Hook, Journey, KINDS, MAX_CROSSINGS, Point, Points};
 
 use super::{
     charges::{function_flush, function_waited},
@@ -13,35 +13,6 @@ use crate::{
     maps::{CHARGES, JOURNEYS},
     slots,
 };
-
-/// Points after which the packet waits for the CPU: in the backlog, for its reader, or for Open vSwitch's daemon.
-#[inline(always)]
-fn waits_for_cpu(point: u32) -> bool {
-    const WAITS: u32 =
-        1 << Point::Rx as u32 | 1 << Point::Ready as u32 | 1 << Point::ReadyWake as u32 | 1 << Point::Consume as u32;
-    WAITS >> (point & 31) & 1 != 0
-}
-
-/// Points after which the packet lies in a queue, or is gone.
-#[inline(always)]
-fn is_left(point: u32) -> bool {
-    const LEFT: u32 = 1 << Point::Rx as u32
-        | 1 << Point::Enqueue as u32
-        | 1 << Point::Ready as u32
-        | 1 << Point::ReadyWake as u32
-        | 1 << Point::Copy as u32
-        | 1 << Point::XmitEnd as u32
-        | 1 << Point::Consume as u32
-        | 1 << Point::Drop as u32;
-    LEFT >> (point & 31) & 1 != 0
-}
-
-/// Points at which the packet is handed on to the next device or layer: functions that are open then get it back only
-/// when it is gone.
-#[inline(always)]
-fn hands_on(point: u32) -> bool {
-    point == Point::Queue as u32 || point == Point::Xmit as u32 || point == Point::Receive as u32
-}
 
 /// A followed packet crossed a point.
 #[inline(always)]
@@ -87,7 +58,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
     let current = work.current;
     let same = current.slot == slot + 1 && current.id == journey.id && current.count == index;
     let adopted = current.slot == ARMED && index == 1 && journey.crossings[0].point == Point::Send as u8;
-    let left = is_left(point);
+    let left = Points::LEFT.has(point);
     if same || adopted {
         let before = now.wrapping_sub(journey.crossings[span].delta_ns);
         charge(head, work, before, now);
@@ -98,7 +69,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
         function_flush(level as u64, slot as u64, index as u64);
         charges.complete |= 1 << (index & 63);
     } else if let Some(before) = journey.crossings.get(span.wrapping_sub(1))
-        && (waits_for_cpu(before.point as u32) || point == Point::Copy as u32)
+        && (Points::WAIT_FOR_CPU.has(before.point as u32) || point == Point::Copy as u32)
     {
         function_waited(slot as u64, index as u64, (before.cpu == journey.crossings[span].cpu) as u64);
     }
@@ -109,7 +80,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
         return 0;
     } else if current.slot != 0 {
         let since = alive(level);
-        let nests = point == Point::Queue as u32;
+        let nests = Points::BEGIN_MADE.has(point);
         match since {
             Some(since) if nests && current.slot < CALIBRATING => {
                 head.lost.nested += (work.outer.slot != 0) as u64;
@@ -127,7 +98,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
     if left {
         function_over(level as u64, now);
     } else {
-        let kept = same && !hands_on(point) && current.base <= work.depth;
+        let kept = same && !Points::HAND_ON.has(point) && current.base <= work.depth;
         work.current = Current {
             slot: slot + 1,
             count: index + 1,

@@ -16,4 +16,3 @@ mod work;
 pub use charges::{closed, moved};
 pub use crossings::{armed, crossed, softirq_entry, softirq_exit};
 pub use frames::{action, entry, exit};
-pub use rows::{arguments, kept};

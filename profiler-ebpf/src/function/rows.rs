@@ -1,7 +1,7 @@
 //! Which row of the table a call is charged to, and what it takes besides time.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
-use netstrata_common::{CHAINS, Chain, Hook, MAX_HOOKS, Take};
+use netstrata_common::{CHAINS, Chain, ChargedTo, Hook, MAX_HOOKS, Value};
 
 use crate::{
     globals::offset,
@@ -13,6 +13,36 @@ use crate::{
 const FAMILIES_IP: [u8; 3] = [1, 2, 10];
 const FAMILY_BRIDGE: u8 = 7;
 const NETFILTER_HOOKS: u8 = 5;
+
+/// The hooks of which the table says this, found at compile time: they are few, and what is not asked for costs nothing.
+macro_rules! hooks_where {
+    ($what:ident, $is:pat) => {{
+        const COUNT: usize = {
+            let (mut count, mut at) = (0, 0);
+            while at < Hook::ALL.len() {
+                count += matches!(Hook::ALL[at].info().take.$what(), $is) as usize;
+                at += 1;
+            }
+            count
+        };
+        const {
+            let (mut found, mut count, mut at) = ([0; COUNT], 0, 0);
+            while at < Hook::ALL.len() {
+                if matches!(Hook::ALL[at].info().take.$what(), $is) {
+                    found[count] = at as u32;
+                    count += 1;
+                }
+                at += 1;
+            }
+            found
+        }
+    }};
+}
+
+#[inline(always)]
+fn is_one_of<const COUNT: usize>(hook: u32, hooks: [u32; COUNT]) -> bool {
+    hooks.contains(&hook)
+}
 
 /// The row of an nftables chain, taken if it is new; the common one if there is none left.
 #[unsafe(no_mangle)]
@@ -50,10 +80,10 @@ extern "C" fn function_chain(address: u64) -> i32 {
 /// The row that a call is charged to.
 #[inline(always)]
 pub fn row(hook: u32, argument: u64) -> u32 {
-    if hook == Hook::NftChain as u32 && offset!(nft_chain_name) != 0 {
+    if is_one_of(hook, hooks_where!(charged_to, ChargedTo::Chain)) && offset!(nft_chain_name) != 0 {
         return function_chain(argument) as u32 & (MAX_HOOKS as u32 - 1);
     }
-    if hook != Hook::NfOther as u32 {
+    if !is_one_of(hook, hooks_where!(charged_to, ChargedTo::NetfilterHook)) {
         return hook;
     }
     let number: u8 = skb::read(argument, offset!(nf_state_hook));
@@ -97,28 +127,11 @@ pub const ACTIONS: [u8; 32] = {
 /// What the hook takes besides time.
 #[inline(always)]
 pub fn value(hook: u32, argument: u64, returned: u64) -> u32 {
-    if hook == Hook::GroReceive as u32 {
-        // GRO_MERGED and GRO_MERGED_FREE.
-        (returned as u32 <= 1) as u32
-    } else if hook == Hook::OvsLookup as u32 {
+    if is_one_of(hook, hooks_where!(value, Value::IsMerged)) {
+        skb::is_merged(returned as u32) as u32
+    } else if is_one_of(hook, hooks_where!(value, Value::BehindArgument)) {
         skb::read(argument, 0)
     } else {
         0
-    }
-}
-
-/// Index of the argument that a hook keeps.
-pub const fn kept(hook: Hook) -> Option<usize> {
-    match hook.info().take {
-        Take::NetfilterHook(index) | Take::Behind(index) | Take::Chain(index) => Some(index as usize),
-        Take::Nothing | Take::Merged(_) => None,
-    }
-}
-
-/// Number of arguments of a function whose returned value is taken.
-pub const fn arguments(hook: Hook) -> Option<usize> {
-    match hook.info().take {
-        Take::Merged(count) => Some(count as usize),
-        _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
-    ARMED, CALIBRATING, CpuState, Current, Head, Hook, Journey, MAX_FRAMES, MAX_HOOKS, MAX_TOUCHED, Point, Taken, Work,
+    ARMED, CALIBRATING, CpuState, Current, Head, Hook, Journey, MAX_FRAMES, MAX_HOOKS, MAX_TOUCHED, Points, Taken, Work,
 };
 
 use crate::{
@@ -105,9 +105,7 @@ fn last_crossing(current: &Current, level: u32) -> Option<u64> {
         _ => {
             let journey = journey_of(current)?;
             // In a softirq the next packet's reception is the end of this one's. A task may have been interrupted by one.
-            let another = level != 0
-                && cpu.object != journey.skb
-                && (cpu.point == Point::Receive as u32 || cpu.point == Point::Gro as u32);
+            let another = level != 0 && cpu.object != journey.skb && Points::TAKE_UP.has(cpu.point);
             (journey.skb != 0 && journey.id == current.id && journey.count == current.count && !another)
                 .then_some(journey.last_ns)
         }
