@@ -1,6 +1,7 @@
 //! Set-up, demo and tests: `cargo xtask setup`, `cargo xtask demo`, `cargo xtask test`, `cargo xtask vm`.
 
 mod btf_reduce;
+mod cost;
 mod demo;
 mod exit;
 mod facts;
@@ -48,6 +49,11 @@ enum Cli {
         #[arg(long, default_value = "2s")]
         duration: String,
     },
+    /// Count the instructions of the kernel programs in emulated machines, and compare them with docs/cost.md
+    Cost(cost::CostArgs),
+    /// The part of `cost` that runs in the machine
+    #[command(hide = true)]
+    CostGuest(cost::GuestArgs),
     /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
     Demo,
     /// Make a kernel's BTF small enough for fixtures/kernels (see docs/testing.md)
@@ -68,6 +74,8 @@ fn main() -> ExitCode {
         Cli::Test => test::test(),
         Cli::Vm { kernel, command } => vm::vm(&kernel, &command),
         Cli::Overhead { pairs, duration } => overhead::overhead(pairs, &duration),
+        Cli::Cost(args) => cost::cost(&args),
+        Cli::CostGuest(args) => cost::guest(&args),
         Cli::Demo => demo::demo(),
         Cli::BtfReduce { from, to } => btf_reduce::run(&from, &to),
     };

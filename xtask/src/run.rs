@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -77,6 +78,25 @@ pub fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{}` printed no UTF-8", shown(command)))
 }
 
+/// Runs jobs beside each other, as many as there are CPUs for them; their results in the order of the jobs. Each is an emulated
+/// machine, which keeps one CPU busy, and of which more than two would only wait for each other's files.
+pub fn at_once<T: Send, J: FnOnce() -> T + Send>(jobs: Vec<J>) -> Vec<T> {
+    let workers = std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(2));
+    let results: Vec<Mutex<Option<T>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let jobs = Mutex::new(jobs.into_iter().enumerate());
+    let work = || {
+        while let Some((index, job)) = jobs.lock().ok().and_then(|mut jobs| jobs.next()) {
+            let result = job();
+            if let Ok(mut place) = results[index].lock() {
+                *place = Some(result);
+            }
+        }
+    };
+    // A job that panics ends all: the scope panics then.
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    results.into_iter().filter_map(|place| place.into_inner().ok().flatten()).collect()
+}
+
 /// Whether this process may do anything.
 pub fn is_root() -> bool {
     // SAFETY: geteuid takes no argument, touches no memory and cannot fail.
@@ -104,6 +124,17 @@ mod tests {
         let mut command = Command::new("/usr/bin/cargo");
         command.args(["test", "--test", "*", "-p=a"]);
         assert_eq!(shown(&command), "cargo test --test '*' -p=a");
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_their_jobs() {
+        let jobs = (0..5u64).map(|index| {
+            move || {
+                std::thread::sleep(std::time::Duration::from_millis(10 * (5 - index)));
+                index
+            }
+        });
+        assert_eq!(at_once(jobs.collect()), [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Tally {
         self.ignored += 1;
     }
 
+    /// Counts a success that no runner has counted.
+    pub fn went_well(&mut self) {
+        self.passed += 1;
+    }
+
     /// Counts a failure that no runner has counted.
     pub fn went_wrong(&mut self) {
         self.failed += 1;
@@ -111,8 +116,9 @@ mod tests {
              netstrata: console of Linux 7.2: oops: Oops: int3: 0000 [#1]\n",
         );
         all.left_out();
+        all.went_well();
         all.went_wrong();
-        assert_eq!(all.columns(), [3, 1, 1, 1]);
+        assert_eq!(all.columns(), [4, 1, 1, 1]);
         assert!(all.failed());
     }
 

@@ -29,11 +29,11 @@ pub fn test() -> Result<()> {
         }
         all.add(tally);
     }
-    match vm::matrix("all") {
+    match vm::matrix("all", true) {
         Ok(tally) => all.add(tally),
         Err(error) => {
             eprintln!("xtask: emulated machines: {error:#}");
-            broken.push("live tests in emulated machines");
+            broken.push("live tests and costs in emulated machines");
         }
     }
     println!("\n{all}");
@@ -87,6 +87,23 @@ pub(crate) fn stream(command: &mut Command) -> Result<(Tally, bool)> {
     Ok((tally, status.success()))
 }
 
+/// Runs a command and keeps its output, both kinds as they came; counts the tests in it.
+pub(crate) fn collect(mut command: Command) -> Result<(Vec<u8>, Tally, bool)> {
+    let (from, to) = std::io::pipe()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(to.try_clone()?)
+        .stderr(to)
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", run::shown(&command)))?;
+    // The command holds ends of the pipe, too; reading would not end.
+    drop(command);
+    let mut said = Vec::new();
+    let tally = pass_on(from, &mut said)?;
+    let status = child.wait().context("cannot wait for the tests")?;
+    Ok((said, tally, status.success()))
+}
+
 fn pass_on(from: impl Read, mut to: impl Write) -> Result<Tally> {
     let mut from = BufReader::new(from);
     let mut tally = Tally::default();
@@ -121,6 +138,15 @@ mod tests {
         let tally = pass_on(said, &mut heard).expect("memory can be read");
         assert_eq!(heard, said);
         assert_eq!(tally.to_string(), "1 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
+    fn both_kinds_of_output_are_kept_in_their_order() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; echo skipped: three"]);
+        let (said, tally, succeeded) = collect(command).expect("sh starts");
+        assert_eq!((String::from_utf8_lossy(&said).as_ref(), succeeded), ("one\ntwo\nskipped: three\n", true));
+        assert_eq!(tally.columns()[2], 1);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `cargo xtask vm`: the live tests, built here, run as root in emulated machines with other kernels.
 //!
 //! `netstrata lab machine` does the booting. Each kernel has its turn, whatever became of the others; a kernel that cannot be
-//! fetched is skipped, and says why.
+//! fetched is skipped, and says why. A machine keeps one CPU busy, so two run beside each other, and each one's output comes
+//! when it has ended.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,11 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::cost;
 use crate::exit::Exit;
 use crate::run;
 use crate::setup::{Voice, setup};
 use crate::tally::Tally;
-use crate::test::stream;
+use crate::test::collect;
 
 /// The live tests that run in every machine: file, names. An emulated processor is some thirty times slower, so it is those
 /// that load programs, record, and look at what the kernel tells; what takes minutes there (Docker), or compares times
@@ -40,7 +43,7 @@ const LIMIT: &str = "8m";
 pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
     setup(Voice::Brief)?;
     if command.is_empty() {
-        let tally = matrix(kernel)?;
+        let tally = matrix(kernel, false)?;
         println!("\n{tally}");
         if tally.failed() {
             bail!(Exit { code: 1, message: "tests failed in emulated machines".to_owned() });
@@ -65,57 +68,109 @@ pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the live tests in the machines and prints a row for each.
-pub fn matrix(kernel: &str) -> Result<Tally> {
+/// What is done in a machine.
+#[derive(Clone, Copy, Debug)]
+enum Work<'a> {
+    /// A script of live tests.
+    Tests(&'a str),
+    /// The costs of the kernel programs, against those on record.
+    Costs,
+}
+
+impl Work<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tests(_) => "tests",
+            Self::Costs => "costs",
+        }
+    }
+}
+
+/// A machine's turn.
+#[derive(Clone, Debug)]
+struct Round<'a> {
+    kernel: String,
+    clock: &'static str,
+    work: Work<'a>,
+}
+
+/// Runs the live tests in the machines, with the costs or without, and prints a row for each.
+pub fn matrix(kernel: &str, costs: bool) -> Result<Tally> {
     run::run(run::cargo().args(["build", "--release"]))?;
     let program = program()?;
     let executables = executables()?;
     let (live, counted) = (script(LIVE, &executables)?, script(COUNTED, &executables)?);
-    let mut runs: Vec<(String, &str, &str)> =
-        kernels(&program, kernel)?.into_iter().map(|kernel| (kernel, "wall", live.as_str())).collect();
-    if runs.iter().any(|(kernel, ..)| kernel == COUNTED_KERNEL) {
-        runs.push((COUNTED_KERNEL.to_owned(), "instructions", &counted));
+    let kernels = kernels(&program, kernel)?;
+    let round = |kernel: &String, clock, work| Round { kernel: kernel.clone(), clock, work };
+    let mut rounds: Vec<Round> = kernels.iter().map(|kernel| round(kernel, "wall", Work::Tests(&live))).collect();
+    for kernel in &kernels {
+        if kernel == COUNTED_KERNEL {
+            rounds.push(round(kernel, "instructions", Work::Tests(&counted)));
+        }
+        if costs && cost::KERNELS.contains(&kernel.as_str()) {
+            rounds.push(round(kernel, "instructions", Work::Costs));
+        }
     }
+    let jobs = rounds.into_iter().map(|round| {
+        let program = &program;
+        move || take_turn(program, &round)
+    });
     let mut rows = Vec::new();
     let mut all = Tally::default();
-    for (kernel, clock, script) in runs {
-        eprintln!("\n== Linux {kernel}, clock: {clock}");
-        let started = Instant::now();
-        let tally = match get(&program, &kernel) {
-            Ok(()) => in_machine(&program, &kernel, clock, script)?,
-            Err(reason) => {
-                println!("skipped: live tests in an emulated machine with Linux {kernel}: {reason}");
-                let mut tally = Tally::default();
-                tally.left_out();
-                tally
-            }
-        };
-        let took = started.elapsed();
-        if took > SHALL_TAKE {
-            eprintln!("xtask: Linux {kernel} took {} s; it should be {} at most", took.as_secs(), SHALL_TAKE.as_secs());
-        }
-        rows.push(row(&kernel, clock, &tally, took.as_secs()));
+    for done in run::at_once(jobs.collect()) {
+        let (row, tally) = done?;
+        rows.push(row);
         all.add(tally);
     }
     println!(
-        "\n{:<8} {:<12} {:>8} {:>8} {:>8} {:>10} {:>8}",
-        "kernel", "clock", "passed", "failed", "skipped", "troubles", "seconds"
+        "\n{:<8} {:<12} {:<6} {:>8} {:>8} {:>8} {:>10} {:>8}",
+        "kernel", "clock", "what", "passed", "failed", "skipped", "troubles", "seconds"
     );
     rows.iter().for_each(|row| println!("{row}"));
     Ok(all)
 }
 
-fn row(kernel: &str, clock: &str, tally: &Tally, seconds: u64) -> String {
-    let [passed, failed, skipped, troubles] = tally.columns();
-    format!("{kernel:<8} {clock:<12} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
+/// A machine's turn, from fetching its kernel to printing what it said; its row of the table, and its tally.
+fn take_turn(program: &Path, round: &Round) -> Result<(String, Tally)> {
+    let Round { kernel, clock, work } = round;
+    let title = format!("== Linux {kernel}, clock: {clock}, {}", work.name());
+    eprintln!("{title}: begins");
+    let started = Instant::now();
+    let (said, tally) = match (get(program, kernel), work) {
+        (Ok(()), Work::Tests(script)) => in_machine(program, kernel, clock, script)?,
+        (Ok(()), Work::Costs) => cost::gate(program, kernel),
+        (Err(reason), _) => {
+            let mut tally = Tally::default();
+            tally.left_out();
+            (
+                format!("skipped: {} in an emulated machine with Linux {kernel}: {reason}\n", work.name()).into_bytes(),
+                tally,
+            )
+        }
+    };
+    let took = started.elapsed();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{title}")?;
+    out.write_all(&said)?;
+    if took > SHALL_TAKE {
+        eprintln!("xtask: Linux {kernel} took {} s; it should be {} at most", took.as_secs(), SHALL_TAKE.as_secs());
+    }
+    Ok((row(round, &tally, took.as_secs()), tally))
 }
 
-fn program() -> Result<PathBuf> {
+fn row(Round { kernel, clock, work }: &Round, tally: &Tally, seconds: u64) -> String {
+    let [passed, failed, skipped, troubles] = tally.columns();
+    let work = work.name();
+    format!("{kernel:<8} {clock:<12} {work:<6} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
+}
+
+/// The program that boots machines and runs in them.
+pub fn program() -> Result<PathBuf> {
     Ok(run::target_directory()?.join("release/netstrata"))
 }
 
 /// The kernels that are asked for, of those that there are.
-fn kernels(program: &Path, asked: &str) -> Result<Vec<String>> {
+pub fn kernels(program: &Path, asked: &str) -> Result<Vec<String>> {
     let known = run::output(Command::new(program).args(["lab", "machine", "--list"]))?;
     let known: Vec<String> = known.lines().map(str::to_owned).collect();
     match asked {
@@ -126,7 +181,7 @@ fn kernels(program: &Path, asked: &str) -> Result<Vec<String>> {
 }
 
 /// Fetches a kernel; the error is the reason why it cannot be had.
-fn get(program: &Path, kernel: &str) -> Result<(), String> {
+pub fn get(program: &Path, kernel: &str) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(["lab", "machine", "--kernel", kernel, "--get"]).stdin(Stdio::null());
     let output = command.output().map_err(|error| error.to_string())?;
@@ -137,15 +192,15 @@ fn get(program: &Path, kernel: &str) -> Result<(), String> {
     Err(said.trim().lines().last().unwrap_or("it does not say why").to_owned())
 }
 
-fn in_machine(program: &Path, kernel: &str, clock: &str, script: &str) -> Result<Tally> {
+fn in_machine(program: &Path, kernel: &str, clock: &str, script: &str) -> Result<(Vec<u8>, Tally)> {
     let mut machine = Command::new(program);
     machine.args(["lab", "machine", "--kernel", kernel, "--clock", clock, "--limit", LIMIT, "--", "sh", "-c", script]);
-    let (mut tally, succeeded) = stream(&mut machine)?;
+    let (said, mut tally, succeeded) = collect(machine)?;
     // A machine that died or took too long has failed, whatever its tests had said by then.
     if !succeeded && !tally.failed() {
         tally.went_wrong();
     }
-    Ok(tally)
+    Ok((said, tally))
 }
 
 /// Builds the live tests without running them; their names and files.
@@ -225,7 +280,8 @@ mod tests {
         let mut tally = Tally::default();
         tally.read("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 1.00s");
         tally.left_out();
-        let row = row("6.12", "wall", &tally, 61);
-        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "wall", "7", "0", "1", "0", "61"]);
+        let round = Round { kernel: "6.12".to_owned(), clock: "wall", work: Work::Tests("") };
+        let row = row(&round, &tally, 61);
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "wall", "tests", "7", "0", "1", "0", "61"]);
     }
 }
