@@ -1,6 +1,6 @@
 //! A followed packet and how it ends. All records are `repr(C)` without hidden padding.
 
-use crate::{End, Points, Protocol, mix};
+use crate::{End, FILTER_DEVICE, FILTER_NETNS, Points, Protocol, mix};
 
 /// Crossings that one journey can hold; longer ones are ended and counted.
 pub const MAX_CROSSINGS: usize = 48;
@@ -88,7 +88,51 @@ pub struct Journey {
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
 
+/// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
+pub const FORGOTTEN_NS: u64 = 20_000_000;
+
+/// Whether a journey that has ended is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entered {
+    /// It is.
+    Yes,
+    /// It is not what the filters ask for, or has not begun.
+    NotWanted,
+    /// It does not sum: two CPUs that take a free slot at one moment mix two packets (kernels before 5.12 have no
+    /// compare-and-exchange for programs to prevent it). It is counted instead.
+    Mixed,
+}
+
 impl Journey {
+    /// Whether its packet may still be on its way: it moved lately, or lies in a queue.
+    #[inline(always)]
+    pub fn may_be_on_its_way(&self, now: u64) -> bool {
+        now.wrapping_sub(self.last_ns) < FORGOTTEN_NS || Points::MAY_LIE.has(self.last_point as u32)
+    }
+
+    /// Whether it is entered when it ends, with these filters in force. ([`crate::FILTER_FLOW`] was asked when its packet was chosen.)
+    #[inline(always)]
+    pub fn entered(&self, filters: u32) -> Entered {
+        let asked = filters & (FILTER_NETNS | FILTER_DEVICE);
+        if self.matched as u32 & asked != asked || self.count == 0 {
+            return Entered::NotWanted;
+        }
+        let mut sum = 0_u64;
+        for index in 1..MAX_CROSSINGS {
+            if index as u32 >= self.count {
+                break;
+            }
+            sum = self.crossings[index].delta_ns.wrapping_add(sum);
+        }
+        if sum == self.last_ns.wrapping_sub(self.start_ns) { Entered::Yes } else { Entered::Mixed }
+    }
+
+    /// The hash of the whole path, of a journey that has ended.
+    #[inline(always)]
+    pub fn path_id(&self) -> u64 {
+        mix(self.path, (self.end as u64) << 40 | (self.protocol as u64) << 32 | self.reason as u64)
+    }
+
     /// The end of a journey of which nothing more is seen: what the programs have noted so far (freed, merged or read,
     /// while it was open whether it goes on as another packet), or that its packet was used up unseen. TCP loses no data
     /// that it has taken in: what vanishes there was joined with other data, in the backlog of a busy socket or out of
@@ -109,8 +153,89 @@ pub fn path_step(hash: u64, point: crate::Point, edge: u8, netns: u32, ifindex: 
     mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 8 ^ (edge as u64) << 5 ^ point as u64)
 }
 
-/// The last step of that hash.
-#[inline(always)]
-pub fn path_end(hash: u64, end: End, protocol: u8, reason: u32) -> u64 {
-    mix(hash, (end as u64) << 40 | (protocol as u64) << 32 | reason as u64)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Path, Point};
+
+    fn journey() -> Journey {
+        let mut crossings = [Crossing::default(); MAX_CROSSINGS];
+        (crossings[1].delta_ns, crossings[2].delta_ns) = (30, 12);
+        Journey {
+            skb: 1,
+            id: 1,
+            start_ns: 100,
+            last_ns: 142,
+            path: 7,
+            weight: 3,
+            count: 3,
+            len: 500,
+            wire: 2,
+            copied: 0,
+            cpu_hops: 1,
+            reason: 0,
+            last_point: Point::Receive as u8,
+            protocol: Protocol::TCP.0,
+            end: End::Open as u8,
+            matched: FILTER_NETNS as u8,
+            epoch: 1,
+            payload: 40,
+            socket: 0,
+            end_seq: 0,
+            skbs_micro: 500_000,
+            skb_wire: 2,
+            next_edge: 0,
+            read_from: 0,
+            pad: [0; 2],
+            print: 0,
+            crossings,
+        }
+    }
+
+    #[test]
+    fn a_packet_is_on_its_way_for_a_while_and_in_a_queue_for_ever() {
+        let mut journey = journey();
+        assert!(journey.may_be_on_its_way(journey.last_ns + FORGOTTEN_NS - 1));
+        assert!(!journey.may_be_on_its_way(journey.last_ns + FORGOTTEN_NS));
+        for point in [Point::Enqueue, Point::Rx] {
+            journey.last_point = point as u8;
+            assert!(journey.may_be_on_its_way(u64::MAX), "{point:?}");
+        }
+    }
+
+    #[test]
+    fn a_journey_is_entered_if_the_filters_want_it_and_it_sums() {
+        let mut journey = journey();
+        assert_eq!(journey.entered(0), Entered::Yes);
+        assert_eq!(journey.entered(FILTER_NETNS | crate::FILTER_FLOW), Entered::Yes);
+        assert_eq!(journey.entered(FILTER_NETNS | FILTER_DEVICE), Entered::NotWanted);
+        journey.last_ns += 1;
+        assert_eq!(journey.entered(0), Entered::Mixed);
+        journey.count = 0;
+        assert_eq!(journey.entered(0), Entered::NotWanted);
+    }
+
+    #[test]
+    fn data_that_vanishes_on_its_way_to_tcp_was_merged_and_else_absorbed() {
+        let mut journey = journey();
+        assert_eq!(journey.unseen_end(), End::Merged);
+        journey.payload = 0;
+        assert_eq!(journey.unseen_end(), End::Absorbed);
+        (journey.payload, journey.last_point) = (40, Point::Xmit as u8);
+        assert_eq!(journey.unseen_end(), End::Absorbed);
+        journey.end = End::Consumed as u8;
+        assert_eq!(journey.unseen_end(), End::Consumed);
+    }
+
+    #[test]
+    fn a_path_takes_in_a_journey_by_its_weight_and_ends_differ_in_their_path() {
+        let mut journey = journey();
+        let open = journey.path_id();
+        journey.end = End::Absorbed as u8;
+        assert_ne!(open, journey.path_id());
+        let path = Path::of(&journey);
+        let figures = [path.samples, path.packets, path.wire_packets, path.bytes, path.cpu_hops, path.payload];
+        assert_eq!(figures, [1, 3, 6, 1500, 3, 120]);
+        assert_eq!((path.skbs_micro, path.count, path.end), (1_500_000, 3, End::Absorbed as u8));
+    }
 }

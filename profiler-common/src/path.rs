@@ -1,6 +1,6 @@
 //! What the kernel gathers by path and by span. All records are `repr(C)` without hidden padding.
 
-use crate::{BUCKETS, Crossing, MAX_CROSSINGS};
+use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, bucket_of};
 
 /// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.
 pub const END_TO_END: u32 = 255;
@@ -10,6 +10,21 @@ pub const END_TO_END: u32 = 255;
 pub fn mix(hash: u64, value: u64) -> u64 {
     let mixed = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ mixed >> 29
+}
+
+/// How a figure grows: the programs add atomically, since other CPUs add to it at the same moment.
+pub trait Add {
+    /// Adds `more` to `figure`.
+    fn add(figure: &mut u64, more: u64);
+}
+
+/// Additions to what nobody else adds to.
+pub struct Alone;
+
+impl Add for Alone {
+    fn add(figure: &mut u64, more: u64) {
+        *figure += more;
+    }
 }
 
 /// Key of a node of the tree: a path and the place of a span within it.
@@ -38,6 +53,23 @@ pub struct Node {
     pub max_ns: u64,
     /// Packets per bucket of the log-linear histogram.
     pub buckets: [u64; BUCKETS],
+}
+
+impl Node {
+    /// Takes in a value with a weight.
+    #[inline(always)]
+    pub fn take_in<A: Add>(&mut self, ns: u64, weight: u64) {
+        A::add(&mut self.samples, 1);
+        A::add(&mut self.count, weight);
+        A::add(&mut self.sum_ns, ns * weight);
+        if ns > self.max_ns {
+            self.max_ns = ns;
+        }
+        let bucket = bucket_of(ns);
+        if bucket < BUCKETS {
+            A::add(&mut self.buckets[bucket], weight);
+        }
+    }
 }
 
 /// A class of journeys: same points and devices in the same order, same protocol, same end.
@@ -70,4 +102,58 @@ pub struct Path {
     pub pad: [u8; 6],
     /// Points and devices; the times are unused.
     pub crossings: [Crossing; MAX_CROSSINGS],
+}
+
+impl Path {
+    /// Makes this the path of a journey that has ended, without any figure and without its crossings.
+    #[inline(always)]
+    pub fn begin(&mut self, journey: &Journey) {
+        self.samples = 0;
+        self.packets = 0;
+        self.wire_packets = 0;
+        self.bytes = 0;
+        self.cpu_hops = 0;
+        self.payload = 0;
+        self.skbs_micro = 0;
+        self.count = journey.count;
+        self.reason = journey.reason;
+        self.protocol = journey.protocol;
+        self.end = journey.end;
+    }
+
+    /// The path of a single journey that has ended.
+    pub fn of(journey: &Journey) -> Self {
+        let figures = Self {
+            samples: 0,
+            packets: 0,
+            wire_packets: 0,
+            bytes: 0,
+            cpu_hops: 0,
+            payload: 0,
+            skbs_micro: 0,
+            count: 0,
+            reason: 0,
+            protocol: 0,
+            end: 0,
+            pad: [0; 6],
+            crossings: journey.crossings,
+        };
+        let mut path = figures;
+        path.begin(journey);
+        path.take_in::<Alone>(journey);
+        path
+    }
+
+    /// Takes in the figures of a journey.
+    #[inline(always)]
+    pub fn take_in<A: Add>(&mut self, journey: &Journey) {
+        let weight = journey.weight as u64;
+        A::add(&mut self.samples, 1);
+        A::add(&mut self.packets, weight);
+        A::add(&mut self.wire_packets, weight * journey.wire as u64);
+        A::add(&mut self.bytes, weight * journey.len as u64);
+        A::add(&mut self.cpu_hops, weight * journey.cpu_hops as u64);
+        A::add(&mut self.payload, weight * journey.payload as u64);
+        A::add(&mut self.skbs_micro, weight * journey.skbs_micro as u64);
+    }
 }

@@ -230,6 +230,14 @@ named! {
     };
 }
 
+impl Point {
+    /// Whether it is one of a set.
+    #[inline(always)]
+    pub const fn is_in(self, points: Points) -> bool {
+        points.has(self as u32)
+    }
+}
+
 /// A set of points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Points(u32);
@@ -272,6 +280,8 @@ impl Points {
     pub const QUEUED: Self = those!(info => matches!(info.stage, Stage::Queued));
     /// After them a device transmits the packet.
     pub const TRANSMITTED: Self = those!(info => matches!(info.stage, Stage::Transmitted));
+    /// After them a packet is on its way from a device to the softirq that receives it.
+    pub const ARRIVING: Self = those!(info => matches!(info.stage, Stage::Arriving));
     /// After them the softirq works on the packet that receives it.
     pub const RECEIVED: Self = those!(info => matches!(info.stage, Stage::Received));
     /// After them the packet is with TCP, or on its way there.

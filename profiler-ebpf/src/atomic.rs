@@ -1,5 +1,7 @@
 //! Additions that other CPUs may make at the same moment.
 
+use netstrata_common::Add;
+
 /// Adds atomically without reading back: the one atomic form that every supported kernel's verifier accepts. By hand,
 /// because the compiler offers no atomic arithmetic for this target.
 #[inline(always)]
@@ -7,5 +9,15 @@ pub fn add(counter: &mut u64, value: u64) {
     // SAFETY: a valid, aligned u64 in a map value.
     unsafe {
         core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) &raw mut *counter, in(reg) value, options(nostack));
+    }
+}
+
+/// How the programs let the figures of paths and spans grow.
+pub struct Atomic;
+
+impl Add for Atomic {
+    #[inline(always)]
+    fn add(figure: &mut u64, more: u64) {
+        add(figure, more);
     }
 }

@@ -3,13 +3,10 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use netstrata_common::{
-    ACCEPT_AND_DISCARD, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Node, NodeKey, Points,
-    bucket_of, path_end,
-};
+use netstrata_common::{ACCEPT_AND_DISCARD, END_TO_END, End, Entered, Journey, MAX_CROSSINGS, NodeKey};
 
 use crate::{
-    atomic::add,
+    atomic::Atomic,
     cpu::{self, state},
     function,
     maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
@@ -20,20 +17,6 @@ use crate::{
 
 /// The profiler polls the ring; waking it would cost more than the record.
 const BPF_RB_NO_WAKEUP: u64 = 1;
-
-#[inline(always)]
-pub fn add_to_node(node: &mut Node, ns: u64, weight: u64) {
-    add(&mut node.samples, 1);
-    add(&mut node.count, weight);
-    add(&mut node.sum_ns, ns * weight);
-    if ns > node.max_ns {
-        node.max_ns = ns;
-    }
-    let bucket = bucket_of(ns);
-    if bucket < netstrata_common::BUCKETS {
-        add(&mut node.buckets[bucket], weight);
-    }
-}
 
 /// Adds a value to a node of the tree, which is made if it is new.
 #[unsafe(no_mangle)]
@@ -54,7 +37,7 @@ extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
     }
     if let Some(node) = NODES.get_ptr_mut(key) {
         // SAFETY: a valid pointer into the map.
-        add_to_node(unsafe { &mut *node }, ns, weight);
+        unsafe { &mut *node }.take_in::<Atomic>(ns, weight);
         return 1;
     }
     0
@@ -70,17 +53,7 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
     // SAFETY: this CPU's own scratch value. A softirq that interrupts a task here could overwrite it; both then define
     // paths, and the first defined wins with whole crossings because they are copied last.
     let path = unsafe { &mut *path };
-    path.samples = 0;
-    path.packets = 0;
-    path.wire_packets = 0;
-    path.bytes = 0;
-    path.cpu_hops = 0;
-    path.payload = 0;
-    path.skbs_micro = 0;
-    path.count = journey.count;
-    path.reason = journey.reason;
-    path.protocol = journey.protocol;
-    path.end = journey.end;
+    path.begin(journey);
     // SAFETY: both are valid and of that size.
     unsafe { skb::copy(&raw mut path.crossings, &raw const journey.crossings, size_of_val(&path.crossings) as u32) };
     match PATHS.insert(hash, &*path, BPF_NOEXIST) {
@@ -141,40 +114,25 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     if config.accept == ACCEPT_AND_DISCARD {
         return 0;
     }
-    let asked = config.filters & (FILTER_NETNS | FILTER_DEVICE);
-    if journey.matched as u32 & asked != asked || journey.count == 0 {
-        return 0;
-    }
     let weight = journey.weight;
-    // Two CPUs that take a free slot at one moment mix two packets (kernels before 5.12 have no compare-and-exchange for
-    // programs to prevent it): such a journey does not sum, and is counted instead.
-    let mut sum = 0;
-    for index in 1..MAX_CROSSINGS {
-        if index as u32 >= journey.count {
-            break;
+    match journey.entered(config.filters) {
+        Entered::Yes => {}
+        Entered::NotWanted => return 0,
+        Entered::Mixed => {
+            if let Some(cpu) = state() {
+                cpu.lost.slot_busy += weight as u64;
+            }
+            return 0;
         }
-        sum += journey.crossings[index].delta_ns;
     }
-    if sum != journey.last_ns.wrapping_sub(journey.start_ns) {
-        if let Some(cpu) = state() {
-            cpu.lost.slot_busy += weight as u64;
-        }
-        return 0;
-    }
-    let hash = path_end(journey.path, end, journey.protocol, reason);
+    let hash = journey.path_id();
     if !define_path(journey, hash) {
         return 0;
     }
     if let Some(path) = PATHS.get_ptr_mut(hash) {
         // SAFETY: a valid pointer into the map.
         let path = unsafe { &mut *path };
-        add(&mut path.samples, 1);
-        add(&mut path.packets, weight as u64);
-        add(&mut path.wire_packets, weight as u64 * journey.wire as u64);
-        add(&mut path.bytes, weight as u64 * journey.len as u64);
-        add(&mut path.cpu_hops, weight as u64 * journey.cpu_hops as u64);
-        add(&mut path.payload, weight as u64 * journey.payload as u64);
-        add(&mut path.skbs_micro, weight as u64 * journey.skbs_micro as u64);
+        path.take_in::<Atomic>(journey);
     }
     // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
     if enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
@@ -205,9 +163,6 @@ fn to_ring(journey: &Journey, every: u32) {
     }
 }
 
-/// A followed packet that moved last this long ago, at a point where it is not queued, was used up unseen.
-const FORGOTTEN_NS: u64 = 20_000_000;
-
 /// Frees a slot whose packet was used up unseen. False if its packet may still be on its way.
 #[inline(always)]
 pub fn evict(slot: u32, now: u64) -> bool {
@@ -222,7 +177,7 @@ pub fn evict(slot: u32, now: u64) -> bool {
         }
         return true;
     }
-    if now.wrapping_sub(journey.last_ns) < FORGOTTEN_NS || Points::MAY_LIE.has(journey.last_point as u32) {
+    if journey.may_be_on_its_way(now) {
         return false;
     }
     close(slot, End::Absorbed, 0);

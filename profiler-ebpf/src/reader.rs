@@ -4,8 +4,9 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{End, Journey, Point, Points, TurnKey};
 
 use crate::{
+    atomic::Atomic,
     cpu::{now, state},
-    end::{add_to_node, close},
+    end::close,
     follow::follow_global,
     globals::offset,
     lineage,
@@ -96,7 +97,7 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
     }
     if let Some(node) = TURNS.get_ptr_mut(key) {
         // SAFETY: a valid pointer into the map.
-        add_to_node(unsafe { &mut *node }, now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64);
+        unsafe { &mut *node }.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64);
     }
     0
 }

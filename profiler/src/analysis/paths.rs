@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use netstrata_common::{Layer, Point, Protocol, Tier};
+use netstrata_common::{Layer, Point, Points, Protocol, Tier};
 
 use super::functions::{self, Costs, HookPart};
 use super::spans::{Kind, classify, device_name};
@@ -165,8 +165,7 @@ fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let observer = &profile.observer;
     let returns = path.crossings[index].point == Point::Rx && path.crossings[index + 1].point == Point::Receive;
     // Such a probe lies half before the clock is read, half after.
-    let ready =
-        path.crossings[index..=index + 1].iter().filter(|at| matches!(at.point, Point::Ready | Point::ReadyWake));
+    let ready = path.crossings[index..=index + 1].iter().filter(|at| at.point.is_in(Points::ANNOUNCED));
     let each = observer.ns_in_span_per_crossing
         + ready.count() as f64 * observer.ns_in_span_at_ready / 2.0
         + if returns { observer.ns_per_crossing } else { 0.0 };
@@ -181,11 +180,11 @@ fn samples_between<'a>(
     from: CrossingRecord,
     to: CrossingRecord,
 ) -> Option<Cow<'a, Places>> {
-    use Point::{Ready, ReadyWake, Receive, Route, Tcp, TcpBacklog};
     let found = places.get(&place_of(from)).map(Cow::Borrowed);
     let lifted = (from.netns, from.ifindex) != (to.netns, to.ifindex)
-        && matches!(from.point, Receive | Route)
-        && matches!(to.point, Route | Tcp | TcpBacklog | Ready | ReadyWake);
+        && from.point.is_in(Points::RECEIVED)
+        && to.point.is_in(Points::TO_READER)
+        && to.point != Point::Receive;
     match places.get(&CrossingRecord { point: from.point, ..to }).filter(|_| lifted) {
         Some(above) => {
             let mut both = found.unwrap_or_default().into_owned();
@@ -198,7 +197,7 @@ fn samples_between<'a>(
 
 /// Samples know the namespace of a sender, but no device yet; a route look-up is part of the reception.
 fn place_of(crossing: CrossingRecord) -> CrossingRecord {
-    CrossingRecord { ifindex: if crossing.point == Point::Send { 0 } else { crossing.ifindex }, ..crossing }
+    CrossingRecord { ifindex: if crossing.point.is_in(Points::OF_SENDER) { 0 } else { crossing.ifindex }, ..crossing }
 }
 
 /// Splits a span in proportion to the CPU samples within it. The parts sum to the whole in integers; what no layer
@@ -248,8 +247,7 @@ fn split(whole: Span, places: &Places, ends: &[String; 2], real: u64, known: &[L
 }
 
 fn softirqs(path: &PathRecord) -> u32 {
-    let received =
-        |pair: &&[CrossingRecord]| pair[1].point == Point::Receive && matches!(pair[0].point, Point::Rx | Point::Gro);
+    let received = |pair: &&[CrossingRecord]| pair[1].point == Point::Receive && pair[0].point.is_in(Points::ARRIVING);
     path.crossings.windows(2).filter(received).count() as u32
 }
 

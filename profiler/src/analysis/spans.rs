@@ -156,6 +156,8 @@ pub fn device_name(topology: &Topology, at: CrossingRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use netstrata_common::Stage;
+
     use super::*;
 
     fn topology() -> Topology {
@@ -304,5 +306,19 @@ mod tests {
     fn forwarding_without_a_bridge_is_ip_and_an_unknown_pair_is_no_layer() {
         assert_eq!(span((Point::Receive, 1, 2), (Point::Queue, 3, 1)).0, Some(Layer::Ip));
         assert_eq!(span((Point::Copy, 1, 2), (Point::Queue, 1, 2)).0, None);
+    }
+
+    /// A new point, or a new way between two, needs a meaning here.
+    #[test]
+    fn every_way_from_point_to_point_that_the_programs_follow_has_a_layer() {
+        let mut without = Vec::new();
+        for to in Point::ALL {
+            for from in to.info().after.iter().filter(|from| to.info().stage != Stage::Gone && **from != Point::None) {
+                if span((*from, 2, 3), (*to, 2, 4)).0.is_none() {
+                    without.push((*from, *to));
+                }
+            }
+        }
+        assert_eq!(without, []);
     }
 }

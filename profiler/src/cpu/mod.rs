@@ -12,5 +12,5 @@ pub(crate) mod testdata;
 pub use account::{Context, CpuAccount, Station, TaskAccount, TaskKey, account, context_of};
 pub(crate) use account::{layer_of, stack_of};
 pub use classify::{Classifier, InSpan};
-pub use split::{Places, roots, split_table, steady_table};
+pub use split::{Places, split_table, steady_table};
 pub use symbols::{Class, RULES, Role, Rule, classify, strip};

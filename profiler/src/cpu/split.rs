@@ -41,25 +41,6 @@ impl Places {
     }
 }
 
-/// Functions inside which a packet's span runs after a crossing; empty where a span is not split.
-pub fn roots(point: Point) -> &'static [&'static str] {
-    match point {
-        Point::Receive | Point::Route => &[
-            "__netif_receive_skb_core",
-            "__netif_receive_skb_one_core",
-            "__netif_receive_skb_list_core",
-            "__netif_receive_skb_list_ptype",
-            "__netif_receive_skb",
-        ],
-        Point::Queue | Point::Enqueue => &["__dev_queue_xmit"],
-        Point::Xmit => &["dev_hard_start_xmit", "xmit_one"],
-        Point::Send => &["tcp_sendmsg_locked", "tcp_sendmsg"],
-        Point::Gro => &["napi_gro_receive"],
-        Point::Tcp => &["tcp_rcv_established"],
-        _ => &[],
-    }
-}
-
 /// Transmit functions of devices: the root after `Xmit` where `dev_hard_start_xmit` was compiled into its caller.
 const TRANSMIT: &[&str] = &[
     "veth_xmit",
@@ -88,7 +69,7 @@ const TRANSMIT: &[&str] = &[
 ];
 
 fn in_span(classifier: &Classifier, stack: &[u32], point: Point) -> Option<InSpan> {
-    classifier.span_layer(stack, roots(point)).or_else(|| {
+    classifier.span_layer(stack, point.info().runs_in).or_else(|| {
         if point != Point::Xmit {
             return None;
         }

@@ -15,7 +15,7 @@ mod windows;
 
 use std::{path::Path, process::ExitCode};
 
-use netstrata_common::{End, Point, Protocol};
+use netstrata_common::{End, Points, Protocol};
 
 pub use causes::{Cause, Figure};
 pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
@@ -313,7 +313,7 @@ fn is_announced(path: &PathRecord) -> bool {
     let last = path.crossings.last().map(|crossing| crossing.point);
     path.protocol == Protocol::UDP
         && matches!(path.end, End::Consumed | End::Absorbed)
-        && matches!(last, Some(Point::Ready | Point::ReadyWake))
+        && last.is_some_and(|point| point.is_in(Points::ANNOUNCED))
 }
 
 #[cfg(test)]

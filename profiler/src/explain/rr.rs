@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{End, Point};
+use netstrata_common::{End, Point, Points};
 
 use super::{
     Side, is_announced, pairs, protocol, reaches_reader,
@@ -59,7 +59,7 @@ impl Transaction {
 /// A packet that ends in the reader of a tun device goes on as another one.
 fn ends_in_tunnel(path: &PathRecord) -> bool {
     let points: Vec<Point> = path.crossings.iter().map(|crossing| crossing.point).collect();
-    matches!(points[..], [.., Point::Xmit | Point::XmitEnd, Point::Copy])
+    matches!(points[..], [.., from, Point::Copy] if from.is_in(Points::TRANSMITTED))
 }
 
 /// Paths whose time is part of a transaction.

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netstrata_common::{
-    CpuState, Crossing, DropKey, END_TO_END, Edge, End, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point, Protocol,
-    SampleKey, Softirq, Stack, Tier, TurnKey, Vector, path_end,
+    CpuState, Crossing, DropKey, END_TO_END, Edge, End, Entered, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point,
+    Protocol, SampleKey, Softirq, Stack, Tier, TurnKey, Vector,
 };
 
 use super::{
@@ -25,9 +25,6 @@ use crate::{
     },
     topology::container_of_pid,
 };
-
-/// A packet that moved this recently when the recording ended was still on its way.
-const IN_FLIGHT_NS: u64 = 20_000_000;
 
 /// Why a count of what the kernel skipped is missing.
 const NOT_TOLD: &str = "this kernel does not tell (needs 5.12)";
@@ -50,8 +47,9 @@ pub(super) fn profile(
     cpu.kernel_busy_ns = used.busy_ns;
     let reasons = std::mem::take(&mut recording.reasons);
     let mut tree = Tree::read(&recording, &reasons)?;
-    let in_flight = tree.sweep(&recording)?;
-    lost.insert("in_flight_at_end".into(), in_flight);
+    let swept = tree.sweep(&recording)?;
+    lost.insert("in_flight_at_end".into(), swept.in_flight);
+    *lost.entry("slot_busy".into()).or_default() += swept.mixed;
     let followed = sum(&states, |state| state.followed);
     let decisions = sum(&states, |state| state.decisions);
     functions::read(&recording, &mut tree.paths)?;
@@ -144,6 +142,15 @@ fn histogram(node: &Node) -> Histogram {
     Histogram::from_dense(node.samples, node.count, node.sum_ns, node.max_ns, &node.buckets)
 }
 
+/// What became of journeys that were still open, besides those that were entered; weighted.
+#[derive(Default)]
+struct Swept {
+    /// Their packets were on their way.
+    in_flight: u64,
+    /// Two packets were mixed in their slot.
+    mixed: u64,
+}
+
 /// Paths with their figures.
 struct Tree {
     paths: BTreeMap<u64, PathRecord>,
@@ -154,21 +161,7 @@ impl Tree {
     fn read(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Self> {
         let mut tree = Self { paths: BTreeMap::new(), reasons: reasons.clone() };
         for (id, path) in recording.session.entries::<u64, Path>("PATHS")? {
-            let record = tree.record(
-                id,
-                &path.crossings,
-                path.count,
-                End::from_id(path.end).unwrap_or_default(),
-                path.protocol,
-                path.reason,
-            );
-            record.samples = path.samples;
-            record.packets = path.packets;
-            record.wire_packets = path.wire_packets;
-            record.bytes = path.bytes;
-            record.cpu_hops = path.cpu_hops;
-            record.payload_bytes = path.payload;
-            record.skbs_at_end_micro = path.skbs_micro;
+            tree.enter(id, &path);
         }
         recording.session.for_each("NODES", |key: NodeKey, node: &Node| {
             let Some(record) = tree.paths.get_mut(&key.path) else { return };
@@ -181,22 +174,15 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The record of a path, made if it is new.
-    fn record(
-        &mut self,
-        id: u64,
-        crossings: &[Crossing],
-        count: u32,
-        end: End,
-        protocol: u8,
-        reason: u32,
-    ) -> &mut PathRecord {
+    /// Enters the figures of a path; its record is made if it is new.
+    fn enter(&mut self, id: u64, path: &Path) -> &mut PathRecord {
         let reasons = &self.reasons;
-        self.paths.entry(id).or_insert_with(|| {
-            let count = (count as usize).min(MAX_CROSSINGS);
+        let record = self.paths.entry(id).or_insert_with(|| {
+            let end = End::from_id(path.end).unwrap_or_default();
+            let crossings = &path.crossings[..(path.count as usize).min(MAX_CROSSINGS)];
             PathRecord {
                 id,
-                crossings: crossings[..count]
+                crossings: crossings
                     .iter()
                     .map(|crossing| CrossingRecord {
                         point: Point::from_id(crossing.point).unwrap_or(Point::None),
@@ -204,57 +190,55 @@ impl Tree {
                         ifindex: crossing.ifindex,
                     })
                     .collect(),
-                edges: crossings[..count].iter().enumerate().filter_map(edge_of).collect(),
+                edges: crossings.iter().enumerate().filter_map(edge_of).collect(),
                 end,
-                reason: (end == End::Dropped).then(|| reason_name(reasons, reason)),
-                protocol: Protocol(protocol),
-                spans: vec![Histogram::default(); count.saturating_sub(1)],
+                reason: (end == End::Dropped).then(|| reason_name(reasons, path.reason)),
+                protocol: Protocol(path.protocol),
+                spans: vec![Histogram::default(); crossings.len().saturating_sub(1)],
                 ..PathRecord::default()
             }
-        })
+        });
+        record.samples += path.samples;
+        record.packets += path.packets;
+        record.wire_packets += path.wire_packets;
+        record.bytes += path.bytes;
+        record.cpu_hops += path.cpu_hops;
+        record.payload_bytes += path.payload;
+        record.skbs_at_end_micro += path.skbs_micro;
+        record
     }
 
-    /// Ends the journeys that were still open: used up unseen, or (counted) on their way: their weighted count.
-    fn sweep(&mut self, recording: &Recording) -> Result<u64> {
+    /// Ends the journeys that were still open, as the programs would have ended them: used up unseen, or (counted) on
+    /// their way.
+    fn sweep(&mut self, recording: &Recording) -> Result<Swept> {
         // Epoch 0 is the calibration's.
-        let open: Vec<Journey> = recording
+        let mut open: Vec<Journey> = recording
             .session
             .array("JOURNEYS", |journey: &Journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0)?;
         let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
-        let mut in_flight = 0;
-        for journey in &open {
-            let waits = [Point::Enqueue as u8, Point::Rx as u8].contains(&journey.last_point);
+        let mut swept = Swept::default();
+        for journey in &mut open {
             let weight = u64::from(journey.weight);
-            if waits || journey.epoch != recording.config.epoch || newest - journey.last_ns < IN_FLIGHT_NS {
-                in_flight += weight;
+            if journey.may_be_on_its_way(newest) || journey.epoch != recording.config.epoch {
+                swept.in_flight += weight;
                 continue;
             }
-            let asked = recording.config.filters & 3;
-            if u32::from(journey.matched) & asked != asked {
-                continue;
+            (journey.end, journey.reason) = (journey.unseen_end() as u8, 0);
+            match journey.entered(recording.config.filters) {
+                Entered::Yes => {}
+                Entered::NotWanted => continue,
+                Entered::Mixed => {
+                    swept.mixed += weight;
+                    continue;
+                }
             }
-            // Two packets mixed in one slot; the programs leave such journeys out too.
-            let crossings = &journey.crossings[..(journey.count as usize).min(MAX_CROSSINGS)];
-            let sum: u64 = crossings.iter().skip(1).map(|crossing| crossing.delta_ns).sum();
-            if sum != journey.last_ns.wrapping_sub(journey.start_ns) {
-                continue;
-            }
-            let end = journey.unseen_end();
-            let id = path_end(journey.path, end, journey.protocol, 0);
-            let record = self.record(id, &journey.crossings, journey.count, end, journey.protocol, 0);
-            record.samples += 1;
-            record.packets += weight;
-            record.wire_packets += weight * u64::from(journey.wire);
-            record.bytes += weight * u64::from(journey.len);
-            record.cpu_hops += weight * u64::from(journey.cpu_hops);
-            record.payload_bytes += weight * u64::from(journey.payload);
-            record.skbs_at_end_micro += weight * u64::from(journey.skbs_micro);
+            let record = self.enter(journey.path_id(), &Path::of(journey));
             record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
             for (span, crossing) in record.spans.iter_mut().zip(&journey.crossings[1..]) {
                 span.add(crossing.delta_ns, weight);
             }
         }
-        Ok(in_flight)
+        Ok(swept)
     }
 
     /// Busiest first; equal ones by id, so that the order never depends on a map's.
@@ -282,8 +266,7 @@ fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
 fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord> {
     seen.iter()
         .filter_map(|journey| {
-            let path =
-                path_end(journey.path, End::from_id(journey.end).unwrap_or_default(), journey.protocol, journey.reason);
+            let path = journey.path_id();
             tree.paths.contains_key(&path).then(|| JourneyRecord {
                 path,
                 start_ns: journey.start_ns.saturating_sub(started_ns),
