@@ -4,8 +4,8 @@
 //! a program, not once for every call and state, which makes loading many times faster.
 
 use netstrata_common::{
-    ACCEPT_AND_DISCARD, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Node, NodeKey, Points,
-    bucket_of, path_end,
+    ACCEPT_AND_DISCARD, END_TO_END, End, FILTER_DEVICE, FILTER_NETNS, Journey, Loss, MAX_CROSSINGS, Node, NodeKey,
+    Points, bucket_of, path_end,
 };
 
 use crate::{
@@ -47,7 +47,7 @@ extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
             && error != EEXIST
         {
             if let Some(cpu) = state() {
-                if error == EBUSY { cpu.lost.busy += weight } else { cpu.lost.nodes_full += weight }
+                if error == EBUSY { cpu.lost[Loss::MapBusy] += weight } else { cpu.lost[Loss::NodesFull] += weight }
             }
             return 0;
         }
@@ -89,9 +89,9 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
         Err(error) => {
             if let Some(cpu) = state() {
                 if error == EBUSY {
-                    cpu.lost.busy += journey.weight as u64;
+                    cpu.lost[Loss::MapBusy] += journey.weight as u64;
                 } else {
-                    cpu.lost.paths_full += journey.weight as u64;
+                    cpu.lost[Loss::PathsFull] += journey.weight as u64;
                 }
             }
             false
@@ -106,7 +106,7 @@ pub fn cut(slot: u32) {
     if let (Some(cpu), Some(journey)) = (state(), JOURNEYS.get_ptr_mut(slot)) {
         // SAFETY: a valid pointer into the map.
         let journey = unsafe { &mut *journey };
-        cpu.lost.cut += journey.weight as u64;
+        cpu.lost[Loss::CutByDetaching] += journey.weight as u64;
         journey.skb = 0;
         if journey.print != 0 {
             with_program::forget(journey.print, journey.id);
@@ -157,7 +157,7 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     }
     if sum != journey.last_ns.wrapping_sub(journey.start_ns) {
         if let Some(cpu) = state() {
-            cpu.lost.slot_busy += weight as u64;
+            cpu.lost[Loss::SlotBusy] += weight as u64;
         }
         return 0;
     }
@@ -201,7 +201,7 @@ fn to_ring(journey: &Journey, every: u32) {
     }
     cpu.ring_skip = every;
     if RING.output::<Journey>(journey, BPF_RB_NO_WAKEUP).is_err() {
-        cpu.lost.ring_full += 1;
+        cpu.lost[Loss::RingFull] += 1;
     }
 }
 
