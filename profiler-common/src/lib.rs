@@ -34,7 +34,7 @@ pub use function::{ChargedTo, Hook, HookInfo, MAX_HOOKS, Take, Value};
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use journey::*;
 pub use layer::{Layer, LayerInfo};
-pub use loss::Lost;
+pub use loss::{Counter, Judged, Limit, Loss, LossInfo, Lost, Whole};
 pub use named::Named;
 #[cfg(feature = "user")]
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! Records of the function tier that pass through maps: what a CPU works on, and what functions took of each span.
 
-use crate::Way;
+use crate::{Lost, Way};
 
 /// Charges that one journey can hold: one for each pair of a span and a hook that ran in it.
 pub const MAX_CHARGES: usize = 96;
@@ -226,24 +226,6 @@ pub struct Chain {
     pub name: [u8; CHAIN_NAME],
 }
 
-/// What the function tier could not record, by cause.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FunctionLost {
-    /// Calls that were nested too deeply.
-    pub too_deep: u64,
-    /// Functions that were entered and whose return was not seen.
-    pub no_exit: u64,
-    /// Different hooks in one span beyond those that fit.
-    pub too_many: u64,
-    /// Charges of a journey beyond those that fit.
-    pub charges_full: u64,
-    /// Figures (weighted) not entered because the table was full.
-    pub table_full: u64,
-    /// Packets made within packets within packets.
-    pub nested: u64,
-}
-
 /// What a hook looks at first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -259,7 +241,7 @@ pub struct Head {
     /// What hooks did here.
     pub tally: Tally,
     /// Losses.
-    pub lost: FunctionLost,
+    pub lost: Lost,
 }
 
 /// Key of what a hook took of the spans of a path.

@@ -1,7 +1,7 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, End, FILTER_FLOW, PAUSE_NS, Point};
+use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point};
 
 use crate::{
     cpu::{config, now, state},
@@ -40,7 +40,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     let occupant = key(slot);
     let now = now();
     if occupant != 0 && !evict(slot, now) {
-        cpu.lost.slot_busy += weight as u64;
+        cpu.lost[Loss::SlotBusy] += weight as u64;
         return 0;
     }
     let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };

@@ -1,6 +1,6 @@
 //! Dropped packets, followed or not, by place and reason.
 
-use netstrata_common::DropKey;
+use netstrata_common::{DropKey, Loss};
 
 use crate::{
     atomic::add,
@@ -25,7 +25,7 @@ pub extern "C" fn count_drop(packet: u64, location: u64, reason: u64) -> i32 {
         // SAFETY: a valid pointer into the map.
         add(unsafe { &mut *count }, 1);
     } else if let (Err(_), Some(cpu)) = (DROPS.insert(key, 1, 0), state()) {
-        cpu.lost.drops_full += 1;
+        cpu.lost[Loss::DropsFull] += 1;
     }
     0
 }

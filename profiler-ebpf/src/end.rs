@@ -3,7 +3,7 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use netstrata_common::{ACCEPT_AND_DISCARD, END_TO_END, End, Entered, Journey, MAX_CROSSINGS, NodeKey};
+use netstrata_common::{ACCEPT_AND_DISCARD, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, NodeKey};
 
 use crate::{
     atomic::Atomic,
@@ -30,7 +30,7 @@ extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
             && error != EEXIST
         {
             if let Some(cpu) = state() {
-                if error == EBUSY { cpu.lost.busy += weight } else { cpu.lost.nodes_full += weight }
+                if error == EBUSY { cpu.lost[Loss::MapBusy] += weight } else { cpu.lost[Loss::NodesFull] += weight }
             }
             return 0;
         }
@@ -62,9 +62,9 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
         Err(error) => {
             if let Some(cpu) = state() {
                 if error == EBUSY {
-                    cpu.lost.busy += journey.weight as u64;
+                    cpu.lost[Loss::MapBusy] += journey.weight as u64;
                 } else {
-                    cpu.lost.paths_full += journey.weight as u64;
+                    cpu.lost[Loss::PathsFull] += journey.weight as u64;
                 }
             }
             false
@@ -79,7 +79,7 @@ pub fn cut(slot: u32) {
     if let (Some(cpu), Some(journey)) = (state(), JOURNEYS.get_ptr_mut(slot)) {
         // SAFETY: a valid pointer into the map.
         let journey = unsafe { &mut *journey };
-        cpu.lost.cut += journey.weight as u64;
+        cpu.lost[Loss::CutByDetaching] += journey.weight as u64;
         journey.skb = 0;
         if journey.print != 0 {
             with_program::forget(journey.print, journey.id);
@@ -120,7 +120,7 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
         Entered::NotWanted => return 0,
         Entered::Mixed => {
             if let Some(cpu) = state() {
-                cpu.lost.slot_busy += weight as u64;
+                cpu.lost[Loss::SlotBusy] += weight as u64;
             }
             return 0;
         }
@@ -159,7 +159,7 @@ fn to_ring(journey: &Journey, every: u32) {
     }
     cpu.ring_skip = every;
     if RING.output::<Journey>(journey, BPF_RB_NO_WAKEUP).is_err() {
-        cpu.lost.ring_full += 1;
+        cpu.lost[Loss::RingFull] += 1;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use netstrata_common::{
-    Config, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, MAX_CROSSINGS, Point, Points,
+    Config, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, Loss, MAX_CROSSINGS, Point, Points,
     path_step,
 };
 
@@ -87,7 +87,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     }
     if !may_follow || Points::WITH_STRANGERS.has(point as u32) && is_foreign(packet, last) {
         if let Some(cpu) = state() {
-            cpu.lost.stale += 1;
+            cpu.lost[Loss::AddressReused] += 1;
         }
         end::close(slot, End::Absorbed, 0);
         return true;
@@ -163,7 +163,7 @@ fn last_device(journey: &Journey) -> DeviceKey {
 pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) -> bool {
     let Some(cpu) = state() else { return false };
     cpu.followed_crossings += 1;
-    cpu.lost.backwards += (now < journey.last_ns) as u64;
+    cpu.lost[Loss::TimeBackwards] += (now < journey.last_ns) as u64;
     let now = if now < journey.last_ns { journey.last_ns } else { now };
     let delta = now - journey.last_ns;
     // A reader that takes a packet in pieces: one crossing, at the last piece.
@@ -180,7 +180,7 @@ pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, conf
     }
     let index = journey.count as usize;
     if index >= MAX_CROSSINGS {
-        cpu.lost.too_long += 1;
+        cpu.lost[Loss::PathTooLong] += journey.weight as u64;
         return false;
     }
     // SAFETY: a helper without arguments.

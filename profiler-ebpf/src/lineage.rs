@@ -6,7 +6,7 @@
 //! and the next skb that has the parent's headers at the right point and device is its child.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{CpuState, Edge, End, Journey, Parent, Point, Points};
+use netstrata_common::{CpuState, Edge, End, Journey, Loss, Parent, Point, Points};
 
 use crate::{
     cpu::{now, state},
@@ -196,7 +196,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     if from != to {
         if key(to) != 0 && !evict(to, begin) {
             if forks {
-                cpu.lost.clones += old.weight as u64;
+                cpu.lost[Loss::ClonesLost] += old.weight as u64;
             } else {
                 release();
             }
@@ -204,7 +204,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         }
         copy_journey(from as u64, to as u64, forks as u64);
     } else if forks {
-        cpu.lost.clones += old.weight as u64;
+        cpu.lost[Loss::ClonesLost] += old.weight as u64;
         return 0;
     }
     new.skb = packet;

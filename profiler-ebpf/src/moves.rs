@@ -1,6 +1,6 @@
 //! A journey moves to the slot of the skb that its packet goes on as.
 
-use netstrata_common::{Edge, End, Journey};
+use netstrata_common::{Edge, End, Journey, Loss};
 
 use crate::{
     cpu::{now, state},
@@ -36,7 +36,7 @@ pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
     let (Some(cpu), Some(old), Some(new)) = (state(), journey_in(from), journey_in(to)) else { return 0 };
     if from != to {
         if key(to) != 0 && !evict(to, begin) {
-            cpu.lost.slot_busy += old.weight as u64;
+            cpu.lost[Loss::SlotBusy] += old.weight as u64;
             end::close(from, old.unseen_end(), 0);
             return 0;
         }

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id, generated},
     programs::PerfEventContext,
 };
-use netstrata_common::{DeviceKey, Point, Points, STACK_FRAMES, SampleKey, Stack, mix};
+use netstrata_common::{DeviceKey, Loss, Point, Points, STACK_FRAMES, SampleKey, Stack, mix};
 
 use crate::{
     atomic,
@@ -65,9 +65,9 @@ fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
         }
         hash = mix(hash, frame);
     }
-    cpu.lost.stacks_cut += (count == STACK_FRAMES) as u64;
+    cpu.lost[Loss::StacksCut] += (count == STACK_FRAMES) as u64;
     if STACKS.get_ptr(hash).is_none() && STACKS.insert(hash, &*stack, 0).is_err() {
-        cpu.lost.stacks_full += 1;
+        cpu.lost[Loss::StacksFull] += 1;
         return (0, false);
     }
     (hash, false)
@@ -105,6 +105,6 @@ pub fn take(context: &PerfEventContext, burst: bool) {
         // SAFETY: a valid, aligned u64 in the map.
         atomic::add(unsafe { &mut *count }, 1);
     } else if SAMPLES.insert(key, 1, 0).is_err() {
-        cpu.lost.samples_full += 1;
+        cpu.lost[Loss::SamplesFull] += 1;
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use netstrata::profile::{PathRecord, Profile};
-use netstrata_common::{Edge, End, Point, Protocol};
+use netstrata_common::{Edge, End, Loss, Point, Protocol};
 use serde_json::Value;
 use support::{directory::Directory, inject, network::Network, recording::Recording, wait::PATIENCE};
 
@@ -165,9 +165,9 @@ impl Counted {
 
     /// What a recording may miss, as it says itself.
     fn lost(&self) -> u64 {
-        ["slot_busy", "clones_lost", "in_flight_at_end", "path_too_long", "paths_full"]
+        [Loss::SlotBusy, Loss::ClonesLost, Loss::InFlightAtEnd, Loss::PathTooLong, Loss::PathsFull]
             .iter()
-            .map(|cause| self.profile.lost[*cause])
+            .map(|loss| self.profile.lost[loss])
             .sum()
     }
 

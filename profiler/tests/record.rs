@@ -18,7 +18,7 @@ use netstrata::{
     analysis::{Verdict, account},
     profile::{Profile, read},
 };
-use netstrata_common::{End, Protocol};
+use netstrata_common::{End, Loss, Protocol};
 use serde_json::Value;
 use support::{
     NETSTRATA, command,
@@ -260,8 +260,9 @@ fn few_capabilities_suffice() {
 }
 
 /// The loss is counted, judged, and named to the reader.
-fn assert_loud(profile: &Profile, cause: &str) {
-    assert!(profile.lost[cause] > 0, "{cause}: {:?}", profile.lost);
+fn assert_loud(profile: &Profile, loss: Loss) {
+    let cause = loss.name();
+    assert!(profile.lost[&loss] > 0, "{cause}: {:?}", profile.lost);
     let trust = account(profile).trust;
     assert_ne!(trust.verdict, Verdict::Ok, "{cause}: {:?}", profile.lost);
     assert!(trust.reasons.iter().any(|reason| reason.contains(cause)), "{cause}: {:?}", trust.reasons);
@@ -271,7 +272,7 @@ fn assert_loud(profile: &Profile, cause: &str) {
 fn tiny_tables_lose_loudly() {
     let Some(_alone) = ready!("nsenter") else { return };
     let lab = Lab::new();
-    for (option, value, cause) in [("--debug-nodes", "4", "nodes_full"), ("--debug-slots", "1", "slot_busy")] {
+    for (option, value, cause) in [("--debug-nodes", "4", Loss::NodesFull), ("--debug-slots", "1", Loss::SlotBusy)] {
         let (_, profile) = lab.record_requests("tiny", &["--sample-every", "1", option, value]);
         assert_loud(&profile, cause);
         closed(&report(&lab.directory.file("tiny")));
@@ -296,11 +297,11 @@ fn journeys_that_a_full_ring_refused_are_counted() {
     let said = run(&requests.client(&lab.network));
     recording.0.signal(libc::SIGCONT);
     let profile = recording.stop(&file);
-    assert_loud(&profile, "ring_full");
+    assert_loud(&profile, Loss::RingFull);
     let reported: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let messages = 2 * reported["transactions"].as_u64().unwrap();
     let packets: u64 = profile.paths.iter().map(|path| path.packets).sum();
-    let (lost, kept) = (profile.lost["ring_full"], profile.journeys.len() as u64);
+    let (lost, kept) = (profile.lost[&Loss::RingFull], profile.journeys.len() as u64);
     let figures = format!("{messages} messages, {packets} packets on paths, {kept} journeys, {lost} refused");
     assert!(packets >= messages && kept > 0, "{figures}");
     // Each CPU may have skipped some until it knew that all are wanted.

@@ -14,7 +14,7 @@ use netstrata::{
     },
     report::json::json,
 };
-use netstrata_common::{End, Point, Protocol};
+use netstrata_common::{End, Loss, Point, Protocol};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -68,7 +68,7 @@ fn hand_made() -> Profile {
     });
     profile.meta.missing.insert("sk_data_ready".into(), "not in this kernel".into());
     profile.sampling.rates = vec![(0, 64), (5, 8)];
-    profile.lost.insert("ring_full".into(), 3);
+    profile.lost.insert(Loss::RingFull, 3);
     profile.paths.push(PathRecord {
         id: u64::MAX,
         crossings: vec![crossing(Point::Queue, 1), crossing(Point::Xmit, 1), crossing(Point::Drop, 1)],

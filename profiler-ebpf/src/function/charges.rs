@@ -1,6 +1,6 @@
 //! What hooks took of the spans of a journey, and at its end the table of all.
 
-use netstrata_common::{Charge, FunctionKey, KINDS, MAX_CHARGES, MAX_CROSSINGS, MAX_HOOKS, MAX_TOUCHED};
+use netstrata_common::{Charge, FunctionKey, KINDS, Loss, MAX_CHARGES, MAX_CROSSINGS, MAX_HOOKS, MAX_TOUCHED};
 
 use super::work::{SPAN, forget, head, work_of};
 use crate::{
@@ -32,7 +32,7 @@ pub extern "C" fn function_waited(slot: u64, index: u64, same_cpu: u64) -> i32 {
     let charges = unsafe { &mut *charges };
     let at = charges.count as usize;
     if at >= MAX_CHARGES {
-        head.lost.charges_full += 1;
+        head.lost[Loss::FunctionChargesFull] += 1;
         return 0;
     }
     let mut charge = Charge { index: index as u8, hook: SPAN as u8, calls: 1, ..Charge::default() };
@@ -76,7 +76,7 @@ pub extern "C" fn function_flush(level: u64, slot: u64, index: u64) -> i32 {
         let taken = &work.taken[hook];
         let at = charges.count as usize;
         if at >= MAX_CHARGES {
-            head.lost.charges_full += 1;
+            head.lost[Loss::FunctionChargesFull] += 1;
             break;
         }
         charges.charges[at] = Charge {
@@ -175,7 +175,7 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
     }
     let Some(node) = FUNCTIONS.get_ptr_mut(key) else {
         if let Some(head) = head() {
-            head.lost.table_full += weight;
+            head.lost[Loss::FunctionTableFull] += weight;
         }
         return 0;
     };

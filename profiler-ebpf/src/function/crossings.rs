@@ -1,7 +1,7 @@
 //! Packets cross points, and softirqs begin and end: who is worked on changes.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{ARMED, CALIBRATING, Current, Hook, Journey, KINDS, MAX_CROSSINGS, Point, Points};
+use netstrata_common::{ARMED, CALIBRATING, Current, Hook, Journey, KINDS, Loss, MAX_CROSSINGS, Point, Points};
 
 use super::{
     charges::{function_flush, function_waited},
@@ -83,7 +83,7 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
         let nests = Points::BEGIN_MADE.has(point);
         match since {
             Some(since) if nests && current.slot < CALIBRATING => {
-                head.lost.nested += (work.outer.slot != 0) as u64;
+                head.lost[Loss::FunctionNested] += (work.outer.slot != 0) as u64;
                 charge(head, work, since, now);
                 function_flush(level as u64, current.slot.wrapping_sub(1) as u64, current.count as u64);
                 work.outer = work.current;
@@ -171,7 +171,7 @@ pub fn softirq_exit() {
     if head.busy[1] != 0
         && let Some(work) = work_of(1)
     {
-        head.lost.no_exit += work.depth as u64;
+        head.lost[Loss::FunctionNoExit] += work.depth as u64;
         work.depth = 0;
         (work.current.slot, work.outer.slot) = (0, 0);
         forget(work);

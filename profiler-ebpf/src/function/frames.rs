@@ -1,6 +1,6 @@
 //! Hooked functions are entered and return; actions of Open vSwitch begin.
 
-use netstrata_common::{CALIBRATING, Frame, Hook, KIND_FENTRY, KINDS, MAX_FRAMES, Work};
+use netstrata_common::{CALIBRATING, Frame, Hook, KIND_FENTRY, KINDS, Loss, MAX_FRAMES, Work};
 
 use super::{
     rows::{ACTIONS, row, value},
@@ -140,7 +140,7 @@ pub extern "C" fn function_entry(hook: u64, kind: u64, stack: u64, argument: u64
         work.frames[depth & (MAX_FRAMES - 1)] = Frame { argument, stack, program: hook, hook: charged as u16, tail: 0 };
         work.depth = depth as u32 + 1;
     } else {
-        head.lost.too_deep += 1;
+        head.lost[Loss::FunctionTooDeep] += 1;
     }
     set_busy(head, level, work);
     function_cut(level as u64, begun, 0);
@@ -182,7 +182,7 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
     let at = found - 1;
     // An action that was the last ends here.
     let last = depth > found && ends_in_action(work);
-    head.lost.no_exit += (depth.wrapping_sub(found)) as u64 - last as u64;
+    head.lost[Loss::FunctionNoExit] += (depth.wrapping_sub(found)) as u64 - last as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
     // The kernel gets control once for functions that return together, and then calls the program of each.
     let together =

@@ -2,7 +2,8 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use netstrata_common::{
-    ARMED, CALIBRATING, CpuState, Current, Head, Hook, Journey, MAX_FRAMES, MAX_HOOKS, MAX_TOUCHED, Points, Taken, Work,
+    ARMED, CALIBRATING, CpuState, Current, Head, Hook, Journey, Loss, MAX_FRAMES, MAX_HOOKS, MAX_TOUCHED, Points,
+    Taken, Work,
 };
 
 use crate::{
@@ -41,7 +42,7 @@ pub fn taken<'a>(head: &mut Head, work: &'a mut Work, hook: u32) -> &'a mut Take
             work.list[touched & (MAX_TOUCHED - 1)] = index as u8;
             work.touched = touched as u32 + 1;
         } else {
-            head.lost.too_many += 1;
+            head.lost[Loss::FunctionTooMany] += 1;
         }
     }
     &mut work.taken[index]

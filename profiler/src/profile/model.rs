@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Edge, End, Hook, Point, Protocol, Tier, Vector, Way};
-use serde::{Deserialize, Serialize};
+use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     Histogram,
@@ -40,14 +40,21 @@ pub struct Profile {
     pub devices: Vec<DeviceCounters>,
     /// Retransmitted TCP segments.
     pub retransmits: u64,
-    /// Packets or events that could not be recorded, by cause.
-    pub lost: BTreeMap<String, u64>,
+    /// What could not be recorded. What is not there was not looked for, or the kernel does not tell it.
+    #[serde(serialize_with = "by_name")]
+    pub lost: BTreeMap<Loss, u64>,
     /// What the recording itself cost.
     pub observer: Observer,
     /// Hooked functions; empty without the function tier.
     pub hooks: Vec<HookRecord>,
     /// nftables chains by their hook: table and chain.
+    #[serde(serialize_with = "by_name")]
     pub chains: BTreeMap<Hook, String>,
+}
+
+/// A map in the order of names, so that the bytes do not depend on the order of a table.
+pub(crate) fn by_name<K: Named, V: Serialize, S: Serializer>(map: &BTreeMap<K, V>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(map.iter().map(|(key, value)| (key.name(), value)).collect::<BTreeMap<_, _>>())
 }
 
 /// How the reason begins for which a hook is missing whose function this kernel does not have now.

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netstrata_common::{
-    CpuState, Crossing, DropKey, END_TO_END, Edge, End, Entered, Journey, MAX_CROSSINGS, Node, NodeKey, Path, Point,
-    Protocol, SampleKey, Softirq, Stack, Tier, TurnKey, Vector,
+    Counter, CpuState, Crossing, DropKey, END_TO_END, Edge, End, Entered, Head, Journey, Loss, MAX_CROSSINGS, Node,
+    NodeKey, Path, Point, Protocol, SampleKey, Softirq, Stack, Tier, TurnKey, Vector,
 };
 
 use super::{
@@ -39,8 +39,16 @@ pub(super) fn profile(
     let watcher = recording.watcher.take().context("the recording has ended already")?;
     let watched = watcher.finish();
     let states = recording.session.cpu_states()?;
-    let mut lost = losses(&states, recording.session.missed_nested());
-    lost.extend(functions::losses(&recording)?);
+    let heads = functions::heads(&recording)?;
+    let mut lost = losses(&states, heads.as_deref());
+    // What the kernel does not tell is not 0.
+    if let Some(missed) = recording.session.missed_nested() {
+        lost.insert(Loss::MissedNested, missed);
+    }
+    if let Some(missed) = heads.as_ref().and(recording.session.missed_functions()) {
+        lost.insert(Loss::FunctionMissed, missed);
+    }
+    lost.insert(Loss::JourneysNotKept, recording.journeys_not_kept);
     let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
     let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
     let used = used.context("the clock of the CPUs went back")?;
@@ -48,8 +56,8 @@ pub(super) fn profile(
     let reasons = std::mem::take(&mut recording.reasons);
     let mut tree = Tree::read(&recording, &reasons)?;
     let swept = tree.sweep(&recording)?;
-    lost.insert("in_flight_at_end".into(), swept.in_flight);
-    *lost.entry("slot_busy".into()).or_default() += swept.mixed;
+    lost.insert(Loss::InFlightAtEnd, swept.in_flight);
+    *lost.entry(Loss::SlotBusy).or_default() += swept.mixed;
     let followed = sum(&states, |state| state.followed);
     let decisions = sum(&states, |state| state.decisions);
     functions::read(&recording, &mut tree.paths)?;
@@ -114,28 +122,14 @@ fn sum(states: &[CpuState], field: impl Fn(&CpuState) -> u64) -> u64 {
     states.iter().map(field).sum()
 }
 
-/// Every cause, also those that count nothing: a reader must see that it was looked for.
-fn losses(states: &[CpuState], missed_nested: Option<u64>) -> BTreeMap<String, u64> {
-    let mut lost = BTreeMap::new();
-    let mut put = |name: &str, value: u64| lost.insert(name.to_owned(), value);
-    put("slot_busy", sum(states, |state| state.lost.slot_busy));
-    put("path_too_long", sum(states, |state| state.lost.too_long));
-    put("paths_full", sum(states, |state| state.lost.paths_full));
-    put("nodes_full", sum(states, |state| state.lost.nodes_full));
-    put("ring_full", sum(states, |state| state.lost.ring_full));
-    put("address_reused", sum(states, |state| state.lost.stale));
-    put("cut_by_detaching", sum(states, |state| state.lost.cut));
-    put("time_backwards", sum(states, |state| state.lost.backwards));
-    put("drops_full", sum(states, |state| state.lost.drops_full));
-    put("samples_full", sum(states, |state| state.lost.samples_full));
-    put("stacks_full", sum(states, |state| state.lost.stacks_full));
-    put("stacks_cut", sum(states, |state| state.lost.stacks_cut));
-    put("clones_lost", sum(states, |state| state.lost.clones));
-    put("map_busy", sum(states, |state| state.lost.busy));
-    if let Some(missed) = missed_nested {
-        put("missed_nested", missed);
-    }
-    lost
+/// Every loss that the programs count, also those of nothing: a reader must see that it was looked for.
+fn losses(states: &[CpuState], heads: Option<&[Head]>) -> BTreeMap<Loss, u64> {
+    let counted = |loss: Loss| match loss.info().counted_by {
+        Counter::Points => Some(states.iter().map(|state| state.lost[loss]).sum()),
+        Counter::Functions => Some(heads?.iter().map(|head| head.lost[loss]).sum()),
+        Counter::Recorder => None,
+    };
+    Loss::ALL.iter().filter_map(|loss| Some((*loss, counted(*loss)?))).collect()
 }
 
 fn histogram(node: &Node) -> Histogram {

@@ -9,24 +9,12 @@ use super::{functions::Attached, recording::Recording};
 use crate::host::cpu::online;
 use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
 
-/// Losses of the function tier, by cause; none where it was not in use.
-pub fn losses(recording: &Recording) -> Result<BTreeMap<String, u64>> {
-    let mut lost = BTreeMap::new();
+/// What hooks look at first, of each CPU; none where the function tier was not in use.
+pub fn heads(recording: &Recording) -> Result<Option<Vec<Head>>> {
     if recording.no_functions.is_some() {
-        return Ok(lost);
+        return Ok(None);
     }
-    let heads: Vec<Head> = recording.session.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-    let mut put = |name: &str, of: fn(&Head) -> u64| lost.insert(name.to_owned(), heads.iter().map(of).sum());
-    put("function_too_deep", |head| head.lost.too_deep);
-    put("function_no_exit", |head| head.lost.no_exit);
-    put("function_too_many", |head| head.lost.too_many);
-    put("function_charges_full", |head| head.lost.charges_full);
-    put("function_table_full", |head| head.lost.table_full);
-    put("function_nested", |head| head.lost.nested);
-    if let Some(missed) = recording.session.missed_functions() {
-        lost.insert("function_missed".to_owned(), missed);
-    }
-    Ok(lost)
+    Ok(Some(recording.session.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0)))
 }
 
 /// Enters what hooks took into the paths.

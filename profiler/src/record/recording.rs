@@ -64,6 +64,8 @@ pub(super) struct Recording {
     pub softirq_observed: Duration,
     pub rates: Vec<(u64, u32)>,
     pub journeys: Vec<Journey>,
+    /// Those that were too many.
+    pub journeys_not_kept: u64,
     pub counters: Counters,
     /// CPU time of this process: at the start, at the end used meanwhile.
     pub own_cpu: Duration,
@@ -171,6 +173,7 @@ impl Recording {
             observed: Duration::ZERO,
             softirq_observed: Duration::ZERO,
             journeys: Vec::new(),
+            journeys_not_kept: 0,
             counters: Counters::default(),
             own_cpu: own_time().total(),
             window: None,

@@ -252,9 +252,11 @@ impl Recording {
     }
 
     pub fn drain(&mut self) -> Result<()> {
-        let journeys = &mut self.journeys;
+        let (journeys, not_kept) = (&mut self.journeys, &mut self.journeys_not_kept);
         self.session.drain_ring(|bytes| {
-            if bytes.len() == size_of::<Journey>() && journeys.len() < MOST_JOURNEYS {
+            if journeys.len() >= MOST_JOURNEYS {
+                *not_kept += 1;
+            } else if bytes.len() == size_of::<Journey>() {
                 // SAFETY: the programs put whole `Journey`s into the ring; the length was checked.
                 journeys.push(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
             }

@@ -410,8 +410,13 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
             cost.exit()
         )?;
     }
-    let lost: Vec<String> =
-        trust.lost.iter().filter(|entry| *entry.1 > 0).map(|(cause, count)| format!("{cause} {count}")).collect();
+    let mut lost: Vec<String> = trust
+        .lost
+        .iter()
+        .filter(|entry| *entry.1 > 0)
+        .map(|(loss, count)| format!("{} {count}", loss.name()))
+        .collect();
+    lost.sort_unstable();
     list(out, "  lost: ", &if lost.is_empty() { vec!["nothing".into()] } else { lost })?;
     // Hooks whose module is not loaded are in the JSON: they say nothing about this recording.
     for (probe, reason) in &profile.meta.missing {
