@@ -10,6 +10,8 @@ fn main() -> Result<()> {
     println!("cargo:rerun-if-env-changed={}", bpf_toolchain::TOOLCHAIN_VARIABLE);
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=bpf_toolchain.rs");
+    // The layout of records is compiled into the programs, too.
+    println!("cargo:rerun-if-changed=../profiler-common");
     let name = bpf_toolchain::find().unwrap_or_else(|| "nightly".into());
     // A stable compiler is only accepted for the BPF target with this set; nightly ignores it.
     // SAFETY: a build script has a single thread here.
