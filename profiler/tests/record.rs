@@ -16,7 +16,7 @@ use std::{
 
 use netstrata::{
     analysis::{Verdict, account},
-    profile::{Profile, read},
+    profile::{Profile, read, write},
 };
 use netstrata_common::{End, Loss, Protocol};
 use serde_json::Value;
@@ -389,6 +389,22 @@ fn files_that_are_no_good_profiles_are_refused_in_a_sentence() {
         assert!(output.stdout.is_empty());
         let text = errors(&output);
         assert!(text.contains(words) && text.lines().count() == 1, "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_void_profile_is_not_judged_by() {
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/profiles/tcp-rr-bridge.prof");
+    let directory = Directory::new();
+    let mut profile = read(good.as_ref()).unwrap();
+    profile.meta.steal_share = 0.9;
+    write(&profile, &directory.file("void")).unwrap();
+    for [base, target] in [[good, &directory.word("void")], [&directory.word("void"), good]] {
+        let output = netstrata(&["explain", base, target]);
+        let text = errors(&output);
+        assert_eq!(output.status.code(), Some(4), "{text}");
+        assert!(text.contains("void") && text.contains("hypervisor") && text.lines().count() == 1, "{text}");
+        assert!(output.stdout.is_empty());
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 #[path = "support/imports.rs"]
 mod imports;
+#[expect(dead_code, reason = "other pages have parts that are made")]
 #[path = "../src/page.rs"]
 mod page;
 

@@ -133,6 +133,22 @@ pub fn run(args: &FormatArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(if examination.can_record { 0 } else { 3 }))
 }
 
+/// What was found of a machine, before anything follows from it.
+struct Found {
+    kernel: String,
+    cpus: usize,
+    types: Option<KernelTypes>,
+    btf: Check,
+    load: Check,
+    symbols: Check,
+    sampler: Check,
+    settings: Vec<Check>,
+    kprobes: bool,
+    config: config::Config,
+    /// Effective capabilities.
+    mask: u64,
+}
+
 /// Looks at the running kernel and at this process.
 ///
 /// # Errors
@@ -142,20 +158,34 @@ pub fn examine() -> Result<Examination> {
     let types = KernelTypes::running();
     let btf = facts::btf(types.as_ref().err());
     let types = types.ok();
-    let load = load(types.as_ref());
-    let symbols = facts::symbols();
-    let sampler = facts::sampler(cpus[0]);
-    let probes = probes(types.as_ref());
-    let config = config::Config::running();
-    let capabilities = capabilities(privilege::effective());
+    Ok(conclude(Found {
+        kernel: kernel_release(),
+        cpus: cpus.len(),
+        load: load(types.as_ref()),
+        types,
+        btf,
+        symbols: facts::symbols(),
+        sampler: facts::sampler(cpus[0]),
+        settings: facts::settings(),
+        kprobes: record::has_kprobes(),
+        config: config::Config::running(),
+        mask: privilege::effective(),
+    }))
+}
+
+fn conclude(found: Found) -> Examination {
+    let Found { btf, load, symbols, sampler, config, .. } = found;
+    let probes = probes(found.types.as_ref());
+    let capabilities = capabilities(found.mask);
     let can_record = btf.good() && load.good() && symbols.good() && sampler.good();
     let present = |name: &str| {
         probes.iter().any(|probe| probe.name == name && (probe.available || stand_in(probe.name).is_some()))
     };
     let layers = layers::findings(&present, sampler.good() && symbols.good(), &config);
-    let tiers = vec![tracepoints(&probes, &load), sampling(&sampler, &symbols), facts::functions(&config)];
+    let tiers =
+        vec![tracepoints(&probes, &load), sampling(&sampler, &symbols), facts::functions(found.kprobes, &config)];
     let mut checks = vec![btf, symbols, sampler];
-    checks.extend(facts::settings());
+    checks.extend(found.settings);
     let mut advice: Vec<String> = std::iter::once(&load)
         .chain(&checks)
         .map(|check| check.advice.clone())
@@ -168,11 +198,11 @@ pub fn examine() -> Result<Examination> {
     }
     let mut seen = std::collections::BTreeSet::new();
     advice.retain(|text| seen.insert(text.clone()));
-    Ok(Examination {
+    Examination {
         schema: "netstrata.doctor/1",
-        kernel: kernel_release(),
+        kernel: found.kernel,
         arch: std::env::consts::ARCH,
-        cpus: cpus.len(),
+        cpus: found.cpus,
         can_record,
         advice,
         load,
@@ -181,7 +211,7 @@ pub fn examine() -> Result<Examination> {
         capabilities,
         probes,
         layers,
-    })
+    }
 }
 
 const LOAD_ADVICE: &str = "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG";
@@ -279,31 +309,80 @@ fn sampling(sampler: &Check, symbols: &Check) -> Tier {
 
 #[cfg(test)]
 mod tests {
+    use netstrata_common::Layer;
+
     use super::*;
+
+    /// A machine with a recorded kernel, where all is well but these capabilities.
+    fn machine(types: Option<KernelTypes>, mask: u64) -> Found {
+        let good = |name| Check::new(name, true, "", "");
+        Found {
+            kernel: "6.12.0".to_owned(),
+            cpus: 4,
+            types,
+            btf: good("BTF"),
+            load: good("programs load"),
+            symbols: good("kernel symbols"),
+            sampler: good("CPU sampling"),
+            settings: Vec::new(),
+            kprobes: true,
+            config: config::Config::default(),
+            mask,
+        }
+    }
+
+    fn recorded(version: &str) -> KernelTypes {
+        let path = format!("{}/../fixtures/kernels/{version}/btf", env!("CARGO_MANIFEST_DIR"));
+        KernelTypes::from_bytes(&std::fs::read(path).expect("a recorded kernel")).expect("types")
+    }
 
     #[test]
     fn the_text_fits_a_terminal_and_names_every_probe_capability_and_layer() {
-        let examination = examine().expect("a machine");
-        let text = text::text(&examination);
-        for line in text.lines() {
-            assert!(line.chars().count() <= 100, "{line}");
-            assert_eq!(line, line.trim_end());
+        for (version, mask) in [("5.10", 0), ("6.1", 1 << 38), ("6.12", u64::MAX), ("7.2", u64::MAX)] {
+            let examination = conclude(machine(Some(recorded(version)), mask));
+            let text = text::text(&examination);
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+                assert_eq!(line, line.trim_end());
+            }
+            let names = record::tracepoints().map(|probe| probe.name);
+            let names = names.chain(privilege::CAPABILITIES.iter().map(|entry| entry.name));
+            for name in names.chain(Layer::ALL.iter().filter(|layer| layer.info().datapath).map(|layer| layer.name())) {
+                assert!(text.contains(name), "{name}");
+            }
         }
-        let names =
-            record::tracepoints().map(|probe| probe.name).chain(privilege::CAPABILITIES.iter().map(|entry| entry.name));
-        for name in names {
-            assert!(text.contains(name), "{name}");
-        }
-        for finding in &examination.layers {
-            assert!(text.contains(finding.layer), "{}", finding.layer);
-        }
+    }
+
+    #[test]
+    fn where_all_is_well_it_can_record_and_nothing_is_advised() {
+        let examination = conclude(machine(Some(recorded("6.12")), u64::MAX));
+        assert!(examination.can_record && examination.advice.is_empty(), "{:?}", examination.advice);
+        let tiers: Vec<_> = examination.tiers.iter().map(|tier| (tier.name, tier.available)).collect();
+        assert_eq!(tiers, [("tracepoint", true), ("sampling", true), ("function", true)]);
+    }
+
+    #[test]
+    fn what_hinders_is_advised_once_and_most_important_first() {
+        let found = Found {
+            sampler: Check::new("CPU sampling", false, "", "give the program CAP_PERFMON, or run as root"),
+            load: Check::new("programs load", false, "", LOAD_ADVICE),
+            kprobes: false,
+            ..machine(Some(recorded("6.12")), 0)
+        };
+        let examination = conclude(found);
+        assert!(!examination.can_record && examination.tiers.iter().all(|tier| !tier.available));
+        assert_eq!(examination.advice, [LOAD_ADVICE]);
     }
 
     #[test]
     fn a_kernel_without_types_says_so_and_loads_nothing() {
         let check = load(None);
         assert!(!check.good() && check.why.contains("BTF"));
-        assert!(probes(None).iter().all(|probe| !probe.available));
+        let found = Found { btf: Check::new("BTF", false, "", "boot another"), load: check, ..machine(None, u64::MAX) };
+        let examination = conclude(found);
+        assert!(!examination.can_record && !examination.probes.is_empty());
+        assert!(examination.probes.iter().all(|probe| !probe.available));
+        assert_eq!(examination.advice, ["boot another"]);
     }
 
     #[test]

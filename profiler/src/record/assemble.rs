@@ -67,9 +67,9 @@ pub(super) fn profile(
     functions::cost(&mut observer, &recording, duration)?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
-    let counted = ["missed_nested"].into_iter().chain(recording.no_functions.is_none().then_some("function_missed"));
-    for name in counted.filter(|name| !lost.contains_key(*name)) {
-        missing.insert(name.into(), NOT_TOLD.into());
+    let counted = [Loss::MissedNested].into_iter().chain(heads.is_some().then_some(Loss::FunctionMissed));
+    for loss in counted.filter(|loss| !lost.contains_key(loss)) {
+        missing.insert(loss.name().into(), NOT_TOLD.into());
     }
     if let Some(reason) = &recording.no_functions {
         missing.insert("function tier".into(), reason.clone());
