@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    choices::{self, Clock, Kernel, Neighbour, RunsOn},
+    choices::{self, Clock, ELEPHANT_BYTES, FLOW_BYTES, Kernel, Neighbour, RunsOn, kernel_versions},
     units::{self, Flow},
 };
 
@@ -89,7 +89,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
     /// CPU samples a second on each CPU; 0: none
-    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u64).range(0..=20_000))]
+    #[arg(long, default_value_t = Clock::Wall.default_frequency(), value_parser = clap::value_parser!(u64).range(0..=20_000))]
     pub frequency: u64,
     /// Only packets that touch this network namespace (a name, a path or an inode number); may be repeated
     #[arg(long)]
@@ -198,9 +198,8 @@ pub struct LabRunArgs {
     /// Modes, like: host bridge docker-host docker-bridge
     #[arg(required = true)]
     pub modes: Vec<String>,
-    /// tcp-stream, tcp-rr, tcp-crr, udp-stream, udp-rr, fct (built in); iperf3, iperf3-udp, sockperf, sockperf-udp,
-    /// sockperf-throughput (when installed)
-    #[arg(long, default_value = "tcp-stream")]
+    /// Name of the workload
+    #[arg(long, default_value = choices::DEFAULT_WORKLOAD, help = workload_help())]
     pub workload: String,
     /// Directory for the profiles and the comparison
     #[arg(short, long, default_value = "netstrata-lab")]
@@ -208,18 +207,19 @@ pub struct LabRunArgs {
     /// How long each run measures
     #[arg(long, default_value = "5s", value_parser = units::parse_duration)]
     pub duration: std::time::Duration,
-    /// Bytes of one message, or several sizes to be measured in turns, like 64,1K,64K; default: 131072 for TCP streams
-    /// and flows, 1400 for UDP streams, 64 for request/response
-    #[arg(long, value_delimiter = ',', value_parser = units::parse_bytes)]
+    /// Bytes of one message, or several sizes to be measured in turns
+    #[arg(long, help = size_help(), value_delimiter = ',', value_parser = units::parse_bytes)]
     pub size: Vec<u64>,
-    /// Bytes of one flow (fct), like 5MB; default: 5MB
-    #[arg(long, value_parser = units::parse_bytes)]
+    /// Bytes of one flow (fct)
+    #[arg(long, help = format!("Bytes of one flow (fct), like 5MB; default: {}MB", FLOW_BYTES / 1_000_000))]
+    #[arg(value_parser = units::parse_bytes)]
     pub flow_size: Option<u64>,
     /// Share of the flows that are elephants (fct), like 20%; default: none
     #[arg(long, value_parser = units::parse_share)]
     pub elephants: Option<f64>,
-    /// Bytes of an elephant (fct); default: 50MB
-    #[arg(long, value_parser = units::parse_bytes)]
+    /// Bytes of an elephant (fct)
+    #[arg(long, help = format!("Bytes of an elephant (fct); default: {}MB", ELEPHANT_BYTES / 1_000_000))]
+    #[arg(value_parser = units::parse_bytes)]
     pub elephant_size: Option<u64>,
     /// Pairs of client and server at one time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=50))]
@@ -233,8 +233,8 @@ pub struct LabRunArgs {
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
-    /// CPU samples a second on each CPU; 0: none; default: 999, and 0 with --clock instructions
-    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=20_000))]
+    /// CPU samples a second on each CPU
+    #[arg(long, help = frequency_help(), value_parser = clap::value_parser!(u64).range(0..=20_000))]
     pub frequency: Option<u64>,
     /// How finely the time of packets is split
     #[arg(long, value_enum, default_value = "auto")]
@@ -258,8 +258,8 @@ pub struct LabRunArgs {
     /// Drive the traffic without recording (to see what recording costs)
     #[arg(long)]
     pub no_record: bool,
-    /// Where to run: here, emulated or emulated:KERNEL (5.10, 6.1, 6.12, 7.2; for modes that this kernel lacks)
-    #[arg(long, default_value = "here", value_parser = choices::parse_runs_on)]
+    /// Where to run
+    #[arg(long, help = machine_help(), default_value = "here", value_parser = choices::parse_runs_on)]
     pub machine: RunsOn,
     /// What drives the clock of an emulated machine: instructions repeats, and is no wall time
     #[arg(long, value_enum, default_value = "wall")]
@@ -269,8 +269,8 @@ pub struct LabRunArgs {
 /// Arguments of `lab machine`.
 #[derive(Clone, Debug, Args)]
 pub struct LabMachineArgs {
-    /// Which kernel: 5.10, 6.1, 6.12 or 7.2
-    #[arg(long, default_value = choices::DEFAULT_KERNEL, value_parser = choices::parse_kernel)]
+    /// Which kernel
+    #[arg(long, help = format!("Which kernel: {}", kernel_versions(" or ")), default_value = choices::DEFAULT_KERNEL, value_parser = choices::parse_kernel)]
     pub kernel: &'static Kernel,
     /// What drives the clock of the machine
     #[arg(long, value_enum, default_value = "wall")]
@@ -344,4 +344,24 @@ pub struct LabWorkerArgs {
     /// Say when the first answer came, before anything is measured (tcp-rr)
     #[arg(long)]
     pub announce: bool,
+}
+
+fn workload_help() -> String {
+    let (builtin, external) = (choices::workload_names(true), choices::workload_names(false));
+    format!("{builtin} (built in); {external} (when installed)")
+}
+
+fn size_help() -> String {
+    let sizes = choices::default_sizes();
+    format!("Bytes of one message, or several sizes to be measured in turns, like 64,1K,64K; default: {sizes}")
+}
+
+fn frequency_help() -> String {
+    let [wall, instructions] = [Clock::Wall, Clock::Instructions].map(Clock::default_frequency);
+    format!("CPU samples a second on each CPU; 0: none; default: {wall}, and {instructions} with --clock instructions")
+}
+
+fn machine_help() -> String {
+    let kernels = kernel_versions(", ");
+    format!("Where to run: here, emulated or emulated:KERNEL ({kernels}; for modes that this kernel lacks)")
 }

@@ -26,6 +26,16 @@ impl Clock {
         }
     }
 
+    /// CPU samples a second where none are asked for. A sample interrupts whatever it meets, and that time is in the span
+    /// it falls into: at random, so that no two runs with a clock that otherwise repeats would be alike.
+    pub const fn default_frequency(self) -> u64 {
+        match self {
+            // No multiple or part of what timers of kernels and programs run at.
+            Self::Wall => 999,
+            Self::Instructions => 0,
+        }
+    }
+
     /// What its times are, where they are not what they seem; at most 100 columns.
     pub fn note(self) -> Option<&'static str> {
         (self == Self::Instructions)

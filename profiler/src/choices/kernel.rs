@@ -22,11 +22,17 @@ pub const KERNELS: &[Kernel] = &[
 /// The kernel where none is asked for.
 pub const DEFAULT_KERNEL: &str = "6.12";
 
+/// The versions of all kernels, with this before the last.
+pub fn kernel_versions(last: &str) -> String {
+    let versions: Vec<&str> = KERNELS.iter().map(|kernel| kernel.version).collect();
+    versions.split_last().map_or_else(String::new, |(newest, others)| format!("{}{last}{newest}", others.join(", ")))
+}
+
 /// The kernel of this version.
 pub fn find_kernel(version: &str) -> Result<&'static Kernel, Failure> {
     KERNELS.iter().find(|kernel| kernel.version == version).ok_or_else(|| {
-        let known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.version).collect();
-        Failure::Usage(format!("there is no emulated machine with Linux {version}; there is: {}", known.join(", ")))
+        let known = kernel_versions(", ");
+        Failure::Usage(format!("there is no emulated machine with Linux {version}; there is: {known}"))
     })
 }
 

@@ -4,7 +4,7 @@ use std::{fs, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{external::Driver, modes};
+use super::{modes, programs};
 use crate::{
     choices::{Clock, Kernel, RunsOn},
     cli::LabRunArgs,
@@ -35,7 +35,7 @@ pub fn run(args: &LabRunArgs) -> Option<Result<ExitCode>> {
 fn in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<ExitCode> {
     // What is wrong with the words is said before anything starts.
     args.modes.iter().try_for_each(|mode| modes::find(mode).map(|_| ()))?;
-    Driver::find(args)?;
+    programs::find(args)?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut command = vec![program.to_string_lossy().into_owned()];

@@ -9,7 +9,6 @@ pub mod cni;
 pub mod compare;
 pub mod docker;
 mod elsewhere;
-pub mod external;
 pub mod guest;
 pub mod metrics;
 pub mod modes;
@@ -18,6 +17,7 @@ pub mod neighbours;
 pub mod networks;
 #[cfg(test)]
 mod page;
+pub mod programs;
 pub mod rootfs;
 pub mod traffic;
 pub mod workload;
@@ -35,13 +35,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::{
     cleanup::Session,
     compare::ModeRuns,
-    external::Driver,
     modes::Mode,
     networks::{Network, Shared},
     traffic::Driven,
 };
 use crate::{
-    choices::Clock,
+    choices::Workload,
     cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
     failure::Failure,
     host::{
@@ -137,7 +136,7 @@ impl Standing {
     /// Builds the network. A mode that cannot run here is [`Failure::Refused`].
     pub fn build(mode: &str, args: &LabRunArgs) -> anyhow::Result<Self> {
         let mode = modes::find(mode)?;
-        Driver::find(args)?;
+        programs::find(args)?;
         need_root()?;
         let session = Session::open()?;
         let mut shared = Shared::default();
@@ -147,7 +146,7 @@ impl Standing {
 
     /// Drives the traffic once, and records it unless the arguments say otherwise.
     pub fn measure(&self, args: &LabRunArgs) -> anyhow::Result<Measured> {
-        measure(Driver::find(args)?, args, &self.session, &self.built, &args.output)
+        measure(programs::find(args)?, args, &self.session, &self.built, &args.output)
     }
 
     /// The file of a namespace, by the name that recordings show.
@@ -158,14 +157,14 @@ impl Standing {
 
 fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     let wanted: Vec<&'static Mode> = args.modes.iter().map(|name| modes::find(name)).collect::<Result<_, _>>()?;
-    let driver = Driver::find(args)?;
+    let workload = programs::find(args)?;
     need_root()?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let _handlers = Handlers::install();
     let progress = progress();
     let session = Session::open()?;
     let mut shared = Shared::default();
-    let sizes = driver.message_sizes(args);
+    let sizes = programs::message_sizes(workload, args);
     let mut built: Vec<Built> = Vec::new();
     let mut reasons = Vec::new();
     for mode in wanted {
@@ -195,7 +194,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
             progress.set_message(name.clone());
             let file = args.output.join(format!("{name}.prof"));
             let of_size = LabRunArgs { size: vec![*size], ..args.clone() };
-            let measured = measure(driver, &of_size, &session, network, &file)
+            let measured = measure(workload, &of_size, &session, network, &file)
                 .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
             if let Some(profile) = &measured.profile {
                 profile::write(profile, &file)?;
@@ -229,15 +228,6 @@ struct Built {
     mode: &'static str,
     network: Network,
     creation: Creation,
-}
-
-/// A sample interrupts whatever it meets, and that time is in the span it falls into: at random, so that no two runs with
-/// a clock that otherwise repeats would be alike.
-fn default_frequency(clock: Clock) -> u64 {
-    match clock {
-        Clock::Wall => 999,
-        Clock::Instructions => 0,
-    }
 }
 
 fn need_root() -> Result<(), Failure> {
@@ -291,15 +281,15 @@ fn prepare(
 
 /// Warms up, then drives the traffic while recording.
 fn measure(
-    driver: Driver,
+    workload: &'static Workload,
     args: &LabRunArgs,
     session: &Session,
     built: &Built,
     file: &Path,
 ) -> anyhow::Result<Measured> {
     let network = &built.network;
-    traffic::warm_up(driver, args, session, network)?;
-    let server = traffic::start_server(driver, args, session, network, args.duration)?;
+    traffic::warm_up(workload, args, session, network)?;
+    let server = traffic::start_server(workload, args, session, network, args.duration)?;
     let drive = || {
         let mut driven = server.drive(args, session, network, args.duration)?;
         driven.benchmark.creation = Some(built.creation);
@@ -313,7 +303,7 @@ fn measure(
         output: file.to_owned(),
         budget: args.budget,
         sample_every: args.sample_every,
-        frequency: args.frequency.unwrap_or(default_frequency(args.clock)),
+        frequency: args.frequency.unwrap_or(args.clock.default_frequency()),
         ..RecordArgs::default()
     };
     let (mut profile, driven) = record::record_while(&record_args, || {

@@ -9,8 +9,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::external::EXTERNAL_PROGRAMS;
-use crate::host::{process, program};
+use crate::{
+    choices::external_programs,
+    host::{process, program},
+};
 
 /// Where the worker is inside.
 pub const WORKER: &str = "/usr/local/bin/netstrata";
@@ -22,7 +24,7 @@ pub fn fill(root: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(root.join(directory))?;
     }
     copy_into(root, &program::netstrata()?, Path::new(WORKER))?;
-    for found in EXTERNAL_PROGRAMS.iter().chain(&["busybox"]).filter_map(|name| program::find_system(name)) {
+    for found in external_programs().iter().chain(&["busybox"]).filter_map(|name| program::find_system(name)) {
         copy_into(root, &found, &found)?;
     }
     Ok(())

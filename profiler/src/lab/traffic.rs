@@ -9,13 +9,14 @@ use anyhow::{Context as _, bail};
 
 use super::{
     cleanup::Session,
-    external::{Driver, PORT},
     neighbours::Neighbours,
     networks::{Network, Place},
-    workload::{ANSWERED, Builtin},
+    programs::{PORT, words},
+    workload::ANSWERED,
 };
 use crate::{
     benchmark,
+    choices::{Driver, Workload},
     cli::{LabRunArgs, Pin},
     host::{process::Process, signal},
     profile::{
@@ -25,6 +26,8 @@ use crate::{
 };
 
 const READY_LIMIT: Duration = Duration::from_secs(10);
+/// The workload whose first request tells that a network is there.
+const FIRST: &str = "tcp-rr";
 const WARM_UP: Duration = Duration::from_millis(300);
 /// What starting and ending the client may take beyond the workload's own limits.
 const SLACK: Duration = Duration::from_secs(2);
@@ -42,18 +45,18 @@ pub struct Driven {
 
 /// Sends a first request through a new network and waits for its answer: which workload follows does not matter.
 pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
-    let driver = Driver::Builtin(Builtin::TcpRr);
-    let args = LabRunArgs { workload: "tcp-rr".into(), pairs: 1, size: vec![1], ..args.clone() };
+    let workload = Workload::find(FIRST).context("a workload")?;
+    let args = LabRunArgs { workload: FIRST.into(), pairs: 1, size: vec![1], ..args.clone() };
     let duration = Duration::from_millis(1);
-    let server = start_server(driver, &args, session, network, duration)?;
-    let [_, mut words] = driver.words(&args, network, duration)?;
-    words.push("--announce".into());
-    let mut client = network.client.spawn(session, &words).context("cannot start the client")?;
+    let server = start_server(workload, &args, session, network, duration)?;
+    let [_, mut command] = words(workload, &args, network, duration)?;
+    command.push("--announce".into());
+    let mut client = network.client.spawn(session, &command).context("cannot start the client")?;
     let patience = network.client.patience();
     client.wait_line(ANSWERED, READY_LIMIT + patience).context("the first request through the network")?;
     let answered = Instant::now();
     let ended =
-        client.finish(driver.grace() + patience, true).and_then(|_| server.process.finish(driver.grace(), true));
+        client.finish(workload.grace() + patience, true).and_then(|_| server.process.finish(workload.grace(), true));
     if ended.is_err() {
         network.client.sweep();
         network.server.sweep();
@@ -63,23 +66,28 @@ pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> 
 }
 
 /// Runs the same traffic for a short time: caches, neighbour entries, bridge learning, frequency.
-pub fn warm_up(driver: Driver, args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<()> {
+pub fn warm_up(
+    workload: &'static Workload,
+    args: &LabRunArgs,
+    session: &Session,
+    network: &Network,
+) -> anyhow::Result<()> {
     let args = LabRunArgs { neighbours: Vec::new(), ..args.clone() };
-    let server = start_server(driver, &args, session, network, WARM_UP).context("warm-up")?;
+    let server = start_server(workload, &args, session, network, WARM_UP).context("warm-up")?;
     server.drive(&args, session, network, WARM_UP).map(drop).context("warm-up")
 }
 
 /// Starts a server and waits until it listens.
 pub fn start_server(
-    driver: Driver,
+    workload: &'static Workload,
     args: &LabRunArgs,
     session: &Session,
     network: &Network,
     duration: Duration,
 ) -> anyhow::Result<Server> {
-    let [words, _] = driver.words(args, network, duration)?;
-    let mut process = network.server.spawn(session, &words).context("cannot start the server")?;
-    match driver {
+    let [command, _] = words(workload, args, network, duration)?;
+    let mut process = network.server.spawn(session, &command).context("cannot start the server")?;
+    match workload.driver {
         Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT)?,
         // The control connection of iperf3 is TCP in both cases.
         Driver::External(external) => {
@@ -87,12 +95,12 @@ pub fn start_server(
             wait_listening(&mut process, network.server.as_ref(), PORT, udp)?;
         }
     }
-    Ok(Server { driver, process })
+    Ok(Server { workload, process })
 }
 
 /// A server that listens.
 pub struct Server {
-    driver: Driver,
+    workload: &'static Workload,
     process: Process,
 }
 
@@ -105,12 +113,12 @@ impl Server {
         network: &Network,
         duration: Duration,
     ) -> anyhow::Result<Driven> {
-        let [_, words] = self.driver.words(args, network, duration)?;
-        let limit = duration + self.driver.grace() + SLACK + network.client.patience();
+        let [_, command] = words(self.workload, args, network, duration)?;
+        let limit = duration + self.workload.grace() + SLACK + network.client.patience();
         let port = PORT + args.pairs as u16;
         let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK);
         let said = neighbours.and_then(|neighbours| {
-            let client = network.client.spawn(session, &words).context("cannot start the client")?;
+            let client = network.client.spawn(session, &command).context("cannot start the client")?;
             let said = client.finish(limit, true).context("the client of the workload")?;
             Ok((neighbours, said))
         });
@@ -119,19 +127,19 @@ impl Server {
             network.server.sweep();
         }
         let (neighbours, said) = said?;
-        let mut driven = match self.driver {
-            Driver::Builtin(builtin) => {
-                let heard = self.process.finish(builtin.grace(), true).context("the server of the workload")?;
+        let mut driven = match self.workload.driver {
+            Driver::Builtin(_) => {
+                let heard = self.process.finish(self.workload.grace(), true).context("the server of the workload")?;
                 let client = WorkerReport::find(&said).context("the client printed no report")?;
                 let server = WorkerReport::find(&heard).context("the server printed no report")?;
-                Driven { benchmark: combine(&client, &server), command: words, reports: Some((client, server)) }
+                Driven { benchmark: combine(&client, &server), command, reports: Some((client, server)) }
             }
             Driver::External(_) => {
                 drop(self.process);
                 network.server.sweep();
-                let benchmark = benchmark::parse(&words, &said)
-                    .with_context(|| format!("cannot read what {} printed", words[0]))?;
-                Driven { benchmark, command: words, reports: None }
+                let benchmark = benchmark::parse(&command, &said)
+                    .with_context(|| format!("cannot read what {} printed", command[0]))?;
+                Driven { benchmark, command, reports: None }
             }
         };
         driven.benchmark.neighbours = neighbours.stop(network)?;

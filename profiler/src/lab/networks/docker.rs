@@ -8,7 +8,7 @@ use super::{
     super::{
         cleanup::Session,
         docker::{Container, Daemon},
-        external::PORT,
+        programs::PORT,
     },
     Network, Place, Site,
 };

@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, rc::Rc};
 
 use super::{Namespace, Network, Site, local};
-use crate::lab::external::{PORT, ports_used};
+use crate::lab::programs::{PORT, ports_used};
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 2);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 1);

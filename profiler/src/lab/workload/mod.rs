@@ -25,6 +25,7 @@ use self::{
     times::Times,
 };
 use crate::{
+    choices::{Workload, workload_names},
     cli::LabWorkerArgs,
     failure::Failure,
     host::cpu::own_time,
@@ -34,72 +35,11 @@ use crate::{
     },
 };
 
-/// What a worker may take beyond its duration.
-const GRACE: Duration = Duration::from_secs(30);
-/// The same where flows are completed that began within it.
-const FLOW_GRACE: Duration = Duration::from_secs(90);
 /// How much longer a server waits for its clients: the recording is set up between the two.
 const WAIT_FOR_CLIENTS: Duration = Duration::from_secs(120);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// What a client says after its first answer, where it is asked to.
 pub const ANSWERED: &str = "answered";
-
-/// A built-in workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Builtin {
-    /// One direction, as fast as TCP takes it.
-    TcpStream,
-    /// Request and answer over TCP, one at a time.
-    TcpRr,
-    /// Connect, request, answer, close.
-    TcpCrr,
-    /// One direction, as fast as the socket takes datagrams.
-    UdpStream,
-    /// Request and answer over UDP, one at a time.
-    UdpRr,
-    /// Flows of given sizes over TCP, one after another, each timed.
-    Fct,
-}
-
-/// The built-in workloads by name.
-pub const BUILTIN: &[(&str, Builtin)] = &[
-    ("tcp-stream", Builtin::TcpStream),
-    ("tcp-rr", Builtin::TcpRr),
-    ("tcp-crr", Builtin::TcpCrr),
-    ("udp-stream", Builtin::UdpStream),
-    ("udp-rr", Builtin::UdpRr),
-    ("fct", Builtin::Fct),
-];
-
-impl Builtin {
-    /// The workload of this name.
-    pub fn find(name: &str) -> Option<Self> {
-        BUILTIN.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
-    }
-
-    /// Bytes of one message where none are asked for.
-    pub fn default_size(self) -> u64 {
-        match self {
-            Self::TcpStream | Self::Fct => 131_072,
-            Self::UdpStream => 1400,
-            Self::TcpRr | Self::TcpCrr | Self::UdpRr => 64,
-        }
-    }
-
-    /// Largest message, in bytes: that of a UDP datagram over IPv4, or what a buffer may take.
-    pub fn largest_size(self) -> u64 {
-        if self.is_udp() { 65_507 } else { 64 << 20 }
-    }
-
-    /// What a run may take beyond its duration.
-    pub fn grace(self) -> Duration {
-        if self == Self::Fct { FLOW_GRACE } else { GRACE }
-    }
-
-    fn is_udp(self) -> bool {
-        matches!(self, Self::UdpStream | Self::UdpRr)
-    }
-}
 
 /// What one pair counted.
 #[derive(Default)]
@@ -135,12 +75,12 @@ impl Pair {
 
 /// Runs one side to its end and gives its report. Prints `ready` when it is a server.
 pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
-    let Some(workload) = Builtin::find(&args.workload) else {
-        let known: Vec<&str> = BUILTIN.iter().map(|entry| entry.0).collect();
-        bail!(Failure::Usage(format!("unknown workload `{}`; built in: {}", args.workload, known.join(", "))));
+    let Some((workload, builtin)) = Workload::find_builtin(&args.workload) else {
+        let known = workload_names(true);
+        bail!(Failure::Usage(format!("unknown workload `{}`; built in: {known}", args.workload)));
     };
-    if !(1..=workload.largest_size()).contains(&args.size) {
-        bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.largest_size())));
+    if !workload.sizes.contains(&args.size) {
+        bail!(Failure::Usage(format!("--size of {} lies within 1 and {}", args.workload, workload.sizes.end())));
     }
     let pairs = args.pairs.clamp(1, 1000);
     let mut patience = args.patience.unwrap_or_default();
@@ -150,8 +90,8 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
     watch(args.duration + workload.grace() + patience);
     let before = own_time();
     let (side, (results, machine)) = match (args.listen, args.connect) {
-        (Some(address), None) => ("server", (serve(workload, listen(workload, address, pairs)?, args)?, None)),
-        (None, Some(address)) => ("client", drive(workload, address, args, pairs)?),
+        (Some(address), None) => ("server", (serve(builtin, listen(builtin, address, pairs)?, args)?, None)),
+        (None, Some(address)) => ("client", drive(builtin, address, args, pairs)?),
         _ => bail!(Failure::Usage("a worker needs --listen ADDRESS:PORT or --connect ADDRESS:PORT".into())),
     };
     let after = own_time();
@@ -234,12 +174,12 @@ mod tests {
     use std::net::{SocketAddr, TcpListener};
 
     use super::*;
-    use crate::profile::worker::combine;
+    use crate::{choices::Builtin, profile::worker::combine};
 
     fn args(name: &str) -> LabWorkerArgs {
         LabWorkerArgs {
             workload: name.into(),
-            size: Builtin::find(name).unwrap().default_size(),
+            size: Workload::find(name).unwrap().default_size(),
             duration: Duration::from_millis(100),
             flow_size: 100_000,
             elephant_size: 1_000_000,
@@ -258,7 +198,7 @@ mod tests {
     }
 
     fn run(args: &LabWorkerArgs, pairs: u32) -> (WorkerReport, WorkerReport) {
-        let workload = Builtin::find(&args.workload).unwrap();
+        let (_, workload) = Workload::find_builtin(&args.workload).unwrap();
         let (address, sockets) = listen_anywhere(workload, pairs);
         let mine = args.clone();
         let server = thread::spawn(move || {

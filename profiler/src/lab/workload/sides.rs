@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{ANSWERED, Builtin, CONNECT_LIMIT, Pair, connections, flow_plan, tcp, udp};
-use crate::{cli::LabWorkerArgs, host::cpu::CpuTimes, output::print, profile::measures::MachineUse};
+use super::{ANSWERED, CONNECT_LIMIT, Pair, connections, flow_plan, tcp, udp};
+use crate::{choices::Builtin, cli::LabWorkerArgs, host::cpu::CpuTimes, output::print, profile::measures::MachineUse};
 
 fn offset(address: SocketAddr, pair: u32) -> anyhow::Result<SocketAddr> {
     let port = u32::from(address.port()) + pair;
