@@ -17,7 +17,7 @@ use super::{
 use crate::{
     benchmark,
     cli::{LabRunArgs, Pin},
-    host::{process::Process, signal},
+    host::process::Process,
     profile::{
         Benchmark,
         worker::{WorkerReport, combine},
@@ -26,6 +26,8 @@ use crate::{
 
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(300);
+/// Between two looks whether a server of others listens.
+const LISTEN: Duration = Duration::from_millis(10);
 /// What starting and ending the client may take beyond the workload's own limits.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -41,19 +43,22 @@ pub struct Driven {
 }
 
 /// Sends a first request through a new network and waits for its answer: which workload follows does not matter.
-pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
+pub async fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
     let driver = Driver::Builtin(Builtin::TcpRr);
     let args = LabRunArgs { workload: "tcp-rr".into(), pairs: 1, size: vec![1], ..args.clone() };
     let duration = Duration::from_millis(1);
-    let server = start_server(driver, &args, session, network, duration)?;
+    let server = start_server(driver, &args, session, network, duration).await?;
     let [_, mut words] = driver.words(&args, network, duration)?;
     words.push("--announce".into());
     let mut client = network.client.spawn(session, &words).context("cannot start the client")?;
     let patience = network.client.patience();
-    client.wait_line(ANSWERED, READY_LIMIT + patience).context("the first request through the network")?;
+    client.wait_line(ANSWERED, READY_LIMIT + patience).await.context("the first request through the network")?;
     let answered = Instant::now();
-    let ended =
-        client.finish(driver.grace() + patience, true).and_then(|_| server.process.finish(driver.grace(), true));
+    let ended = async {
+        client.finish(driver.grace() + patience, true).await?;
+        server.process.finish(driver.grace(), true).await
+    };
+    let ended = ended.await;
     if ended.is_err() {
         network.client.sweep();
         network.server.sweep();
@@ -63,14 +68,14 @@ pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> 
 }
 
 /// Runs the same traffic for a short time: caches, neighbour entries, bridge learning, frequency.
-pub fn warm_up(driver: Driver, args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<()> {
+pub async fn warm_up(driver: Driver, args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<()> {
     let args = LabRunArgs { neighbours: Vec::new(), ..args.clone() };
-    let server = start_server(driver, &args, session, network, WARM_UP).context("warm-up")?;
-    server.drive(&args, session, network, WARM_UP).map(drop).context("warm-up")
+    let server = start_server(driver, &args, session, network, WARM_UP).await.context("warm-up")?;
+    server.drive(&args, session, network, WARM_UP).await.map(drop).context("warm-up")
 }
 
 /// Starts a server and waits until it listens.
-pub fn start_server(
+pub async fn start_server(
     driver: Driver,
     args: &LabRunArgs,
     session: &Session,
@@ -80,11 +85,11 @@ pub fn start_server(
     let [words, _] = driver.words(args, network, duration)?;
     let mut process = network.server.spawn(session, &words).context("cannot start the server")?;
     match driver {
-        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT)?,
+        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT).await?,
         // The control connection of iperf3 is TCP in both cases.
         Driver::External(external) => {
             let udp = external.udp && external.program != "iperf3";
-            wait_listening(&mut process, network.server.as_ref(), PORT, udp)?;
+            wait_listening(&mut process, network.server.as_ref(), PORT, udp).await?;
         }
     }
     Ok(Server { driver, process })
@@ -98,7 +103,7 @@ pub struct Server {
 
 impl Server {
     /// Runs the client beside the neighbours and waits for all of them.
-    pub fn drive(
+    pub async fn drive(
         self,
         args: &LabRunArgs,
         session: &Session,
@@ -108,12 +113,13 @@ impl Server {
         let [_, words] = self.driver.words(args, network, duration)?;
         let limit = duration + self.driver.grace() + SLACK + network.client.patience();
         let port = PORT + args.pairs as u16;
-        let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK);
-        let said = neighbours.and_then(|neighbours| {
+        let driven = async {
+            let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK).await?;
             let client = network.client.spawn(session, &words).context("cannot start the client")?;
-            let said = client.finish(limit, true).context("the client of the workload")?;
-            Ok((neighbours, said))
-        });
+            let said = client.finish(limit, true).await.context("the client of the workload")?;
+            anyhow::Ok((neighbours, said))
+        };
+        let said = driven.await;
         if said.is_err() {
             network.client.sweep();
             network.server.sweep();
@@ -121,7 +127,7 @@ impl Server {
         let (neighbours, said) = said?;
         let mut driven = match self.driver {
             Driver::Builtin(builtin) => {
-                let heard = self.process.finish(builtin.grace(), true).context("the server of the workload")?;
+                let heard = self.process.finish(builtin.grace(), true).await.context("the server of the workload")?;
                 let client = WorkerReport::find(&said).context("the client printed no report")?;
                 let server = WorkerReport::find(&heard).context("the server printed no report")?;
                 Driven { benchmark: combine(&client, &server), command: words, reports: Some((client, server)) }
@@ -134,7 +140,7 @@ impl Server {
                 Driven { benchmark, command: words, reports: None }
             }
         };
-        driven.benchmark.neighbours = neighbours.stop(network)?;
+        driven.benchmark.neighbours = neighbours.stop(network).await?;
         driven.benchmark.pin = match args.pin {
             Pin::None => None,
             Pin::Same => Some("same".into()),
@@ -145,23 +151,19 @@ impl Server {
 }
 
 /// Waits until a socket listens on `port` in the network namespace of the server.
-fn wait_listening(server: &mut Process, place: &dyn Place, port: u16, udp: bool) -> anyhow::Result<()> {
+async fn wait_listening(server: &mut Process, place: &dyn Place, port: u16, udp: bool) -> anyhow::Result<()> {
     let pid = place.inside(server.id());
     let deadline = Instant::now() + READY_LIMIT;
     let names = if udp { ["udp", "udp6"] } else { ["tcp", "tcp6"] };
     loop {
-        signal::check()?;
         let tables = names.map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
         if tables.iter().any(|table| listens(table, port, udp)) {
             return Ok(());
         }
-        if server.ended() {
-            bail!(server.reason());
-        }
         if Instant::now() > deadline {
             bail!("the server did not listen within {READY_LIMIT:?}");
         }
-        std::thread::sleep(Duration::from_millis(10));
+        server.goes_on(LISTEN).await?;
     }
 }
 
