@@ -1,5 +1,12 @@
 //! Builds the kernel programs with whichever toolchain `cargo xtask setup` found.
 
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain};
 
@@ -12,6 +19,8 @@ fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=bpf_toolchain.rs");
     // The layout of records is compiled into the programs, too.
     println!("cargo:rerun-if-changed=../profiler-common");
+    let output = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    share(&output).context("cannot share the directory of the kernel programs' build")?;
     let name = bpf_toolchain::find().unwrap_or_else(|| "nightly".into());
     // A stable compiler is only accepted for the BPF target with this set; nightly ignores it.
     // SAFETY: a build script has a single thread here.
@@ -21,4 +30,21 @@ fn main() -> Result<()> {
         Toolchain::Custom(&name),
     )
     .with_context(|| format!("building the kernel programs with toolchain `{name}` failed; run `cargo xtask setup`"))
+}
+
+/// Lets all builds of this package (checked, tested, released, each has an output directory of its own) build the kernel
+/// programs in one directory, which cargo locks: the programs are the same for all, and take a minute, most of it `core`.
+fn share(output: &Path) -> Result<()> {
+    // TARGET/PROFILE/build/PACKAGE/out
+    let target = output.ancestors().nth(4).context("the output directory is not where cargo puts it")?;
+    let (shared, link) = (target.join("kernel-programs"), output.join("aya-build"));
+    fs::create_dir_all(&shared)?;
+    match fs::symlink_metadata(&link) {
+        Ok(metadata) if metadata.is_symlink() => return Ok(()),
+        // Of a build before directories were shared.
+        Ok(_) => fs::remove_dir_all(&link)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(symlink(shared, link)?)
 }

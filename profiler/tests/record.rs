@@ -239,7 +239,7 @@ fn few_capabilities_suffice() {
     let Some(_alone) = ready!("nsenter", "setpriv") else { return };
     let lab = Lab::new();
     let program = copy_for_all(&lab.directory);
-    let requests = Traffic { duration: "20s", ..Traffic::REQUESTS };
+    let requests = Traffic { duration: "5m", ..Traffic::REQUESTS };
     let _server = requests.serve(&lab.network);
     let _client = Process::quiet(&mut command(&requests.client(&lab.network)));
     let (file, flow) = (lab.directory.file("capable"), format!("tcp:{}:{}", lab.network.address(), requests.port));
@@ -313,7 +313,7 @@ fn filters_keep_only_what_they_name() {
     let Some(_alone) = ready!("nsenter") else { return };
     let lab = Lab::new();
     // Noise that no filter below names: another port, on the loopback of the server's namespace.
-    let noise = Traffic { workload: "udp-rr", duration: "30s", port: 7009, ..Traffic::REQUESTS };
+    let noise = Traffic { workload: "udp-rr", duration: "5m", port: 7009, ..Traffic::REQUESTS };
     let _noise = noise.beside_the_server(&lab.network);
     let [client, server] = ["client", "server"].map(|side| lab.network.namespace(side));
 
