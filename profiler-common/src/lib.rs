@@ -41,7 +41,7 @@ pub use named::Named;
 pub use named::by_name;
 #[doc(hidden)]
 pub use named::check_names;
-pub use offset::Offsets;
+pub use offset::{OffsetInfo, Offsets};
 pub use path::*;
 pub use point::{Begins, Clones, DeviceFrom, Object, Point, PointInfo, Points, Stage, Then};
 pub use program::*;

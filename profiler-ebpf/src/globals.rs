@@ -5,7 +5,7 @@ use core::ptr::read_volatile;
 use netstrata_common::{MAX_SLOTS, Offsets};
 
 #[unsafe(no_mangle)]
-static OFFSETS: Offsets = zero_offsets();
+static OFFSETS: Offsets = Offsets::ZERO;
 /// Slots in use minus one.
 #[unsafe(no_mangle)]
 static SLOT_MASK: u32 = MAX_SLOTS as u32 - 1;
@@ -18,11 +18,6 @@ static REASON_CONSUMED: u32 = 0;
 /// 1 if spans are split over functions.
 #[unsafe(no_mangle)]
 static FUNCTION_TIER: u32 = 0;
-
-const fn zero_offsets() -> Offsets {
-    // SAFETY: `Offsets` is made of integers only.
-    unsafe { core::mem::zeroed() }
-}
 
 macro_rules! getter {
     ($name:ident, $global:ident, $type:ty) => {

@@ -1,11 +1,11 @@
 //! Fingerprints: what two skbs have in common that carry the same packet, or packets of the same flow.
 
-use netstrata_common::mix;
+use netstrata_common::{Protocol, mix};
 
 use crate::skb;
 
 /// The IP protocol number of UDP.
-pub const UDP: u8 = 17;
+pub const UDP: u8 = Protocol::UDP.0;
 
 /// Fingerprint of a flow, from the IP header at this address: addresses and ports. Of ARP, the sender's and the sought
 /// address.

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use netstrata_common::DeviceKey;
+use netstrata_common::{DeviceKey, Protocol};
 
 use crate::globals::offset;
 
@@ -99,9 +99,9 @@ pub fn payload(skb: u64) -> (u32, u8) {
         6 => (read(header, 6), 40),
         _ => return (0, 0),
     };
-    let transport = match protocol {
-        6 => (read::<u8>(header, length + 12) >> 4) as u64 * 4,
-        17 => 8,
+    let transport = match Protocol(protocol) {
+        Protocol::TCP => (read::<u8>(header, length + 12) >> 4) as u64 * 4,
+        Protocol::UDP => 8,
         _ => return (0, protocol),
     };
     let len: u32 = read(skb, offset!(skb_len));
@@ -130,6 +130,8 @@ pub fn flow_matches(skb: u64, protocol: u32, address: u32, port: u32) -> bool {
     inner != 0 && ip_matches(inner, protocol, address, port).0
 }
 
+/// The IP protocol number of IP in IP.
+const IP_IN_IP: u8 = 4;
 /// The standard port of VXLAN and the one of Linux's own default.
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
@@ -143,15 +145,15 @@ fn ip_matches(header: u64, protocol: u32, address: u32, port: u32) -> (bool, u64
     let carried: u8 = read(header, 9);
     let transport = header + (first & 15) as u64 * 4;
     let (source, destination): (u32, u32) = (read(header, 12), read(header, 16));
-    let has_ports = carried == 6 || carried == 17;
+    let has_ports = carried == Protocol::TCP.0 || carried == Protocol::UDP.0;
     let source_port = if has_ports { u16::from_be(read(transport, 0)) } else { 0 };
     let destination_port = if has_ports { u16::from_be(read(transport, 2)) } else { 0 };
     let matches = (protocol == 0 || protocol == carried as u32)
         && (address == 0 || address == source || address == destination)
         && (port == 0 || port == source_port as u32 || port == destination_port as u32);
-    let inner = if carried == 4 {
+    let inner = if carried == IP_IN_IP {
         transport
-    } else if carried == 17 && (destination_port == VXLAN_PORTS[0] || destination_port == VXLAN_PORTS[1]) {
+    } else if carried == Protocol::UDP.0 && (destination_port == VXLAN_PORTS[0] || destination_port == VXLAN_PORTS[1]) {
         transport + 8 + 8 + 14
     } else {
         0

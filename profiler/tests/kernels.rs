@@ -1,7 +1,9 @@
 //! Resolution on recorded kernels: what `fixtures/kernels` says, against what `bpftool` says about the whole BTF of the
-//! same kernels. Debian 5.10 (5.10.223), 6.1 (6.1.176), 6.12 (6.12.107), 7.2 (7.2.13), and a hardened 6.18.
+//! same kernels. Debian 5.10 (5.10.223), 6.1 (6.1.176), 6.12 (6.12.117), 7.2 (7.2.13), and a hardened 6.18.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
 
 use netstrata::{kernel::btf::KernelTypes, record::tracepoints};
 use netstrata_common::Offsets;
@@ -9,18 +11,24 @@ use netstrata_common::Offsets;
 const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.2"];
 
 fn kernel(version: &str) -> KernelTypes {
-    let path = format!("{}/../fixtures/kernels/{version}/btf", env!("CARGO_MANIFEST_DIR"));
-    KernelTypes::from_bytes(&std::fs::read(path).unwrap()).unwrap()
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/kernels").join(version);
+    let types = KernelTypes::from_bytes(&std::fs::read(directory.join("btf")).unwrap()).unwrap();
+    match std::fs::read(directory.join("nf_tables")) {
+        Ok(module) => types.with_module("nf_tables", module),
+        // Built in, or of a kernel whose modules tell no types.
+        Err(_) => types,
+    }
 }
 
-/// From `bpftool btf dump file BTF format raw` of each whole kernel, bytes; a column for each of [`KERNELS`].
+/// From `bpftool btf dump file BTF format raw` of each whole kernel (of nf_tables: `bpftool btf dump --base-btf BTF file
+/// MODULE.BTF format raw`), bytes; a column for each of [`KERNELS`].
 fn expected(column: usize) -> Offsets {
     let row = |values: [u32; KERNELS.len()]| values[column];
     Offsets {
-        // Of a module, whose types are not recorded.
-        nft_chain_name: 0,
-        nft_chain_table: 0,
-        nft_table_name: 0,
+        // Modules tell their types since 5.11; in 6.18 it is built in.
+        nft_chain_name: row([0, 88, 88, 88, 88]),
+        nft_chain_table: row([0, 64, 64, 64, 64]),
+        nft_table_name: row([0, 248, 384, 384, 432]),
         skb_dev: row([16, 16, 16, 16, 16]),
         skb_sk: row([24, 24, 24, 24, 24]),
         skb_dst: row([88, 88, 88, 88, 88]),
@@ -35,7 +43,7 @@ fn expected(column: usize) -> Offsets {
         shinfo_gso_segs: row([6, 6, 6, 6, 6]),
         dev_ifindex: row([256, 216, 224, 224, 224]),
         dev_net: row([1264, 1272, 280, 264, 264]),
-        dev_link_ops: row([2104, 2120, 2272, 2088, 2392]),
+        dev_link_ops: row([2104, 2120, 2280, 2088, 2392]),
         dev_flags: row([544, 192, 176, 176, 176]),
         link_ops_kind: row([16, 16, 16, 40, 48]),
         net_inum: row([136, 144, 136, 176, 280]),
@@ -43,7 +51,7 @@ fn expected(column: usize) -> Offsets {
         sk_num: row([14, 14, 14, 14, 14]),
         sk_queue_tail: row([216, 224, 176, 176, 176]),
         tcp_rcv_nxt: row([1416, 1424, 1712, 1664, 1768]),
-        tcp_copied_seq: row([1420, 1428, 1472, 1464, 1504]),
+        tcp_copied_seq: row([1420, 1428, 1520, 1464, 1504]),
         sk_wq: row([288, 296, 256, 256, 256]),
         wq_head: row([8, 8, 8, 8, 8]),
         nf_state_hook: row([0, 0, 0, 0, 0]),
@@ -80,6 +88,22 @@ fn offsets_are_those_of_each_kernel() {
     for (column, version) in KERNELS.iter().enumerate() {
         assert_eq!(kernel(version).offsets().unwrap(), expected(column), "{version}");
     }
+}
+
+#[test]
+fn without_the_module_its_fields_are_not_known_and_nothing_else_changes() {
+    let path = format!("{}/../fixtures/kernels/6.12/btf", env!("CARGO_MANIFEST_DIR"));
+    let alone = KernelTypes::from_bytes(&std::fs::read(path).unwrap()).unwrap().offsets().unwrap();
+    let column = KERNELS.iter().position(|version| *version == "6.12").unwrap();
+    assert_eq!(alone, Offsets { nft_chain_name: 0, nft_chain_table: 0, nft_table_name: 0, ..expected(column) });
+}
+
+#[test]
+fn a_field_that_is_required_and_missing_is_no_recording() {
+    // A module's file alone lacks everything that is not its own.
+    let path = format!("{}/../fixtures/kernels/6.12/nf_tables", env!("CARGO_MANIFEST_DIR"));
+    let error = KernelTypes::from_bytes(&std::fs::read(path).unwrap()).unwrap().offsets().unwrap_err();
+    assert!(format!("{error:#}").contains("sk_buff"), "{error:#}");
 }
 
 #[test]

@@ -1,31 +1,25 @@
-//! `cargo xtask btf-reduce IN OUT`: makes a recorded kernel's BTF small enough to keep.
+//! `cargo xtask btf-reduce [--base BASE] IN OUT`: makes a recorded kernel's BTF small enough to keep.
 //!
 //! IN is the section `.BTF` of a kernel (`/sys/kernel/btf/vmlinux`, or `bpftool btf dump` of it with `-O binary`). OUT
 //! keeps the structures whose fields the programs read, with everything they contain by value, so that every member
 //! offset is the kernel's own; the tracepoints of the datapath with their prototypes; and the reasons of drops. What a
-//! pointer points to is replaced by `void`. The format: <https://docs.kernel.org/6.12/bpf/btf.html>.
+//! pointer points to is replaced by `void`. Of a module IN is the section `.BTF` of its file, and BASE that of its kernel, whose
+//! types it continues; OUT then stands alone. The format: <https://docs.kernel.org/6.12/bpf/btf.html>.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Structures and enumerations that are kept.
-const ROOTS: &[&str] = &[
-    "sk_buff",
-    "skb_shared_info",
-    "net_device",
-    "net",
-    "rtnl_link_ops",
-    "sock",
-    "socket_wq",
-    "nf_hook_state",
-    "tcp_sock",
-    "dst_entry",
-    "skb_drop_reason",
-];
+use crate::offset::Offsets;
+
+/// The enumeration of the reasons of drops.
+const REASONS: &str = "skb_drop_reason";
+
+/// Whether a structure or an enumeration is kept: those whose fields the programs read.
+fn is_root(name: &str) -> bool {
+    name == REASONS || Offsets::ALL.iter().any(|info| info.structure == name)
+}
+
 /// Tracepoints that are kept, by the beginning of their name.
 const TRACEPOINTS: &[&str] = &[
     "net_dev_",
@@ -128,6 +122,7 @@ impl Record {
 }
 
 /// A whole file, taken apart.
+#[derive(Default)]
 struct Blob {
     /// Type N is at N - 1; 0 is `void`.
     records: Vec<Record>,
@@ -249,9 +244,16 @@ impl Copier<'_> {
     }
 }
 
-/// The reduced BTF.
-fn reduce(bytes: &[u8]) -> Result<Vec<u8>> {
-    let from = Blob::parse(bytes)?;
+/// The reduced BTF; of a module with the whole BTF of its kernel.
+fn reduce(bytes: &[u8], base: Option<&[u8]>) -> Result<Vec<u8>> {
+    let own = Blob::parse(bytes)?;
+    let base = base.map(Blob::parse).transpose()?.unwrap_or_default();
+    // Numbers of types and offsets of names go on where the kernel's end.
+    let first = base.records.len();
+    let from = Blob {
+        records: base.records.into_iter().chain(own.records).collect(),
+        strings: [base.strings, own.strings].concat(),
+    };
     let mut copier = Copier {
         to: Blob { records: Vec::new(), strings: vec![0] },
         ids: HashMap::new(),
@@ -259,10 +261,10 @@ fn reduce(bytes: &[u8]) -> Result<Vec<u8>> {
         pointer: None,
         from: &from,
     };
-    for (index, record) in from.records.iter().enumerate() {
+    for (index, record) in from.records.iter().enumerate().skip(first) {
         let name = from.name(record.name);
         let wanted = match record.kind() {
-            kind::STRUCT | kind::UNION | kind::ENUM => ROOTS.contains(&name),
+            kind::STRUCT | kind::UNION | kind::ENUM => is_root(name),
             kind::TYPEDEF => name
                 .strip_prefix("btf_trace_")
                 .is_some_and(|name| TRACEPOINTS.iter().any(|beginning| name.starts_with(beginning))),
@@ -276,9 +278,10 @@ fn reduce(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Reads IN, writes OUT.
-pub fn run(from: &Path, to: &PathBuf) -> Result<()> {
-    let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    let reduced = reduce(&bytes).with_context(|| format!("cannot reduce {}", from.display()))?;
+pub fn run(from: &Path, to: &Path, base: Option<&Path>) -> Result<()> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let (bytes, base) = (read(from)?, base.map(read).transpose()?);
+    let reduced = reduce(&bytes, base.as_deref()).with_context(|| format!("cannot reduce {}", from.display()))?;
     std::fs::write(to, &reduced).with_context(|| format!("cannot write {}", to.display()))?;
     eprintln!("{} bytes -> {} bytes", bytes.len(), reduced.len());
     Ok(())
@@ -314,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_pointers_point_to_goes_and_offsets_and_prototypes_stay() {
-        let reduced = Blob::parse(&reduce(&example()).expect("reduced")).expect("BTF");
+        let reduced = Blob::parse(&reduce(&example(), None).expect("reduced")).expect("BTF");
         let names: Vec<&str> = reduced.records.iter().map(|record| reduced.name(record.name)).collect();
         assert!(!names.contains(&"other"), "{names:?}");
         let net = &reduced.records[names.iter().position(|name| *name == "net").expect("kept")];
@@ -326,15 +329,37 @@ mod tests {
         assert_eq!((prototype.kind(), prototype.rest.len()), (kind::FUNC_PROTO, 2));
     }
 
+    /// A module's `struct nft_chain { struct net net2; int i; }` on top of the example, whose seven types it continues.
+    fn module() -> Vec<u8> {
+        let base = Blob::parse(&example()).expect("BTF").strings;
+        let i = base.windows(3).position(|at| at == b"\0i\0").expect("a name") as u32 + 1;
+        let (name, member) = (base.len() as u32, base.len() as u32 + 10);
+        let rest = vec![member, 4, 0, i, 1, 128];
+        let record = Record { name, info: kind::STRUCT << 24 | 2, size_or_type: 24, rest };
+        Blob { records: vec![record], strings: b"nft_chain\0net2\0".to_vec() }.write()
+    }
+
+    #[test]
+    fn a_module_takes_from_its_kernel_what_it_contains_and_nothing_else() {
+        let reduced = Blob::parse(&reduce(&module(), Some(&example())).expect("reduced")).expect("BTF");
+        let names: Vec<&str> = reduced.records.iter().map(|record| reduced.name(record.name)).collect();
+        assert_eq!(names, ["nft_chain", "net", "", "int"]);
+        let chain = &reduced.records[0];
+        assert_eq!((reduced.name(chain.rest[0]), reduced.name(chain.rest[3])), ("net2", "i"));
+        assert_eq!((chain.rest[1], chain.rest[4], chain.rest[5]), (2, 4, 128));
+        let alone = Blob::parse(&reduce(&module(), None).expect("reduced")).expect("BTF");
+        assert_eq!(alone.records, [], "without its kernel its names mean nothing");
+    }
+
     #[test]
     fn reducing_twice_changes_nothing_more() {
-        let once = reduce(&example()).expect("reduced");
-        assert_eq!(reduce(&once).expect("reduced").len(), once.len());
+        let once = reduce(&example(), None).expect("reduced");
+        assert_eq!(reduce(&once, None).expect("reduced").len(), once.len());
     }
 
     #[test]
     fn what_is_not_btf_is_refused() {
-        assert!(reduce(b"ELF").is_err());
-        assert!(reduce(&example()[..60]).is_err());
+        assert!(reduce(b"ELF", None).is_err());
+        assert!(reduce(&example()[..60], None).is_err());
     }
 }

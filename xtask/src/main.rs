@@ -16,6 +16,9 @@ mod vm;
 
 #[path = "../../profiler/bpf_toolchain.rs"]
 mod bpf_toolchain;
+#[expect(dead_code, reason = "the fields are for those who read them")]
+#[path = "../../profiler-common/src/offset.rs"]
+mod offset;
 
 use std::process::ExitCode;
 
@@ -62,6 +65,9 @@ enum Cli {
         from: std::path::PathBuf,
         /// The file to write
         to: std::path::PathBuf,
+        /// Of a module: the section .BTF of its kernel
+        #[arg(long)]
+        base: Option<std::path::PathBuf>,
     },
 }
 
@@ -77,7 +83,7 @@ fn main() -> ExitCode {
         Cli::Cost(args) => cost::cost(&args),
         Cli::CostGuest(args) => cost::guest(&args),
         Cli::Demo => demo::demo(),
-        Cli::BtfReduce { from, to } => btf_reduce::run(&from, &to),
+        Cli::BtfReduce { from, to, base } => btf_reduce::run(&from, &to, base.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

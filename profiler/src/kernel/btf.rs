@@ -1,7 +1,9 @@
 //! Offsets and tracepoints from the kernel's type information (BTF).
 //!
 //! The programs are built once and read kernel structures at offsets that are looked up here when they are loaded. The
-//! offsets are checked against a device that is known before any figure is believed (`record::session`).
+//! offsets are checked against a device that is known before any figure is believed (`record::calibrate`).
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use btf_rs::{Btf, BtfType, Type};
@@ -15,6 +17,15 @@ pub const RUNNING: &str = "/sys/kernel/btf/vmlinux";
 /// Type information of a kernel.
 pub struct KernelTypes {
     btf: Btf,
+    modules: Modules,
+}
+
+/// Where the types of modules are.
+enum Modules {
+    /// The running kernel tells those of loaded ones.
+    Loaded,
+    /// By name, each with what it needs of the kernel's.
+    Recorded(BTreeMap<String, Vec<u8>>),
 }
 
 impl KernelTypes {
@@ -28,12 +39,23 @@ impl KernelTypes {
         // Read at once: the library reads a file in many small pieces.
         let bytes = std::fs::read(RUNNING).map_err(|error| refused(&error))?;
         let btf = Btf::from_bytes(&bytes).map_err(|error| refused(&error))?;
-        Ok(Self { btf })
+        Ok(Self { btf, modules: Modules::Loaded })
     }
 
     /// Of a recorded kernel.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Ok(Self { btf: Btf::from_bytes(bytes).context("this is not BTF")? })
+        Ok(Self {
+            btf: Btf::from_bytes(bytes).context("this is not BTF")?,
+            modules: Modules::Recorded(BTreeMap::new()),
+        })
+    }
+
+    /// The same with a module of it.
+    pub fn with_module(mut self, name: &str, bytes: Vec<u8>) -> Self {
+        if let Modules::Recorded(modules) = &mut self.modules {
+            modules.insert(name.to_owned(), bytes);
+        }
+        self
     }
 
     /// Byte offset of a field, through anonymous members, like `sock`, `__sk_common.skc_net`.
@@ -88,10 +110,15 @@ impl KernelTypes {
         }
     }
 
-    /// Types of a module of the running kernel, if it is loaded and tells them.
+    /// Types of a module, if it is loaded and tells them.
     fn module(&self, name: &str) -> Option<Self> {
-        let path = format!("/sys/kernel/btf/{name}");
-        Btf::from_split_file(path, &self.btf).ok().map(|btf| Self { btf })
+        match &self.modules {
+            Modules::Loaded => {
+                let btf = Btf::from_split_file(format!("/sys/kernel/btf/{name}"), &self.btf).ok()?;
+                Some(Self { btf, modules: Modules::Loaded })
+            }
+            Modules::Recorded(recorded) => Self::from_bytes(recorded.get(name)?).ok(),
+        }
     }
 
     /// Number of arguments that a raw tracepoint passes, or `None` if the kernel has no such tracepoint.
@@ -134,43 +161,17 @@ impl KernelTypes {
 
     /// All offsets that the programs need.
     pub fn offsets(&self) -> Result<Offsets> {
-        // Names of nftables' chains can be done without.
-        let nft = self.module("nf_tables");
-        let of_nft = |structure: &str, path: &str| {
-            let types = nft.as_ref().unwrap_or(self);
-            types.offset(structure, path).unwrap_or(0)
-        };
-        Ok(Offsets {
-            nft_chain_name: of_nft("nft_chain", "name"),
-            nft_chain_table: of_nft("nft_chain", "table"),
-            nft_table_name: of_nft("nft_table", "name"),
-            skb_dev: self.offset("sk_buff", "dev")?,
-            skb_sk: self.offset("sk_buff", "sk")?,
-            skb_dst: self.offset("sk_buff", "_skb_refdst")?,
-            dst_dev: self.offset("dst_entry", "dev")?,
-            skb_iif: self.offset("sk_buff", "skb_iif")?,
-            skb_len: self.offset("sk_buff", "len")?,
-            skb_head: self.offset("sk_buff", "head")?,
-            skb_end: self.offset("sk_buff", "end")?,
-            skb_data: self.offset("sk_buff", "data")?,
-            skb_network_header: self.offset("sk_buff", "network_header")?,
-            skb_transport_header: self.offset("sk_buff", "transport_header")?,
-            shinfo_gso_segs: self.offset("skb_shared_info", "gso_segs")?,
-            dev_ifindex: self.offset("net_device", "ifindex")?,
-            dev_net: self.offset("net_device", "nd_net.net")?,
-            dev_link_ops: self.offset("net_device", "rtnl_link_ops")?,
-            dev_flags: self.offset("net_device", "flags")?,
-            link_ops_kind: self.offset("rtnl_link_ops", "kind")?,
-            net_inum: self.offset("net", "ns.inum")?,
-            sk_net: self.offset("sock", "__sk_common.skc_net.net")?,
-            sk_num: self.offset("sock", "__sk_common.skc_num")?,
-            sk_queue_tail: self.offset("sock", "sk_receive_queue.prev")?,
-            tcp_rcv_nxt: self.offset("tcp_sock", "rcv_nxt")?,
-            tcp_copied_seq: self.offset("tcp_sock", "copied_seq")?,
-            sk_wq: self.offset("sock", "sk_wq")?,
-            wq_head: self.offset("socket_wq", "wait.head")?,
-            nf_state_hook: self.offset("nf_hook_state", "hook").unwrap_or_default(),
-            nf_state_pf: self.offset("nf_hook_state", "pf").unwrap_or_default(),
-        })
+        let mut modules = BTreeMap::new();
+        let mut offsets = Offsets::ZERO;
+        for info in Offsets::ALL {
+            // Of a module that is built in the kernel itself knows the types.
+            let module = info.module.and_then(|name| modules.entry(name).or_insert_with(|| self.module(name)).as_ref());
+            match module.unwrap_or(self).offset(info.structure, info.path) {
+                Ok(offset) => (info.set)(&mut offsets, offset),
+                Err(error) if info.required => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(offsets)
     }
 }
