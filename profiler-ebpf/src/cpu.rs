@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use netstrata_common::{CachedDevice, Config, CpuState, DEVICE_CACHE, DeviceKey, Edge};
 
 use crate::{
+    log,
     maps::{CONFIG, CPUS},
     skb,
 };
@@ -50,6 +51,9 @@ pub fn device_key(device: u64, now: u64) -> DeviceKey {
         return DeviceKey { netns: cached.netns, ifindex: cached.ifindex };
     }
     let key = skb::device_key(device);
+    if log::tells_doubts() && (key.netns == 0 || key.ifindex == 0) {
+        log::say_odd_device(device, key.netns as u64, key.ifindex as u64);
+    }
     *cached = CachedDevice { device, read_ns: now, netns: key.netns, ifindex: key.ifindex };
     key
 }

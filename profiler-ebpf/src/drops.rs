@@ -6,6 +6,7 @@ use crate::{
     atomic::add,
     cpu::state,
     globals::{has_reason, reason_consumed},
+    log,
     maps::DROPS,
     skb,
 };
@@ -25,7 +26,7 @@ pub extern "C" fn count_drop(packet: u64, location: u64, reason: u64) -> i32 {
         // SAFETY: a valid pointer into the map.
         add(unsafe { &mut *count }, 1);
     } else if let (Err(_), Some(cpu)) = (DROPS.insert(key, 1, 0), state()) {
-        cpu.lost[Loss::DropsFull] += 1;
+        log::lose(&mut cpu.lost, Loss::DropsFull, 1, location);
     }
     0
 }

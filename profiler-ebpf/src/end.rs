@@ -8,7 +8,7 @@ use netstrata_common::{ACCEPT_AND_DISCARD, END_TO_END, End, Entered, Journey, Lo
 use crate::{
     atomic::Atomic,
     cpu::{self, state},
-    function,
+    function, log,
     maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
     skb,
     slots::{self, WaitsFor, key, set_key},
@@ -30,7 +30,11 @@ extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
             && error != EEXIST
         {
             if let Some(cpu) = state() {
-                if error == EBUSY { cpu.lost[Loss::MapBusy] += weight } else { cpu.lost[Loss::NodesFull] += weight }
+                if error == EBUSY {
+                    cpu.lost[Loss::MapBusy] += weight;
+                } else {
+                    log::lose(&mut cpu.lost, Loss::NodesFull, weight, path);
+                }
             }
             return 0;
         }
@@ -64,7 +68,7 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
                 if error == EBUSY {
                     cpu.lost[Loss::MapBusy] += journey.weight as u64;
                 } else {
-                    cpu.lost[Loss::PathsFull] += journey.weight as u64;
+                    log::lose(&mut cpu.lost, Loss::PathsFull, journey.weight as u64, hash);
                 }
             }
             false
@@ -119,6 +123,9 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
         Entered::Yes => {}
         Entered::NotWanted => return 0,
         Entered::Mixed => {
+            if log::tells_packets() {
+                log::say_mixed(journey.id, journey.last_ns.wrapping_sub(journey.start_ns));
+            }
             if let Some(cpu) = state() {
                 cpu.lost[Loss::SlotBusy] += weight as u64;
             }

@@ -12,7 +12,7 @@ use crate::{
     fresh::is_fresh,
     function,
     globals::offset,
-    lineage,
+    lineage, log,
     maps::{JOURNEYS, WANTED},
     skb,
     slots::{self, slot_of},
@@ -89,6 +89,9 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         if let Some(cpu) = state() {
             cpu.lost[Loss::AddressReused] += 1;
         }
+        if log::tells_packets() {
+            log::say_stale(packet, last as u64, point as u64);
+        }
         end::close(slot, End::Absorbed, 0);
         return true;
     }
@@ -163,8 +166,15 @@ fn last_device(journey: &Journey) -> DeviceKey {
 pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) -> bool {
     let Some(cpu) = state() else { return false };
     cpu.followed_crossings += 1;
-    cpu.lost[Loss::TimeBackwards] += (now < journey.last_ns) as u64;
-    let now = if now < journey.last_ns { journey.last_ns } else { now };
+    let now = if now < journey.last_ns {
+        cpu.lost[Loss::TimeBackwards] += 1;
+        if log::tells_packets() {
+            log::say_backwards(journey.skb, journey.last_ns - now, point as u64);
+        }
+        journey.last_ns
+    } else {
+        now
+    };
     let delta = now - journey.last_ns;
     // A reader that takes a packet in pieces: one crossing, at the last piece.
     if matches!(point, Point::Copy) && journey.last_point == Point::Copy as u8 {
@@ -181,6 +191,9 @@ pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, conf
     let index = journey.count as usize;
     if index >= MAX_CROSSINGS {
         cpu.lost[Loss::PathTooLong] += journey.weight as u64;
+        if log::tells_packets() {
+            log::say_too_long(journey.skb, point as u64);
+        }
         return false;
     }
     // SAFETY: a helper without arguments.

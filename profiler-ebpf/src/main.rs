@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `globals` | what the loader writes before the programs are verified: constants to them | | |
 //! | `maps` | the maps, and nothing else | | |
+//! | `log` | what programs say where something rare happens | | |
 //! | `atomic` | additions that other CPUs may make at the same moment | | |
 //! | `skb` | reads of kernel structures | | |
 //! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | tcp_retransmit_skb | CPUS (CONFIG) |
@@ -56,6 +57,7 @@ mod function;
 mod globals;
 mod hook;
 mod lineage;
+mod log;
 mod maps;
 mod moves;
 mod print;

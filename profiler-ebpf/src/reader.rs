@@ -9,7 +9,7 @@ use crate::{
     end::close,
     follow::follow_global,
     globals::offset,
-    lineage,
+    lineage, log,
     maps::{BPF_NOEXIST, JOURNEYS, TURNS, ZERO_NODE},
     skb, slots, tunnel,
 };
@@ -93,7 +93,9 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
     let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32 };
     if TURNS.get_ptr(key).is_none() {
         let Some(zero) = ZERO_NODE.get(0) else { return 0 };
-        let _ = TURNS.insert(key, zero, BPF_NOEXIST);
+        if TURNS.insert(key, zero, BPF_NOEXIST).is_err() && log::tells_packets() {
+            log::say_turns_full(key.pid as u64);
+        }
     }
     if let Some(node) = TURNS.get_ptr_mut(key) {
         // SAFETY: a valid pointer into the map.

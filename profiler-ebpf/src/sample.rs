@@ -11,6 +11,7 @@ use crate::{
     atomic,
     cpu::state,
     globals::offset,
+    log,
     maps::{CONFIG, NEW_STACK, SAMPLES, STACKS},
     skb,
 };
@@ -67,7 +68,7 @@ fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
     }
     cpu.lost[Loss::StacksCut] += (count == STACK_FRAMES) as u64;
     if STACKS.get_ptr(hash).is_none() && STACKS.insert(hash, &*stack, 0).is_err() {
-        cpu.lost[Loss::StacksFull] += 1;
+        log::lose(&mut cpu.lost, Loss::StacksFull, 1, hash);
         return (0, false);
     }
     (hash, false)
@@ -105,6 +106,6 @@ pub fn take(context: &PerfEventContext, burst: bool) {
         // SAFETY: a valid, aligned u64 in the map.
         atomic::add(unsafe { &mut *count }, 1);
     } else if SAMPLES.insert(key, 1, 0).is_err() {
-        cpu.lost[Loss::SamplesFull] += 1;
+        log::lose(&mut cpu.lost, Loss::SamplesFull, 1, stack);
     }
 }

@@ -6,6 +6,7 @@ use super::work::{SPAN, forget, head, work_of};
 use crate::{
     atomic::add,
     globals::function_tier,
+    log,
     maps::{BPF_NOEXIST, CHARGES, FUNCTIONS, JOURNEYS, ZERO_FUNCTION},
     skb, slots,
 };
@@ -175,7 +176,7 @@ extern "C" fn function_charge(slot: u64, number: u64, path: u64, weight: u64) ->
     }
     let Some(node) = FUNCTIONS.get_ptr_mut(key) else {
         if let Some(head) = head() {
-            head.lost[Loss::FunctionTableFull] += weight;
+            log::lose(&mut head.lost, Loss::FunctionTableFull, weight, path);
         }
         return 0;
     };

@@ -75,6 +75,9 @@ impl Session {
     }
 }
 
+/// How much the programs say: nothing.
+const LOG_LEVEL: u8 = 0;
+
 /// The object with its maps made; no program is loaded yet.
 fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
     let offsets = types.offsets().context("this kernel's packet structures are not what netstrata knows")?;
@@ -90,7 +93,8 @@ fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
         .override_global("OFFSETS", &offsets, true)
         .override_global("SLOT_MASK", &slot_mask, true)
         .override_global("HAS_REASON", &has_reason, true)
-        .override_global("REASON_CONSUMED", &reason_consumed, true);
+        .override_global("REASON_CONSUMED", &reason_consumed, true)
+        .override_global("AYA_LOG_LEVEL", &LOG_LEVEL, true);
     // An entry for each slot in use, or as good as none.
     loader.map_max_entries("CHARGES", if sizes.functions { slots } else { 1 });
     if !sizes.functions {
