@@ -2,6 +2,7 @@
 //!
 //! Everything here is live. What only thinks (profile, analysis, reports) must not use it.
 
+pub mod changes;
 pub mod clock;
 pub mod cpu;
 pub mod emulated;
@@ -9,5 +10,6 @@ pub mod facts;
 pub mod process;
 pub mod program;
 pub mod runs;
+pub mod runtime;
 pub mod shell;
 pub mod signal;

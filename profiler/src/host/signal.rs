@@ -1,66 +1,102 @@
-//! Ctrl-C and SIGTERM as a flag: every long wait looks at it, so that a recording ends in order, and guards run and remove
-//! what was made.
+//! Ctrl-C, SIGTERM and the end of the terminal: every long wait ends with one, so that a recording ends in order, and guards run
+//! and remove what was made.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::{cell::Cell, sync::LazyLock, time::Duration};
 
+use anyhow::{Context as _, Result};
 use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
-static SIGNAL: AtomicI32 = AtomicI32::new(0);
+use super::runtime;
+
+/// The signal that came; 0 while none has. One that came stays.
+static CAME: LazyLock<watch::Sender<i32>> = LazyLock::new(|| watch::Sender::new(0));
+
+thread_local! {
+    static HEEDS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A signal asked this program to stop.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("interrupted by signal {0}")]
 pub struct Interrupted(pub i32);
 
-extern "C" fn note(signal: libc::c_int) {
-    SIGNAL.store(signal, Ordering::SeqCst);
-}
-
-/// Handlers in force; the old ones come back when this is dropped.
-pub struct Handlers {
-    old: Vec<(libc::c_int, libc::sigaction)>,
-}
-
-impl Handlers {
-    /// Puts the handlers of SIGINT, SIGTERM and SIGHUP in force. A system call that one interrupts goes on afterwards: what
-    /// waits looks at the flag between short waits, and nothing that passes output on is cut short.
-    pub fn install() -> Self {
-        let mut old = Vec::new();
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: both structures are plain data for which all zeroes is valid; `note` only stores to an atomic,
-            // which is safe in a signal handler.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                let mut before: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
-                action.sa_flags = libc::SA_RESTART;
-                if libc::sigaction(signal, &action, &mut before) == 0 {
-                    old.push((signal, before));
-                }
+/// From now on SIGINT, SIGTERM and SIGHUP no longer end this program, but what it waits for.
+pub fn heed() -> Result<()> {
+    if HEEDS.replace(true) {
+        return Ok(());
+    }
+    let runtime = runtime::current()?;
+    let _within = runtime.enter();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signals = signal(kind).context("cannot listen to signals")?;
+        runtime.spawn(async move {
+            while signals.recv().await.is_some() {
+                CAME.send_if_modified(|came| std::mem::replace(came, kind.as_raw_value()) == 0);
             }
-        }
-        Self { old }
+        });
+    }
+    Ok(())
+}
+
+/// Waits for a signal, or tells at once of one that came before.
+pub async fn interrupted() -> Interrupted {
+    match CAME.subscribe().wait_for(|came| *came != 0).await {
+        Ok(came) => Interrupted(*came),
+        // The sender is never dropped.
+        Err(_) => std::future::pending().await,
     }
 }
 
-impl Drop for Handlers {
-    fn drop(&mut self) {
-        for (signal, before) in &self.old {
-            // SAFETY: `before` was filled by the kernel for this very signal.
-            unsafe { libc::sigaction(*signal, before, std::ptr::null_mut()) };
-        }
+/// Waits for a time; [`Interrupted`] if a signal comes.
+pub async fn pause(time: Duration) -> Result<()> {
+    tokio::select! {
+        biased;
+        signal = interrupted() => Err(signal.into()),
+        () = tokio::time::sleep(time) => Ok(()),
     }
 }
 
 /// An error if a signal has come.
 pub fn check() -> Result<(), Interrupted> {
-    match SIGNAL.load(Ordering::SeqCst) {
+    if HEEDS.get() && !runtime::waits() {
+        // The runtime looks what came when there is nothing else to do, and then tells what listens.
+        let _ = runtime::wait(async {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            Ok(())
+        });
+    }
+    match *CAME.borrow() {
         0 => Ok(()),
         signal => Err(Interrupted(signal)),
     }
 }
 
-/// Whether one has come.
-pub fn received() -> bool {
-    check().is_err()
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// In a process of its own: a signal that came stays.
+    #[test]
+    fn a_signal_is_seen_and_ends_a_pause() {
+        const CHILD: &str = "NETSTRATA_TEST_SIGNAL";
+        if std::env::var_os(CHILD).is_none() {
+            let name = std::thread::current().name().unwrap().to_owned();
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = again.args([name.as_str(), "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            return;
+        }
+        heed().unwrap();
+        check().unwrap();
+        super::super::process::kill(std::process::id(), libc::SIGTERM);
+        assert_eq!(check(), Err(Interrupted(libc::SIGTERM)));
+        let ended = runtime::wait(pause(Duration::from_secs(60))).unwrap_err();
+        assert_eq!(ended.downcast_ref(), Some(&Interrupted(libc::SIGTERM)));
+    }
 }

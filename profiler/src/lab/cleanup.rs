@@ -16,7 +16,7 @@ use anyhow::Context as _;
 
 use crate::host::{
     facts::start_time,
-    process::kill,
+    process::{kill, wait_for_end},
     runs::{self, names},
 };
 
@@ -153,12 +153,12 @@ fn stop_processes(directory: &Path, pid: u32) {
         asked = true;
     }
     if asked {
-        wait_until(Duration::from_secs(20), || noted().next().is_none());
+        wait_for_all(Duration::from_secs(20), || noted().next());
     }
     for process in contained().chain(noted()).chain(helpers()) {
         kill(process, libc::SIGKILL);
     }
-    wait_until(Duration::from_secs(5), || contained().chain(noted()).chain(helpers()).next().is_none());
+    wait_for_all(Duration::from_secs(5), || contained().chain(noted()).chain(helpers()).next());
 }
 
 fn remove_strays(directory: &Path) {
@@ -169,10 +169,15 @@ fn remove_strays(directory: &Path) {
     }
 }
 
-fn wait_until(limit: Duration, done: impl Fn() -> bool) {
+/// Waits until none lives any more; `living` gives one that does.
+fn wait_for_all(limit: Duration, living: impl Fn() -> Option<u32>) {
     let deadline = Instant::now() + limit;
-    while !done() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
+    while let Some(pid) = living() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        wait_for_end(pid, Some(left));
     }
 }
 

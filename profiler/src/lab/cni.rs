@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{cleanup::Session, networks::Namespace};
-use crate::host::{process::Process, program};
+use crate::host::{process::Process, program, runtime};
 
 /// Where Debian puts the plugins, and where they are put by hand.
 const DIRECTORIES: &[&str] = &["/usr/lib/cni", "/opt/cni/bin"];
@@ -74,9 +74,8 @@ impl CniNetwork {
         // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
         command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
         let input = File::open(&self.configuration)?;
-        Process::spawn_reading(command, input, Some(&self.host.path()), libc::SIGKILL, None)?
-            .finish(STEP, heed)
-            .with_context(|| format!("CNI {verb} of {}", self.plugin.display()))
+        let plugin = Process::spawn_reading(command, input, Some(&self.host.path()), libc::SIGKILL, None)?;
+        runtime::wait(plugin.finish(STEP, heed)).with_context(|| format!("CNI {verb} of {}", self.plugin.display()))
     }
 }
 

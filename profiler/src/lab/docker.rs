@@ -19,7 +19,7 @@ use super::{
 };
 use crate::host::{
     process::{self, Process},
-    program, signal,
+    program, runtime, signal,
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -83,13 +83,10 @@ impl Daemon {
             if self.run(&["version"]).is_ok() {
                 return Ok(());
             }
-            if self.process.ended() {
-                bail!(self.process.reason());
-            }
             if Instant::now() > deadline {
                 bail!("dockerd did not answer within {START_LIMIT:?}");
             }
-            std::thread::sleep(Duration::from_millis(50));
+            runtime::wait(self.process.goes_on(Duration::from_millis(50)))?;
         }
     }
 

@@ -9,15 +9,15 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::{cleanup::Session, networks::Namespace, rootfs};
 use crate::{
     choices::{DEFAULT_KERNEL, find_kernel},
-    host::{emulated, process::Process, program, signal},
+    host::{emulated, process::Process, program},
     machine::{
         image::{self, Image},
         initramfs,
@@ -77,23 +77,12 @@ impl Guest {
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + BOOT_LIMIT;
-        loop {
-            signal::check()?;
+        let console = || {
             let console = fs::read(self.directory.join("console")).unwrap_or_default();
-            let console = String::from_utf8_lossy(&console);
-            if console.contains(READY) {
-                return Ok(());
-            }
-            if self.process.ended() {
-                let last: Vec<&str> = console.lines().rev().take(3).collect();
-                bail!(self.process.reason().context(last.join(" / ")));
-            }
-            if Instant::now() > deadline {
-                bail!("it was not ready within {BOOT_LIMIT:?}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            String::from_utf8_lossy(&console).into_owned()
+        };
+        let ready = self.process.wait_until("word that it is ready", BOOT_LIMIT, || console().contains(READY));
+        ready.with_context(|| console().lines().rev().take(3).collect::<Vec<_>>().join(" / "))
     }
 
     /// A command that runs `words` inside.

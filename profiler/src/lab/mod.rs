@@ -46,7 +46,8 @@ use crate::{
     host::{
         cpu::stay_on,
         facts::is_root,
-        signal::{self, Handlers, Interrupted},
+        runtime,
+        signal::{self, Interrupted},
     },
     output::print,
     profile::{self, Namespace, Profile, Topology, measures::Creation},
@@ -75,7 +76,8 @@ pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
     if let Some(result) = elsewhere::run(args) {
         return result;
     }
-    let result = run_all(args);
+    // The program keeps its name while a thread of it records.
+    let result = runtime::in_thread("ns-lab", || run_all(args));
     // The recorder may turn a signal into an error of its own: the flag decides.
     let interrupted = signal::check().err().or_else(|| result.as_ref().err()?.downcast_ref::<Interrupted>().copied());
     if let (Some(Interrupted(number)), true) = (interrupted, result.is_err()) {
@@ -108,12 +110,9 @@ pub fn job(args: &LabJobArgs) -> anyhow::Result<ExitCode> {
 
 /// The first process of a container: waits for a signal. As process 1 it needs a handler, or signals are ignored.
 fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
-    let _handlers = Handlers::install();
-    let deadline = Instant::now() + limit;
-    while signal::check().is_ok() && Instant::now() < deadline {
-        // A signal ends the sleep early only in the C library's view; std resumes it, so it is short.
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    signal::heed()?;
+    // Either is what was waited for.
+    let _ = runtime::wait(signal::pause(limit));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,7 +120,7 @@ fn idle(limit: Duration) -> anyhow::Result<ExitCode> {
 ///
 /// A mode that cannot run here (no Docker) is [`Failure::Refused`].
 pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
-    let _handlers = Handlers::install();
+    signal::heed()?;
     Standing::build(mode, args)?.measure(args)
 }
 
@@ -146,7 +145,7 @@ impl Standing {
 
     /// Drives the traffic once, and records it unless the arguments say otherwise.
     pub fn measure(&self, args: &LabRunArgs) -> anyhow::Result<Measured> {
-        measure(programs::find(args)?, args, &self.session, &self.built, &args.output)
+        runtime::wait(measure(programs::find(args)?, args, &self.session, &self.built, &args.output))
     }
 
     /// The file of a namespace, by the name that recordings show.
@@ -160,7 +159,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     let workload = programs::find(args)?;
     need_root()?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
-    let _handlers = Handlers::install();
+    signal::heed()?;
     let progress = progress();
     let session = Session::open()?;
     let mut shared = Shared::default();
@@ -194,7 +193,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
             progress.set_message(name.clone());
             let file = args.output.join(format!("{name}.prof"));
             let of_size = LabRunArgs { size: vec![*size], ..args.clone() };
-            let measured = measure(workload, &of_size, &session, network, &file)
+            let measured = runtime::wait(measure(workload, &of_size, &session, network, &file))
                 .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
             if let Some(profile) = &measured.profile {
                 profile::write(profile, &file)?;
@@ -263,7 +262,8 @@ fn prepare(
     let mut build = || -> anyhow::Result<Built> {
         let network = networks::build(mode, session, args, shared)?;
         let built = start.elapsed();
-        let answered = traffic::first_answer(args, session, &network).with_context(|| format!("mode {}", mode.name))?;
+        let answered = runtime::wait(traffic::first_answer(args, session, &network))
+            .with_context(|| format!("mode {}", mode.name))?;
         let first_answer_ns = answered.duration_since(start).as_nanos() as u64;
         let creation = Creation { built_ns: built.as_nanos() as u64, first_answer_ns };
         Ok(Built { mode: mode.name, network, creation })
@@ -279,8 +279,8 @@ fn prepare(
     }
 }
 
-/// Warms up, then drives the traffic while recording.
-fn measure(
+/// Warms up, then drives the traffic while recording. Nothing in here may wait but by awaiting.
+async fn measure(
     workload: &'static Workload,
     args: &LabRunArgs,
     session: &Session,
@@ -288,15 +288,16 @@ fn measure(
     file: &Path,
 ) -> anyhow::Result<Measured> {
     let network = &built.network;
-    traffic::warm_up(workload, args, session, network)?;
-    let server = traffic::start_server(workload, args, session, network, args.duration)?;
-    let drive = || {
-        let mut driven = server.drive(args, session, network, args.duration)?;
+    traffic::warm_up(workload, args, session, network).await?;
+    let server = traffic::start_server(workload, args, session, network, args.duration).await?;
+    let drive = async {
+        signal::check()?;
+        let mut driven = server.drive(args, session, network, args.duration).await?;
         driven.benchmark.creation = Some(built.creation);
         Ok(driven)
     };
     if args.no_record {
-        return Ok(Measured { driven: drive()?, profile: None });
+        return Ok(Measured { driven: drive.await?, profile: None });
     }
     let record_args = RecordArgs {
         tier: args.tier,
@@ -306,10 +307,7 @@ fn measure(
         frequency: args.frequency.unwrap_or(args.clock.default_frequency()),
         ..RecordArgs::default()
     };
-    let (mut profile, driven) = record::record_while(&record_args, || {
-        signal::check()?;
-        drive()
-    })?;
+    let (mut profile, driven) = record::record_while(&record_args, drive).await?;
     signal::check()?;
     profile.meta.command = driven.command.clone();
     if let Some(program) = profile.meta.command.first_mut() {

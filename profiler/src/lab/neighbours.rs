@@ -24,7 +24,7 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// Starts them; they end by themselves after `limit`. Floods use the ports from `port` on.
-    pub fn start(
+    pub async fn start(
         wanted: &[Neighbour],
         session: &Session,
         network: &Network,
@@ -53,7 +53,7 @@ impl Neighbours {
                     let address = format!("{}:{port}", network.address);
                     let server = words(&["--workload", FLOOD, "--listen", &address]);
                     let mut server = network.server.spawn(session, &server)?;
-                    server.wait_line(RUNNING, START_LIMIT).context("the receiver of the flood")?;
+                    server.wait_line(RUNNING, START_LIMIT).await.context("the receiver of the flood")?;
                     processes.push(server);
                     let target = network.target(port).to_string();
                     let client = words(&["--workload", FLOOD, "--connect", &target]);
@@ -62,7 +62,7 @@ impl Neighbours {
                 }
             }
             if let Some(last) = processes.last_mut() {
-                last.wait_line(RUNNING, START_LIMIT).context("a neighbour did not start")?;
+                last.wait_line(RUNNING, START_LIMIT).await.context("a neighbour did not start")?;
             }
             neighbours.running.push((*neighbour, processes));
         }
@@ -70,16 +70,16 @@ impl Neighbours {
     }
 
     /// Ends them and tells what they used; an error if one ended before.
-    pub fn stop(mut self, network: &Network) -> anyhow::Result<Vec<NeighbourUse>> {
+    pub async fn stop(mut self, network: &Network) -> anyhow::Result<Vec<NeighbourUse>> {
         let mut found = Vec::new();
         for (neighbour, processes) in &mut self.running {
-            if let Some(ended) = processes.iter_mut().find_map(|process| process.ended().then(|| process.reason())) {
-                bail!(ended.context("a neighbour ended before the traffic did"));
+            if let Some(ended) = processes.iter_mut().find_map(|process| process.ended().then_some(process)) {
+                bail!(ended.reason().await.context("a neighbour ended before the traffic did"));
             }
             let mut reports = Vec::new();
             for process in processes.iter_mut().rev() {
                 process.stop(libc::SIGKILL, Duration::from_secs(1));
-                reports.push(process.said().iter().rev().find_map(|line| NeighbourReport::read(line)));
+                reports.push(process.said().await.iter().rev().find_map(|line| NeighbourReport::read(line)));
             }
             reports.reverse();
             found.push(used(neighbour, &reports));

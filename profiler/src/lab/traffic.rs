@@ -18,7 +18,7 @@ use crate::{
     benchmark,
     choices::{Driver, Workload},
     cli::{LabRunArgs, Pin},
-    host::{process::Process, signal},
+    host::process::Process,
     profile::{
         Benchmark,
         worker::{WorkerReport, combine},
@@ -29,6 +29,8 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 /// The workload whose first request tells that a network is there.
 const FIRST: &str = "tcp-rr";
 const WARM_UP: Duration = Duration::from_millis(300);
+/// Between two looks whether a server of others listens.
+const LISTEN: Duration = Duration::from_millis(10);
 /// What starting and ending the client may take beyond the workload's own limits.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -44,19 +46,22 @@ pub struct Driven {
 }
 
 /// Sends a first request through a new network and waits for its answer: which workload follows does not matter.
-pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
+pub async fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
     let workload = Workload::find(FIRST).context("a workload")?;
     let args = LabRunArgs { workload: FIRST.into(), pairs: 1, size: vec![1], ..args.clone() };
     let duration = Duration::from_millis(1);
-    let server = start_server(workload, &args, session, network, duration)?;
+    let server = start_server(workload, &args, session, network, duration).await?;
     let [_, mut command] = words(workload, &args, network, duration)?;
     command.push("--announce".into());
     let mut client = network.client.spawn(session, &command).context("cannot start the client")?;
     let patience = network.client.patience();
-    client.wait_line(ANSWERED, READY_LIMIT + patience).context("the first request through the network")?;
+    client.wait_line(ANSWERED, READY_LIMIT + patience).await.context("the first request through the network")?;
     let answered = Instant::now();
-    let ended =
-        client.finish(workload.grace() + patience, true).and_then(|_| server.process.finish(workload.grace(), true));
+    let ended = async {
+        client.finish(workload.grace() + patience, true).await?;
+        server.process.finish(workload.grace(), true).await
+    };
+    let ended = ended.await;
     if ended.is_err() {
         network.client.sweep();
         network.server.sweep();
@@ -66,19 +71,19 @@ pub fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> 
 }
 
 /// Runs the same traffic for a short time: caches, neighbour entries, bridge learning, frequency.
-pub fn warm_up(
+pub async fn warm_up(
     workload: &'static Workload,
     args: &LabRunArgs,
     session: &Session,
     network: &Network,
 ) -> anyhow::Result<()> {
     let args = LabRunArgs { neighbours: Vec::new(), ..args.clone() };
-    let server = start_server(workload, &args, session, network, WARM_UP).context("warm-up")?;
-    server.drive(&args, session, network, WARM_UP).map(drop).context("warm-up")
+    let server = start_server(workload, &args, session, network, WARM_UP).await.context("warm-up")?;
+    server.drive(&args, session, network, WARM_UP).await.map(drop).context("warm-up")
 }
 
 /// Starts a server and waits until it listens.
-pub fn start_server(
+pub async fn start_server(
     workload: &'static Workload,
     args: &LabRunArgs,
     session: &Session,
@@ -88,11 +93,11 @@ pub fn start_server(
     let [command, _] = words(workload, args, network, duration)?;
     let mut process = network.server.spawn(session, &command).context("cannot start the server")?;
     match workload.driver {
-        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT)?,
+        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT).await?,
         // The control connection of iperf3 is TCP in both cases.
         Driver::External(external) => {
             let udp = external.udp && external.program != "iperf3";
-            wait_listening(&mut process, network.server.as_ref(), PORT, udp)?;
+            wait_listening(&mut process, network.server.as_ref(), PORT, udp).await?;
         }
     }
     Ok(Server { workload, process })
@@ -106,7 +111,7 @@ pub struct Server {
 
 impl Server {
     /// Runs the client beside the neighbours and waits for all of them.
-    pub fn drive(
+    pub async fn drive(
         self,
         args: &LabRunArgs,
         session: &Session,
@@ -116,12 +121,13 @@ impl Server {
         let [_, command] = words(self.workload, args, network, duration)?;
         let limit = duration + self.workload.grace() + SLACK + network.client.patience();
         let port = PORT + args.pairs as u16;
-        let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK);
-        let said = neighbours.and_then(|neighbours| {
+        let driven = async {
+            let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK).await?;
             let client = network.client.spawn(session, &command).context("cannot start the client")?;
-            let said = client.finish(limit, true).context("the client of the workload")?;
-            Ok((neighbours, said))
-        });
+            let said = client.finish(limit, true).await.context("the client of the workload")?;
+            anyhow::Ok((neighbours, said))
+        };
+        let said = driven.await;
         if said.is_err() {
             network.client.sweep();
             network.server.sweep();
@@ -129,7 +135,8 @@ impl Server {
         let (neighbours, said) = said?;
         let mut driven = match self.workload.driver {
             Driver::Builtin(_) => {
-                let heard = self.process.finish(self.workload.grace(), true).context("the server of the workload")?;
+                let heard = self.process.finish(self.workload.grace(), true).await;
+                let heard = heard.context("the server of the workload")?;
                 let client = WorkerReport::find(&said).context("the client printed no report")?;
                 let server = WorkerReport::find(&heard).context("the server printed no report")?;
                 Driven { benchmark: combine(&client, &server), command, reports: Some((client, server)) }
@@ -142,7 +149,7 @@ impl Server {
                 Driven { benchmark, command, reports: None }
             }
         };
-        driven.benchmark.neighbours = neighbours.stop(network)?;
+        driven.benchmark.neighbours = neighbours.stop(network).await?;
         driven.benchmark.pin = match args.pin {
             Pin::None => None,
             Pin::Same => Some("same".into()),
@@ -153,23 +160,19 @@ impl Server {
 }
 
 /// Waits until a socket listens on `port` in the network namespace of the server.
-fn wait_listening(server: &mut Process, place: &dyn Place, port: u16, udp: bool) -> anyhow::Result<()> {
+async fn wait_listening(server: &mut Process, place: &dyn Place, port: u16, udp: bool) -> anyhow::Result<()> {
     let pid = place.inside(server.id());
     let deadline = Instant::now() + READY_LIMIT;
     let names = if udp { ["udp", "udp6"] } else { ["tcp", "tcp6"] };
     loop {
-        signal::check()?;
         let tables = names.map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
         if tables.iter().any(|table| listens(table, port, udp)) {
             return Ok(());
         }
-        if server.ended() {
-            bail!(server.reason());
-        }
         if Instant::now() > deadline {
             bail!("the server did not listen within {READY_LIMIT:?}");
         }
-        std::thread::sleep(Duration::from_millis(10));
+        server.goes_on(LISTEN).await?;
     }
 }
 

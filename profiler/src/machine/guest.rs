@@ -4,14 +4,17 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
 
 use super::{
     console,
@@ -22,15 +25,16 @@ use crate::{
     choices::{Clock, Kernel},
     failure::Failure,
     host::{
+        changes::Changes,
         facts::user,
+        process::{die_with_parent, wait_for_end},
         program::find_system,
-        runs,
+        runs, runtime,
         shell::{self, quoted},
-        signal::{self, Handlers},
+        signal,
     },
 };
 
-const TICK: Duration = Duration::from_millis(50);
 /// Time for a guest to come up; it takes about ten seconds on an idle host.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 
@@ -60,7 +64,7 @@ pub struct Outcome {
 
 /// Runs the job; its standard output and standard error become this program's.
 pub fn run(job: &Job) -> Result<Outcome> {
-    let _handlers = Handlers::install();
+    signal::heed()?;
     let (program, version) = qemu::find()?;
     let busybox = busybox()?;
     let progress = spinner();
@@ -75,7 +79,7 @@ pub fn run(job: &Job) -> Result<Outcome> {
     let setup = qemu::Setup { kernel: job.kernel, image: &image, clock: job.clock, run: &directory.0, shares: &shares };
     let mut machine = Machine::start(&program, &qemu::arguments(&setup, version), &directory.0)?;
     progress.set_message(format!("booting Linux {}", image.release));
-    let outcome = machine.watch(job, &directory.0, &progress);
+    let outcome = runtime::wait(machine.watch(job, &directory.0, &progress));
     progress.finish_and_clear();
     outcome
 }
@@ -153,78 +157,88 @@ impl Machine {
         let log = File::create(directory.join("qemu"))?;
         command.stdout(log.try_clone()?).stderr(log);
         // SAFETY: runs between fork and exec, and makes one system call that is async-signal-safe.
-        unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            });
-        }
+        unsafe { command.pre_exec(|| die_with_parent(libc::SIGKILL)) };
+        let runtime = runtime::current()?;
+        let _within = runtime.enter();
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self { child })
     }
 
     /// Passes output on until the machine is off.
-    fn watch(&mut self, job: &Job, directory: &Path, progress: &ProgressBar) -> Result<Outcome> {
+    async fn watch(&mut self, job: &Job, directory: &Path, progress: &ProgressBar) -> Result<Outcome> {
+        let ended = self.run(job, directory, progress).await?;
+        outcome(job, directory, ended)
+    }
+
+    /// Passes output on as it comes; how qemu ended.
+    async fn run(&mut self, job: &Job, directory: &Path, progress: &ProgressBar) -> Result<ExitStatus> {
+        let changes = Changes::of(directory)?;
         let (mut out, mut err) = (Tail::open(directory, "stdout")?, Tail::open(directory, "stderr")?);
-        let started = Instant::now();
-        let mut booted: Option<Instant> = None;
-        let ended = loop {
-            let ended = self.child.try_wait()?;
-            let mut pass_on = || -> io::Result<()> {
-                out.pass_on(&mut io::stdout())?;
-                err.pass_on(&mut io::stderr())
-            };
-            progress.suspend(&mut pass_on)?;
-            if let Some(ended) = ended {
-                break ended;
+        let mut pass_on = || progress.suspend(|| out.pass_on(&mut io::stdout()).and(err.pass_on(&mut io::stderr())));
+        let limit = sleep(BOOT_LIMIT);
+        tokio::pin!(limit);
+        let mut booted = false;
+        loop {
+            tokio::select! {
+                biased;
+                signal = signal::interrupted() => bail!(signal),
+                ended = self.child.wait() => {
+                    pass_on()?;
+                    return Ok(ended?);
+                }
+                () = &mut limit => {
+                    let (limit, what) = match booted {
+                        false => (BOOT_LIMIT, "did not come up"),
+                        true => (job.limit, "did not come to an end"),
+                    };
+                    let console = read(&directory.join("console"));
+                    let last = console::tail(&console, 3).join(" / ");
+                    bail!(Failure::Refused(format!(
+                        "the emulated machine with Linux {} {what} within {limit:?}; its console ends: {last}",
+                        job.kernel.version
+                    )));
+                }
+                changed = changes.next() => changed?,
             }
-            signal::check()?;
-            if booted.is_none() && directory.join("booted").exists() {
-                booted = Some(Instant::now());
+            pass_on()?;
+            if !booted && directory.join("booted").exists() {
+                booted = true;
+                limit.as_mut().reset(Instant::now() + job.limit);
                 progress.set_message(format!("running in Linux {}", job.kernel.version));
             }
-            let (since, limit, what) = match booted {
-                None => (started, BOOT_LIMIT, "did not come up"),
-                Some(booted) => (booted, job.limit, "did not come to an end"),
-            };
-            if since.elapsed() > limit {
-                let console = read(&directory.join("console"));
-                let last = console::tail(&console, 3).join(" / ");
-                bail!(Failure::Refused(format!(
-                    "the emulated machine with Linux {} {what} within {limit:?}; its console ends: {last}",
-                    job.kernel.version
-                )));
-            }
-            std::thread::sleep(TICK);
-        };
-        let console = read(&directory.join("console"));
-        let troubles = console::troubles(&console);
-        for trouble in &troubles {
-            eprintln!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
         }
-        if let Ok(code) = fs::read_to_string(directory.join("exit")) {
-            let exit_code = code.trim().parse().context("the guest gave no exit code")?;
-            return Ok(Outcome { exit_code, troubles });
-        }
-        let first = |kind: Kind| troubles.iter().find(|trouble| trouble.kind == kind);
-        let cause = first(Kind::Panic).or_else(|| first(Kind::Start)).map(|trouble| trouble.line.clone());
-        let said = read(&directory.join("qemu"));
-        let cause = cause.or_else(|| said.lines().last().map(str::to_owned)).unwrap_or_else(|| {
-            format!("qemu ended with {ended}; the console ends: {}", console::tail(&console, 3).join(" / "))
-        });
-        Err(Failure::Refused(format!(
-            "the emulated machine with Linux {} died before the command was over: {cause}",
-            job.kernel.version
-        ))
-        .into())
     }
+}
+
+/// What the machine left, once it is off.
+fn outcome(job: &Job, directory: &Path, ended: ExitStatus) -> Result<Outcome> {
+    let console = read(&directory.join("console"));
+    let troubles = console::troubles(&console);
+    for trouble in &troubles {
+        eprintln!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
+    }
+    if let Ok(code) = fs::read_to_string(directory.join("exit")) {
+        let exit_code = code.trim().parse().context("the guest gave no exit code")?;
+        return Ok(Outcome { exit_code, troubles });
+    }
+    let first = |kind: Kind| troubles.iter().find(|trouble| trouble.kind == kind);
+    let cause = first(Kind::Panic).or_else(|| first(Kind::Start)).map(|trouble| trouble.line.clone());
+    let said = read(&directory.join("qemu"));
+    let cause = cause.or_else(|| said.lines().last().map(str::to_owned)).unwrap_or_else(|| {
+        format!("qemu ended with {ended}; the console ends: {}", console::tail(&console, 3).join(" / "))
+    });
+    Err(Failure::Refused(format!(
+        "the emulated machine with Linux {} died before the command was over: {cause}",
+        job.kernel.version
+    ))
+    .into())
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        // It has an id until it has been waited for.
+        if let (Some(id), Ok(())) = (self.child.id(), self.child.start_kill()) {
+            wait_for_end(id, None);
         }
     }
 }
@@ -260,7 +274,7 @@ impl Tail {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::io::Write as _;
+    use std::{io::Write as _, process::Command as Shell};
 
     use super::*;
 
@@ -268,13 +282,13 @@ mod tests {
     fn commands_reach_the_shell_unchanged() {
         let words = ["printf", "%s|", "it's", "a b", "$HOME", "", "*", "-x=\"1\""].map(str::to_owned);
         let directory = std::env::temp_dir();
-        let done = Command::new("sh").arg("-c").arg(script(&words, &directory)).output().unwrap();
+        let done = Shell::new("sh").arg("-c").arg(script(&words, &directory)).output().unwrap();
         assert_eq!(String::from_utf8(done.stdout).unwrap(), "it's|a b|$HOME||*|-x=\"1\"|");
     }
 
     #[test]
     fn a_directory_that_does_not_exist_ends_the_command() {
-        let done = Command::new("sh").arg("-c").arg(script(&["true".into()], Path::new("/nonexistent"))).status();
+        let done = Shell::new("sh").arg("-c").arg(script(&["true".into()], Path::new("/nonexistent"))).status();
         assert_eq!(done.unwrap().code(), Some(2));
     }
 

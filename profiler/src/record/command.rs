@@ -1,14 +1,19 @@
 //! The command that is recorded.
 
 use std::{
-    io::{Read as _, Write as _},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use indicatif::ProgressBar;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, ChildStdout, Command},
+    time::{Instant, interval, sleep, timeout},
+};
 
 use crate::{
     failure::Failure,
@@ -17,8 +22,14 @@ use crate::{
 
 /// Output beyond this is passed on but not kept for the benchmark's result.
 const KEPT_OUTPUT: usize = 4 << 20;
+/// So much of it at once: the recorder does nothing else meanwhile.
+const PIECE: usize = 16 << 10;
 /// How long a command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
+/// A grandchild may hold the pipe open for ever: its output is not waited for.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// Between two looks at the progress, where somebody sees it.
+const PROGRESS: Duration = Duration::from_millis(100);
 
 /// How a command ended.
 pub struct Outcome {
@@ -35,76 +46,113 @@ pub fn find(name: &str) -> Result<PathBuf> {
 }
 
 /// Runs a command to its end, to the end of `duration`, or to a signal. Its output is passed on and kept.
-pub fn run(
+pub async fn run(
     program: &Path,
     command: &[String],
     duration: Option<Duration>,
-    progress: &indicatif::ProgressBar,
+    progress: &ProgressBar,
 ) -> Result<Outcome> {
     let mut child = Command::new(program)
         .args(&command[1..])
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
-    let pipe = child.stdout.take();
-    let reader = std::thread::spawn(move || pipe.map(pass_on).unwrap_or_default());
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
+    let pipe = child.stdout.take().context("the command has no output")?;
+    let mut kept = Vec::new();
+    let status = {
+        let passing = pass_on(pipe, &mut kept);
+        let ending = async {
+            let ended = tokio::select! {
+                status = child.wait() => Some(status?),
+                () = over(duration, progress) => None,
+            };
+            match ended {
+                Some(status) => Ok(status),
+                None => end(&mut child).await,
+            }
+        };
+        tokio::pin!(passing, ending);
+        let mut passed = false;
+        let status = loop {
+            tokio::select! {
+                status = &mut ending => break status,
+                () = &mut passing, if !passed => passed = true,
+            }
+        };
+        if !passed {
+            // What was passed on until then is kept.
+            let _ = timeout(LAST_WORDS, passing).await;
         }
-        if signal::received() || duration.is_some_and(|duration| start.elapsed() >= duration) {
-            break end(&mut child)?;
-        }
-        if duration.is_some() {
-            progress.set_position(start.elapsed().as_millis() as u64);
-        }
-        std::thread::sleep(Duration::from_millis(5));
+        status?
     };
-    // A grandchild may hold the pipe open for ever: do not wait for it.
-    let patience = Instant::now();
-    while !reader.is_finished() && patience.elapsed() < Duration::from_millis(300) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = if reader.is_finished() { reader.join().unwrap_or_default() } else { Vec::new() };
     Ok(Outcome {
         exit_code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-        output: String::from_utf8_lossy(&output).into_owned(),
+        output: String::from_utf8_lossy(&kept).into_owned(),
     })
 }
 
-/// Asks the command to end, and ends it if it does not.
-fn end(child: &mut Child) -> Result<ExitStatus> {
-    // Not yet waited for, so that the id is still its own.
-    kill(child.id(), libc::SIGTERM);
-    let asked = Instant::now();
-    while asked.elapsed() < GRACE {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+/// Waits for the end of the duration, if there is one, or for a signal; shows how far it is.
+pub async fn over(duration: Option<Duration>, progress: &ProgressBar) {
+    let Some(duration) = duration else {
+        signal::interrupted().await;
+        return;
+    };
+    let begun = Instant::now();
+    let shown = async {
+        if progress.is_hidden() {
+            return std::future::pending().await;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        let mut looks = interval(PROGRESS);
+        loop {
+            looks.tick().await;
+            progress.set_position(begun.elapsed().as_millis() as u64);
+        }
+    };
+    tokio::select! {
+        _ = signal::interrupted() => {}
+        () = sleep(duration) => {}
+        () = shown => {}
     }
-    child.kill()?;
-    Ok(child.wait()?)
 }
 
-fn pass_on(mut pipe: std::process::ChildStdout) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut buffer = [0; 8192];
-    let mut out = std::io::stdout();
-    while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+/// Asks the command to end, and ends it if it does not.
+async fn end(child: &mut Child) -> Result<ExitStatus> {
+    // Not yet waited for, so that the id is still its own.
+    child.id().into_iter().for_each(|id| kill(id, libc::SIGTERM));
+    if let Ok(status) = timeout(GRACE, child.wait()).await {
+        return Ok(status?);
+    }
+    child.kill().await?;
+    Ok(child.wait().await?)
+}
+
+/// A piece is read when the one before is written: a command that says more than is taken waits, as it would without us.
+async fn pass_on(mut pipe: ChildStdout, kept: &mut Vec<u8>) {
+    let mut buffer = vec![0; PIECE];
+    let mut out = tokio::io::stdout();
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
         // A reader of ours that went away must not end the benchmark.
-        let _ = out.write_all(&buffer[..length]).and_then(|()| out.flush());
+        let written = out.write_all(&buffer[..length]).await;
+        if written.is_ok() {
+            let _ = out.flush().await;
+        }
         if kept.len() + length <= KEPT_OUTPUT {
             kept.extend_from_slice(&buffer[..length]);
         }
     }
-    kept
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::runtime;
+
+    /// Runs a shell's script.
+    fn outcome(script: &str, duration: Option<Duration>) -> Outcome {
+        let command = ["sh", "-c", script].map(str::to_owned);
+        let hidden = ProgressBar::hidden();
+        runtime::wait(run(&find("sh").expect("sh"), &command, duration, &hidden)).expect("ran")
+    }
 
     #[test]
     fn a_missing_program_is_wrong_usage() {
@@ -114,18 +162,21 @@ mod tests {
 
     #[test]
     fn output_and_exit_code_are_kept() {
-        let command = ["sh".to_owned(), "-c".into(), "echo out; exit 3".into()];
-        let hidden = indicatif::ProgressBar::hidden();
-        let outcome = run(&find("sh").expect("sh"), &command, None, &hidden).expect("ran");
+        let outcome = outcome("echo out; exit 3", None);
         assert_eq!((outcome.exit_code, outcome.output.as_str()), (3, "out\n"));
     }
 
     #[test]
     fn a_command_that_outlasts_the_duration_is_ended() {
-        let command = ["sleep".to_owned(), "60".into()];
-        let hidden = indicatif::ProgressBar::hidden();
-        let duration = Some(Duration::from_millis(50));
-        let outcome = run(&find("sleep").expect("sleep"), &command, duration, &hidden).expect("ran");
+        let outcome = outcome("exec sleep 60", Some(Duration::from_millis(50)));
         assert_eq!(outcome.exit_code, 128 + libc::SIGTERM);
+    }
+
+    #[test]
+    fn a_grandchild_that_keeps_the_pipe_is_not_waited_for() {
+        let begun = Instant::now();
+        let outcome = outcome("sleep 10 & echo out", None);
+        assert_eq!((outcome.exit_code, outcome.output.as_str()), (0, "out\n"));
+        assert!(begun.elapsed() < Duration::from_secs(5));
     }
 }

@@ -1,5 +1,7 @@
 //! The maps of the programs: what they are told, and what they counted.
 
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
@@ -112,6 +114,13 @@ impl Session {
             map.remove(&key).with_context(|| format!("cannot clear map {name}"))?;
         }
         Ok(())
+    }
+
+    /// A descriptor of the ring that can be waited for.
+    pub fn ring_descriptor(&self) -> Result<OwnedFd> {
+        // SAFETY: the ring is open for as long as it is borrowed here.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
+        ring.try_clone_to_owned().context("cannot wait for the ring")
     }
 
     /// Takes what lies in the ring.

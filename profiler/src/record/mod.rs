@@ -23,6 +23,7 @@ mod traffic;
 mod turns;
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -40,13 +41,18 @@ pub use session::Session;
 use crate::{
     cli::RecordArgs,
     failure::Failure,
-    host::signal::{self, Handlers},
+    host::{
+        runtime::{in_thread, wait},
+        signal,
+    },
     profile::Profile,
 };
 
+/// Name of the thread that records; profiles know it by this.
+const THREAD: &str = "ns-recorder";
+
 /// Runs `netstrata record`.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
-    let _handlers = Handlers::install();
     let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent
         && !parent.is_dir()
@@ -57,20 +63,31 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     }
     // Before anything is attached: a command that does not exist is wrong usage.
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
+    // The program keeps its name while a thread of it has another and a priority of its own.
+    in_thread(THREAD, || {
+        signal::heed()?;
+        wait(record(args, program))
+    })
+}
+
+async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode> {
     let started = Instant::now();
-    let recorder = Recorder::start(args)?;
+    let mut recorder = Recorder::start(args)?;
     let attached_in = started.elapsed();
     let progress = progress(args, attached_in);
-    let outcome = match program {
-        Some(program) => Some(command::run(&program, &args.command, args.duration, &progress)?),
-        None => {
-            wait(args.duration, &progress);
-            None
+    let work = async {
+        match program {
+            Some(program) => command::run(&program, &args.command, args.duration, &progress).await.map(Some),
+            None => {
+                command::over(args.duration, &progress).await;
+                Ok(None)
+            }
         }
     };
+    let outcome = recorder.collect(work).await??;
     progress.finish_and_clear();
     let stopping = Instant::now();
-    let mut profile = recorder.stop()?;
+    let mut profile = recorder.stop().await?;
     profile.meta.command.clone_from(&args.command);
     if let Some(outcome) = &outcome {
         profile.meta.exit_code = Some(outcome.exit_code);
@@ -89,11 +106,11 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     }
 }
 
-/// Records while `work` runs; `work` is called once all probes are attached.
-pub fn record_while<T>(args: &RecordArgs, work: impl FnOnce() -> Result<T>) -> Result<(Profile, T)> {
-    let recorder = Recorder::start(args)?;
-    let result = work();
-    let profile = recorder.stop()?;
+/// Records while `work` is waited for, which begins once all probes are attached.
+pub async fn record_while<T>(args: &RecordArgs, work: impl Future<Output = Result<T>>) -> Result<(Profile, T)> {
+    let mut recorder = Recorder::start(args)?;
+    let result = recorder.collect(work).await?;
+    let profile = recorder.stop().await?;
     Ok((profile, result?))
 }
 
@@ -109,21 +126,6 @@ fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar 
     bar.set_message(format!("recording (attached in {} ms{until})", attached_in.as_millis()));
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
-}
-
-/// Between two looks for a signal.
-const TICK: Duration = Duration::from_millis(50);
-
-/// Waits for the end of the duration or a signal.
-fn wait(duration: Option<Duration>, progress: &indicatif::ProgressBar) {
-    let start = Instant::now();
-    while !signal::received() && duration.is_none_or(|duration| start.elapsed() < duration) {
-        let left = duration.map_or(TICK, |duration| duration.saturating_sub(start.elapsed()));
-        std::thread::sleep(TICK.min(left));
-        if duration.is_some() {
-            progress.set_position(start.elapsed().as_millis() as u64);
-        }
-    }
 }
 
 fn summary(args: &RecordArgs, profile: &Profile, attached_in: Duration, stopped_in: Duration) {

@@ -1,29 +1,22 @@
-//! The thread of a running recording, as the rest of the program sees it.
+//! A recording from outside: it runs while something else is waited for, in the same thread.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    thread::JoinHandle,
-};
+use std::{future::Future, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use tokio::sync::oneshot;
 
 use super::{kernel_counters::forget_peak_memory, recording::Recording, refusal::Refusal};
 use crate::{cli::RecordArgs, failure::Failure, kernel::privilege, profile::Profile};
 
 /// A recording that runs.
-pub struct Recorder {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Profile>>,
+pub struct Recorder<'a> {
+    args: &'a RecordArgs,
+    recording: Recording,
 }
 
-impl Recorder {
-    /// Attaches everything, then returns.
-    pub fn start(args: &RecordArgs) -> Result<Self> {
+impl<'a> Recorder<'a> {
+    /// Attaches everything, then returns. This thread must be within its runtime.
+    pub fn start(args: &'a RecordArgs) -> Result<Self> {
         let missing = privilege::missing_required(privilege::effective());
         if !missing.is_empty() {
             return Err(Failure::Refused(format!(
@@ -32,36 +25,26 @@ impl Recorder {
             ))
             .into());
         }
-        let output = args.output.clone();
         forget_peak_memory();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ready, attached) = mpsc::channel();
-        let (args, until) = (args.clone(), Arc::clone(&stop));
-        let thread = std::thread::Builder::new()
-            .name("ns-recorder".into())
-            .spawn(move || {
-                let mut recording = Recording::open(&args)?;
-                // The receiver may be gone only if the starter died; then the loop ends at once.
-                let _ = ready.send(());
-                recording.run(&args, &until)?;
-                recording.finish(&args)
-            })
-            .context("cannot start a thread")?;
-        if attached.recv().is_err() {
-            return Err(match thread.join() {
-                Ok(Ok(_)) => anyhow::anyhow!("the recorder ended before it began"),
-                Ok(Err(error)) => said(error, &output),
-                Err(_) => anyhow::anyhow!("the recorder panicked"),
-            });
-        }
-        Ok(Self { stop, thread })
+        let recording = Recording::open(args).map_err(|error| said(error, &args.output))?;
+        Ok(Self { args, recording })
+    }
+
+    /// Collects while `work` is waited for. What is due in the recording goes first.
+    pub async fn collect<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        let (over, until) = oneshot::channel::<()>();
+        let work = async {
+            let result = work.await;
+            drop(over);
+            result
+        };
+        let (collected, result) = tokio::join!(biased; self.recording.run(self.args, until), work);
+        collected.map(|()| result)
     }
 
     /// Detaches everything and returns what was recorded.
-    pub fn stop(self) -> Result<Profile> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.thread().unpark();
-        self.thread.join().map_err(|_| anyhow::anyhow!("the recorder panicked"))?
+    pub async fn stop(self) -> Result<Profile> {
+        self.recording.finish(self.args).await
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use netstrata_common::{Config, CpuState, Journey, Tally};
+use tokio::io::unix::AsyncFd;
 
 use super::{
     Calibration, assemble, calibrate, filter,
@@ -14,7 +16,7 @@ use super::{
     governor::Governor,
     kernel_counters::Counters,
     load::Sizes,
-    priority::{Hurry, keep_time},
+    priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
     tier,
@@ -25,6 +27,7 @@ use crate::{
     host::{
         clock::monotonic_ns,
         cpu::{online, own_time},
+        runtime,
     },
     kernel::{btf::KernelTypes, symbols::Symbols},
     profile::Profile,
@@ -34,7 +37,7 @@ use crate::{
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
 
-/// Everything that a recording holds, in the recorder's thread.
+/// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
     pub session: Session,
     /// Names of the drop reasons.
@@ -81,6 +84,10 @@ pub(super) struct Recording {
     pub last_load: (Vec<CpuState>, Duration),
     /// When this turn began.
     pub turn: Instant,
+    /// While probes are attached.
+    pub on_time: Option<OnTime>,
+    /// Tells when the ring fills faster than it is looked at.
+    pub filling: Option<AsyncFd<OwnedFd>>,
 }
 
 /// The programs, loaded, and what they cost here.
@@ -182,13 +189,16 @@ impl Recording {
             softirq_window: None,
             last_load: (Vec::new(), Duration::ZERO),
             turn: Instant::now(),
+            on_time: None,
+            filling: None,
         }
     }
 
     /// From here on probes are attached.
     fn begin(&mut self, args: &RecordArgs) -> Result<()> {
         self.refresh_filters(args)?;
-        keep_time(true);
+        self.filling = Some(runtime::readable(self.session.ring_descriptor()?)?);
+        self.on_time = Some(OnTime::begin());
         self.open_window()?;
         if self.frequency > 0 {
             self.source = self.session.attach_sampler(self.frequency, &online()?)?;
@@ -213,11 +223,11 @@ impl Recording {
     }
 
     /// Detaches and puts the profile together.
-    pub fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
+    pub async fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
         let duration = self.started.elapsed();
         let _hurry = Hurry::begin();
         if self.window.is_some() {
-            self.end_journeys()?;
+            self.end_journeys().await?;
             self.session.detach(Group::Journey)?;
         }
         self.close_softirq_window()?;

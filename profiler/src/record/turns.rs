@@ -2,17 +2,17 @@
 //! looks at the load that fit the rates to the budget.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use netstrata_common::{CpuState, Journey, PAUSE_NS, SOFTIRQS, Softirq};
+use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
     governor::{BURST_FREQUENCY, Load},
     kernel_counters::receive_softirqs,
-    priority::keep_time,
     probes::Group,
     recording::Recording,
 };
@@ -59,13 +59,19 @@ impl Look {
 }
 
 impl Recording {
-    /// Collects until told to stop.
-    pub fn run(&mut self, args: &RecordArgs, until: &AtomicBool) -> Result<()> {
+    /// Collects until told to stop, or until nobody can tell any more.
+    pub async fn run(&mut self, args: &RecordArgs, mut until: oneshot::Receiver<()>) -> Result<()> {
         let mut looked = Instant::now();
         let mut softirqs_due = true;
         let turn = self.governor.turn();
-        while !until.load(Ordering::Relaxed) {
-            std::thread::park_timeout(self.pause(turn, looked));
+        loop {
+            let pause = sleep(self.pause(turn, looked));
+            tokio::select! {
+                biased;
+                _ = &mut until => break,
+                () = pause => {}
+                () = filling(self.filling.as_ref()) => {}
+            }
             self.drain()?;
             if self.window.is_some() {
                 if looked.elapsed() >= LOOK {
@@ -75,8 +81,8 @@ impl Recording {
                 }
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
-                    self.end_journeys()?;
-                    self.take_burst()?;
+                    self.end_journeys().await?;
+                    self.take_burst().await?;
                     self.session.detach(Group::Journey)?;
                 }
                 // Probes of softirqs lie within the spans of journeys: they wait until those are not observed, if ever.
@@ -97,7 +103,7 @@ impl Recording {
                 }
             }
         }
-        keep_time(false);
+        self.on_time = None;
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
         Ok(())
@@ -208,22 +214,22 @@ impl Recording {
     }
 
     /// No journeys begin any more, and those under way get the time to end.
-    pub fn end_journeys(&mut self) -> Result<()> {
+    pub async fn end_journeys(&mut self) -> Result<()> {
         self.config.accept = 0;
         self.session.set_config(self.config)?;
         self.note_look()?;
         if let Some(opened) = self.window.take() {
             self.observed += opened.elapsed();
         }
-        std::thread::sleep(DRAIN);
+        sleep(DRAIN).await;
         Ok(())
     }
 
     /// Samples densely for a moment. Journeys must not be observed: a sample takes far longer than a crossing.
-    fn take_burst(&mut self) -> Result<()> {
+    async fn take_burst(&mut self) -> Result<()> {
         if let Some(length) = self.governor.burst() {
             self.session.attach_burst(BURST_FREQUENCY, &online()?)?;
-            std::thread::sleep(length);
+            sleep(length).await;
             self.session.detach_burst()?;
         }
         Ok(())
@@ -261,5 +267,18 @@ impl Recording {
                 journeys.push(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
             }
         })
+    }
+}
+
+/// Waits until the programs tell that the ring fills: they do so only when much lies in it, since waking somebody costs more
+/// than a journey.
+async fn filling(ring: Option<&AsyncFd<OwnedFd>>) {
+    match ring {
+        // That it cannot be waited for is no reason not to look at it when it is time.
+        Some(ring) => match ring.readable().await {
+            Ok(mut ready) => ready.clear_ready(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }

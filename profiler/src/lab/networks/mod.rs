@@ -32,11 +32,13 @@ pub use self::namespace::Namespace;
 use super::{cleanup::Session, modes::Mode};
 use crate::{
     cli::LabRunArgs,
-    host::{process::Process, signal},
+    host::{process::Process, runtime, signal},
 };
 
 /// How long a new network may take until it carries packets: routes have to spread, daemons to start.
 const REACH_LIMIT: Duration = Duration::from_secs(30);
+/// Between two tries where one fails at once.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Where one side runs.
 pub trait Place {
@@ -166,7 +168,7 @@ pub fn wait_reachable(from: &Namespace, target: SocketAddrV4) -> anyhow::Result<
                 bail!("{target} did not answer within {REACH_LIMIT:?}: {error}")
             }
             // "No route" comes at once and ends when routes have spread.
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) => runtime::wait(signal::pause(AGAIN))?,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     host::{
         clock::monotonic_ns,
         process::{self, Process},
+        runtime, signal,
     },
     lab::cleanup::Session,
 };
@@ -50,7 +51,7 @@ impl Switch {
         database.wait_until("socket", START_LIMIT, || directory.join("db.sock").exists())?;
         let mut switch = Self { daemon: None, _database: database, directory };
         switch.vsctl(&["--no-wait", "init"])?;
-        wait_for_uptime();
+        wait_for_uptime()?;
         switch.start_daemon(session, namespace)?;
         switch.vsctl(&["add-br", BRIDGE])?;
         namespace.up(BRIDGE)?;
@@ -100,9 +101,9 @@ impl Switch {
 /// The daemon counts processors when ten seconds of the monotonic clock have passed since it last did, and takes it that
 /// it did so at zero: in a machine's first ten seconds it finds none, starts no thread that handles what the datapath asks,
 /// and all such packets are lost.
-fn wait_for_uptime() {
+fn wait_for_uptime() -> anyhow::Result<()> {
     let uptime = Duration::from_nanos(monotonic_ns());
-    std::thread::sleep(COUNTS_PROCESSORS_AFTER.saturating_sub(uptime));
+    runtime::wait(signal::pause(COUNTS_PROCESSORS_AFTER.saturating_sub(uptime)))
 }
 
 /// A program of Open vSwitch that keeps everything in the session's directory.
