@@ -135,8 +135,8 @@ impl Server {
         let (neighbours, said) = said?;
         let mut driven = match self.workload.driver {
             Driver::Builtin(_) => {
-                let grace = self.workload.grace();
-                let heard = self.process.finish(grace, true).await.context("the server of the workload")?;
+                let heard = self.process.finish(self.workload.grace(), true).await;
+                let heard = heard.context("the server of the workload")?;
                 let client = WorkerReport::find(&said).context("the client printed no report")?;
                 let server = WorkerReport::find(&heard).context("the server printed no report")?;
                 Driven { benchmark: combine(&client, &server), command, reports: Some((client, server)) }
