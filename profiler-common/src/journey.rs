@@ -100,6 +100,7 @@ pub enum Entered {
     NotWanted,
     /// It does not sum: two CPUs that take a free slot at one moment mix two packets (kernels before 5.12 have no
     /// compare-and-exchange for programs to prevent it). It is counted instead.
+    /// <https://elixir.bootlin.com/linux/v5.10.223/source/kernel/bpf/verifier.c#L10165>
     Mixed,
 }
 
@@ -137,6 +138,8 @@ impl Journey {
     /// while it was open whether it goes on as another packet), or that its packet was used up unseen. TCP loses no data
     /// that it has taken in: what vanishes there was joined with other data, in the backlog of a busy socket or out of
     /// order.
+    /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_ipv4.c#L2080>,
+    /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_input.c#L4965>
     #[inline(always)]
     pub fn unseen_end(&self) -> End {
         if self.end != End::Open as u8 {

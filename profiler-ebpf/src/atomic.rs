@@ -2,7 +2,8 @@
 
 use netstrata_common::Add;
 
-/// Adds atomically without reading back: the one atomic form that every supported kernel's verifier accepts. By hand,
+/// Adds atomically without reading back: the one atomic form that every supported kernel's verifier accepts (of 5.10:
+/// <https://elixir.bootlin.com/linux/v5.10.223/source/kernel/bpf/verifier.c#L4177>). By hand,
 /// because the compiler offers no atomic arithmetic for this target.
 #[inline(always)]
 pub fn add(counter: &mut u64, value: u64) {

@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// The profiler polls the ring; waking it would cost more than the record.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/bpf.h#L6160>
 const BPF_RB_NO_WAKEUP: u64 = 1;
 
 /// Adds a value to a node of the tree, which is made if it is new.

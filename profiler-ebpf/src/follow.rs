@@ -32,6 +32,8 @@ fn can_follow(from: u8, to: Point) -> bool {
 /// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
 /// frees without a word (acknowledgements) leaves its address to packets of other families, Unix sockets above all,
 /// that have no crossing but this one.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_input.c#L6237>
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/datagram.c#L537>
 #[inline(always)]
 fn is_foreign(packet: u64, last: u8) -> bool {
     Points::TO_READER.has(last as u32) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
@@ -100,7 +102,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     // the backlog to the softirq, a packet stays at one device.
     let at = if Points::DEVICE_FROM_PACKET.has(here) && !(matches!(point, Point::Receive) && last == Point::Rx as u8) {
         // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
-        // handler changes it without a crossing.
+        // handler changes it without a crossing: https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5750
         device_key(skb::device(packet), now)
     } else if Points::DEVICE_FROM_SOCKET.has(here) && Points::RECEIVED.has(before) {
         received_by(device, packet, last_device(journey))

@@ -23,9 +23,11 @@ pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
 
 const NIC: u32 = 1;
 const TUN: u32 = 2;
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/if.h#L88>
 const IFF_LOOPBACK: u32 = 8;
 
 /// Where packets enter this machine: physical devices have no link operations, tun and tap are called "tun".
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/tun.c#L2426>
 #[inline(always)]
 fn link_kind(packet: u64) -> u32 {
     let device = skb::device(packet);

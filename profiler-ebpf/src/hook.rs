@@ -1,7 +1,8 @@
 //! The programs of the function tier: for each row of the table of hooks an entry and an exit, once as fentry/fexit and
 //! once as kprobe/kretprobe. The loader loads those that it attaches.
 //!
-//! One program for each, because kprobes have no cookie that would tell a common program its hook before 5.15.
+//! One program for each, because kprobes have no cookie that would tell a common program its hook before 5.15:
+//! <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/bpf.h#L5282>.
 
 use core::ffi::c_void;
 
@@ -84,6 +85,7 @@ macro_rules! programs {
 hooks!(programs);
 
 // (unsigned int vec_nr)
+// https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/irq.h#L128
 #[raw_tracepoint]
 fn function_softirq_entry(_context: RawTracePointContext) -> i32 {
     function::softirq_entry();
@@ -91,6 +93,7 @@ fn function_softirq_entry(_context: RawTracePointContext) -> i32 {
 }
 
 // (unsigned int vec_nr)
+// https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/irq.h#L142
 #[raw_tracepoint]
 fn function_softirq_exit(_context: RawTracePointContext) -> i32 {
     function::softirq_exit();
@@ -98,6 +101,7 @@ fn function_softirq_exit(_context: RawTracePointContext) -> i32 {
 }
 
 // (struct datapath *dp, struct sk_buff *skb, struct sw_flow_key *key, const struct nlattr *a, int rem), since 5.16
+// https://elixir.bootlin.com/linux/v7.2.13/source/net/openvswitch/openvswitch_trace.h#L12
 #[raw_tracepoint]
 fn function_ovs_do_execute_action(context: RawTracePointContext) -> i32 {
     function::action(context.arg(3));

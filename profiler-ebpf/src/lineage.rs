@@ -3,7 +3,16 @@
 //!
 //! The kernel announces none of this at a tracepoint. But it frees the old skb before it passes on the new ones, on the
 //! same CPU and with nothing of another packet in between; so a packet that is about to go is remembered as a *parent*,
-//! and the next skb that has the parent's headers at the right point and device is its child.
+//! and the next skb that has the parent's headers at the right point and device is its child. Where it does so:
+//!
+//! - software segmentation frees the large skb and hands on its segments:
+//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L3798>; for a UDP socket that takes no large datagrams:
+//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/udp.c#L2289>
+//! - XDP on a veth copies the skb and frees it: <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/veth.c#L751>
+//! - a bridge that floods clones, and sends the clone first:
+//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/bridge/br_forward.c#L120>
+//! - GRO joins the skb with one of its flow and says so when it comes back:
+//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/gro.c#L548>
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use netstrata_common::{CpuState, Edge, End, Journey, Loss, Parent, Point, Points};

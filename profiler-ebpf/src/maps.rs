@@ -95,7 +95,8 @@ pub static FUNCTION_WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(2, 0
 #[map]
 pub static SAMPLES: HashMap<SampleKey, u64> = HashMap::with_max_entries(32768, 0);
 
-/// Stacks of the CPU samples, by hash. Not the kernel's own stack map, which loses stacks whose hashes collide.
+/// Stacks of the CPU samples, by hash. Not the kernel's own stack map, which loses stacks whose hashes collide:
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/kernel/bpf/stackmap.c#L304>.
 #[map]
 pub static STACKS: HashMap<u64, Stack> = HashMap::with_max_entries(8192, 0);
 

@@ -183,6 +183,8 @@ pub fn copy(packet: u64, bytes: u32) {
 
 /// A packet is freed after its work was done. The time of the free is no work and is not counted; but a datagram that was
 /// announced is freed by its reader, who copies small ones without another trace: that is the copy.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/udp.c#L1931>
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/skbuff.c#L1448>
 #[inline(always)]
 pub fn consume(packet: u64) {
     let Some(cpu) = state() else { return };

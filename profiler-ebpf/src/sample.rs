@@ -24,12 +24,12 @@ fn place(point: u32, object: u64, tcp_socket: u64) -> DeviceKey {
     } else if Points::OF_SENDER.has(point) {
         DeviceKey { netns: skb::socket_netns(object), ifindex: 0 }
     } else if Points::OF_SEGMENT.has(point) {
-        // TCP takes device and route off a packet.
+        // TCP takes device and route off a packet: https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_ipv4.c#L2346
         let ifindex = skb::read::<i32>(object, offset!(skb_iif)) as u32;
         DeviceKey { netns: skb::socket_netns(tcp_socket), ifindex }
     } else if Points::OF_RECEIVED.has(point) {
         // The packet's device changes on its way through a bridge, and TCP forgets it; the index of the receiving one is
-        // kept, and the route knows the namespace.
+        // kept (https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5664), and the route knows the namespace.
         let mut device = skb::device(object);
         if device == 0 {
             let route: u64 = skb::read(object, offset!(skb_dst));

@@ -20,7 +20,8 @@ impl Number for u64 {}
 pub fn read<T: Number>(address: u64, offset: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // Without a branch, of which the verifier would follow both sides: the helper checks the address, also for null, and
-    // writes zeros where it cannot read.
+    // writes zeros where it cannot read:
+    // https://elixir.bootlin.com/linux/v6.12.117/source/kernel/trace/bpf_trace.c#L217
     // SAFETY: the buffer has the size that is passed, and the helper writes all of it.
     unsafe {
         bpf_probe_read_kernel(
@@ -110,6 +111,7 @@ pub fn payload(skb: u64) -> (u32, u8) {
 }
 
 /// `gro_result_t`: the packet went into another one.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/netdevice.h#L412>
 const GRO_MERGED: u32 = 0;
 const GRO_MERGED_FREE: u32 = 1;
 

@@ -1,7 +1,8 @@
 //! How a followed packet goes on through Open vSwitch's daemon: the datapath has no flow for it, or its flow says so, and
 //! sends a copy to the daemon, which sends it back with what is to be done.
 //!
-//! The copy travels in a netlink message, and what comes back is a new skb; but before any action its headers are what
+//! The copy travels in a netlink message (<https://elixir.bootlin.com/linux/v6.12.117/source/net/openvswitch/datapath.c#L432>), and what
+//! comes back is a new skb (<https://elixir.bootlin.com/linux/v6.12.117/source/net/openvswitch/datapath.c#L591>); but before any action its headers are what
 //! they were. A packet that is sent up is remembered by its fingerprint; when the datapath frees it, its journey waits. What
 //! the daemon sends back with that fingerprint is the packet.
 

@@ -90,7 +90,7 @@ extern "C" fn function_action(attribute: u64) -> i32 {
     if work.depth > work.current.base && ends_in_action(work) {
         work.depth -= 1;
     }
-    // struct nlattr: length, type.
+    // struct nlattr: length, type. https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/netlink.h#L229
     let number: u16 = skb::read(attribute, 2);
     let row = ACTIONS[number as usize & 31] as u32;
     let depth = work.depth as usize;

@@ -9,7 +9,9 @@ use crate::{
     skb,
 };
 
-/// Netfilter's number of the IPv4, inet, IPv6 and bridge families, and of hooks in each.
+/// Netfilter's number of the inet, IPv4, IPv6 and bridge families, and of hooks in each.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/netfilter.h#L42>
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/netfilter_bridge.h#L24>
 const FAMILIES_IP: [u8; 3] = [1, 2, 10];
 const FAMILY_BRIDGE: u8 = 7;
 const NETFILTER_HOOKS: u8 = 5;
@@ -101,6 +103,7 @@ pub fn row(hook: u32, argument: u64) -> u32 {
 }
 
 /// The row of an action of Open vSwitch, by the kernel's number; 0 for those that are functions with hooks of their own.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/openvswitch.h#L1006>
 pub const ACTIONS: [u8; 32] = {
     let mut rows = [Hook::OvsOther as u8; 32];
     // output, ct, ct_clear
