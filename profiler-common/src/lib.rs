@@ -33,7 +33,7 @@ pub use end::End;
 pub use function::{ChargedTo, Hook, HookInfo, MAX_HOOKS, Take, Value};
 pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use journey::*;
-pub use layer::{Layer, LayerInfo};
+pub use layer::{Colour, Family, Layer, LayerInfo};
 pub use loss::{Counter, Judged, Limit, Loss, LossInfo, Lost, Whole};
 pub use named::Named;
 #[cfg(feature = "user")]

@@ -24,25 +24,6 @@ pub struct SpanClass {
     pub netns: u32,
 }
 
-/// The layer of a device's own work, by its kind as the kernel names it.
-fn device_layer(kind: &str) -> Option<Layer> {
-    Some(match kind {
-        "veth" => Layer::Veth,
-        "bridge" => Layer::Bridge,
-        "openvswitch" => Layer::Ovs,
-        "macvlan" | "macvtap" => Layer::Macvlan,
-        "ipvlan" | "ipvtap" => Layer::Ipvlan,
-        "vxlan" => Layer::Vxlan,
-        "geneve" => Layer::Geneve,
-        "ipip" | "sit" | "ip6tnl" => Layer::Ipip,
-        "gre" | "gretap" | "erspan" | "ip6gre" => Layer::Gre,
-        "tun" | "tap" => Layer::Tun,
-        "loopback" => Layer::Loopback,
-        "nic" => Layer::Nic,
-        _ => return None,
-    })
-}
-
 /// The protocol in which a packet travels at a crossing: what a program took from a tun device goes in datagrams of its
 /// own, until another program writes it to a tun device.
 fn protocol_at(path: &PathRecord, index: usize) -> Protocol {
@@ -70,7 +51,7 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         device: device_name(topology, at),
         netns: at.netns,
     };
-    let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| device_layer(&device.kind));
+    let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| Layer::of_device(&device.kind));
     use Kind::{Service, Wait};
     use Point::{
         Copy, Drop, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall,
@@ -132,7 +113,7 @@ fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -
     // Out through another port, up to the bridge's own stack and out again, or from a bridge itself.
     let bridge = master(from)
         .filter(|bridge| from.netns == to.netns && (to.master == from.master || to.ifindex == bridge.ifindex))?;
-    let layer = device_layer(&bridge.kind)?;
+    let layer = Layer::of_device(&bridge.kind)?;
     Some((layer, CrossingRecord { point: Point::None, netns: bridge.netns, ifindex: bridge.ifindex }))
 }
 
@@ -142,7 +123,7 @@ fn upper_layer(from: Option<&Device>, to: Option<&Device>) -> Option<Layer> {
     if from.is_some_and(|from| from.netns == to.netns && from.ifindex == to.ifindex) {
         return Some(Layer::Gro);
     }
-    device_layer(&to.kind)
+    Layer::of_device(&to.kind)
 }
 
 /// A device's name; its index where the topology does not know it; empty without one.

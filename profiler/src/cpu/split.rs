@@ -41,32 +41,10 @@ impl Places {
     }
 }
 
-/// Transmit functions of devices: the root after `Xmit` where `dev_hard_start_xmit` was compiled into its caller.
-const TRANSMIT: &[&str] = &[
-    "veth_xmit",
-    "br_dev_xmit",
-    "macvlan_start_xmit",
-    "ipvlan_start_xmit",
-    "vxlan_xmit",
-    "geneve_xmit",
-    "ipip_tunnel_xmit",
-    "sit_tunnel_xmit",
-    "ipgre_xmit",
-    "gre_tap_xmit",
-    "tun_net_xmit",
-    "internal_dev_xmit",
-    "loopback_xmit",
-    "start_xmit",
-    "ena_start_xmit",
-    "mlx5e_xmit",
-    "ixgbe_xmit_frame",
-    "i40e_lan_xmit_frame",
-    "ice_start_xmit",
-    "igb_xmit_frame",
-    "e1000_xmit_frame",
-    "vmxnet3_xmit_frame",
-    "bond_start_xmit",
-];
+/// Whether devices transmit by it: the root after `Xmit` where `dev_hard_start_xmit` was compiled into its caller.
+fn transmits(function: &str) -> bool {
+    Layer::ALL.iter().any(|layer| layer.info().transmit.contains(&function))
+}
 
 fn in_span(classifier: &Classifier, stack: &[u32], point: Point) -> Option<InSpan> {
     classifier.span_layer(stack, point.info().runs_in).or_else(|| {
@@ -74,7 +52,7 @@ fn in_span(classifier: &Classifier, stack: &[u32], point: Point) -> Option<InSpa
             return None;
         }
         // The device's own function is inside the span: its caller is the root.
-        let root = stack.iter().position(|&frame| TRANSMIT.contains(&classifier.name(frame)))? + 1;
+        let root = stack.iter().position(|&frame| transmits(classifier.name(frame)))? + 1;
         let decided = classifier.deciding(stack, root);
         Some(InSpan { root, frame: decided.map(|decided| decided.0), layer: decided.map(|decided| decided.1) })
     })

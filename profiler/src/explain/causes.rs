@@ -38,7 +38,6 @@ pub struct Cause {
 const LEAST_SAMPLES: u64 = 5;
 /// Drop reasons that are everyday work of TCP.
 const BENIGN: [&str; 4] = ["TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OLD_SEQUENCE", "TCP_OLD_ACK"];
-const TUNNELS: [Layer; 4] = [Layer::Vxlan, Layer::Geneve, Layer::Ipip, Layer::Gre];
 
 /// What causes are judged by, of one profile. "Per packet" is per skb that reached a reader.
 struct Facts {
@@ -240,7 +239,7 @@ fn segments(kind: WorkKind, a: &Facts, b: &Facts, add: &mut Add<'_>) {
         );
     }
     if kind == WorkKind::Stream && a.bytes > 2000.0 && b.bytes < 0.85 * a.bytes {
-        let tunnels = |facts: &Facts| TUNNELS.into_iter().find(|layer| facts.layers.contains(layer));
+        let tunnels = |facts: &Facts| facts.layers.iter().copied().find(|layer| layer.info().tunnel);
         let figures = vec![
             figure("bytes per packet", "B", a.bytes, b.bytes),
             figure("wire packets per packet", "", a.wire, b.wire),
@@ -262,7 +261,7 @@ fn segments(kind: WorkKind, a: &Facts, b: &Facts, add: &mut Add<'_>) {
         }
     }
     if b.mtu > 0 && b.mtu < a.mtu {
-        let tunnel = a.mtu - b.mtu <= 100 && TUNNELS.iter().any(|layer| b.layers.contains(layer));
+        let tunnel = a.mtu - b.mtu <= 100 && b.layers.iter().any(|layer| layer.info().tunnel);
         let why = if tunnel { ": the difference goes to tunnel headers" } else { "" };
         add(
             "smaller-mtu",

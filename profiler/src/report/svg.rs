@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use netstrata_common::Layer;
+use netstrata_common::{Colour, Family, Layer};
 
 use super::folded;
 use crate::{choices::Clock, cpu::Context, profile::Profile};
@@ -62,51 +62,14 @@ impl Node {
     }
 }
 
-/// A group of layers and its colour: hue, saturation, lightness.
-struct Family {
-    name: &'static str,
-    colour: (u32, u32, u32),
-}
-
-const SOCKETS: Family = Family { name: "sockets, TCP, UDP", colour: (205, 62, 66) };
-const NETWORK: Family = Family { name: "IP, route, neighbour", colour: (165, 42, 60) };
-const FILTERS: Family = Family { name: "netfilter, conntrack, NAT", colour: (350, 70, 70) };
-const QUEUES: Family = Family { name: "queues, tc, XDP, GRO, GSO", colour: (45, 80, 62) };
-const DEVICES: Family = Family { name: "devices, bridges, tunnels", colour: (25, 82, 66) };
-const MEMORY: Family = Family { name: "copy, checksum, memory, lock", colour: (270, 45, 74) };
-const CORE: Family = Family { name: "wakeup, sched, entry, softirq", colour: (95, 38, 64) };
-const OTHER: Family = Family { name: "user, observer, no layer", colour: (220, 8, 76) };
-const FAMILIES: [&Family; 8] = [&SOCKETS, &NETWORK, &FILTERS, &QUEUES, &DEVICES, &MEMORY, &CORE, &OTHER];
-
-fn family(layer: &str) -> &'static Family {
-    match Layer::from_name(layer) {
-        Some(Layer::Socket | Layer::Tcp | Layer::Udp) => &SOCKETS,
-        Some(Layer::Ip | Layer::Route | Layer::Neighbour) => &NETWORK,
-        Some(Layer::Netfilter | Layer::Conntrack | Layer::Nat) => &FILTERS,
-        Some(Layer::Qdisc | Layer::Tc | Layer::Xdp | Layer::Gso | Layer::Gro | Layer::Backlog) => &QUEUES,
-        Some(
-            Layer::Veth
-            | Layer::Bridge
-            | Layer::Ovs
-            | Layer::Macvlan
-            | Layer::Ipvlan
-            | Layer::Vxlan
-            | Layer::Geneve
-            | Layer::Ipip
-            | Layer::Gre
-            | Layer::Tun
-            | Layer::Loopback
-            | Layer::Nic,
-        ) => &DEVICES,
-        Some(Layer::Copy | Layer::Checksum | Layer::SkbMemory | Layer::Memory | Layer::Lock) => &MEMORY,
-        Some(Layer::Wakeup | Layer::Scheduler | Layer::Timer | Layer::Entry | Layer::Softirq) => &CORE,
-        Some(Layer::Userspace | Layer::Drop | Layer::Observer | Layer::Idle) | None => &OTHER,
-    }
+/// The family of a layer by name; what is no layer is with the others.
+fn family(layer: &str) -> Family {
+    Layer::from_name(layer).map_or(Family::Other, |layer| layer.info().family)
 }
 
 /// A colour of a family; frames of one family differ a little in lightness, by their name.
-fn shade(family: &Family, name: &str, lighter: u32) -> String {
-    let (hue, saturation, lightness) = family.colour;
+fn shade(family: Family, name: &str, lighter: u32) -> String {
+    let Colour { hue, saturation, lightness } = *family.info();
     let sum = name.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     rgb(hue, saturation, (lightness + lighter + sum % 7).min(90))
 }
@@ -321,7 +284,7 @@ pub fn svg(profile: &Profile, latency: &[LatencyRow]) -> anyhow::Result<String> 
     // A picture of instructions must not pass for one of time.
     let unit = if profile.meta.clock == Clock::Instructions { ", in guest time that counts instructions" } else { "" };
     heading(&mut out, 4.0, &format!("CPU time by layer and stack{unit}"), &about);
-    let entries: Vec<_> = FAMILIES.iter().map(|family| (family.name, shade(family, "", 0), false)).collect();
+    let entries: Vec<_> = Family::ALL.iter().map(|family| (family.name(), shade(*family, "", 0), false)).collect();
     legend(&mut out, 28.0, &entries);
     let samples = |count: u64| format!("{count} samples, {}", duration(count.saturating_mul(period)));
     empty(&mut out, &cpu, cpu_top, "no busy samples");
@@ -418,7 +381,7 @@ mod tests {
         for layer in Layer::ALL {
             assert!(shade(family(layer.name()), layer.name(), 0).starts_with('#'));
         }
-        assert_eq!(family("unattributed").name, OTHER.name);
+        assert_eq!(family("unattributed"), Family::Other);
         assert_eq!(rgb(0, 100, 50), "#ff0000");
     }
 }
