@@ -145,6 +145,7 @@ const KNOWN: &[&str] = &[
     "record::function_costs",
     "record::functions",
     "record::recorder",
+    "record::recording",
     "record::session",
 ];
 

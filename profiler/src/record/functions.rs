@@ -14,9 +14,9 @@ use aya::{
 use netstrata_common::{Hook, Take, Way};
 
 use super::{
+    object::program,
     probes::{FUNCTION_OVS_ACTION, FUNCTION_SOFTIRQS, PROBES},
     refusal::Refusal,
-    session::program,
 };
 use crate::{
     kernel::{
@@ -28,8 +28,6 @@ use crate::{
 
 /// Threads that detach: the kernel waits for a grace period for each probe, and waits together for those of many threads.
 const DETACHING: usize = 16;
-/// How this kernel lets probes be put on functions.
-const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// A hook that is attached, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +71,6 @@ impl Ways {
         let text = |reason: &Option<String>| reason.clone().unwrap_or_default();
         format!("kprobes: {}; fentry: {}", text(&self.no_kprobe), text(&self.no_fentry))
     }
-}
-
-/// The kernel has kprobes: a quick look that does not try them.
-pub fn has_kprobes() -> bool {
-    std::path::Path::new(KPROBES).exists()
 }
 
 /// The attached hooks.

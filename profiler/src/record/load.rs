@@ -11,16 +11,14 @@ use aya::{
 use netstrata_common::MAX_SLOTS;
 
 use super::{
-    attach::FunctionProbe,
-    functions::{Functions, has_kprobes},
-    probes::{self, BURST, Probe, SAMPLER},
+    function_probe::FunctionProbe,
+    functions::Functions,
+    object::{OBJECT, program},
+    probes::{self, BURST, Probe, SAMPLER, has_kprobes},
     refusal::Refusal,
-    session::{Session, program},
+    session::Session,
 };
 use crate::kernel::btf::KernelTypes;
-
-/// The compiled programs.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netstrata-ebpf"));
 
 /// What is loaded, and sizes that a hidden option can make tiny.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,11 +7,14 @@ mod calibrate;
 mod command;
 mod filter;
 mod function_costs;
+mod function_probe;
 mod functions;
 mod governor;
 mod kernel_counters;
 mod load;
+mod look;
 mod maps;
+mod object;
 mod priority;
 mod probes;
 mod recorder;
@@ -31,9 +34,9 @@ use std::{
 use anyhow::Result;
 
 pub use calibrate::{Calibration, calibrate};
-pub use functions::{Attached, Place, Ways, has_kprobes, places};
+pub use functions::{Attached, Place, Ways, places};
 pub use load::Sizes;
-pub use probes::{At, Group, PROBES, Probe, stand_in, tracepoints};
+pub use probes::{At, Group, PROBES, Probe, has_kprobes, stand_in, tracepoints};
 pub use recorder::Recorder;
 pub use refusal::Refusal;
 pub use session::Session;

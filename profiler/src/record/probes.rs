@@ -60,6 +60,8 @@ impl Group {
     }
 }
 
+/// How this kernel lets probes be put on functions.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 /// What sockets announce data with, unless a protocol of the kernel's own owns them.
 pub(super) const READY_FUNCTION: &str = "sock_def_readable";
 /// The program that samples CPUs all the time.
@@ -189,10 +191,15 @@ pub(super) fn functions() -> impl Iterator<Item = &'static Probe> {
     PROBES.iter().filter(|probe| matches!(probe.at, At::Function { .. }))
 }
 
+/// The kernel has kprobes: a quick look that does not try them.
+pub fn has_kprobes() -> bool {
+    std::path::Path::new(KPROBES).exists()
+}
+
 /// The function whose probe stands for a tracepoint that a kernel lacks, where functions can be hooked.
 pub fn stand_in(tracepoint: &str) -> Option<&'static str> {
     let probe = functions().find(|probe| probe.stands_for() == Some(tracepoint))?;
-    super::functions::has_kprobes().then_some(probe.name)
+    has_kprobes().then_some(probe.name)
 }
 
 /// The programs that are looked for by name.
@@ -211,7 +218,7 @@ mod tests {
 
     /// Programs of the object, with their kinds.
     fn compiled() -> BTreeSet<(String, &'static str)> {
-        let object = Object::parse(super::super::load::OBJECT).expect("an object");
+        let object = Object::parse(super::super::object::OBJECT).expect("an object");
         let kind = |section: &ProgramSection| match section {
             ProgramSection::RawTracePoint => "raw tracepoint",
             ProgramSection::KProbe => "kprobe",

@@ -16,11 +16,11 @@ use super::{
     governor::Governor,
     kernel_counters::Counters,
     load::Sizes,
+    look::Look,
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
     tier,
-    turns::Look,
 };
 use crate::{
     cli::RecordArgs,

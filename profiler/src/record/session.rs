@@ -6,16 +6,16 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
-    programs::{Program, ProgramError, perf_event::PerfEventLinkId, raw_trace_point::RawTracePointLinkId},
+    programs::{perf_event::PerfEventLinkId, raw_trace_point::RawTracePointLinkId},
 };
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 
 use super::{
-    attach::FunctionProbe,
+    function_probe::FunctionProbe,
     functions::{Attached, Functions, Ways},
     probes::{self, Probe},
 };
@@ -87,14 +87,6 @@ impl Session {
             .map(|fd| recursion_misses(fd.as_fd()))
             .sum()
     }
-}
-
-/// The program of this name.
-pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
 
 /// `bpf_prog_info.recursion_misses` of a program; `None` if the kernel does not tell, which it does since 5.12:

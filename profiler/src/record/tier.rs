@@ -2,11 +2,7 @@
 
 use anyhow::Result;
 
-use super::{
-    functions::{Ways, has_kprobes},
-    load::Sizes,
-    session::Session,
-};
+use super::{functions::Ways, load::Sizes, probes::has_kprobes, session::Session};
 use crate::{
     cli::{RecordArgs, TierArg},
     failure::Failure,

@@ -7,21 +7,18 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{CpuState, Journey, PAUSE_NS, SOFTIRQS, Softirq};
+use netstrata_common::{Journey, PAUSE_NS, SOFTIRQS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
     governor::{BURST_FREQUENCY, Load},
-    kernel_counters::receive_softirqs,
+    look::Look,
     probes::Group,
     recording::Recording,
 };
 use crate::{
     cli::RecordArgs,
-    host::{
-        clock::monotonic_ns,
-        cpu::{online, own_time},
-    },
+    host::cpu::{online, own_time},
 };
 
 /// The longest time between two looks whether anything is due.
@@ -39,24 +36,6 @@ const TELLING: u64 = 20;
 const MOST_LOOKS: usize = 4096;
 /// Time for followed packets to end before the probes are detached.
 const DRAIN: Duration = Duration::from_millis(4);
-
-/// What a look at the load saw.
-#[derive(Default)]
-pub(super) struct Look {
-    /// CLOCK_MONOTONIC.
-    at_ns: u64,
-    /// NET_RX softirqs so far.
-    softirqs: u64,
-    /// Packets chosen so far.
-    followed: u64,
-}
-
-impl Look {
-    fn now(states: &[CpuState]) -> Self {
-        let followed = states.iter().map(|state| state.followed).sum();
-        Self { at_ns: monotonic_ns(), softirqs: receive_softirqs(), followed }
-    }
-}
 
 impl Recording {
     /// Collects until told to stop, or until nobody can tell any more.
