@@ -168,15 +168,8 @@ fn last_device(journey: &Journey) -> DeviceKey {
 pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) -> bool {
     let Some(cpu) = state() else { return false };
     cpu.followed_crossings += 1;
-    let now = if now < journey.last_ns {
-        cpu.lost[Loss::TimeBackwards] += 1;
-        if log::tells_packets() {
-            log::say_backwards(journey.skb, journey.last_ns - now, point as u64);
-        }
-        journey.last_ns
-    } else {
-        now
-    };
+    cpu.lost[Loss::TimeBackwards] += (now < journey.last_ns) as u64;
+    let now = if now < journey.last_ns { journey.last_ns } else { now };
     let delta = now - journey.last_ns;
     // A reader that takes a packet in pieces: one crossing, at the last piece.
     if matches!(point, Point::Copy) && journey.last_point == Point::Copy as u8 {
