@@ -10,7 +10,7 @@ mod support;
 
 use std::process::Command;
 
-use netstrata::lab::compare::Figure;
+use netstrata::lab::compare::Repeated;
 use support::{NETSTRATA, directory::Directory, lab::Lab, succeeded};
 
 /// Prints the time and what each CPU received, waits, and prints them again.
@@ -56,7 +56,7 @@ fn table_of_what_recordings_take() {
         }
         benchmark.signal(libc::SIGTERM);
         benchmark.end();
-        let loss = Figure::new(losses).unwrap();
+        let loss = Repeated::new(losses).unwrap();
         let [low, high] = loss.interval;
         println!("{mode}: {before:.0} /s; {:.1} % ({low:.1} ... {high:.1}, {})", loss.median, loss.interval_kind);
     }

@@ -31,12 +31,12 @@ impl Built {
 
 /// The configuration of a kernel.
 #[derive(Clone, Debug, Default)]
-pub struct Config {
+pub struct BuildConfig {
     /// Empty: could not be read.
     options: BTreeMap<String, char>,
 }
 
-impl Config {
+impl BuildConfig {
     /// Of the running kernel.
     pub fn running() -> Self {
         let packed = std::fs::read("/proc/config.gz").ok().and_then(|bytes| {
@@ -76,10 +76,10 @@ mod tests {
 
     #[test]
     fn options_are_in_a_module_or_out() {
-        let config = Config::parse("CONFIG_VETH=m\nCONFIG_NET=y\n# CONFIG_TUN is not set\n");
+        let config = BuildConfig::parse("CONFIG_VETH=m\nCONFIG_NET=y\n# CONFIG_TUN is not set\n");
         assert_eq!(config.built("VETH"), Built::Module);
         assert_eq!(config.built("NET"), Built::In);
         assert_eq!(config.built("TUN"), Built::Out);
-        assert_eq!(Config::parse("").built("NET"), Built::Unknown);
+        assert_eq!(BuildConfig::parse("").built("NET"), Built::Unknown);
     }
 }

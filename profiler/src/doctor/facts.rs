@@ -4,7 +4,7 @@ use aya_obj::generated::{perf_event_attr, perf_hw_id, perf_sw_ids, perf_type_id}
 
 use super::{
     Check, Tier,
-    config::{Built, Config},
+    config::{BuildConfig, Built},
 };
 use crate::{
     host::facts::{kernel_release, read_line as read},
@@ -76,7 +76,7 @@ fn open(cpu: u32, kind: u32, config: u64) -> Result<(), std::io::Error> {
 }
 
 /// Probes on functions: what the kernel seems to allow; whether they attach is tried when a recording starts.
-pub fn functions(kprobes: bool, config: &Config) -> Tier {
+pub fn functions(kprobes: bool, config: &BuildConfig) -> Tier {
     let fentry = match (config.built("DYNAMIC_FTRACE_WITH_DIRECT_CALLS"), config.built("BPF_JIT")) {
         (Built::In, Built::In) => "is configured (whether it may be loaded was not tried)",
         (Built::Unknown, _) | (_, Built::Unknown) => "is unknown (the kernel's configuration cannot be read)",

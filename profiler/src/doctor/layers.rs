@@ -3,7 +3,7 @@
 use netstrata_common::Layer;
 use serde::Serialize;
 
-use super::config::{Built, Config};
+use super::config::{BuildConfig, Built};
 
 /// How a layer is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub struct Finding {
 
 /// Every layer of the datapath. `present` tells whether the kernel has a tracepoint, `sampled` whether CPU samples can
 /// be taken and named.
-pub fn findings(present: &dyn Fn(&str) -> bool, sampled: bool, config: &Config) -> Vec<Finding> {
+pub fn findings(present: &dyn Fn(&str) -> bool, sampled: bool, config: &BuildConfig) -> Vec<Finding> {
     Layer::ALL
         .iter()
         .filter_map(|layer| support(*layer).map(|support| (layer, support)))
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_a_point_shows_the_layer_by_samples_only() {
-        let config = Config::parse("CONFIG_VETH=m\nCONFIG_INET=y\n");
+        let config = BuildConfig::parse("CONFIG_VETH=m\nCONFIG_INET=y\n");
         let found = findings(&|point| point != "sk_data_ready", true, &config);
         let layer = |name: &str| found.iter().find(|finding| finding.layer == name).expect("a layer").clone();
         assert_eq!((layer("wakeup").seen, layer("wakeup").by), ("part", "cpu"));

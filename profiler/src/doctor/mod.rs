@@ -47,7 +47,7 @@ pub struct Examination {
     /// Capabilities of this process.
     pub capabilities: Vec<Capability>,
     /// Tracepoints.
-    pub probes: Vec<Probe>,
+    pub probes: Vec<Tracepoint>,
     /// Layers of the datapath.
     pub layers: Vec<layers::Finding>,
 }
@@ -107,7 +107,7 @@ pub struct Capability {
 
 /// A tracepoint.
 #[derive(Clone, Debug, Serialize)]
-pub struct Probe {
+pub struct Tracepoint {
     /// Name of the tracepoint and of our program.
     pub name: &'static str,
     /// "journey" or "softirq": what it is attached for.
@@ -144,7 +144,7 @@ struct Found {
     sampler: Check,
     settings: Vec<Check>,
     kprobes: bool,
-    config: config::Config,
+    config: config::BuildConfig,
     /// Effective capabilities.
     mask: u64,
 }
@@ -168,7 +168,7 @@ pub fn examine() -> Result<Examination> {
         sampler: facts::sampler(cpus[0]),
         settings: facts::settings(),
         kprobes: record::has_kprobes(),
-        config: config::Config::running(),
+        config: config::BuildConfig::running(),
         mask: privilege::effective(),
     }))
 }
@@ -237,11 +237,11 @@ fn load(types: Option<&KernelTypes>) -> Check {
     }
 }
 
-fn probes(types: Option<&KernelTypes>) -> Vec<Probe> {
+fn probes(types: Option<&KernelTypes>) -> Vec<Tracepoint> {
     record::tracepoints()
         .map(|probe| {
             let arguments = types.and_then(|types| types.tracepoint_arguments(probe.name));
-            Probe {
+            Tracepoint {
                 name: probe.name,
                 group: probe.group.name(),
                 available: arguments.is_some(),
@@ -282,7 +282,7 @@ fn capability_advice(capabilities: &[Capability]) -> Option<String> {
     (!liked.is_empty()).then(|| format!("with {} more would be seen (below)", liked.join(", ")))
 }
 
-fn tracepoints(probes: &[Probe], load: &Check) -> Tier {
+fn tracepoints(probes: &[Tracepoint], load: &Check) -> Tier {
     let have = probes.iter().filter(|probe| probe.available).count();
     let lacking: Vec<&str> =
         probes.iter().filter(|probe| probe.required && !probe.available).map(|probe| probe.name).collect();
@@ -326,7 +326,7 @@ mod tests {
             sampler: good("CPU sampling"),
             settings: Vec::new(),
             kprobes: true,
-            config: config::Config::default(),
+            config: config::BuildConfig::default(),
             mask,
         }
     }

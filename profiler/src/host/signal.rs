@@ -94,8 +94,9 @@ mod tests {
         }
         heed().unwrap();
         check().unwrap();
-        // SAFETY: a plain system call about this process itself.
-        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+        // To this thread: sent to the process, another may get it, and later than the look that follows.
+        // SAFETY: a plain system call; the handler of the signal is in force.
+        unsafe { libc::raise(libc::SIGTERM) };
         assert_eq!(check(), Err(Interrupted(libc::SIGTERM)));
         let ended = runtime::wait(pause(Duration::from_secs(60))).unwrap_err();
         assert_eq!(ended.downcast_ref(), Some(&Interrupted(libc::SIGTERM)));

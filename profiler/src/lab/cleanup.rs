@@ -26,7 +26,7 @@ pub const STATE: &str = "/run/netstrata-lab";
 pub const NETNS: &str = "/run/netns";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// What dockerd and containerd make outside their own directories, the innermost first. The session notes which of them
+/// What dockerd and containerd make outside their own directories, the innermost first. The lab notes which of them
 /// were not there before.
 const STRAYS: &[&str] = &[
     "/etc/docker/key.json",
@@ -39,15 +39,15 @@ const STRAYS: &[&str] = &[
 
 static ONE: Mutex<()> = Mutex::new(());
 
-/// The state of this process's lab; one at a time. Dropping it removes everything that bears its name.
-pub struct Session {
+/// The lab of this process: what it leaves on the machine; one at a time. Dropping it removes everything that bears its name.
+pub struct Lab {
     pid: u32,
     directory: PathBuf,
     _one: MutexGuard<'static, ()>,
 }
 
-impl Session {
-    /// Removes leftovers of crashed runs, then opens a session for this process.
+impl Lab {
+    /// Removes leftovers of crashed runs, then opens a lab for this process.
     pub fn open() -> anyhow::Result<Self> {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let state = Path::new(STATE);
@@ -55,7 +55,7 @@ impl Session {
         for leftover in leftovers() {
             remove(leftover);
         }
-        // The lock says that no other session of this process is open, so whatever bears its id is stale.
+        // The lock says that no other lab of this process is open, so whatever bears its id is stale.
         if state.join(pid.to_string()).exists() {
             remove(pid);
         }
@@ -65,12 +65,12 @@ impl Session {
         Ok(Self { pid, directory, _one: one })
     }
 
-    /// The full name of a namespace of this session.
+    /// The full name of a namespace of this lab.
     pub fn namespace(&self, name: &str) -> String {
         format!("nslab-{}-{name}", self.pid)
     }
 
-    /// Directory of the session.
+    /// Directory of the lab.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -80,7 +80,7 @@ impl Session {
         self.directory.join("children")
     }
 
-    /// Notes which of Docker's directories outside the session's are not there yet, to remove them again.
+    /// Notes which of Docker's directories outside the lab's are not there yet, to remove them again.
     pub fn note_strays(&self) -> io::Result<()> {
         let absent: Vec<&str> = STRAYS.iter().copied().filter(|path| !Path::new(path).exists()).collect();
         fs::write(self.directory.join("strays"), absent.join("\n"))
@@ -92,7 +92,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Lab {
     fn drop(&mut self) {
         remove(self.pid);
     }

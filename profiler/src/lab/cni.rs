@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{cleanup::Session, networks::Namespace};
+use super::{cleanup::Lab, namespace::Namespace};
 use crate::host::{process::Process, program, runtime};
 
 /// Where Debian puts the plugins, and where they are put by hand.
@@ -51,9 +51,9 @@ pub struct CniNetwork {
 
 impl CniNetwork {
     /// Writes the configuration of a network; addresses are given by the plugin `host-local`, whose state stays within
-    /// the session.
-    pub fn new(session: &Session, host: Rc<Namespace>, name: &str, mut configuration: Value) -> anyhow::Result<Self> {
-        let directory = session.directory().join(name);
+    /// the lab.
+    pub fn new(lab: &Lab, host: Rc<Namespace>, name: &str, mut configuration: Value) -> anyhow::Result<Self> {
+        let directory = lab.directory().join(name);
         fs::create_dir_all(&directory)?;
         configuration["cniVersion"] = "0.4.0".into();
         configuration["name"] = name.into();

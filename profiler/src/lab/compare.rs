@@ -25,7 +25,7 @@ pub struct ModeRuns {
 
 /// Values of the repeats with their median.
 #[derive(Clone, Debug, Serialize, PartialEq)]
-pub struct Figure {
+pub struct Repeated {
     /// In the order of the repeats.
     pub values: Vec<f64>,
     /// Median.
@@ -36,7 +36,7 @@ pub struct Figure {
     pub interval_kind: &'static str,
 }
 
-impl Figure {
+impl Repeated {
     /// Of these values; none without a value.
     pub fn new(values: Vec<f64>) -> Option<Self> {
         let mut sorted = values.clone();
@@ -81,13 +81,13 @@ pub struct Row {
     pub figure: &'static str,
     /// Its values, median and interval.
     #[serde(flatten)]
-    pub main: Figure,
+    pub main: Repeated,
     /// Median over the first mode's median at this size.
     pub ratio: f64,
     /// Mean round trip.
-    pub round_trip_ns: Option<Figure>,
+    pub round_trip_ns: Option<Repeated>,
     /// All figures that the workload has, by name.
-    pub figures: BTreeMap<&'static str, Figure>,
+    pub figures: BTreeMap<&'static str, Repeated>,
     /// Whole benchmarks, one for each repeat.
     pub runs: Vec<Benchmark>,
 }
@@ -96,8 +96,8 @@ pub struct Row {
 pub fn rows(modes: &[ModeRuns]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for mode in modes {
-        let of = |metric: &Metric| Figure::new(mode.runs.iter().filter_map(metric.get).collect());
-        let figures: BTreeMap<&str, Figure> =
+        let of = |metric: &Metric| Repeated::new(mode.runs.iter().filter_map(metric.get).collect());
+        let figures: BTreeMap<&str, Repeated> =
             METRICS.iter().filter_map(|metric| Some((metric.name, of(metric)?))).collect();
         let Some((figure, main)) = METRICS.iter().find_map(|metric| Some((metric.name, of(metric)?))) else { continue };
         let base = rows.iter().find(|row| row.size == mode.size).map_or(main.median, |first| first.main.median);
@@ -231,12 +231,12 @@ mod tests {
 
     #[test]
     fn few_runs_have_a_range_and_many_an_interval() {
-        let few = Figure::new(vec![3.0, 1.0, 2.0]).unwrap();
+        let few = Repeated::new(vec![3.0, 1.0, 2.0]).unwrap();
         assert_eq!((few.median, few.interval, few.interval_kind), (2.0, [1.0, 3.0], "range"));
-        let many = Figure::new((1..=9).rev().map(f64::from).collect()).unwrap();
+        let many = Repeated::new((1..=9).rev().map(f64::from).collect()).unwrap();
         assert_eq!((many.median, many.interval, many.interval_kind), (5.0, [2.0, 8.0], "median-95"));
-        assert_eq!(Figure::new(vec![1.0, 2.0]).unwrap().median, 1.5);
-        assert_eq!(Figure::new(vec![]), None);
+        assert_eq!(Repeated::new(vec![1.0, 2.0]).unwrap().median, 1.5);
+        assert_eq!(Repeated::new(vec![]), None);
     }
 
     #[test]
@@ -278,11 +278,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_median_lies_within_its_interval(values in prop::collection::vec(0.0f64..1e12, 1..40)) {
-            let figure = Figure::new(values.clone()).unwrap();
+            let figure = Repeated::new(values.clone()).unwrap();
             prop_assert!(figure.interval[0] <= figure.median && figure.median <= figure.interval[1]);
             let mut turned = values;
             turned.reverse();
-            prop_assert_eq!(figure.median, Figure::new(turned).unwrap().median);
+            prop_assert_eq!(figure.median, Repeated::new(turned).unwrap().median);
         }
     }
 }

@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
-    cleanup::{self, Session},
-    networks::Namespace,
+    cleanup::{self, Lab},
+    namespace::Namespace,
     rootfs::{self, WORKER},
 };
 use crate::host::{
@@ -52,10 +52,10 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts dockerd in a namespace of this name and makes the image.
-    pub fn start(session: &Session, name: &str) -> anyhow::Result<Self> {
-        let directory = session.directory().join(name);
+    pub fn start(lab: &Lab, name: &str) -> anyhow::Result<Self> {
+        let directory = lab.directory().join(name);
         fs::create_dir_all(&directory)?;
-        let namespace = Namespace::new(session, name)?;
+        let namespace = Namespace::new(lab, name)?;
         let path = |name: &str| directory.join(name).display().to_string();
         let mut command = Command::new(program::find_system("dockerd").context("dockerd is not installed")?);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
@@ -66,13 +66,13 @@ impl Daemon {
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{search}:/usr/sbin:/sbin"));
         // A second daemon sees what the first one made.
-        if !session.directory().join("strays").exists() {
-            session.note_strays()?;
+        if !lab.directory().join("strays").exists() {
+            lab.note_strays()?;
         }
-        let process = Process::spawn(command, Some(&namespace.path()), libc::SIGTERM, Some(&session.children()))?;
-        let mut daemon = Self { directory, cgroup: session.cgroup(), process, namespace };
+        let process = Process::spawn(command, Some(&namespace.path()), libc::SIGTERM, Some(&lab.children()))?;
+        let mut daemon = Self { directory, cgroup: lab.cgroup(), process, namespace };
         daemon.wait()?;
-        daemon.import(&image(session)?).context("cannot make the image of the containers")?;
+        daemon.import(&image(lab)?).context("cannot make the image of the containers")?;
         Ok(daemon)
     }
 
@@ -126,14 +126,14 @@ impl Daemon {
     }
 }
 
-/// The archive of the image, made once a session. No image can be counted on to be there or to be pulled: the
+/// The archive of the image, made once a lab. No image can be counted on to be there or to be pulled: the
 /// containers hold the lab's own programs and nothing else.
-fn image(session: &Session) -> anyhow::Result<PathBuf> {
-    let archive = session.directory().join("image.tar");
+fn image(lab: &Lab) -> anyhow::Result<PathBuf> {
+    let archive = lab.directory().join("image.tar");
     if archive.exists() {
         return Ok(archive);
     }
-    let root = session.directory().join("image");
+    let root = lab.directory().join("image");
     rootfs::fill(&root)?;
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
@@ -157,9 +157,9 @@ pub struct Container {
 
 impl Container {
     /// Starts a container with these options of `docker run`, which name its network.
-    pub fn start(daemon: &Rc<Daemon>, session: &Session, name: &str, options: &[&str]) -> anyhow::Result<Self> {
-        let name = session.namespace(name);
-        // A group of the session's own, so that its removal leaves no empty group behind. The last part keeps the
+    pub fn start(daemon: &Rc<Daemon>, lab: &Lab, name: &str, options: &[&str]) -> anyhow::Result<Self> {
+        let name = lab.namespace(name);
+        // A group of the lab's own, so that its removal leaves no empty group behind. The last part keeps the
         // name by which tools know Docker's containers.
         let group = format!("/{}/docker", daemon.cgroup);
         let mut container = Self { daemon: daemon.clone(), name, pid: 0 };

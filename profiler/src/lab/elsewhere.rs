@@ -10,7 +10,7 @@ use crate::{
     cli::LabRunArgs,
     failure::Failure,
     host::emulated::inside,
-    machine::{self, guest::Job},
+    machine::{self, run::Job},
 };
 
 /// Whether `lab run` has to go to an emulated machine, and the result if it did.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{cleanup::Session, networks::Namespace, rootfs};
+use super::{cleanup::Lab, namespace::Namespace, rootfs};
 use crate::{
     choices::{DEFAULT_KERNEL, find_kernel},
     host::{emulated, process::Process, program},
@@ -50,8 +50,8 @@ pub struct Guest {
 
 impl Guest {
     /// Boots a guest whose network card is the device `tap` in `host`, with this address and prefix.
-    pub fn start(session: &Session, host: &Namespace, tap: &str, address: &str) -> anyhow::Result<Self> {
-        let directory = session.directory().join(format!("guest-{tap}"));
+    pub fn start(lab: &Lab, host: &Namespace, tap: &str, address: &str) -> anyhow::Result<Self> {
+        let directory = lab.directory().join(format!("guest-{tap}"));
         fs::create_dir_all(&directory)?;
         // Within an emulated machine its own kernel is the one that is there for sure.
         let kernel = emulated::inside().map_or_else(|| find_kernel(DEFAULT_KERNEL), |inside| Ok(inside.0))?;
@@ -70,7 +70,7 @@ impl Guest {
         }
         command.args(["-netdev", &format!("tap,id=card,ifname={tap},script=no,downscript=no,vhost=off")]);
         command.args(["-device", "virtio-net-pci,netdev=card"]);
-        let process = Process::spawn(command, Some(&host.path()), libc::SIGKILL, Some(&session.children()))?;
+        let process = Process::spawn(command, Some(&host.path()), libc::SIGKILL, Some(&lab.children()))?;
         let mut guest = Self { process, directory };
         guest.wait().context("the guest does not start")?;
         Ok(guest)

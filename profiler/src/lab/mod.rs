@@ -12,8 +12,10 @@ mod elsewhere;
 pub mod guest;
 pub mod metrics;
 pub mod modes;
+mod namespace;
 pub mod needs;
 pub mod neighbours;
+pub mod network;
 pub mod networks;
 #[cfg(test)]
 mod page;
@@ -33,10 +35,10 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::{
-    cleanup::Session,
+    cleanup::Lab,
     compare::ModeRuns,
     modes::Mode,
-    networks::{Network, Shared},
+    network::{Network, Shared},
     traffic::Driven,
 };
 use crate::{
@@ -128,7 +130,7 @@ pub fn run_mode(mode: &str, args: &LabRunArgs) -> anyhow::Result<Measured> {
 pub struct Standing {
     built: Built,
     _shared: Shared,
-    session: Session,
+    lab: Lab,
 }
 
 impl Standing {
@@ -137,20 +139,20 @@ impl Standing {
         let mode = modes::find(mode)?;
         programs::find(args)?;
         need_root()?;
-        let session = Session::open()?;
+        let lab = Lab::open()?;
         let mut shared = Shared::default();
-        let built = prepare(mode, &session, args, &mut shared)?.map_err(Failure::Refused)?;
-        Ok(Self { built, _shared: shared, session })
+        let built = prepare(mode, &lab, args, &mut shared)?.map_err(Failure::Refused)?;
+        Ok(Self { built, _shared: shared, lab })
     }
 
     /// Drives the traffic once, and records it unless the arguments say otherwise.
     pub fn measure(&self, args: &LabRunArgs) -> anyhow::Result<Measured> {
-        runtime::wait(measure(programs::find(args)?, args, &self.session, &self.built, &args.output))
+        runtime::wait(measure(programs::find(args)?, args, &self.lab, &self.built, &args.output))
     }
 
     /// The file of a namespace, by the name that recordings show.
     pub fn namespace(&self, role: &str) -> PathBuf {
-        Path::new(cleanup::NETNS).join(self.session.namespace(&format!("{}-{role}", self.built.mode)))
+        Path::new(cleanup::NETNS).join(self.lab.namespace(&format!("{}-{role}", self.built.mode)))
     }
 }
 
@@ -161,7 +163,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     signal::heed()?;
     let progress = progress();
-    let session = Session::open()?;
+    let lab = Lab::open()?;
     let mut shared = Shared::default();
     let sizes = programs::message_sizes(workload, args);
     let mut built: Vec<Built> = Vec::new();
@@ -171,7 +173,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
             continue;
         }
         progress.set_message(format!("building {}", mode.name));
-        match prepare(mode, &session, args, &mut shared)? {
+        match prepare(mode, &lab, args, &mut shared)? {
             Ok(network) => built.push(network),
             Err(reason) => {
                 progress.suspend(|| eprintln!("skipped {}: {reason}", mode.name));
@@ -193,7 +195,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
             progress.set_message(name.clone());
             let file = args.output.join(format!("{name}.prof"));
             let of_size = LabRunArgs { size: vec![*size], ..args.clone() };
-            let measured = runtime::wait(measure(workload, &of_size, &session, network, &file))
+            let measured = runtime::wait(measure(workload, &of_size, &lab, network, &file))
                 .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
             if let Some(profile) = &measured.profile {
                 profile::write(profile, &file)?;
@@ -207,7 +209,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     drop(turns);
     drop(built);
     drop(shared);
-    drop(session);
+    drop(lab);
     let rows = compare::rows(&runs);
     let json = compare::json(&rows, args, &sizes);
     let path = args.output.join("comparison.json");
@@ -251,19 +253,19 @@ fn progress() -> ProgressBar {
 /// Builds a mode and sends a first request through it; the inner error is the reason why this machine cannot run it.
 fn prepare(
     mode: &'static Mode,
-    session: &Session,
+    lab: &Lab,
     args: &LabRunArgs,
     shared: &mut Shared,
 ) -> anyhow::Result<Result<Built, String>> {
-    if let Some(reason) = needs::missing(mode.needs, session)? {
+    if let Some(reason) = needs::missing(mode.needs, lab)? {
         return Ok(Err(reason));
     }
     let start = Instant::now();
     let mut build = || -> anyhow::Result<Built> {
-        let network = networks::build(mode, session, args, shared)?;
+        let network = mode.build(lab, args, shared)?;
         let built = start.elapsed();
-        let answered = runtime::wait(traffic::first_answer(args, session, &network))
-            .with_context(|| format!("mode {}", mode.name))?;
+        let answered =
+            runtime::wait(traffic::first_answer(args, lab, &network)).with_context(|| format!("mode {}", mode.name))?;
         let first_answer_ns = answered.duration_since(start).as_nanos() as u64;
         let creation = Creation { built_ns: built.as_nanos() as u64, first_answer_ns };
         Ok(Built { mode: mode.name, network, creation })
@@ -283,16 +285,16 @@ fn prepare(
 async fn measure(
     workload: &'static Workload,
     args: &LabRunArgs,
-    session: &Session,
+    lab: &Lab,
     built: &Built,
     file: &Path,
 ) -> anyhow::Result<Measured> {
     let network = &built.network;
-    traffic::warm_up(workload, args, session, network).await?;
-    let server = traffic::start_server(workload, args, session, network, args.duration).await?;
+    traffic::warm_up(workload, args, lab, network).await?;
+    let server = traffic::start_server(workload, args, lab, network, args.duration).await?;
     let drive = async {
         signal::check()?;
-        let mut driven = server.drive(args, session, network, args.duration).await?;
+        let mut driven = server.drive(args, lab, network, args.duration).await?;
         driven.benchmark.creation = Some(built.creation);
         Ok(driven)
     };

@@ -1,12 +1,15 @@
 //! The modes of the lab: the only list of them.
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
+    cleanup::Lab,
     needs::Need::{self, Cni, Device, Docker, Guest, Kernel, Program},
-    networks::{Build, cni, docker, guest, local, nat, nested, overlay, ovs, routed, slave, user},
+    network::{Build, Network, Shared, Site},
+    networks::{cni, docker, local, nat, nested, overlay, ovs, routed, slave, tap, user},
 };
-use crate::failure::Failure;
+use crate::{cli::LabRunArgs, failure::Failure};
 
 /// A way to connect a client and a server.
 #[derive(Debug, Serialize)]
@@ -28,6 +31,12 @@ pub struct Mode {
 }
 
 impl Mode {
+    /// Builds its network.
+    pub fn build(&self, lab: &Lab, args: &LabRunArgs, shared: &mut Shared) -> anyhow::Result<Network> {
+        let site = &mut Site { mode: self.name, lab, args, shared };
+        (self.build)(site).with_context(|| format!("cannot build mode {}", self.name))
+    }
+
     /// Whether it needs Docker.
     pub fn docker(&self) -> bool {
         self.needs.contains(&Docker)
@@ -391,7 +400,7 @@ pub const MODES: &[Mode] = &[
         chain: &["client", "eth0", "tap0", "br0", "veth-server", "eth0", "server"],
         layers: &[("tun", "tap0"), ("bridge", "br0"), ("veth", "veth-server"), ("backlog", "eth0")],
         needs: &[IP, Guest, Device("bridge"), Device("tun")],
-        build: guest::bridge,
+        build: tap::bridge,
     },
     Mode {
         name: "vm-ovs",
@@ -399,7 +408,7 @@ pub const MODES: &[Mode] = &[
         chain: &["client", "eth0", "tap0", "ovs-system", "veth-server", "eth0", "server"],
         layers: &[("tun", "tap0"), ("ovs", "ovs-system"), ("veth", "veth-server"), ("backlog", "eth0")],
         needs: &[IP, VETH, OVS_DAEMON, OVS_DATABASE, OVS_DATAPATH, Guest, Device("tun")],
-        build: guest::ovs,
+        build: tap::ovs,
     },
 ];
 

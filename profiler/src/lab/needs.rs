@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use serde::Serialize;
 
-use super::{cleanup::Session, cni, docker, guest, networks::Namespace};
+use super::{cleanup::Lab, cni, docker, guest, namespace::Namespace};
 use crate::host::{process, program, signal};
 
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ const TRIALS: &[(&str, &[&str])] = &[
 
 impl Need {
     /// Why it is missing here, in a sentence; none if it is there.
-    pub fn missing(self, session: &Session) -> anyhow::Result<Option<String>> {
+    pub fn missing(self, lab: &Lab) -> anyhow::Result<Option<String>> {
         match self {
             Self::Program(program, package) => Ok(program::find_system(program)
                 .is_none()
@@ -50,9 +50,9 @@ impl Need {
             Self::Docker => Ok(docker::missing()),
             Self::Cni(plugin) => Ok(cni::missing(plugin)),
             Self::Guest => Ok(guest::missing()),
-            Self::Device(kind) => has_device(session, kind),
+            Self::Device(kind) => has_device(lab, kind),
             Self::Kernel(what, words) => {
-                let done = Namespace::new(session, "trial")?.run(words[0], &words[1..]);
+                let done = Namespace::new(lab, "trial")?.run(words[0], &words[1..]);
                 signal::check()?;
                 Ok(done.is_err().then(|| format!("this kernel has no {what}")))
             }
@@ -61,8 +61,8 @@ impl Need {
 }
 
 /// Makes a device of this kind in a scratch namespace; its module is loaded where there is one.
-fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
-    let scratch = Namespace::new(session, "trial")?;
+fn has_device(lab: &Lab, kind: &str) -> anyhow::Result<Option<String>> {
+    let scratch = Namespace::new(lab, "trial")?;
     scratch.ip(&["link", "add", "lower", "type", "veth", "peer", "name", "other"])?;
     // Most kinds are loaded when they are asked for; tun has no device file before.
     if let Some(modprobe) = program::find_system("modprobe") {
@@ -81,9 +81,9 @@ fn has_device(session: &Session, kind: &str) -> anyhow::Result<Option<String>> {
 }
 
 /// Why this machine lacks one of `needs`, the first that is missing.
-pub fn missing(needs: &[Need], session: &Session) -> anyhow::Result<Option<String>> {
+pub fn missing(needs: &[Need], lab: &Lab) -> anyhow::Result<Option<String>> {
     for need in needs {
-        if let Some(reason) = need.missing(session)? {
+        if let Some(reason) = need.missing(lab)? {
             let hint = if matches!(need, Need::Device(_) | Need::Kernel(..)) { HINT } else { "" };
             return Ok(Some(format!("{reason}{hint}")));
         }

@@ -5,8 +5,8 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context as _, bail};
 
 use super::{
-    cleanup::Session,
-    networks::Network,
+    cleanup::Lab,
+    network::Network,
     workload::neighbour::{NeighbourReport, RUNNING},
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Neighbours {
     /// Starts them; they end by themselves after `limit`. Floods use the ports from `port` on.
     pub async fn start(
         wanted: &[Neighbour],
-        session: &Session,
+        lab: &Lab,
         network: &Network,
         port: u16,
         limit: Duration,
@@ -47,17 +47,17 @@ impl Neighbours {
                     let words = words(&["--workload", BUSY, "--pairs", &count, "--share", &share]);
                     let mut command = Command::new(&words[0]);
                     command.args(&words[1..]);
-                    processes.push(Process::spawn(command, None, libc::SIGKILL, Some(&session.children()))?);
+                    processes.push(Process::spawn(command, None, libc::SIGKILL, Some(&lab.children()))?);
                 }
                 Neighbour::UdpFlood => {
                     let address = format!("{}:{port}", network.address);
                     let server = words(&["--workload", FLOOD, "--listen", &address]);
-                    let mut server = network.server.spawn(session, &server)?;
+                    let mut server = network.server.spawn(lab, &server)?;
                     server.wait_line(RUNNING, START_LIMIT).await.context("the receiver of the flood")?;
                     processes.push(server);
                     let target = network.target(port).to_string();
                     let client = words(&["--workload", FLOOD, "--connect", &target]);
-                    processes.push(network.client.spawn(session, &client)?);
+                    processes.push(network.client.spawn(lab, &client)?);
                     port += 1;
                 }
             }

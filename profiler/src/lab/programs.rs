@@ -4,7 +4,7 @@ use std::{net::SocketAddrV4, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use super::networks::Network;
+use super::network::Network;
 use crate::{
     choices::{Builtin, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Neighbour, Workload, workload_names},
     cli::{LabRunArgs, Pin},

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
-    cleanup::Session,
+    cleanup::Lab,
     neighbours::Neighbours,
-    networks::{Network, Place},
+    network::{Network, Place},
     programs::{PORT, words},
     workload::ANSWERED,
 };
@@ -46,14 +46,14 @@ pub struct Driven {
 }
 
 /// Sends a first request through a new network and waits for its answer: which workload follows does not matter.
-pub async fn first_answer(args: &LabRunArgs, session: &Session, network: &Network) -> anyhow::Result<Instant> {
+pub async fn first_answer(args: &LabRunArgs, lab: &Lab, network: &Network) -> anyhow::Result<Instant> {
     let workload = Workload::find(FIRST).context("a workload")?;
     let args = LabRunArgs { workload: FIRST.into(), pairs: 1, size: vec![1], ..args.clone() };
     let duration = Duration::from_millis(1);
-    let server = start_server(workload, &args, session, network, duration).await?;
+    let server = start_server(workload, &args, lab, network, duration).await?;
     let [_, mut command] = words(workload, &args, network, duration)?;
     command.push("--announce".into());
-    let mut client = network.client.spawn(session, &command).context("cannot start the client")?;
+    let mut client = network.client.spawn(lab, &command).context("cannot start the client")?;
     let patience = network.client.patience();
     client.wait_line(ANSWERED, READY_LIMIT + patience).await.context("the first request through the network")?;
     let answered = Instant::now();
@@ -74,24 +74,24 @@ pub async fn first_answer(args: &LabRunArgs, session: &Session, network: &Networ
 pub async fn warm_up(
     workload: &'static Workload,
     args: &LabRunArgs,
-    session: &Session,
+    lab: &Lab,
     network: &Network,
 ) -> anyhow::Result<()> {
     let args = LabRunArgs { neighbours: Vec::new(), ..args.clone() };
-    let server = start_server(workload, &args, session, network, WARM_UP).await.context("warm-up")?;
-    server.drive(&args, session, network, WARM_UP).await.map(drop).context("warm-up")
+    let server = start_server(workload, &args, lab, network, WARM_UP).await.context("warm-up")?;
+    server.drive(&args, lab, network, WARM_UP).await.map(drop).context("warm-up")
 }
 
 /// Starts a server and waits until it listens.
 pub async fn start_server(
     workload: &'static Workload,
     args: &LabRunArgs,
-    session: &Session,
+    lab: &Lab,
     network: &Network,
     duration: Duration,
 ) -> anyhow::Result<Server> {
     let [command, _] = words(workload, args, network, duration)?;
-    let mut process = network.server.spawn(session, &command).context("cannot start the server")?;
+    let mut process = network.server.spawn(lab, &command).context("cannot start the server")?;
     match workload.driver {
         Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT).await?,
         // The control connection of iperf3 is TCP in both cases.
@@ -114,7 +114,7 @@ impl Server {
     pub async fn drive(
         self,
         args: &LabRunArgs,
-        session: &Session,
+        lab: &Lab,
         network: &Network,
         duration: Duration,
     ) -> anyhow::Result<Driven> {
@@ -122,8 +122,8 @@ impl Server {
         let limit = duration + self.workload.grace() + SLACK + network.client.patience();
         let port = PORT + args.pairs as u16;
         let driven = async {
-            let neighbours = Neighbours::start(&args.neighbours, session, network, port, limit + SLACK).await?;
-            let client = network.client.spawn(session, &command).context("cannot start the client")?;
+            let neighbours = Neighbours::start(&args.neighbours, lab, network, port, limit + SLACK).await?;
+            let client = network.client.spawn(lab, &command).context("cannot start the client")?;
             let said = client.finish(limit, true).await.context("the client of the workload")?;
             anyhow::Ok((neighbours, said))
         };

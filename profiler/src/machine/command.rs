@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
-use super::guest::{self, Job, Outcome};
+use super::run::{self, Ended, Job};
 use crate::{
     choices::{KERNELS, Kernel},
     cli::LabMachineArgs,
@@ -25,7 +25,7 @@ pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
         return print(&KERNELS.iter().map(|kernel| format!("{}\n", kernel.version)).collect::<String>());
     }
     if args.get {
-        let release = guest::prepare(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?;
+        let release = run::prepare(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?;
         return print(&format!("{release}\n"));
     }
     for directory in &args.share {
@@ -45,7 +45,7 @@ pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
 
 /// Runs a job in an emulated machine and passes its exit code on.
 pub fn run_job(job: &Job) -> Result<ExitCode> {
-    end(refuse_hidden(&job.command[0]).and_then(|()| guest::run(job)))
+    end(refuse_hidden(&job.command[0]).and_then(|()| run::run(job)))
 }
 
 /// The guest has file systems of its own in some places; a program there would not be found.
@@ -67,7 +67,7 @@ pub fn nested(kernel: &Kernel) -> Failure {
 }
 
 /// Passes the exit code on, unless the kernel did not run well.
-fn end(result: Result<Outcome>) -> Result<ExitCode> {
+fn end(result: Result<Ended>) -> Result<ExitCode> {
     if let Err(Interrupted(number)) = signal::check()
         && result.is_err()
     {
@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn a_command_that_ran_on_a_kernel_in_trouble_does_not_succeed() {
         let trouble = |kind| super::super::console::Trouble { kind, line: "said".into() };
-        let ended = |exit_code, kind| end(Ok(Outcome { exit_code, troubles: vec![trouble(kind)] }));
-        use super::super::console::Kind;
-        let failure = ended(0, Kind::Lockup).err();
+        let ended = |exit_code, kind| end(Ok(Ended { exit_code, troubles: vec![trouble(kind)] }));
+        use super::super::console::TroubleKind;
+        let failure = ended(0, TroubleKind::Lockup).err();
         assert!(failure.is_some_and(|error| matches!(error.downcast(), Ok(Failure::Untrusted(_)))));
-        assert!(ended(0, Kind::Warning).is_ok());
-        assert!(ended(7, Kind::Oops).is_ok_and(|code| code == ExitCode::from(7)));
+        assert!(ended(0, TroubleKind::Warning).is_ok());
+        assert!(ended(7, TroubleKind::Oops).is_ok_and(|code| code == ExitCode::from(7)));
         assert_eq!(nested(&KERNELS[0]).code(), 2);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What went wrong in a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum TroubleKind {
     /// The kernel gave up.
     Panic,
     /// It met what it cannot handle, and ended what it was doing.
@@ -21,14 +21,14 @@ pub enum Kind {
     Start,
 }
 
-impl Kind {
+impl TroubleKind {
     /// Whether what ran in the guest cannot be trusted. A warning is shown and does not count.
     pub fn is_failure(self) -> bool {
         self != Self::Warning
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for TroubleKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Panic => "panic",
@@ -46,27 +46,27 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// What it is.
-    pub kind: Kind,
+    pub kind: TroubleKind,
     /// The line of the console, without its time.
     pub line: String,
 }
 
 /// What the kernel prints, and what that is. The first that fits a line counts.
-const MARKS: &[(&str, Kind)] = &[
-    ("Kernel panic - not syncing", Kind::Panic),
-    ("soft lockup", Kind::Lockup),
-    ("hard LOCKUP", Kind::Lockup),
-    ("blocked for more than", Kind::Lockup),
-    ("self-detected stall", Kind::RcuStall),
-    ("detected stalls on CPUs/tasks", Kind::RcuStall),
-    ("detected expedited stalls", Kind::RcuStall),
-    ("Oops:", Kind::Oops),
-    ("general protection fault", Kind::Oops),
-    ("BUG: unable to handle", Kind::Oops),
-    ("kernel BUG at", Kind::Bug),
-    ("BUG: ", Kind::Bug),
-    ("WARNING: ", Kind::Warning),
-    ("netstrata-guest: ", Kind::Start),
+const MARKS: &[(&str, TroubleKind)] = &[
+    ("Kernel panic - not syncing", TroubleKind::Panic),
+    ("soft lockup", TroubleKind::Lockup),
+    ("hard LOCKUP", TroubleKind::Lockup),
+    ("blocked for more than", TroubleKind::Lockup),
+    ("self-detected stall", TroubleKind::RcuStall),
+    ("detected stalls on CPUs/tasks", TroubleKind::RcuStall),
+    ("detected expedited stalls", TroubleKind::RcuStall),
+    ("Oops:", TroubleKind::Oops),
+    ("general protection fault", TroubleKind::Oops),
+    ("BUG: unable to handle", TroubleKind::Oops),
+    ("kernel BUG at", TroubleKind::Bug),
+    ("BUG: ", TroubleKind::Bug),
+    ("WARNING: ", TroubleKind::Warning),
+    ("netstrata-guest: ", TroubleKind::Start),
 ];
 
 /// Reads a console.
@@ -102,7 +102,7 @@ fn without_time(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn kinds(console: &str) -> Vec<Kind> {
+    fn kinds(console: &str) -> Vec<TroubleKind> {
         troubles(console).into_iter().map(|trouble| trouble.kind).collect()
     }
 
@@ -118,25 +118,25 @@ mod tests {
         let console = "[    2.073284] Oops: int3: 0000 [#1] SMP NOPTI\r\n\
                        [    2.076254] RIP: 0010:ktime_get_update_offsets_now+0x3b/0x200\r\n\
                        [    2.076431] Kernel panic - not syncing: Fatal exception in interrupt\r\n";
-        assert_eq!(kinds(console), [Kind::Oops, Kind::Panic]);
+        assert_eq!(kinds(console), [TroubleKind::Oops, TroubleKind::Panic]);
         assert_eq!(troubles(console)[1].line, "Kernel panic - not syncing: Fatal exception in interrupt");
     }
 
     #[test]
     fn lockups_and_stalls_are_found_under_their_names() {
         for (line, kind) in [
-            ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [ns-client:812]", Kind::Lockup),
-            ("INFO: task ip:77 blocked for more than 120 seconds.", Kind::Lockup),
-            ("rcu: INFO: rcu_preempt self-detected stall on CPU", Kind::RcuStall),
-            ("rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", Kind::RcuStall),
-            ("BUG: unable to handle page fault for address: ffff", Kind::Oops),
-            ("BUG: kernel NULL pointer dereference, address: 0000000000000008", Kind::Bug),
-            ("kernel BUG at net/core/skbuff.c:110!", Kind::Bug),
-            ("WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2", Kind::Warning),
-            ("netstrata-guest: cannot reach the host's files", Kind::Start),
+            ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [ns-client:812]", TroubleKind::Lockup),
+            ("INFO: task ip:77 blocked for more than 120 seconds.", TroubleKind::Lockup),
+            ("rcu: INFO: rcu_preempt self-detected stall on CPU", TroubleKind::RcuStall),
+            ("rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", TroubleKind::RcuStall),
+            ("BUG: unable to handle page fault for address: ffff", TroubleKind::Oops),
+            ("BUG: kernel NULL pointer dereference, address: 0000000000000008", TroubleKind::Bug),
+            ("kernel BUG at net/core/skbuff.c:110!", TroubleKind::Bug),
+            ("WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2", TroubleKind::Warning),
+            ("netstrata-guest: cannot reach the host's files", TroubleKind::Start),
         ] {
             assert_eq!(kinds(&format!("[   41.000001] {line}\n")), [kind], "{line}");
-            assert_eq!(kind.is_failure(), kind != Kind::Warning);
+            assert_eq!(kind.is_failure(), kind != TroubleKind::Warning);
         }
     }
 

@@ -7,10 +7,10 @@
 
 pub mod command;
 pub mod console;
-pub mod guest;
 pub mod image;
 pub mod initramfs;
 pub mod packages;
 pub mod qemu;
+pub mod run;
 
 pub use command::{nested, run_job};

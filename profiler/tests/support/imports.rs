@@ -39,17 +39,35 @@ pub fn module_of<'a>(path: &str, modules: &'a Modules) -> Option<&'a str> {
     modules.keys().filter(begins).map(String::as_str).max_by_key(|module| module.len())
 }
 
-/// Those that reach themselves.
-pub fn in_cycles(graph: &BTreeMap<&str, BTreeSet<&str>>) -> BTreeSet<String> {
-    let reaches_itself = |node: &&&str| {
-        let mut seen = BTreeSet::new();
-        let mut open = vec![**node];
+/// A graph of names: what each of them imports.
+pub type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// Which files import which others. A folder and what lies in it are one for that: what files share stands above them.
+pub fn beside_each_other(modules: &Modules) -> Graph<'_> {
+    let holds = |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with("::"));
+    let apart = |one: &str, other: &str| one != other && !holds(one, other) && !holds(other, one);
+    let imports = modules.iter().map(|(module, paths)| {
+        let others = paths.iter().filter_map(|path| module_of(path, modules));
+        (module.as_str(), others.filter(|other| apart(module, other)).collect())
+    });
+    imports.collect()
+}
+
+/// The imports that close a circle, by who imports: none without a circle.
+pub fn circles(graph: &Graph<'_>) -> BTreeMap<String, Vec<String>> {
+    let reached = |from: &&str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![*from]);
         while let Some(next) = open.pop() {
             open.extend(graph.get(next).into_iter().flatten().filter(|to| seen.insert(**to)));
         }
-        seen.contains(**node)
+        seen.into_iter().map(str::to_owned).collect::<BTreeSet<String>>()
     };
-    graph.keys().filter(reaches_itself).map(|node| (*node).to_owned()).collect()
+    let reached: BTreeMap<&str, BTreeSet<String>> = graph.keys().map(|name| (*name, reached(name))).collect();
+    let closing = graph.iter().map(|(from, imports)| {
+        let back = imports.iter().filter(|to| reached.get(**to).is_some_and(|far| far.contains(*from)));
+        ((*from).to_owned(), back.map(|to| (*to).to_owned()).collect::<Vec<_>>())
+    });
+    closing.filter(|(_, back)| !back.is_empty()).collect()
 }
 
 /// The paths within the crate that a file names, in full.

@@ -4,15 +4,16 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{
-    super::cni::{Attachment, CniNetwork},
-    Namespace, Network, Site,
-    docker::CARD,
+use super::docker::CARD;
+use crate::lab::{
+    cni::{Attachment, CniNetwork},
+    namespace::Namespace,
+    network::{Network, Site},
 };
 
 /// Both containers in one network of the node.
 fn attach(site: &Site<'_>, node: Namespace, configuration: Value) -> anyhow::Result<Network> {
-    let cni = Rc::new(CniNetwork::new(site.session, Rc::new(node), site.mode.name, configuration)?);
+    let cni = Rc::new(CniNetwork::new(site.lab, Rc::new(node), site.mode, configuration)?);
     let side = |role: &str| -> anyhow::Result<(Rc<Namespace>, Attachment)> {
         let container = Rc::new(site.namespace(role)?);
         let attachment = Attachment::add(&cni, &container)?;

@@ -4,15 +4,15 @@ use std::{net::Ipv4Addr, os::unix::fs::MetadataExt as _, rc::Rc};
 
 use anyhow::Context as _;
 
-use super::{
-    super::{
-        cleanup::Session,
+use crate::{
+    host::process::Process,
+    lab::{
+        cleanup::Lab,
         docker::{Container, Daemon},
+        network::{Network, Place, Site},
         programs::PORT,
     },
-    Network, Place, Site,
 };
-use crate::host::process::Process;
 
 /// The device of a host that leads to the other one, and the addresses there.
 const WIRE: &str = "eth0";
@@ -21,8 +21,8 @@ const HOSTS: [&str; 2] = ["10.202.0.1", "10.202.0.2"];
 pub const CARD: &str = "card0";
 
 impl Place for Container {
-    fn spawn(&self, session: &Session, words: &[String]) -> anyhow::Result<Process> {
-        Process::spawn(self.exec(words), None, libc::SIGKILL, Some(&session.children()))
+    fn spawn(&self, lab: &Lab, words: &[String]) -> anyhow::Result<Process> {
+        Process::spawn(self.exec(words), None, libc::SIGKILL, Some(&lab.children()))
     }
 
     fn inside(&self, _child: u32) -> u32 {
@@ -35,32 +35,32 @@ impl Place for Container {
 }
 
 /// Two daemons, a host each.
-struct Pair([Rc<Daemon>; 2]);
+struct TwoHosts([Rc<Daemon>; 2]);
 
 /// What [`swarm`] made.
 struct Swarm;
 
 fn daemon(site: &mut Site<'_>) -> anyhow::Result<Rc<Daemon>> {
-    let session = site.session;
-    site.shared.get_or_make(|| Daemon::start(session, "docker"))
+    let lab = site.lab;
+    site.shared.get_or_make(|| Daemon::start(lab, "docker"))
 }
 
 /// Two daemons whose namespaces are joined by a wire.
-fn pair(site: &mut Site<'_>) -> anyhow::Result<Rc<Pair>> {
-    let (session, first) = (site.session, daemon(site)?);
+fn pair(site: &mut Site<'_>) -> anyhow::Result<Rc<TwoHosts>> {
+    let (lab, first) = (site.lab, daemon(site)?);
     site.shared.get_or_make(|| {
-        let second = Rc::new(Daemon::start(session, "docker-2")?);
+        let second = Rc::new(Daemon::start(lab, "docker-2")?);
         first.namespace().add_veth(WIRE, second.namespace(), WIRE)?;
         let pair = [first, second];
         for (daemon, address) in pair.iter().zip(HOSTS) {
             daemon.namespace().add_address(WIRE, &format!("{address}/24"))?;
         }
-        Ok(Pair(pair))
+        Ok(TwoHosts(pair))
     })
 }
 
 /// Makes both daemons the nodes of one swarm.
-fn swarm(site: &mut Site<'_>) -> anyhow::Result<Rc<Pair>> {
+fn swarm(site: &mut Site<'_>) -> anyhow::Result<Rc<TwoHosts>> {
     let pair = pair(site)?;
     let [manager, worker] = &pair.0;
     site.shared.get_or_make(|| {
@@ -81,7 +81,7 @@ fn swarm(site: &mut Site<'_>) -> anyhow::Result<Rc<Pair>> {
 
 /// Starts one side of the mode, with the options that name its network.
 fn container(site: &Site<'_>, daemon: &Rc<Daemon>, side: &str, options: &[&str]) -> anyhow::Result<Rc<Container>> {
-    Container::start(daemon, site.session, &format!("{}-{side}", site.mode.name), options).map(Rc::new)
+    Container::start(daemon, site.lab, &format!("{}-{side}", site.mode), options).map(Rc::new)
 }
 
 /// Both sides on one network of the first daemon.
@@ -119,7 +119,7 @@ pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
     // Nobody is at the other end: neighbours on one macvlan reach each other without leaving it.
     let wire = site.namespace("wire")?;
     daemon.namespace().add_veth(CARD, &wire, CARD)?;
-    let name = site.session.namespace("macvlan");
+    let name = site.lab.namespace("macvlan");
     let parent = format!("parent={CARD}");
     daemon.run(&["network", "create", "-d", "macvlan", "-o", &parent, "--subnet", "10.205.0.0/24", &name])?;
     let [client, server] = both(site, &name)?;
@@ -145,7 +145,7 @@ pub fn nat(site: &mut Site<'_>) -> anyhow::Result<Network> {
 pub fn overlay(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let pair = swarm(site)?;
     let [near, far] = &pair.0;
-    let name = site.session.namespace("overlay");
+    let name = site.lab.namespace("overlay");
     let made = near.run(&["network", "create", "-d", "overlay", "--attachable", "--subnet", "10.204.0.0/24", &name])?;
     let client = container(site, near, "client", &["--network", &name])?;
     let server = container(site, far, "server", &["--network", &name])?;

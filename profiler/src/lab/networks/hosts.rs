@@ -8,8 +8,14 @@ use std::{
 
 use anyhow::bail;
 
-use super::{Namespace, Network, Site, namespace::find, wait_reachable};
-use crate::{cli::LabRunArgs, failure::Failure};
+use crate::{
+    cli::LabRunArgs,
+    failure::Failure,
+    lab::{
+        namespace::{Namespace, find},
+        network::{Network, Site, wait_reachable},
+    },
+};
 
 /// The device at either end of the wire.
 pub const WIRE: &str = "wire0";

@@ -2,7 +2,10 @@
 
 use std::{net::Ipv4Addr, rc::Rc};
 
-use super::{Namespace, Network, Site};
+use crate::lab::{
+    namespace::Namespace,
+    network::{Network, Site},
+};
 
 /// Addresses of client and server in modes with one subnet.
 pub const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 201, 0, 2), Ipv4Addr::new(10, 201, 0, 3)];

@@ -2,8 +2,12 @@
 
 use std::{fs, net::Ipv4Addr, rc::Rc};
 
-use super::{Namespace, Network, Site, local};
-use crate::lab::programs::{PORT, ports_used};
+use super::local;
+use crate::lab::{
+    namespace::Namespace,
+    network::{Network, Site},
+    programs::{PORT, ports_used},
+};
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 2);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 1);
@@ -15,7 +19,7 @@ const PUBLISHED: u16 = 10_000;
 /// With rules of nftables.
 pub fn nft(site: &mut Site<'_>) -> anyhow::Result<Network> {
     nat(site, |site, host| {
-        let file = site.session.directory().join(format!("{}.nft", site.mode.name));
+        let file = site.lab.directory().join(format!("{}.nft", site.mode));
         fs::write(&file, nft_rules(ports_used(site.args)))?;
         host.run("nft", &["-f", &file.display().to_string()]).map(drop)
     })

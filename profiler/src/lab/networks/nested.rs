@@ -9,9 +9,12 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
-    Namespace, Network, Site, local,
+    local,
     ovs::{self, Switch},
-    wait_reachable,
+};
+use crate::lab::{
+    namespace::Namespace,
+    network::{Network, Site, wait_reachable},
 };
 
 const PARENT_BRIDGE: &str = "br-parent";
@@ -21,10 +24,9 @@ const CHILD_BRIDGE: &str = "br-child";
 pub fn nested(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let (parent, child) = site
         .mode
-        .name
         .strip_prefix("nested-")
         .and_then(|rest| rest.split_once('-'))
-        .with_context(|| format!("`{}` names no two networks", site.mode.name))?;
+        .with_context(|| format!("`{}` names no two networks", site.mode))?;
     match parent {
         "host" => on_host(site, child),
         "bridge" => {
@@ -38,7 +40,7 @@ pub fn nested(site: &mut Site<'_>) -> anyhow::Result<Network> {
         }
         "ovs" => {
             let middle = site.namespace("parent")?;
-            let switch = Switch::start(site.session, &middle)?;
+            let switch = Switch::start(site.lab, &middle)?;
             let containers = containers(site)?;
             ovs::attach(&switch, &middle, &containers)?;
             inner(site, child, containers).map(|network| network.keep(switch).keep(middle))

@@ -1,10 +1,10 @@
 //! Two hosts with one subnet stretched over both: on each a bridge, whose ports are the container and a tunnel.
 
 use super::{
-    Network, Site,
     hosts::{Hosts, WIRE},
     local,
 };
+use crate::lab::network::{Network, Site};
 
 /// Bytes of outer headers: Ethernet 14, VXLAN or Geneve 8, UDP 8, IPv4 20.
 const OVERHEAD: u32 = 50;

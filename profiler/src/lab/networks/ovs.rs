@@ -1,4 +1,4 @@
-//! Open vSwitch: the kernel's datapath, steered by a daemon of the session's own.
+//! Open vSwitch: the kernel's datapath, steered by a daemon of the lab's own.
 
 use std::{
     fs,
@@ -10,14 +10,18 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Namespace, Network, Site, local, namespace::find, wait_reachable};
+use super::local;
 use crate::{
     host::{
         clock::monotonic_ns,
         process::{self, Process},
         runtime, signal,
     },
-    lab::cleanup::Session,
+    lab::{
+        cleanup::Lab,
+        namespace::{Namespace, find},
+        network::{Network, Site, wait_reachable},
+    },
 };
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -38,8 +42,8 @@ pub struct Switch {
 
 impl Switch {
     /// Starts both daemons in `namespace` and makes an empty bridge.
-    pub fn start(session: &Session, namespace: &Namespace) -> anyhow::Result<Self> {
-        let directory = session.directory().join(format!("ovs-{}", namespace.name()));
+    pub fn start(lab: &Lab, namespace: &Namespace) -> anyhow::Result<Self> {
+        let directory = lab.directory().join(format!("ovs-{}", namespace.name()));
         fs::create_dir_all(&directory)?;
         let mut create = Command::new(find("ovsdb-tool")?);
         create.arg("create").arg(directory.join("db")).arg(SCHEMA);
@@ -47,22 +51,22 @@ impl Switch {
         let mut command = program(&directory, "ovsdb-server")?;
         command.arg(directory.join("db")).arg(format!("--remote=punix:{}", directory.join("db.sock").display()));
         command.arg(format!("--unixctl={}", directory.join("db.ctl").display())).arg("-vconsole:warn");
-        let mut database = namespace.start(session, command)?;
+        let mut database = namespace.start(lab, command)?;
         database.wait_until("socket", START_LIMIT, || directory.join("db.sock").exists())?;
         let mut switch = Self { daemon: None, _database: database, directory };
         switch.vsctl(&["--no-wait", "init"])?;
         wait_for_uptime()?;
-        switch.start_daemon(session, namespace)?;
+        switch.start_daemon(lab, namespace)?;
         switch.vsctl(&["add-br", BRIDGE])?;
         namespace.up(BRIDGE)?;
         Ok(switch)
     }
 
-    fn start_daemon(&mut self, session: &Session, namespace: &Namespace) -> anyhow::Result<()> {
+    fn start_daemon(&mut self, lab: &Lab, namespace: &Namespace) -> anyhow::Result<()> {
         let control = self.directory.join("vswitchd.ctl");
         let mut command = program(&self.directory, "ovs-vswitchd")?;
         command.arg(self.database()).arg(format!("--unixctl={}", control.display())).arg("-vconsole:warn");
-        let mut daemon = namespace.start(session, command)?;
+        let mut daemon = namespace.start(lab, command)?;
         daemon.wait_until("control socket", START_LIMIT, || control.exists())?;
         self.daemon = Some(daemon);
         // Returns when the daemon has taken the database over.
@@ -106,7 +110,7 @@ fn wait_for_uptime() -> anyhow::Result<()> {
     runtime::wait(signal::pause(COUNTS_PROCESSORS_AFTER.saturating_sub(uptime)))
 }
 
-/// A program of Open vSwitch that keeps everything in the session's directory.
+/// A program of Open vSwitch that keeps everything in the lab's directory.
 fn program(directory: &Path, name: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(find(name)?);
     for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"] {
@@ -147,7 +151,7 @@ fn switched(
     configure: impl FnOnce(&Switch, &[String; 2]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Network> {
     let middle = site.namespace("middle")?;
-    let switch = Switch::start(site.session, &middle)?;
+    let switch = Switch::start(site.lab, &middle)?;
     let sides = [site.namespace("client")?, site.namespace("server")?];
     attach(&switch, &middle, &sides)?;
     for (namespace, address) in sides.iter().zip(local::ADDRESSES) {

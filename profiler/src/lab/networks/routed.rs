@@ -2,12 +2,14 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use super::{
-    Network, Site,
-    hosts::{Host, Hosts},
-    namespace::find,
+use super::hosts::{Host, Hosts};
+use crate::{
+    host::process::Process,
+    lab::{
+        namespace::find,
+        network::{Network, Site},
+    },
 };
-use crate::host::process::Process;
 
 /// Blocks of addresses of the two hosts: the container's address in each.
 const BLOCKS: [[u8; 4]; 2] = [[10, 201, 1, 2], [10, 201, 2, 2]];
@@ -26,13 +28,13 @@ pub fn bgp(site: &mut Site<'_>) -> anyhow::Result<Network> {
 }
 
 fn bird(site: &Site<'_>, host: &Host, other: &Host) -> anyhow::Result<Process> {
-    let base = site.session.directory().join(format!("{}-bird-{}", site.mode.name, host.port));
+    let base = site.lab.directory().join(format!("{}-bird-{}", site.mode, host.port));
     fs::create_dir_all(&base)?;
     let config = base.join("bird.conf");
     fs::write(&config, bird_config(host, other))?;
     let mut command = Command::new(find("bird")?);
     command.arg("-f").arg("-c").arg(config).arg("-s").arg(base.join("ctl")).arg("-P").arg(base.join("pid"));
-    let mut bird = host.namespace.start(site.session, command)?;
+    let mut bird = host.namespace.start(site.lab, command)?;
     // The socket's file is there before the configuration is read; the file of its id comes after that.
     bird.wait_until("start", START_LIMIT, || base.join("pid").exists())?;
     Ok(bird)

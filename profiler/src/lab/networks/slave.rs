@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Network, Site, local};
+use super::local;
+use crate::lab::network::{Network, Site};
 
 /// The device that both share.
 pub const LOWER: &str = "uplink";

@@ -2,7 +2,11 @@
 
 use std::{process::Command, time::Duration};
 
-use super::{Network, Site, hosts::Hosts, namespace::find};
+use super::hosts::Hosts;
+use crate::lab::{
+    namespace::find,
+    network::{Network, Site},
+};
 
 /// Bytes of outer headers: UDP 8, IPv4 20.
 const OVERHEAD: u32 = 28;
@@ -20,7 +24,7 @@ pub fn overlay(site: &mut Site<'_>) -> anyhow::Result<Network> {
         let mut command = Command::new(find("socat")?);
         command.arg(format!("TUN,tun-name={TUN},iff-no-pi,iff-up"));
         command.arg(format!("UDP4-DATAGRAM:{}:{PORT},bind={}:{PORT}", other.address, host.address));
-        let mut socat = host.namespace.start(site.session, command)?;
+        let mut socat = host.namespace.start(site.lab, command)?;
         socat.wait_until("device", START_LIMIT, || host.namespace.ip(&["link", "show", TUN]).is_ok())?;
         tunnels.push(Box::new(socat));
         host.namespace.ip(&["link", "set", TUN, "mtu", &mtu.to_string()])?;

@@ -1,4 +1,4 @@
-//! A network namespace of the session, and what is done inside it.
+//! A network namespace of the lab, and what is done inside it.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::super::cleanup::{self, NETNS, Session};
+use super::cleanup::{self, Lab, NETNS};
 use crate::{
     failure::Failure,
     host::{
@@ -28,8 +28,8 @@ pub struct Namespace {
 
 impl Namespace {
     /// Makes the namespace and brings its loopback up.
-    pub fn new(session: &Session, name: &str) -> anyhow::Result<Self> {
-        let namespace = Self { name: session.namespace(name) };
+    pub fn new(lab: &Lab, name: &str) -> anyhow::Result<Self> {
+        let namespace = Self { name: lab.namespace(name) };
         ip(&["netns", "add", &namespace.name])?;
         namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
@@ -91,8 +91,8 @@ impl Namespace {
     }
 
     /// Starts a program inside that runs until it is dropped; it gets SIGTERM first.
-    pub fn start(&self, session: &Session, command: Command) -> anyhow::Result<Process> {
-        Process::spawn(command, Some(&self.path()), libc::SIGTERM, Some(&session.children()))
+    pub fn start(&self, lab: &Lab, command: Command) -> anyhow::Result<Process> {
+        Process::spawn(command, Some(&self.path()), libc::SIGTERM, Some(&lab.children()))
     }
 
     /// Sets a kernel parameter of this namespace: its path below `/proc/sys/net`.

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     console,
-    console::{Kind, Trouble},
+    console::{Trouble, TroubleKind},
     image, initramfs, qemu,
 };
 use crate::{
@@ -55,7 +55,7 @@ pub struct Job {
 
 /// How it ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Ended {
     /// The command's exit code.
     pub exit_code: u8,
     /// What the console told.
@@ -63,7 +63,7 @@ pub struct Outcome {
 }
 
 /// Runs the job; its standard output and standard error become this program's.
-pub fn run(job: &Job) -> Result<Outcome> {
+pub fn run(job: &Job) -> Result<Ended> {
     signal::heed()?;
     let (program, version) = qemu::find()?;
     let busybox = busybox()?;
@@ -165,7 +165,7 @@ impl Machine {
     }
 
     /// Passes output on until the machine is off.
-    async fn watch(&mut self, job: &Job, directory: &Path, progress: &ProgressBar) -> Result<Outcome> {
+    async fn watch(&mut self, job: &Job, directory: &Path, progress: &ProgressBar) -> Result<Ended> {
         let ended = self.run(job, directory, progress).await?;
         outcome(job, directory, ended)
     }
@@ -211,7 +211,7 @@ impl Machine {
 }
 
 /// What the machine left, once it is off.
-fn outcome(job: &Job, directory: &Path, ended: ExitStatus) -> Result<Outcome> {
+fn outcome(job: &Job, directory: &Path, ended: ExitStatus) -> Result<Ended> {
     let console = read(&directory.join("console"));
     let troubles = console::troubles(&console);
     for trouble in &troubles {
@@ -219,10 +219,10 @@ fn outcome(job: &Job, directory: &Path, ended: ExitStatus) -> Result<Outcome> {
     }
     if let Ok(code) = fs::read_to_string(directory.join("exit")) {
         let exit_code = code.trim().parse().context("the guest gave no exit code")?;
-        return Ok(Outcome { exit_code, troubles });
+        return Ok(Ended { exit_code, troubles });
     }
-    let first = |kind: Kind| troubles.iter().find(|trouble| trouble.kind == kind);
-    let cause = first(Kind::Panic).or_else(|| first(Kind::Start)).map(|trouble| trouble.line.clone());
+    let first = |kind: TroubleKind| troubles.iter().find(|trouble| trouble.kind == kind);
+    let cause = first(TroubleKind::Panic).or_else(|| first(TroubleKind::Start)).map(|trouble| trouble.line.clone());
     let said = read(&directory.join("qemu"));
     let cause = cause.or_else(|| said.lines().last().map(str::to_owned)).unwrap_or_else(|| {
         format!("qemu ended with {ended}; the console ends: {}", console::tail(&console, 3).join(" / "))

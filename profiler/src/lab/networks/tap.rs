@@ -3,19 +3,25 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    super::{cleanup::Session, guest::Guest},
-    Namespace, Network, Place, Site,
     local::{ADDRESSES, join_bridge},
     ovs::Switch,
 };
-use crate::host::{emulated, process::Process};
+use crate::{
+    host::{emulated, process::Process},
+    lab::{
+        cleanup::Lab,
+        guest::Guest,
+        namespace::Namespace,
+        network::{Network, Place, Site},
+    },
+};
 
 /// The guest's network card, as its host sees it.
 const TAP: &str = "tap0";
 
 impl Place for Guest {
-    fn spawn(&self, session: &Session, words: &[String]) -> anyhow::Result<Process> {
-        Process::spawn(self.exec(words)?, None, libc::SIGKILL, Some(&session.children()))
+    fn spawn(&self, lab: &Lab, words: &[String]) -> anyhow::Result<Process> {
+        Process::spawn(self.exec(words)?, None, libc::SIGKILL, Some(&lab.children()))
     }
 
     fn inside(&self, _child: u32) -> u32 {
@@ -47,7 +53,7 @@ pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
 pub fn ovs(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let node = site.namespace("node")?;
     let server = site.namespace("server")?;
-    let switch = Switch::start(site.session, &node)?;
+    let switch = Switch::start(site.lab, &node)?;
     node.add_veth("veth-server", &server, "eth0")?;
     add_tap(&node)?;
     for (port, number) in [TAP, "veth-server"].into_iter().zip(1..) {
@@ -66,6 +72,6 @@ fn add_tap(node: &Namespace) -> anyhow::Result<()> {
 fn start(site: &Site<'_>, node: &Namespace, server: Namespace) -> anyhow::Result<Network> {
     let [client, address] = ADDRESSES;
     server.add_address("eth0", &format!("{address}/24"))?;
-    let guest = Guest::start(site.session, node, TAP, &format!("{client}/24"))?;
+    let guest = Guest::start(site.lab, node, TAP, &format!("{client}/24"))?;
     Ok(Network::new(Rc::new(guest), Rc::new(server), address))
 }
