@@ -1,4 +1,4 @@
-//! How long files may be. How long functions may be is clippy's to tell (`clippy.toml`).
+//! How long files may be.
 
 use std::path::Path;
 
