@@ -10,6 +10,8 @@ mod packages;
 mod plan;
 mod run;
 mod setup;
+#[cfg(test)]
+mod sizes;
 mod tally;
 mod test;
 mod vm;
