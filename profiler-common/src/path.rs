@@ -96,7 +96,7 @@ pub struct Path {
     pub reason: u32,
     /// IP protocol, or 0.
     pub protocol: u8,
-    /// An [`End`].
+    /// An [`crate::End`].
     pub end: u8,
     /// Zero.
     pub pad: [u8; 6],
