@@ -57,6 +57,10 @@ pub extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64,
 }
 
 #[inline(always)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "the hot path in its order, each step of which needs what the ones before found"
+)]
 fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
     let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.

@@ -6,20 +6,9 @@ use netstrata_common::{Hook, Layer, Tier, Way};
 
 use super::{
     Kind,
-    paths::{PathAccount, Span},
+    span::{HookPart, PathAccount, Span},
 };
 use crate::profile::{FunctionRecord, PathRecord, Profile};
-
-/// A hook's part of a span.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HookPart {
-    /// The hook.
-    pub hook: Hook,
-    /// Calls for each packet.
-    pub calls_per_packet: f64,
-    /// Mean of the value that it takes, per call; 0 if it takes none.
-    pub value_per_call: f64,
-}
 
 /// Which hooks are attached, and what each call costs within the spans.
 pub struct Costs<'a> {
@@ -184,7 +173,7 @@ pub fn totals(paths: &[PathAccount]) -> BTreeMap<(Option<Layer>, Hook), Function
 mod tests {
     use super::*;
     use crate::{
-        analysis::paths::whole,
+        analysis::span::whole,
         profile::{HookCostRecord, HookRecord},
     };
     use proptest::prelude::*;

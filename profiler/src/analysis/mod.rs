@@ -2,12 +2,14 @@
 
 mod functions;
 mod paths;
+mod span;
 mod spans;
 mod totals;
 mod trust;
 
-pub use functions::{FunctionTotal, HookPart};
-pub use paths::{PathAccount, Span, path_accounts};
+pub use functions::FunctionTotal;
+pub use paths::path_accounts;
+pub use span::{HookPart, PathAccount, Span};
 pub use spans::{Kind, SpanClass, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};
 pub use trust::{Trust, Verdict, trust};

@@ -6,7 +6,8 @@ use netstrata_common::{Edge, Hook, Layer, Point};
 
 use super::{
     functions::{self, FunctionTotal},
-    paths::{PathAccount, path_accounts},
+    paths::path_accounts,
+    span::PathAccount,
     spans::Kind,
     trust::{Trust, trust},
 };

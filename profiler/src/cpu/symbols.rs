@@ -470,6 +470,7 @@ mod tests {
 
     /// Names of Linux 5.10 to 7.2, with the layer that the table must give them.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table: the names of each layer")]
     fn functions_of_the_datapath_have_their_layer() {
         use Layer::*;
         let table: &[(Layer, &str)] = &[

@@ -33,6 +33,7 @@ pub struct Support {
 const DEVICE: &[&str] = &["net_dev_start_xmit", "netif_rx", "netif_receive_skb"];
 
 /// What it takes to see a layer; `None` for those in which no packet dwells.
+#[expect(clippy::too_many_lines, reason = "a table: an arm for each layer")]
 pub fn support(layer: Layer) -> Option<Support> {
     use Sight::{Part, Span};
     let entry = |sight, points, option| Support { sight, points, option, since: "5.8", note: "" };

@@ -121,6 +121,30 @@ pub(super) fn svg(found: &Explanation) -> Result<String> {
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
+/// What is shown, and what was measured and predicted of it.
+fn rates(found: &Explanation) -> String {
+    let what = match found.kind {
+        WorkKind::RequestResponse => "time of one transaction",
+        WorkKind::Stream => "wall time per byte at the busiest station",
+    };
+    let unit = if found.clock == Clock::Instructions { " in guest time that counts instructions" } else { "" };
+    format!(
+        "{what}{unit}; measured {} and {}; layers predict {}",
+        rate(found.kind, found.baseline.measured),
+        rate(found.kind, found.target.measured),
+        rate(found.kind, found.target.predicted_from_baseline)
+    )
+}
+
+/// How much of the difference the layers answer for.
+fn verdict(found: &Explanation) -> String {
+    match found.explained_share {
+        Some(share) => format!("layers answer for {:.0} % of the difference", 100.0 * share),
+        None if found.no_difference => "the two do not differ measurably (less than 2 %)".into(),
+        None => "nothing was measured on both sides".into(),
+    }
+}
+
 fn draw(found: &Explanation, out: &mut String) -> Drawn {
     let area = SVGBackend::with_string(out, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -134,24 +158,8 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
 
     let title = format!("{} against {}: where the time goes", short(&found.target.label), short(&found.baseline.label));
     write(&title, (24, 26), 19.0, &INK, HPos::Left)?;
-    let what = match found.kind {
-        WorkKind::RequestResponse => "time of one transaction",
-        WorkKind::Stream => "wall time per byte at the busiest station",
-    };
-    let unit = if found.clock == Clock::Instructions { " in guest time that counts instructions" } else { "" };
-    let rates = format!(
-        "{what}{unit}; measured {} and {}; layers predict {}",
-        rate(found.kind, found.baseline.measured),
-        rate(found.kind, found.target.measured),
-        rate(found.kind, found.target.predicted_from_baseline)
-    );
-    write(&rates, (24, 50), 13.0, &FAINT, HPos::Left)?;
-    let verdict = match found.explained_share {
-        Some(share) => format!("layers answer for {:.0} % of the difference", 100.0 * share),
-        None if found.no_difference => "the two do not differ measurably (less than 2 %)".into(),
-        None => "nothing was measured on both sides".into(),
-    };
-    write(&verdict, (24, 70), 13.0, &FAINT, HPos::Left)?;
+    write(&rates(found), (24, 50), 13.0, &FAINT, HPos::Left)?;
+    write(&verdict(found), (24, 70), 13.0, &FAINT, HPos::Left)?;
 
     let step = tick(high - low);
     let mut value = (low / step).ceil() * step;

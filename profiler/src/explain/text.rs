@@ -82,20 +82,27 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
         row("  its CPU time per byte", cost(x), cost(y), change(Some(x), Some(y)))?;
         row("  of it in softirqs", percent(a.softirq_share), percent(b.softirq_share), String::new())?;
     }
-    let busy = |side: &Side| {
-        let shares: Vec<String> = side.cpus.iter().map(|(_, share)| format!("{:.0}", 100.0 * share)).collect();
-        if shares.len() > 4 { format!("{} CPUs", shares.len()) } else { format!("{} %", shares.join(", ")) }
-    };
     if !first.cpus.is_empty() && !second.cpus.is_empty() {
         row("busy share of each CPU", busy(first), busy(second), String::new())?;
     }
     row("trust", first.verdict.name().into(), second.verdict.name().into(), String::new())?;
-    for side in [first, second] {
+    reasons(out, [first, second])
+}
+
+/// Why a recording is not to be trusted as it is.
+fn reasons(out: &mut String, sides: [&Side; 2]) -> std::fmt::Result {
+    for side in sides {
         for reason in &side.reasons {
             lines(out, "    ", &format!("{}: {reason}", side.label))?;
         }
     }
     Ok(())
+}
+
+/// The busy shares of a side's CPUs, as far as they fit.
+fn busy(side: &Side) -> String {
+    let shares: Vec<String> = side.cpus.iter().map(|(_, share)| format!("{:.0}", 100.0 * share)).collect();
+    if shares.len() > 4 { format!("{} CPUs", shares.len()) } else { format!("{} %", shares.join(", ")) }
 }
 
 fn value(kind: WorkKind, number: i64) -> String {

@@ -30,6 +30,7 @@ use crate::{
 const NOT_TOLD: &str = "this kernel does not tell (needs 5.12)";
 
 /// Puts the profile together.
+#[expect(clippy::too_many_lines, reason = "each field of the profile once; what a field takes to find is in functions")]
 pub(super) fn profile(
     mut recording: Recording,
     args: &RecordArgs,

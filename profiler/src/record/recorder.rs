@@ -5,7 +5,7 @@ use std::{future::Future, path::Path};
 use anyhow::Result;
 use tokio::sync::oneshot;
 
-use super::{kernel_counters::forget_peak_memory, recording::Recording, refusal::Refusal};
+use super::{assemble, kernel_counters::forget_peak_memory, priority::Hurry, recording::Recording, refusal::Refusal};
 use crate::{cli::RecordArgs, failure::Failure, kernel::privilege, profile::Profile};
 
 /// A recording that runs.
@@ -43,8 +43,10 @@ impl<'a> Recorder<'a> {
     }
 
     /// Detaches everything and returns what was recorded.
-    pub async fn stop(self) -> Result<Profile> {
-        self.recording.finish(self.args).await
+    pub async fn stop(mut self) -> Result<Profile> {
+        let _hurry = Hurry::begin();
+        let (duration, counters) = self.recording.end().await?;
+        assemble::profile(self.recording, self.args, duration, &counters)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Everything that a recording holds, from loading its programs to its profile.
+//! Everything that a recording holds, from loading its programs to detaching them.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use netstrata_common::{Config, CpuState, Journey, Tally};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Calibration, assemble, calibrate, filter,
+    Calibration, calibrate, filter,
     function_costs::{self, HookCosts},
     governor::Governor,
     kernel_counters::Counters,
@@ -30,7 +30,6 @@ use crate::{
         runtime,
     },
     kernel::{btf::KernelTypes, symbols::Symbols},
-    profile::Profile,
     topology::Watcher,
 };
 
@@ -222,10 +221,9 @@ impl Recording {
         Ok(())
     }
 
-    /// Detaches and puts the profile together.
-    pub async fn finish(mut self, args: &RecordArgs) -> Result<Profile> {
+    /// Detaches and reads what is left; how long it took, and the kernel's own counters at the end.
+    pub async fn end(&mut self) -> Result<(Duration, Counters)> {
         let duration = self.started.elapsed();
-        let _hurry = Hurry::begin();
         if self.window.is_some() {
             self.end_journeys().await?;
             self.session.detach(Group::Journey)?;
@@ -234,6 +232,6 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
-        assemble::profile(self, args, duration, &counters)
+        Ok((duration, counters))
     }
 }

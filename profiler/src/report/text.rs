@@ -141,7 +141,8 @@ fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     Ok(())
 }
 
-fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
+/// What a path is, and how its packets went on as others.
+fn path_head(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
     let record = &path.record;
     let packets = record.end_to_end.count.max(1);
     writeln!(out, "{}", clip(&path_name(path), 100))?;
@@ -168,6 +169,13 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         let each = record.skbs_at_end_micro as f64 / 1e6 / record.packets.max(1) as f64;
         writeln!(out, "  lineage: {}; {each:.2} skbs of each at the end", edges.join(", "))?;
     }
+    Ok(())
+}
+
+fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
+    path_head(out, profile, path)?;
+    let record = &path.record;
+    let packets = record.end_to_end.count.max(1);
     writeln!(
         out,
         "  {:<10} {:<15} {:<15} {:<7} {:>9} {:>9} {:>9} {:>9} {:>6}",

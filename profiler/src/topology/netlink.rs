@@ -260,6 +260,16 @@ fn tunnel(data: &InfoData) -> (Option<Tunnel>, Option<u32>) {
                 }
             }
         }
+        _ => return tunnel_of_packets(data),
+    }
+    (Some(tunnel), below)
+}
+
+/// The same of a tunnel that carries packets of IP, without an identifier of a network.
+fn tunnel_of_packets(data: &InfoData) -> (Option<Tunnel>, Option<u32>) {
+    let mut tunnel = Tunnel::default();
+    let mut below = None;
+    match data {
         InfoData::IpTunnel(items) => {
             for item in items {
                 match item {

@@ -81,6 +81,7 @@ fn text_is_a_tree_with_ports_under_their_master() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the document that is compared stands in it")]
 fn json_names_the_other_ends() {
     let mut topology = example();
     topology.namespaces.truncate(2);
