@@ -3,7 +3,7 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use netstrata_common::{ACCEPT_AND_DISCARD, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, NodeKey};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, NodeKey};
 
 use crate::{
     atomic::Atomic,
@@ -105,7 +105,6 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     let (Some(config), Some(journey)) = (CONFIG.get(0), JOURNEYS.get_ptr_mut(slot)) else { return 0 };
     // SAFETY: a valid pointer into the map.
     let journey = unsafe { &mut *journey };
-    set_key(slot, 0);
     if let Some(cpu) = state() {
         cpu::leaves(cpu, slot);
     }
@@ -116,13 +115,21 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     let end = if end as u8 == End::Absorbed as u8 { journey.unseen_end() } else { end };
     journey.end = end as u8;
     journey.reason = reason;
-    if config.accept == ACCEPT_AND_DISCARD {
-        return 0;
+    if config.accept != ACCEPT_AND_DISCARD {
+        account(slot, journey, config);
     }
+    // Only now: another CPU that took the slot meanwhile would change what is being accounted for.
+    set_key(slot, 0);
+    0
+}
+
+/// Enters a journey that has ended under its path.
+#[inline(always)]
+fn account(slot: u32, journey: &Journey, config: &Config) {
     let weight = journey.weight;
     match journey.entered(config.filters) {
         Entered::Yes => {}
-        Entered::NotWanted => return 0,
+        Entered::NotWanted => return,
         Entered::Mixed => {
             if log::tells_packets() {
                 log::say_mixed(journey.id, journey.last_ns.wrapping_sub(journey.start_ns));
@@ -130,12 +137,12 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
             if let Some(cpu) = state() {
                 cpu.lost[Loss::SlotBusy] += weight as u64;
             }
-            return 0;
+            return;
         }
     }
     let hash = journey.path_id();
     if !define_path(journey, hash) {
-        return 0;
+        return;
     }
     if let Some(path) = PATHS.get_ptr_mut(hash) {
         // SAFETY: a valid pointer into the map.
@@ -144,7 +151,7 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     }
     // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
     if enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
-        return 0;
+        return;
     }
     for index in 1..MAX_CROSSINGS {
         if index as u32 >= journey.count {
@@ -154,7 +161,6 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     }
     function::closed(slot, hash, weight);
     to_ring(journey, config.ring_every);
-    0
 }
 
 /// Sends a share of the whole journeys to the profiler.
