@@ -42,8 +42,8 @@ figures! {
     "softirq" "programs of a softirq" "instructions" true;
     "hook_typed" "hook by fentry and fexit" "instructions" true;
     "hook_probed" "hook by kprobes" "instructions" true;
-    "steps" "verifier, tracepoint tier" "steps" true;
-    "steps_functions" "verifier, function tier" "steps" true;
+    "steps" "verifier, tracepoint tier" "steps" false;
+    "steps_functions" "verifier, function tier" "steps" false;
     "size" "programs, tracepoint tier" "bytes" true;
     "size_functions" "programs, function tier" "bytes" true;
     "ready" "until a recording is ready" "ms" false;
