@@ -8,7 +8,14 @@ use std::{
     process::Command,
 };
 
-const FORMATS: [(&str, &str); 4] = [("text", "txt"), ("json", "json"), ("folded", "folded"), ("svg", "svg")];
+use clap::ValueEnum as _;
+use netstrata::cli::ReportFormat;
+
+/// Every format that the command line knows, and how its files end.
+fn formats() -> Vec<(String, String)> {
+    let names = ReportFormat::value_variants().iter().map(|format| format.to_possible_value().unwrap());
+    names.map(|value| (value.get_name().to_owned(), value.get_name().replace("text", "txt"))).collect()
+}
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
@@ -36,7 +43,7 @@ fn report(profile: &Path, format: &str) -> Vec<u8> {
 fn reports_are_the_golden_ones_byte_for_byte() {
     let bless = std::env::var_os("NETSTRATA_BLESS").is_some();
     for profile in profiles() {
-        for (format, extension) in FORMATS {
+        for (format, extension) in &formats() {
             let stem = profile.file_stem().unwrap().to_str().unwrap();
             let golden = fixtures().join("golden").join(format!("{stem}.{extension}"));
             let got = report(&profile, format);
@@ -64,7 +71,7 @@ fn reports_are_the_golden_ones_byte_for_byte() {
 #[test]
 fn the_same_profile_gives_the_same_bytes() {
     for profile in profiles() {
-        for (format, _) in FORMATS {
+        for (format, _) in &formats() {
             assert_eq!(report(&profile, format), report(&profile, format), "{} {format}", profile.display());
         }
     }

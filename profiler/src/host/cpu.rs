@@ -109,13 +109,13 @@ impl CpuTimes {
 
     /// What was used between `before` and this; none if no time passed, or a clock went back.
     ///
-    /// **Busy** is the time that passed, without what was idle and what was stolen. The kernel keeps idle time by its
-    /// clock, from the moment when a CPU goes idle to that when it wakes up
-    /// (<https://elixir.bootlin.com/linux/v6.12/source/kernel/time/tick-sched.c#L780>), but user, system and interrupt
-    /// time by the ticks that happen to hit them, unless it was built to do better: work that is shorter than a tick and
-    /// begins with one, or between two, would be counted wrongly or not at all, and on an idle CPU there are no ticks.
-    /// So interrupts are busy time, waiting for a disk is not (the CPU is free), and neither is stolen time (another
+    /// **Busy** is the time that passed, without what was idle and what was stolen. Where CPUs stop their tick, the kernel
+    /// gives idle time by its clock, from the moment when a CPU goes idle to that when it wakes up, but user, system and
+    /// interrupt time by the ticks that happen to hit them, unless it was built to do better: work that is shorter than a
+    /// tick and begins with one, or between two, would be counted wrongly or not at all, and on an idle CPU there are no
+    /// ticks. So interrupts are busy time, waiting for a disk is not (the CPU is free), and neither is stolen time (another
     /// guest was busy).
+    /// <https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/tree/fs/proc/stat.c?id=01aee8fd7fb23049e2b52abadbe1f7b5e94a52d2#n49>
     pub fn since(&self, before: &Self) -> Option<CpuUse> {
         let elapsed_ns = self.at.duration_since(before.at).as_nanos() as u64;
         used(before.not_busy, self.not_busy, elapsed_ns, tick_ns())
@@ -137,7 +137,7 @@ fn used(before: NotBusy, after: NotBusy, elapsed_ns: u64, tick_ns: u64) -> Optio
 }
 
 /// From the first line of `/proc/stat`, whose fourth, fifth and eighth figures these are, and the lines of the CPUs.
-/// <https://elixir.bootlin.com/linux/v6.12/source/fs/proc/stat.c#L125>
+/// <https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/tree/fs/proc/stat.c?id=01aee8fd7fb23049e2b52abadbe1f7b5e94a52d2#n154>
 fn not_busy(stat: &str) -> Option<NotBusy> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let fields: Vec<u64> = line.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect();
