@@ -72,7 +72,8 @@ pub struct CpuState {
     pub pending_weight: u32,
     /// Followed journeys until the next one goes through the ring.
     pub ring_skip: u32,
-    /// Socket whose reader copied a followed packet last, or 0: its next send ends the application's own time.
+    /// Process and thread (`bpf_get_current_pid_tgid`) that copied a followed packet last, or 0: its next send ends the
+    /// application's own time.
     pub turn_task: u64,
     /// When that copy began.
     pub turn_ns: u64,
