@@ -77,6 +77,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // SAFETY: no other thread exists yet, so nobody reads the environment meanwhile.
     unsafe { std::env::set_var("PATH", run::search_path()) };
+    std::sync::LazyLock::force(&run::THIS_PROGRAM);
     let result = match cli {
         Cli::Setup => setup::setup(setup::Voice::Full),
         Cli::Test => test::test(),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -38,6 +38,11 @@ pub fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
+
+/// The file of this program, for machines that shall run it. It is asked for when the program starts: tests build the
+/// workspace with other features, which puts another file there, and the name of the old one is then no file's.
+pub static THIS_PROGRAM: LazyLock<PathBuf> =
+    LazyLock::new(|| std::env::current_exe().unwrap_or_else(|_| std::env::args_os().next().unwrap_or_default().into()));
 
 /// The command as one would type it.
 pub fn shown(command: &Command) -> String {

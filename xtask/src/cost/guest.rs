@@ -14,6 +14,7 @@ use super::{
     kernel::{self, Program},
     traffic::{self, Pair},
 };
+use crate::run::THIS_PROGRAM;
 
 /// Arguments of the part that runs in the machine.
 #[derive(Clone, Debug, Args)]
@@ -111,10 +112,9 @@ pub fn run(args: &GuestArgs) -> Result<()> {
 /// Makes a recording; what its traffic saw, and how long it took to attach.
 fn record(args: &GuestArgs, recording: Recording, round_trips: u32, writes: u32) -> Result<Value> {
     let to = Path::new("/tmp/cost.json");
-    let this = std::env::current_exe().context("cannot find this program's file")?;
     let mut command = Command::new(&args.program);
     command.args(["record", "-o", "/tmp/cost.prof"]).args(recording.arguments());
-    command.arg("--").arg(this).arg("cost-guest").arg(&args.program);
+    command.arg("--").arg(&*THIS_PROGRAM).arg("cost-guest").arg(&args.program);
     command.args(["--within", &recording.name(), "--to"]).arg(to);
     command.args(["--round-trips", &round_trips.to_string(), "--writes", &writes.to_string()]);
     let output = command.stdin(Stdio::null()).output().context("cannot start netstrata")?;

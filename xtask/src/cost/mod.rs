@@ -147,10 +147,9 @@ fn measure(program: &Path, kernel: &str, loss: bool) -> Result<Outcome> {
 /// Measures with a kernel that is there.
 fn in_machine(program: &Path, kernel: &str, loss: bool) -> Result<Measured> {
     eprintln!("cost: Linux {kernel}: starting");
-    let this = std::env::current_exe().context("cannot find this program's file")?;
     let mut machine = Command::new(program);
     machine.args(["lab", "machine", "--kernel", kernel, "--clock", "instructions", "--limit", LIMIT, "--"]);
-    machine.arg(this).arg("cost-guest").arg(program);
+    machine.arg(&*run::THIS_PROGRAM).arg("cost-guest").arg(program);
     if loss {
         machine.arg("--loss");
     }
