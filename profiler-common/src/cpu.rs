@@ -68,10 +68,10 @@ pub struct CpuState {
     pub pending_socket: u64,
     /// When that was.
     pub pending_ns: u64,
-    /// Its weight.
-    pub pending_weight: u32,
     /// Followed journeys until the next one goes through the ring.
     pub ring_skip: u32,
+    /// Zero.
+    pub pad: u32,
     /// Process and thread (`bpf_get_current_pid_tgid`) that copied a followed packet last, or 0: its next send ends the
     /// application's own time.
     pub turn_task: u64,

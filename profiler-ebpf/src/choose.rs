@@ -6,7 +6,7 @@ use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point};
 use crate::{
     cpu::{config, now, state},
     end::evict,
-    follow::{append, cut},
+    follow::{append, take_out_own_time},
     fresh::is_fresh,
     globals::offset,
     maps::JOURNEYS,
@@ -83,10 +83,10 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.epoch = config.epoch;
     let device = skb::device_key(skb::device(packet));
     if from_send {
-        append(journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
+        append(cpu, journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
-    append(journey, point, device, now, config);
-    cut(&mut cpu.cut_ns, journey);
+    append(cpu, journey, point, device, now, config);
+    take_out_own_time(&mut cpu.cut_ns, journey);
     set_key(slot, packet);
     0
 }

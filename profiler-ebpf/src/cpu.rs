@@ -43,8 +43,7 @@ const DEVICE_BELIEVED_NS: u64 = 50_000_000;
 
 /// Namespace and index of a device, from what this CPU read lately: each read of kernel memory costs as much as a clock.
 #[inline(always)]
-pub fn device_key(device: u64, now: u64) -> DeviceKey {
-    let Some(cpu) = state() else { return skb::device_key(device) };
+pub fn device_key(cpu: &mut CpuState, device: u64, now: u64) -> DeviceKey {
     let index = (device >> 12 ^ device >> 17) as usize & (DEVICE_CACHE - 1);
     let cached = &mut cpu.devices[index];
     if cached.device == device && now.wrapping_sub(cached.read_ns) < DEVICE_BELIEVED_NS {

@@ -3,7 +3,9 @@
 //! The functions without inlining take and return numbers only and are exported: the verifier then checks each once for
 //! a program, not once for every call and state, which makes loading many times faster.
 
-use netstrata_common::{ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, NodeKey};
+use netstrata_common::{
+    ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, Node, NodeKey,
+};
 
 use crate::{
     atomic::Atomic,
@@ -23,37 +25,33 @@ const BPF_RB_NO_WAKEUP: u64 = 1;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
-    let index = index as u32;
-    let key = NodeKey { path, index, pad: 0 };
-    if NODES.get_ptr(key).is_none() {
-        let Some(zero) = ZERO_NODE.get(0) else { return 0 };
-        if let Err(error) = NODES.insert(key, zero, BPF_NOEXIST)
-            && error != EEXIST
-        {
-            if let Some(cpu) = state() {
-                if error == EBUSY {
-                    cpu.lost[Loss::MapBusy] += weight;
-                } else {
-                    log::lose(&mut cpu.lost, Loss::NodesFull, weight, path);
-                }
-            }
-            return 0;
-        }
-    }
-    if let Some(node) = NODES.get_ptr_mut(key) {
-        // SAFETY: a valid pointer into the map.
-        unsafe { &mut *node }.take_in::<Atomic>(ns, weight);
-        return 1;
-    }
-    0
+    let key = NodeKey { path, index: index as u32, pad: 0 };
+    let Some(node) = NODES.get_ptr_mut(key).or_else(|| new_node(key, weight)) else { return 0 };
+    // SAFETY: a valid pointer into the map.
+    unsafe { &mut *node }.take_in::<Atomic>(ns, weight);
+    1
 }
 
-/// Makes sure that the path of a journey is known; false if there is no room.
+/// A node that was not there; `None` if there is no room.
+#[inline(always)]
+fn new_node(key: NodeKey, weight: u64) -> Option<*mut Node> {
+    if let Err(error) = NODES.insert(key, ZERO_NODE.get(0)?, BPF_NOEXIST)
+        && error != EEXIST
+    {
+        let cpu = state()?;
+        if error == EBUSY {
+            cpu.lost[Loss::MapBusy] += weight;
+        } else {
+            log::lose(&mut cpu.lost, Loss::NodesFull, weight, key.path);
+        }
+        return None;
+    }
+    NODES.get_ptr_mut(key)
+}
+
+/// Makes the path of a journey known, which was not yet; false if there is no room.
 #[inline(always)]
 fn define_path(journey: &Journey, hash: u64) -> bool {
-    if PATHS.get_ptr(hash).is_some() {
-        return true;
-    }
     let Some(path) = NEW_PATH.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own scratch value. A softirq that interrupts a task here could overwrite it; both then define
     // paths, and the first defined wins with whole crossings because they are copied last.
@@ -141,14 +139,11 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
         }
     }
     let hash = journey.path_id();
-    if !define_path(journey, hash) {
-        return;
-    }
-    if let Some(path) = PATHS.get_ptr_mut(hash) {
-        // SAFETY: a valid pointer into the map.
-        let path = unsafe { &mut *path };
-        path.take_in::<Atomic>(journey);
-    }
+    let known = PATHS.get_ptr_mut(hash);
+    let path = known.or_else(|| define_path(journey, hash).then(|| PATHS.get_ptr_mut(hash)).flatten());
+    let Some(path) = path else { return };
+    // SAFETY: a valid pointer into the map.
+    unsafe { &mut *path }.take_in::<Atomic>(journey);
     // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
     if enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
         return;

@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use netstrata_common::{
-    Config, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, Loss, MAX_CROSSINGS, Point, Points,
-    path_step,
+    Config, CpuState, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, Loss, MAX_CROSSINGS, Point,
+    Points, path_step,
 };
 
 use crate::{
@@ -69,7 +69,8 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return false;
     }
     let now = now();
-    let Some(config) = config() else { return false };
+    // Asked for once: each time it is a call of a helper, and twenty instructions.
+    let (Some(cpu), Some(config)) = (state(), config()) else { return false };
     if journey.epoch != config.epoch {
         end::cut(slot);
         return true;
@@ -92,9 +93,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return true;
     }
     if !may_follow || Points::WITH_STRANGERS.has(point as u32) && is_foreign(packet, last) {
-        if let Some(cpu) = state() {
-            cpu.lost[Loss::AddressReused] += 1;
-        }
+        cpu.lost[Loss::AddressReused] += 1;
         if log::tells_packets() {
             log::say_stale(packet, last as u64, point as u64);
         }
@@ -107,19 +106,18 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     let at = if Points::DEVICE_FROM_PACKET.has(here) && !(matches!(point, Point::Receive) && last == Point::Rx as u8) {
         // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
         // handler changes it without a crossing: https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5750
-        device_key(skb::device(packet), now)
+        device_key(cpu, skb::device(packet), now)
     } else if Points::DEVICE_FROM_SOCKET.has(here) && Points::RECEIVED.has(before) {
         received_by(device, packet, last_device(journey))
     } else if Points::DEVICE_FROM_ARGUMENT.has(here) && !Points::QUEUED.has(before) {
-        device_key(device, now)
+        device_key(cpu, device, now)
     } else {
         last_device(journey)
     };
-    if !append(journey, point, at, now, config) {
+    if !append(cpu, journey, point, at, now, config) {
         end::close(slot, End::Absorbed, 0);
         return false;
     }
-    let Some(cpu) = state() else { return false };
     if Points::CLONES_BEGIN.has(here) {
         lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8);
     } else if matches!(point, Point::Gro) {
@@ -127,7 +125,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     } else if Points::CLONES_END.has(here) {
         cpu::leaves(cpu, slot);
     }
-    let spent = cut(&mut cpu.cut_ns, journey);
+    let spent = take_out_own_time(&mut cpu.cut_ns, journey);
     // As little as can be after the last look at the clock.
     let alike = matches!(point, Point::Xmit) && last == Point::Queue as u8;
     if alike && spent <= config.undisturbed_ns.wrapping_sub(1) as u64 {
@@ -137,9 +135,9 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     false
 }
 
-/// Cuts the time since a journey's last crossing out of it, which this program took; adds it to the sum of all.
+/// Takes the time since a journey's last crossing out of it, which is this program's; adds it to the sum of all.
 #[inline(always)]
-pub fn cut(all: &mut u64, journey: &mut Journey) -> u64 {
+pub fn take_out_own_time(all: &mut u64, journey: &mut Journey) -> u64 {
     let ended = now();
     let spent = ended.saturating_sub(journey.last_ns);
     journey.start_ns += spent;
@@ -169,10 +167,19 @@ fn last_device(journey: &Journey) -> DeviceKey {
 
 /// Adds a crossing; false if there is no room.
 #[inline(always)]
-pub fn append(journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) -> bool {
-    let Some(cpu) = state() else { return false };
+pub fn append(
+    cpu: &mut CpuState,
+    journey: &mut Journey,
+    point: Point,
+    at: DeviceKey,
+    now: u64,
+    config: &Config,
+) -> bool {
     cpu.followed_crossings += 1;
     cpu.lost[Loss::TimeBackwards] += (now < journey.last_ns) as u64;
+    if log::tells_packets() && now < journey.last_ns {
+        log::say_backwards(journey.skb, journey.last_ns - now, point as u64);
+    }
     let now = if now < journey.last_ns { journey.last_ns } else { now };
     let delta = now - journey.last_ns;
     // A reader that takes a packet in pieces: one crossing, at the last piece.

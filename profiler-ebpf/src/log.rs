@@ -111,6 +111,14 @@ pub extern "C" fn say_stale(packet: u64, from: u64, to: u64) -> i32 {
     0
 }
 
+/// A crossing lies before the last one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn say_backwards(packet: u64, ns: u64, to: u64) -> i32 {
+    say!(debug, "packet {:x} crosses {} ns before its last crossing: {}", packet, ns, POINTS.of(to));
+    0
+}
+
 /// A journey has no room for another crossing.
 #[unsafe(no_mangle)]
 #[inline(never)]

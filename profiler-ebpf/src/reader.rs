@@ -1,17 +1,18 @@
 //! What readers do with followed packets: they copy or free them, which is the end of a journey, and may answer.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{End, Journey, Point, Points, TurnKey};
+use netstrata_common::{End, Journey, Points, TurnKey};
 
 use crate::{
     atomic::Atomic,
     cpu::{now, state},
     end::close,
-    follow::follow_global,
     globals::offset,
     lineage, log,
-    maps::{BPF_NOEXIST, JOURNEYS, TURNS, ZERO_NODE},
-    skb, slots, tunnel,
+    maps::{BPF_NOEXIST, TURNS, ZERO_NODE},
+    skb,
+    slots::{self, journey_in},
+    tunnel,
 };
 
 /// The reader took `bytes` more of a packet: all of it ends the journey, and the application's own time begins.
@@ -19,9 +20,7 @@ use crate::{
 #[inline(never)]
 pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     let (bytes, slot) = (bytes as u32, slot as u32);
-    let (Some(cpu), Some(journey)) = (state(), JOURNEYS.get_ptr_mut(slot)) else { return 0 };
-    // SAFETY: a valid pointer into the map.
-    let journey = unsafe { &mut *journey };
+    let (Some(cpu), Some(journey)) = (state(), journey_in(slot)) else { return 0 };
     if journey.skb != packet {
         return 0;
     }
@@ -53,24 +52,31 @@ fn read_to_end(journey: &Journey, bytes: u32) -> bool {
     copied.wrapping_add(bytes).wrapping_sub(journey.end_seq) as i32 >= 0
 }
 
-/// A packet was freed after its work: its journey ends, at the reader if it had been announced to one.
+/// Whether a packet was announced to a reader, and comes to it next.
+#[inline(always)]
+pub fn was_announced(slot: u32) -> bool {
+    journey_in(slot).is_some_and(|journey| Points::ANNOUNCED.has(journey.last_point as u32))
+}
+
+/// The reader took the whole packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn taken_whole(packet: u64, slot: u64) -> i32 {
+    let slot = slots::index(slot);
+    let (Some(cpu), Some(journey)) = (state(), journey_in(slot)) else { return 0 };
+    if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
+        close(slot, End::Copied, 0);
+    }
+    0
+}
+
+/// A packet was freed after its work, and not by a reader: its journey ends, or goes on in other skbs.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     let slot = slots::index(slot);
-    let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return 0 };
-    // SAFETY: a valid pointer into the map.
-    let journey = unsafe { &mut *journey };
-    let last = journey.last_point;
-    if lineage::freed(packet, slot, journey) {
-        return 0;
-    }
-    if Points::ANNOUNCED.has(last as u32) {
-        follow_global(Point::Copy as u64, packet, 0, slot as u64, 0);
-        if state().is_none_or(|cpu| !tunnel::waits_for_reader(cpu, packet, slot, journey)) {
-            close(slot, End::Copied, 0);
-        }
-    } else {
+    let Some(journey) = journey_in(slot) else { return 0 };
+    if !lineage::freed(packet, slot, journey) {
         close(slot, End::Consumed, 0);
     }
     0

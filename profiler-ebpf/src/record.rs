@@ -196,6 +196,11 @@ pub fn consume(packet: u64) {
     if upcall::is_up(slot) {
         follow(Point::Consume, packet, 0, slot, cpu.point);
         upcall::sent_up(packet, slot as u64);
+    } else if reader::was_announced(slot) {
+        follow(Point::Copy, packet, 0, slot, 0);
+        if key(slot) == packet {
+            reader::taken_whole(packet, slot as u64);
+        }
     } else {
         reader::consumed(packet, slot as u64);
     }

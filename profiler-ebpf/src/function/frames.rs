@@ -203,12 +203,12 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
         taken.left[kind] += !together as u32;
         taken.tails += together as u32;
     }
-    // So does one that was entered before the packet's last crossing, which handed it on.
-    if work.current.slot != 0 && at < work.current.base {
-        function_over(level as u64, begun);
-    }
-    if work.current.slot != 0 && at < work.current.base {
-        function_over(level as u64, begun);
+    // So does one that was entered before the packet's last crossing, which handed it on; and then it may have been entered
+    // before the packet that was at work outside of this one.
+    for _current_then_outer in 0..2 {
+        if work.current.slot != 0 && at < work.current.base {
+            function_over(level as u64, begun);
+        }
     }
     set_busy(head, level, work);
     function_cut(level as u64, begun, 1);
