@@ -38,12 +38,12 @@ figures! {
     "away" "crossing that is turned away" "instructions" true;
     "away_in_all" "the same, dispatch included" "instructions" false;
     "followed" "crossing of a followed packet" "instructions" true;
-    "sample" "CPU sample" "instructions" false;
+    "sample" "CPU sample" "instructions" true;
     "softirq" "programs of a softirq" "instructions" true;
     "hook_typed" "hook by fentry and fexit" "instructions" true;
     "hook_probed" "hook by kprobes" "instructions" true;
-    "steps" "verifier, tracepoint tier" "steps" false;
-    "steps_functions" "verifier, function tier" "steps" false;
+    "steps" "verifier, tracepoint tier" "steps" true;
+    "steps_functions" "verifier, function tier" "steps" true;
     "size" "programs, tracepoint tier" "bytes" true;
     "size_functions" "programs, function tier" "bytes" true;
     "ready" "until a recording is ready" "ms" false;
