@@ -35,12 +35,12 @@ fn main() -> Result<()> {
 /// Lets all builds of this package (checked, tested, released, each has an output directory of its own) build the kernel
 /// programs in one directory, which cargo locks: the programs are the same for all, and take a minute, most of it `core`.
 fn share(output: &Path) -> Result<()> {
-    // TARGET/PROFILE/build/PACKAGE/out
-    let target = output.ancestors().nth(4).context("the output directory is not where cargo puts it")?;
-    let (shared, link) = (target.join("kernel-programs"), output.join("aya-build"));
-    fs::create_dir_all(&shared)?;
+    // Seen from TARGET/PROFILE/build/PACKAGE/out, so that a copy of the target directory has its own.
+    let (shared, link) = (Path::new("../../../../kernel-programs"), output.join("aya-build"));
+    fs::create_dir_all(output.join(shared))?;
     match fs::symlink_metadata(&link) {
-        Ok(metadata) if metadata.is_symlink() => return Ok(()),
+        Ok(metadata) if metadata.is_symlink() && fs::read_link(&link)? == shared => return Ok(()),
+        Ok(metadata) if metadata.is_symlink() => fs::remove_file(&link)?,
         // Of a build before directories were shared.
         Ok(_) => fs::remove_dir_all(&link)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -38,7 +38,7 @@ figures! {
     "away" "crossing that is turned away" "instructions" true;
     "away_in_all" "the same, dispatch included" "instructions" false;
     "followed" "crossing of a followed packet" "instructions" true;
-    "sample" "CPU sample" "instructions" true;
+    "sample" "CPU sample" "instructions" false;
     "softirq" "programs of a softirq" "instructions" true;
     "hook_typed" "hook by fentry and fexit" "instructions" true;
     "hook_probed" "hook by kprobes" "instructions" true;

@@ -70,10 +70,8 @@ impl Recording {
 const ROUND_TRIPS: u32 = 700;
 /// How long traffic of the default recording takes without it: a few turns of attaching and detaching.
 const LONG: Duration = Duration::from_secs(4);
-/// Between two CPU samples, some ten thousand of which are taken: a prime, so that they meet the traffic everywhere.
+/// Between two CPU samples, some thousands of which are taken: a prime, so that they meet the traffic everywhere.
 const SAMPLE_NS: u64 = 100_003;
-/// While samples are taken, so many times the round trips: stacks differ, and the mean is of those that the samples met.
-const SAMPLED_FOR: u32 = 4;
 /// A tracepoint that each packet crosses twice.
 const CROSSED: &CStr = c"net_dev_queue";
 const SOFTIRQS: [&CStr; 4] = [c"softirq_raise", c"softirq_entry", c"softirq_exit", c"napi_poll"];
@@ -151,7 +149,7 @@ fn within(recording: Recording, args: &GuestArgs) -> Result<Value> {
             loaded.iter().find(|program| program.name == name).with_context(|| format!("no program {name}"))
         };
         let sampler = kernel::attach_to_clock(find(c"cpu_sample")?.id, SAMPLE_NS)?;
-        seen["sampled"] = shown(&summed(&counted(&mut pairs, args.round_trips * SAMPLED_FOR)?));
+        seen["sampled"] = shown(&summed(&counted(&mut pairs, args.round_trips)?));
         drop(sampler);
         let links = SOFTIRQS
             .iter()
