@@ -13,6 +13,7 @@ pub mod failure;
 pub mod host;
 pub mod kernel;
 pub mod lab;
+pub mod logger;
 pub mod machine;
 pub mod numbers;
 pub mod output;

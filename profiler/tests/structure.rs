@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     room(
         "main",
         Part::Top,
-        &["cli", "doctor", "exit", "explain", "lab", "machine", "record", "report", "topology"],
+        &["cli", "doctor", "exit", "explain", "lab", "logger", "machine", "record", "report", "topology"],
         "the program: chooses the command",
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
@@ -84,7 +84,7 @@ const ROOMS: &[Room] = &[
     room(
         "record",
         Part::Live,
-        &["benchmark", "cli", "failure", "host", "kernel", "numbers", "profile", "topology"],
+        &["benchmark", "cli", "failure", "host", "kernel", "logger", "numbers", "profile", "topology"],
         "recordings: loads the kernel programs, attaches them, collects, and leaves a profile",
     ),
     room("topology", Part::Live, &["cli", "output", "profile"], "reads namespaces, devices and containers"),
@@ -112,6 +112,12 @@ const ROOMS: &[Room] = &[
         Part::Leaf,
         &["failure", "units"],
         "what is chosen by name: kernels, clocks, workloads, neighbours",
+    ),
+    room(
+        "logger",
+        Part::Leaf,
+        &["failure"],
+        "what is told on standard error for bug reports: how much, and in which form",
     ),
     room("failure", Part::Leaf, &[], "failures that decide the exit code"),
     room("numbers", Part::Leaf, &[], "figures of figures"),

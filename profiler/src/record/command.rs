@@ -35,6 +35,8 @@ const PROGRESS: Duration = Duration::from_millis(100);
 pub struct Outcome {
     /// Exit code; 128 + signal if it was killed.
     pub exit_code: i32,
+    /// It was asked to end, since the recording's time was over.
+    pub asked_to: bool,
     /// Its standard output.
     pub output: String,
 }
@@ -57,8 +59,10 @@ pub async fn run(
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
+    log::info!("the command is process {}", child.id().unwrap_or_default());
     let pipe = child.stdout.take().context("the command has no output")?;
     let mut kept = Vec::new();
+    let mut asked_to = false;
     let status = {
         let passing = pass_on(pipe, &mut kept);
         let ending = async {
@@ -68,7 +72,10 @@ pub async fn run(
             };
             match ended {
                 Some(status) => Ok(status),
-                None => end(&mut child).await,
+                None => {
+                    asked_to = true;
+                    end(&mut child).await
+                }
             }
         };
         tokio::pin!(passing, ending);
@@ -85,7 +92,9 @@ pub async fn run(
         }
         status?
     };
+    log::info!("the command ended: {status}");
     Ok(Outcome {
+        asked_to,
         exit_code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
         output: String::from_utf8_lossy(&kept).into_owned(),
     })
@@ -117,6 +126,7 @@ pub async fn over(duration: Option<Duration>, progress: &ProgressBar) {
 
 /// Asks the command to end, and ends it if it does not.
 async fn end(child: &mut Child) -> Result<ExitStatus> {
+    log::info!("the command outlasts the recording and is asked to end");
     // Not yet waited for, so that the id is still its own.
     child.id().into_iter().for_each(|id| kill(id, libc::SIGTERM));
     if let Ok(status) = timeout(GRACE, child.wait()).await {
@@ -163,13 +173,13 @@ mod tests {
     #[test]
     fn output_and_exit_code_are_kept() {
         let outcome = outcome("echo out; exit 3", None);
-        assert_eq!((outcome.exit_code, outcome.output.as_str()), (3, "out\n"));
+        assert_eq!((outcome.exit_code, outcome.asked_to, outcome.output.as_str()), (3, false, "out\n"));
     }
 
     #[test]
     fn a_command_that_outlasts_the_duration_is_ended() {
         let outcome = outcome("exec sleep 60", Some(Duration::from_millis(50)));
-        assert_eq!(outcome.exit_code, 128 + libc::SIGTERM);
+        assert_eq!((outcome.exit_code, outcome.asked_to), (128 + libc::SIGTERM, true));
     }
 
     #[test]

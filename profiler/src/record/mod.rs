@@ -14,6 +14,7 @@ mod kernel_counters;
 mod load;
 mod look;
 mod maps;
+mod messages;
 mod object;
 mod priority;
 mod probes;
@@ -77,6 +78,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     let started = Instant::now();
     let mut recorder = Recorder::start(args)?;
     let attached_in = started.elapsed();
+    log::info!("recording since {} ms after the start", attached_in.as_millis());
     let progress = progress(args, attached_in);
     let work = async {
         match program {
@@ -90,6 +92,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     let outcome = recorder.collect(work).await??;
     progress.finish_and_clear();
     let stopping = Instant::now();
+    log::info!("what was waited for is over; detaching");
     let mut profile = recorder.stop().await?;
     profile.meta.command.clone_from(&args.command);
     if let Some(outcome) = &outcome {
@@ -100,8 +103,9 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(
-            "the command ended with code {}; the recording is in {}",
+            "the command ended with code {}{}; the recording is in {}",
             outcome.exit_code,
+            if outcome.asked_to { ", asked to because the recording was over" } else { "" },
             args.output.display()
         ))
         .into()),
