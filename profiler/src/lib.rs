@@ -22,5 +22,6 @@ mod page;
 pub mod profile;
 pub mod record;
 pub mod report;
+pub mod threads;
 pub mod topology;
 pub mod units;

@@ -16,6 +16,7 @@ mod look;
 mod maps;
 mod messages;
 mod object;
+mod output;
 mod priority;
 mod probes;
 mod recorder;
@@ -50,10 +51,8 @@ use crate::{
         signal,
     },
     profile::Profile,
+    threads,
 };
-
-/// Name of the thread that records; profiles know it by this.
-const THREAD: &str = "ns-recorder";
 
 /// Runs `netstrata record`.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
@@ -68,7 +67,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     // Before anything is attached: a command that does not exist is wrong usage.
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
     // The program keeps its name while a thread of it has another and a priority of its own.
-    in_thread(THREAD, || {
+    in_thread(threads::RECORD, || {
         signal::heed()?;
         wait(record(args, program))
     })

@@ -16,6 +16,7 @@ use super::{
     netlink::{Netlink, RawLink, is_pair},
     process::{Processes, netns_of},
 };
+use crate::threads;
 
 /// What one look at the machine found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Scanner {
         // A thread of its own for each scan: it ends in some other namespace, and must hold none afterwards.
         let read = std::thread::scope(|scope| {
             std::thread::Builder::new()
-                .name("ns-scan".to_owned())
+                .name(threads::SCAN.to_owned())
                 .spawn_scoped(scope, || read_all(found))
                 .context("cannot start a thread")?
                 .join()

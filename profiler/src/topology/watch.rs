@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{DeviceCounters, Topology, process::newest_pid, scan::Scanner, union::Union};
+use crate::threads;
 
 /// How often the watcher looks for new namespaces.
 const LOOK: Duration = Duration::from_millis(250);
@@ -56,7 +57,7 @@ impl Watcher {
         let thread = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
-                .name("ns-watch".to_owned())
+                .name(threads::WATCH.to_owned())
                 .spawn(move || watch(&mut scanner, &shared, &stopped, took))
                 .context("cannot start a thread")?
         };
