@@ -155,6 +155,8 @@ fn attach_to(program: &mut RawTracePoint, point: &str) -> Result<RawTracePointLi
             Err(ProgramError::SyscallError(error))
                 if error.io_error.kind() == ErrorKind::AlreadyExists && begin.elapsed() < PATIENCE =>
             {
+                // Nothing tells when that process has got so far: it is a matter of microseconds, and never of the recorder's
+                // own commands, whose start waits until they run.
                 std::thread::sleep(Duration::from_millis(1));
             }
             result => return result,

@@ -130,7 +130,10 @@ fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar 
     };
     let until = if args.command.is_empty() && args.duration.is_none() { ", Ctrl-C ends it" } else { "" };
     bar.set_message(format!("recording (attached in {} ms{until})", attached_in.as_millis()));
-    bar.enable_steady_tick(Duration::from_millis(250));
+    // A thread draws it, which would wake for nothing where nobody sees it.
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(250));
+    }
     bar
 }
 

@@ -21,7 +21,8 @@ use crate::{
     host::cpu::{online, own_time},
 };
 
-/// The longest time between two looks whether anything is due.
+/// The longest time between two looks whether anything is due. The ring tells by itself when it fills; a timer remains for the
+/// rest, which has no event: turns, and what the programs counted.
 const TICK: Duration = Duration::from_millis(100);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(50);

@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use super::{DeviceCounters, Topology, process::newest_pid, scan::Scanner, union::Union};
 use crate::threads;
 
-/// How often the watcher looks for new namespaces.
+/// How often the watcher looks for new namespaces. No event tells of them: netlink speaks of devices of the own namespace, and
+/// of others only once they have a number there; a process that unshares, and an engine that mounts a namespace, raise nothing.
+/// Counters must be read again and again anyway, or those of a device that goes would be lost.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it reads all devices again; on large machines less often, so that it stays cheap.
 const SCAN: Duration = Duration::from_secs(1);
