@@ -40,7 +40,7 @@ impl Session {
             let link = attach_to(program, point).map_err(|error| Refusal::of_program(probe.name, error))?;
             self.links.push((probe, link));
         }
-        log::trace!("{group:?}: {} programs attached in {:?}", self.links.len() - others, begun.elapsed());
+        log::debug!("{group:?}: {} programs attached in {:?}", self.links.len() - others, begun.elapsed());
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Session {
                 program.detach(link).with_context(|| format!("cannot detach {}", function.probe.name))?;
             }
         }
-        log::trace!("{group:?}: detached in {:?}", begun.elapsed());
+        log::debug!("{group:?}: detached in {:?}", begun.elapsed());
         Ok(())
     }
 
