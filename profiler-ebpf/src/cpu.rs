@@ -50,7 +50,8 @@ pub fn device_key(cpu: &mut CpuState, device: u64, now: u64) -> DeviceKey {
         return DeviceKey { netns: cached.netns, ifindex: cached.ifindex };
     }
     let key = skb::device_key(device);
-    if log::tells_doubts() && (key.netns == 0 || key.ifindex == 0) {
+    // What is at no device yet, or no more, is not odd.
+    if log::tells_doubts() && device != 0 && (key.netns == 0 || key.ifindex == 0) {
         log::say_odd_device(device, key.netns as u64, key.ifindex as u64);
     }
     *cached = CachedDevice { device, read_ns: now, netns: key.netns, ifindex: key.ifindex };

@@ -17,9 +17,12 @@ use crate::{
     with_program,
 };
 
-/// The profiler polls the ring; waking it would cost more than the record.
+/// Flags of what goes into a ring, and of questions to it.
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/include/uapi/linux/bpf.h#L6160>
 const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+const BPF_RB_AVAIL_DATA: u64 = 0;
+const BPF_RB_RING_SIZE: u64 = 1;
 
 /// Adds a value to a node of the tree, which is made if it is new.
 #[unsafe(no_mangle)]
@@ -167,7 +170,11 @@ fn to_ring(journey: &Journey, every: u32) {
         return;
     }
     cpu.ring_skip = every;
-    if RING.output::<Journey>(journey, BPF_RB_NO_WAKEUP).is_err() {
+    // The profiler looks at the ring from time to time. Waking it costs more than the record, so that it is woken only when
+    // the ring would not last until then.
+    let fills = RING.query(BPF_RB_AVAIL_DATA) >= RING.query(BPF_RB_RING_SIZE) / 4;
+    let wakeup = if fills { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    if RING.output::<Journey>(journey, wakeup).is_err() {
         cpu.lost[Loss::RingFull] += 1;
     }
 }

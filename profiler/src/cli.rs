@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     choices::{self, Clock, ELEPHANT_BYTES, FLOW_BYTES, Kernel, Neighbour, RunsOn, kernel_versions},
@@ -18,6 +18,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Tell on standard error what is done: -v info, -vv debug, -vvv trace; without it as NETSTRATA_LOG says
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
+    pub verbose: u8,
 }
 
 /// The commands.

@@ -2,14 +2,26 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    doctor, exit, explain, lab, machine, record, report, topology,
+    doctor, exit, explain, lab, logger, machine, record, report, topology,
 };
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    match logger::begin(cli.verbose).map_err(Into::into).and_then(|()| run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("netstrata: {error:#}");
+            ExitCode::from(exit::code(&error))
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
         Command::Doctor(args) => doctor::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Record(args) => record::run(&args),
@@ -20,12 +32,5 @@ fn main() -> ExitCode {
         Command::Lab { command: LabCommand::Machine(args) } => machine::command::run(&args),
         Command::Lab { command: LabCommand::Worker(args) } => lab::worker(&args),
         Command::Lab { command: LabCommand::Job(args) } => lab::job(&args),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("netstrata: {error:#}");
-            ExitCode::from(exit::code(&error))
-        }
     }
 }

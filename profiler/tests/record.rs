@@ -279,6 +279,32 @@ fn tiny_tables_lose_loudly() {
     }
 }
 
+#[test]
+fn programs_speak_if_asked_and_nothing_else_changes() {
+    let Some(_alone) = ready!("nsenter") else { return };
+    let lab = Lab::new();
+    let options = ["--sample-every", "1", "--debug-nodes", "4"];
+    let record = |file: &str, more: &[&str]| lab.record_requests(file, &[&options, more].concat());
+    let ((silent, before), (told, after)) = (record("silent", &[]), record("told", &["-vv"]));
+    let (silent, told) = (errors(&silent), errors(&told));
+    assert_eq!(silent.lines().count(), 1, "only what every user is told: {silent}");
+    let has = |level: &str, words: &str| {
+        let start = format!("netstrata: {level} ");
+        told.lines().any(|line| line.starts_with(&start) && line.contains(words))
+    };
+    assert!(has("warn", " programs: CPU ") && told.contains(Loss::NodesFull.name()), "{told}");
+    assert!(has("debug", " record::turns: ") && has("info", " record::load: "), "{told}");
+    let facts = |profile: Profile| {
+        (profile.meta.probes, profile.meta.missing, profile.meta.tiers, profile.meta.exit_code, profile.meta.filters)
+    };
+    assert_eq!(facts(before), facts(after));
+    let said = |options: &[&str]| {
+        let file = lab.directory.word("said");
+        succeeded(&netstrata(&[&["record", "-o", &file], options, &["--", "echo", "said"]].concat()))
+    };
+    assert_eq!([said(&[]), said(&["-vvv"])], ["said\n", "said\n"]);
+}
+
 /// The recorder, which empties the ring, is stopped while packets go: what does not fit is lost for certain, and as much as
 /// the client and the paths say.
 #[test]

@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     room(
         "main",
         Part::Top,
-        &["cli", "doctor", "exit", "explain", "lab", "machine", "record", "report", "topology"],
+        &["cli", "doctor", "exit", "explain", "lab", "logger", "machine", "record", "report", "topology"],
         "the program: chooses the command",
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
@@ -84,16 +84,16 @@ const ROOMS: &[Room] = &[
     room(
         "record",
         Part::Live,
-        &["benchmark", "cli", "failure", "host", "kernel", "numbers", "profile", "topology"],
+        &["benchmark", "cli", "failure", "host", "kernel", "logger", "numbers", "profile", "threads", "topology"],
         "recordings: loads the kernel programs, attaches them, collects, and leaves a profile",
     ),
-    room("topology", Part::Live, &["cli", "output", "profile"], "reads namespaces, devices and containers"),
+    room("topology", Part::Live, &["cli", "output", "profile", "threads"], "reads namespaces, devices and containers"),
     room("kernel", Part::Live, &["failure"], "facts of the running kernel: types, symbols, privileges"),
-    room("host", Part::Live, &["choices", "failure"], "facts of this machine, programs, processes, signals"),
+    room("host", Part::Live, &["choices", "failure", "threads"], "facts of this machine, programs, processes, signals"),
     room(
         "explain",
         Part::Pure,
-        &["analysis", "choices", "cli", "cpu", "failure", "output", "profile", "report"],
+        &["analysis", "choices", "cli", "cpu", "failure", "output", "profile", "report", "threads"],
         "the account of a slower mode against a faster one",
     ),
     room(
@@ -113,9 +113,16 @@ const ROOMS: &[Room] = &[
         &["failure", "units"],
         "what is chosen by name: kernels, clocks, workloads, neighbours",
     ),
+    room(
+        "logger",
+        Part::Leaf,
+        &["failure"],
+        "what is told on standard error for bug reports: how much, and in which form",
+    ),
     room("failure", Part::Leaf, &[], "failures that decide the exit code"),
     room("numbers", Part::Leaf, &[], "figures of figures"),
     room("output", Part::Leaf, &[], "what commands print: width, wrapped text, standard output"),
+    room("threads", Part::Leaf, &[], "names of the threads that record"),
     room("units", Part::Leaf, &[], "words of the command line as values"),
     room("page", Part::Leaf, &[], "pages of `docs/` that are made from a table (tests only)"),
 ];
@@ -193,6 +200,7 @@ fn an_import_upwards_a_row_too_much_and_a_circle_are_told() {
     let rooms = [
         room("report", Part::Pure, &["host", "units"], ""),
         room("host", Part::Live, &["units"], ""),
+        room("threads", Part::Leaf, &[], "names of the threads that record"),
         room("units", Part::Leaf, &["host"], ""),
     ];
     let real = BTreeMap::from([

@@ -15,14 +15,13 @@ use crate::{
     cpu::{Context, TaskAccount, TaskKey},
     failure::Failure,
     profile::Profile,
+    threads,
 };
 
 /// Above this share of every CPU the whole machine is the station.
 const SATURATED: f64 = 0.95;
 /// Stations this near to the busiest may be it.
 const NEAR: f64 = 0.05;
-/// Threads of the recorder, which are no station of the traffic.
-const RECORDER: [&str; 4] = ["ns-recorder", "ns-watch", "ns-scan", "ns-calibrate"];
 /// Values of a waterfall per nanosecond per byte.
 const SCALE: f64 = 1e6;
 
@@ -86,7 +85,8 @@ struct Candidate<'a> {
 
 /// Stations of a profile, busiest first.
 fn candidates(account: &Account) -> Vec<Candidate<'_>> {
-    let tasks = account.cpu.tasks.iter().filter(|(task, _)| !RECORDER.contains(&task.comm.as_str()));
+    // The recorder's threads are no station of the traffic.
+    let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
     let mut found: Vec<Candidate<'_>> = tasks
         .map(|(task, of)| Candidate { task, account: of, busy: of.layers.values().sum() })
         .filter(|candidate| candidate.busy > 0)

@@ -14,8 +14,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// Name of the threads that do what would block: writing what a command says to where nobody reads.
-const BLOCKING: &str = "ns-output";
+use crate::threads;
 
 thread_local! {
     static RUNTIME: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
@@ -28,7 +27,7 @@ pub fn current() -> Result<Rc<Runtime>> {
         if let Some(runtime) = place {
             return Ok(runtime.clone());
         }
-        let built = Builder::new_current_thread().enable_all().thread_name(BLOCKING).build();
+        let built = Builder::new_current_thread().enable_all().thread_name(threads::BLOCKING).build();
         let runtime = Rc::new(built.context("cannot make the runtime that waits for processes and timers")?);
         *place = Some(runtime.clone());
         Ok(runtime)

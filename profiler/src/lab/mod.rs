@@ -273,8 +273,11 @@ fn prepare(
     match build() {
         Ok(built) => Ok(Ok(built)),
         // A Docker that does not start is a property of the machine, and so is what is refused; our own namespaces are
-        // not.
-        Err(error) if signal::check().is_ok() && (mode.docker() || error.is::<Failure>()) => {
+        // not, and neither are words that are wrong or a guest that cannot be trusted.
+        Err(error)
+            if signal::check().is_ok()
+                && (mode.docker() || matches!(error.downcast_ref(), Some(Failure::Refused(_)))) =>
+        {
             Ok(Err(format!("{error:#}")))
         }
         Err(error) => Err(error),

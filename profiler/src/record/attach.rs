@@ -30,6 +30,7 @@ impl Session {
 
     /// Attaches a group.
     pub fn attach(&mut self, group: Group) -> Result<()> {
+        let (begun, others) = (Instant::now(), self.links.len());
         if group == Group::Journey {
             self.attach_functions_of_journeys();
         }
@@ -39,6 +40,7 @@ impl Session {
             let link = attach_to(program, point).map_err(|error| Refusal::of_program(probe.name, error))?;
             self.links.push((probe, link));
         }
+        log::debug!("{group:?}: {} programs attached in {:?}", self.links.len() - others, begun.elapsed());
         Ok(())
     }
 
@@ -60,6 +62,7 @@ impl Session {
 
     /// Detaches a group, starts of journeys first.
     pub fn detach(&mut self, group: Group) -> Result<()> {
+        let begun = Instant::now();
         let (going, staying): (Vec<_>, _) =
             std::mem::take(&mut self.links).into_iter().partition(|(probe, _)| probe.group == group);
         self.links = staying;
@@ -73,6 +76,7 @@ impl Session {
                 program.detach(link).with_context(|| format!("cannot detach {}", function.probe.name))?;
             }
         }
+        log::debug!("{group:?}: detached in {:?}", begun.elapsed());
         Ok(())
     }
 
@@ -82,7 +86,8 @@ impl Session {
         match self.attach_sampler_of(SAMPLER, hardware, SamplePolicy::Frequency(frequency), cpus) {
             Ok(()) => Ok("cycles"),
             // Most virtual machines have no counters.
-            Err(_) => {
+            Err(error) => {
+                log::trace!("CPU cycles cannot be counted: {error:#}");
                 self.detach_samplers(SAMPLER)?;
                 self.attach_clock(SAMPLER, frequency, cpus)?;
                 Ok("cpu-clock")
@@ -150,6 +155,8 @@ fn attach_to(program: &mut RawTracePoint, point: &str) -> Result<RawTracePointLi
             Err(ProgramError::SyscallError(error))
                 if error.io_error.kind() == ErrorKind::AlreadyExists && begin.elapsed() < PATIENCE =>
             {
+                // Nothing tells when that process has got so far: it is a matter of microseconds, and never of the recorder's
+                // own commands, whose start waits until they run.
                 std::thread::sleep(Duration::from_millis(1));
             }
             result => return result,

@@ -3,27 +3,23 @@
 use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, ChildStdout, Command},
+    process::{Child, Command},
     time::{Instant, interval, sleep, timeout},
 };
 
+use super::output::Passing;
 use crate::{
     failure::Failure,
     host::{process::kill, program, signal},
 };
 
-/// Output beyond this is passed on but not kept for the benchmark's result.
-const KEPT_OUTPUT: usize = 4 << 20;
-/// So much of it at once: the recorder does nothing else meanwhile.
-const PIECE: usize = 16 << 10;
 /// How long a command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
 /// A grandchild may hold the pipe open for ever: its output is not waited for.
@@ -35,7 +31,9 @@ const PROGRESS: Duration = Duration::from_millis(100);
 pub struct Outcome {
     /// Exit code; 128 + signal if it was killed.
     pub exit_code: i32,
-    /// Its standard output.
+    /// It was asked to end, since the recording's time was over.
+    pub asked_to: bool,
+    /// Its standard output, or as much as is kept of it.
     pub output: String,
 }
 
@@ -52,43 +50,27 @@ pub async fn run(
     duration: Option<Duration>,
     progress: &ProgressBar,
 ) -> Result<Outcome> {
+    let (pipe, its) = std::io::pipe().context("cannot make a pipe")?;
     let mut child = Command::new(program)
         .args(&command[1..])
-        .stdout(Stdio::piped())
+        .stdout(its)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
-    let pipe = child.stdout.take().context("the command has no output")?;
-    let mut kept = Vec::new();
-    let status = {
-        let passing = pass_on(pipe, &mut kept);
-        let ending = async {
-            let ended = tokio::select! {
-                status = child.wait() => Some(status?),
-                () = over(duration, progress) => None,
-            };
-            match ended {
-                Some(status) => Ok(status),
-                None => end(&mut child).await,
-            }
-        };
-        tokio::pin!(passing, ending);
-        let mut passed = false;
-        let status = loop {
-            tokio::select! {
-                status = &mut ending => break status,
-                () = &mut passing, if !passed => passed = true,
-            }
-        };
-        if !passed {
-            // What was passed on until then is kept.
-            let _ = timeout(LAST_WORDS, passing).await;
-        }
-        status?
+    log::info!("the command is process {}", child.id().unwrap_or_default());
+    let passing = Passing::begin(pipe.into())?;
+    let ended = tokio::select! {
+        status = child.wait() => Some(status),
+        () = over(duration, progress) => None,
     };
-    Ok(Outcome {
-        exit_code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-        output: String::from_utf8_lossy(&kept).into_owned(),
-    })
+    let asked_to = ended.is_none();
+    let status = match ended {
+        Some(status) => status?,
+        None => end(&mut child).await?,
+    };
+    let output = passing.end(LAST_WORDS).await;
+    log::info!("the command ended: {status}");
+    let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ok(Outcome { exit_code, asked_to, output })
 }
 
 /// Waits for the end of the duration, if there is one, or for a signal; shows how far it is.
@@ -117,6 +99,7 @@ pub async fn over(duration: Option<Duration>, progress: &ProgressBar) {
 
 /// Asks the command to end, and ends it if it does not.
 async fn end(child: &mut Child) -> Result<ExitStatus> {
+    log::info!("the command outlasts the recording and is asked to end");
     // Not yet waited for, so that the id is still its own.
     child.id().into_iter().for_each(|id| kill(id, libc::SIGTERM));
     if let Ok(status) = timeout(GRACE, child.wait()).await {
@@ -124,22 +107,6 @@ async fn end(child: &mut Child) -> Result<ExitStatus> {
     }
     child.kill().await?;
     Ok(child.wait().await?)
-}
-
-/// A piece is read when the one before is written: a command that says more than is taken waits, as it would without us.
-async fn pass_on(mut pipe: ChildStdout, kept: &mut Vec<u8>) {
-    let mut buffer = vec![0; PIECE];
-    let mut out = tokio::io::stdout();
-    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-        // A reader of ours that went away must not end the benchmark.
-        let written = out.write_all(&buffer[..length]).await;
-        if written.is_ok() {
-            let _ = out.flush().await;
-        }
-        if kept.len() + length <= KEPT_OUTPUT {
-            kept.extend_from_slice(&buffer[..length]);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -163,13 +130,13 @@ mod tests {
     #[test]
     fn output_and_exit_code_are_kept() {
         let outcome = outcome("echo out; exit 3", None);
-        assert_eq!((outcome.exit_code, outcome.output.as_str()), (3, "out\n"));
+        assert_eq!((outcome.exit_code, outcome.asked_to, outcome.output.as_str()), (3, false, "out\n"));
     }
 
     #[test]
     fn a_command_that_outlasts_the_duration_is_ended() {
         let outcome = outcome("exec sleep 60", Some(Duration::from_millis(50)));
-        assert_eq!(outcome.exit_code, 128 + libc::SIGTERM);
+        assert_eq!((outcome.exit_code, outcome.asked_to), (128 + libc::SIGTERM, true));
     }
 
     #[test]

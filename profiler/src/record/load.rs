@@ -1,6 +1,6 @@
 //! Loading: the object is fitted to the running kernel, and programs are left out that the kernel does not have.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -13,6 +13,7 @@ use netstrata_common::MAX_SLOTS;
 use super::{
     function_probe::FunctionProbe,
     functions::Functions,
+    messages::Messages,
     object::{OBJECT, program},
     probes::{self, BURST, Probe, SAMPLER, has_kprobes},
     refusal::Refusal,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::kernel::btf::KernelTypes;
 
-/// What is loaded, and sizes that a hidden option can make tiny.
+/// What is loaded, how much it says, and sizes that a hidden option can make tiny.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     /// Slots for followed packets.
@@ -31,6 +32,8 @@ pub struct Sizes {
     pub nodes: Option<u32>,
     /// Spans are split over functions.
     pub functions: bool,
+    /// How much the programs say, as a [`log::LevelFilter`]; 0: nothing.
+    pub level: u8,
 }
 
 /// Programs that the kernel has, and those that it lacks with what is lost.
@@ -47,6 +50,7 @@ impl Session {
     /// # Errors
     /// [`Refusal`] where the kernel refuses.
     pub fn load(types: &KernelTypes, sizes: &Sizes) -> Result<Self> {
+        let begun = Instant::now();
         let mut ebpf = object(types, sizes)?;
         let mut found = Found::default();
         for probe in probes::tracepoints() {
@@ -59,10 +63,15 @@ impl Session {
             let sampler: &mut PerfEvent = program(&mut ebpf, name)?;
             sampler.load().map_err(|error| Refusal::of_program(name, error))?;
         }
+        let messages = (sizes.level > 0).then(|| Messages::of(&mut ebpf)).transpose()?;
+        let (programs, functions) = (found.available.len(), found.function_probes.len());
+        log::info!("{programs} programs at tracepoints, {functions} at functions verified in {:?}", begun.elapsed());
+        found.missing.iter().for_each(|(name, reason)| log::info!("without {name}: {reason}"));
         let ring = RingBuf::try_from(ebpf.take_map("RING").context("no map RING")?)?;
         Ok(Self {
             ebpf,
             ring,
+            messages,
             links: Vec::new(),
             samplers: Vec::new(),
             functions: Functions::default(),
@@ -73,8 +82,8 @@ impl Session {
     }
 }
 
-/// How much the programs say: nothing.
-const LOG_LEVEL: u8 = 0;
+/// The least ring, on most processors.
+const PAGE: u32 = 4096;
 
 /// The object with its maps made; no program is loaded yet.
 fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
@@ -84,6 +93,7 @@ fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
     let has_reason = u32::from(types.tracepoint_arguments("kfree_skb").unwrap_or(0) >= 3);
     let reason_consumed =
         types.drop_reasons().iter().find(|reason| reason.1 == "CONSUMED").map_or(0, |reason| reason.0);
+    log::debug!("slots {slots}, reasons of drops {has_reason}, {offsets:?}");
     let function_tier = u32::from(sizes.functions);
     let mut loader = EbpfLoader::new();
     loader
@@ -92,18 +102,22 @@ fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
         .override_global("SLOT_MASK", &slot_mask, true)
         .override_global("HAS_REASON", &has_reason, true)
         .override_global("REASON_CONSUMED", &reason_consumed, true)
-        .override_global("AYA_LOG_LEVEL", &LOG_LEVEL, true);
+        .override_global("AYA_LOG_LEVEL", &sizes.level, true);
     // An entry for each slot in use, or as good as none.
     loader.map_max_entries("CHARGES", if sizes.functions { slots } else { 1 });
     if !sizes.functions {
         loader.map_max_entries("FUNCTIONS", 1);
+    }
+    if sizes.level == 0 {
+        // Nobody writes there; a page is the least.
+        loader.map_max_entries("AYA_LOGS", PAGE);
     }
     if let Some(nodes) = sizes.nodes {
         loader.map_max_entries("NODES", nodes.max(1));
     }
     if let Some(bytes) = sizes.ring_bytes {
         // A power of two of pages, or the kernel refuses.
-        loader.map_max_entries("RING", bytes.max(4096).next_power_of_two());
+        loader.map_max_entries("RING", bytes.max(PAGE).next_power_of_two());
     }
     Ok(loader.load(OBJECT).map_err(Refusal::of_object)?)
 }

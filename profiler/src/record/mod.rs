@@ -14,7 +14,9 @@ mod kernel_counters;
 mod load;
 mod look;
 mod maps;
+mod messages;
 mod object;
+mod output;
 mod priority;
 mod probes;
 mod recorder;
@@ -49,10 +51,8 @@ use crate::{
         signal,
     },
     profile::Profile,
+    threads,
 };
-
-/// Name of the thread that records; profiles know it by this.
-const THREAD: &str = "ns-recorder";
 
 /// Runs `netstrata record`.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
@@ -67,7 +67,7 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     // Before anything is attached: a command that does not exist is wrong usage.
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
     // The program keeps its name while a thread of it has another and a priority of its own.
-    in_thread(THREAD, || {
+    in_thread(threads::RECORD, || {
         signal::heed()?;
         wait(record(args, program))
     })
@@ -77,6 +77,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     let started = Instant::now();
     let mut recorder = Recorder::start(args)?;
     let attached_in = started.elapsed();
+    log::info!("recording since {} ms after the start", attached_in.as_millis());
     let progress = progress(args, attached_in);
     let work = async {
         match program {
@@ -90,6 +91,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     let outcome = recorder.collect(work).await??;
     progress.finish_and_clear();
     let stopping = Instant::now();
+    log::info!("what was waited for is over; detaching");
     let mut profile = recorder.stop().await?;
     profile.meta.command.clone_from(&args.command);
     if let Some(outcome) = &outcome {
@@ -100,8 +102,9 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(
-            "the command ended with code {}; the recording is in {}",
+            "the command ended with code {}{}; the recording is in {}",
             outcome.exit_code,
+            if outcome.asked_to { ", asked to because the recording was over" } else { "" },
             args.output.display()
         ))
         .into()),
@@ -127,7 +130,10 @@ fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar 
     };
     let until = if args.command.is_empty() && args.duration.is_none() { ", Ctrl-C ends it" } else { "" };
     bar.set_message(format!("recording (attached in {} ms{until})", attached_in.as_millis()));
-    bar.enable_steady_tick(Duration::from_millis(250));
+    // A thread draws it, which would wake for nothing where nobody sees it.
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(250));
+    }
     bar
 }
 

@@ -1,6 +1,8 @@
 //! Priorities of the recorder's threads: what was measured to need one has it.
 
-use std::{ffi::CStr, marker::PhantomData};
+use std::marker::PhantomData;
+
+use crate::threads;
 
 /// Whether this thread runs as soon as it wants to: on a busy host it would come back late from every sleep, and the probes
 /// would stay attached for several times as long as the budget allows. Where that is not allowed, it is late.
@@ -22,14 +24,14 @@ pub(super) struct OnTime {
 impl OnTime {
     /// What a name can be long, with its end.
     const LENGTH: usize = 16;
-    const NAME: &CStr = c"ns-recorder";
 
     pub fn begin() -> Self {
-        let mut name = [0; Self::LENGTH];
-        // SAFETY: the first call writes sixteen bytes at most to an array of as many, the second reads a C string.
+        let (mut name, mut own) = ([0; Self::LENGTH], [0; Self::LENGTH]);
+        own[..threads::RECORD.len()].copy_from_slice(threads::RECORD.as_bytes());
+        // SAFETY: the first call writes sixteen bytes at most to an array of as many, the second reads as many, or to a zero.
         unsafe {
             libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
-            libc::prctl(libc::PR_SET_NAME, Self::NAME.as_ptr());
+            libc::prctl(libc::PR_SET_NAME, own.as_ptr());
         }
         keep_time(true);
         Self { name, _here: PhantomData }

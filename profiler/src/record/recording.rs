@@ -30,6 +30,7 @@ use crate::{
         runtime,
     },
     kernel::{btf::KernelTypes, symbols::Symbols},
+    logger,
     topology::Watcher,
 };
 
@@ -87,6 +88,8 @@ pub(super) struct Recording {
     pub on_time: Option<OnTime>,
     /// Tells when the ring fills faster than it is looked at.
     pub filling: Option<AsyncFd<OwnedFd>>,
+    /// Tells when the programs said something.
+    pub said: Option<AsyncFd<OwnedFd>>,
 }
 
 /// The programs, loaded, and what they cost here.
@@ -104,10 +107,12 @@ impl Prepared {
             slots: args.debug_slots,
             ring_bytes: args.debug_ring_bytes,
             nodes: args.debug_nodes,
+            level: logger::asked() as u8,
             ..Sizes::default()
         };
         let (mut session, ways) = tier::load(args, sizes, symbols, types)?;
         let costs = calibrate(&mut session)?;
+        log::info!("{costs:?}");
         let (mut hook_costs, mut softirq_cost) = (HookCosts::default(), 0.0);
         let mut no_functions = None;
         match ways {
@@ -190,6 +195,7 @@ impl Recording {
             turn: Instant::now(),
             on_time: None,
             filling: None,
+            said: None,
         }
     }
 
@@ -197,10 +203,17 @@ impl Recording {
     fn begin(&mut self, args: &RecordArgs) -> Result<()> {
         self.refresh_filters(args)?;
         self.filling = Some(runtime::readable(self.session.ring_descriptor()?)?);
+        self.said = match &self.session.messages {
+            Some(messages) => Some(runtime::readable(messages.descriptor()?)?),
+            None => None,
+        };
+        // What they said while costs were measured.
+        self.session.tell_messages();
         self.on_time = Some(OnTime::begin());
         self.open_window()?;
         if self.frequency > 0 {
             self.source = self.session.attach_sampler(self.frequency, &online()?)?;
+            log::info!("{} CPU samples a second by {}", self.frequency, self.source);
         }
         self.started = Instant::now();
         self.started_ns = monotonic_ns();
@@ -232,6 +245,7 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
+        self.session.tell_messages();
         Ok((duration, counters))
     }
 }

@@ -17,6 +17,7 @@ use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 use super::{
     function_probe::FunctionProbe,
     functions::{Attached, Functions, Ways},
+    messages::Messages,
     probes::{self, Probe},
 };
 use crate::kernel::{btf::KernelTypes, symbols::Symbols};
@@ -26,6 +27,8 @@ pub struct Session {
     pub(super) ebpf: Ebpf,
     /// Mapped once: mapping it anew for each look would cost more than all else that the recorder does.
     pub(super) ring: RingBuf<MapData>,
+    /// What the programs say, if they say anything.
+    pub(super) messages: Option<Messages>,
     /// Attached links by program.
     pub(super) links: Vec<(&'static Probe, RawTracePointLinkId)>,
     pub(super) samplers: Vec<(&'static str, PerfEventLinkId)>,
@@ -62,6 +65,11 @@ impl Session {
     pub fn detach_functions(&mut self) -> (Vec<Attached>, BTreeMap<String, String>) {
         let mut functions = std::mem::take(&mut self.functions);
         (std::mem::take(&mut functions.attached), std::mem::take(&mut functions.missing))
+    }
+
+    /// Tells what the programs said.
+    pub(super) fn tell_messages(&mut self) {
+        self.messages.iter_mut().for_each(Messages::tell);
     }
 
     /// The loaded object.

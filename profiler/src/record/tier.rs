@@ -26,6 +26,7 @@ pub(super) fn load(
         return Ok((Session::load(types, &sizes)?, Err(NOT_ASKED.into())));
     }
     if args.tier == TierArg::Auto && args.sample_every.is_none() && args.budget < FUNCTIONS_FROM {
+        log::info!("tracepoints alone: {NOT_AFFORDED}");
         return Ok((Session::load(types, &sizes)?, Err(NOT_AFFORDED.into())));
     }
     // Where there are kprobes the function tier will most likely do; where not, fentry is tried first.
@@ -33,6 +34,9 @@ pub(super) fn load(
     loop {
         let mut session = Session::load(types, &Sizes { functions, ..sizes })?;
         let ways = session.function_ways(symbols, types);
+        if !ways.any() {
+            log::info!("no function can be hooked: {}", ways.reason());
+        }
         if ways.any() == functions {
             return match (functions, args.tier) {
                 (true, _) => Ok((session, Ok(ways))),

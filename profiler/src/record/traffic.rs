@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::priority::keep_time;
+use crate::threads;
 
 const BATCHES: usize = 2;
 /// Batches that are tried for them.
@@ -26,7 +27,7 @@ const WARM_UP: Duration = Duration::from_millis(30);
 /// Runs work that needs traffic, in a thread in a network namespace of its own (its inode).
 pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("ns-calibrate".into());
+        let thread = std::thread::Builder::new().name(threads::CALIBRATE.into());
         let work = || {
             own_loopback()?;
             let netns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino() as u32);

@@ -21,7 +21,8 @@ use crate::{
     host::cpu::{online, own_time},
 };
 
-/// The longest time between two looks whether anything is due.
+/// The longest time between two looks whether anything is due. The ring tells by itself when it fills; a timer remains for the
+/// rest, which has no event: turns, and what the programs counted.
 const TICK: Duration = Duration::from_millis(100);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(50);
@@ -49,7 +50,8 @@ impl Recording {
                 biased;
                 _ = &mut until => break,
                 () = pause => {}
-                () = filling(self.filling.as_ref()) => {}
+                () = ready(self.filling.as_ref()) => {}
+                () = ready(self.said.as_ref()) => self.session.tell_messages(),
             }
             self.drain()?;
             if self.window.is_some() {
@@ -136,6 +138,11 @@ impl Recording {
         let ring_every = ((per_second / JOURNEYS_PER_SECOND) as u32).max(1);
         if self.governor.adapt(load, self.frequency) {
             self.rates.push((self.started.elapsed().as_nanos() as u64, self.governor.every));
+            log::debug!(
+                "one packet in {} is followed, for {:.3} of the time: {load:?}",
+                self.governor.every,
+                self.governor.duty
+            );
         } else if ring_every == self.config.ring_every {
             return Ok(());
         }
@@ -159,6 +166,7 @@ impl Recording {
         self.config.accept = 1;
         self.session.set_config(self.config)?;
         self.window = Some(Instant::now());
+        log::debug!("journeys are observed: epoch {}", self.config.epoch);
         self.last_look = Look::now(&self.session.cpu_states()?);
         Ok(())
     }
@@ -199,6 +207,7 @@ impl Recording {
         self.note_look()?;
         if let Some(opened) = self.window.take() {
             self.observed += opened.elapsed();
+            log::debug!("no journeys begin any more after {:?}", opened.elapsed());
         }
         sleep(DRAIN).await;
         Ok(())
@@ -232,11 +241,13 @@ impl Recording {
         if let Some(opened) = self.softirq_window.take() {
             self.softirq_observed += opened.elapsed();
             self.session.detach(Group::Softirq)?;
+            log::debug!("softirqs were timed for {:?}", opened.elapsed());
         }
         Ok(())
     }
 
     pub fn drain(&mut self) -> Result<()> {
+        let before = self.journeys.len() as u64 + self.journeys_not_kept;
         let (journeys, not_kept) = (&mut self.journeys, &mut self.journeys_not_kept);
         self.session.drain_ring(|bytes| {
             if journeys.len() >= MOST_JOURNEYS {
@@ -245,13 +256,17 @@ impl Recording {
                 // SAFETY: the programs put whole `Journey`s into the ring; the length was checked.
                 journeys.push(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
             }
-        })
+        })?;
+        match self.journeys.len() as u64 + self.journeys_not_kept - before {
+            0 => {}
+            more => log::trace!("{more} whole journeys lay in the ring"),
+        }
+        Ok(())
     }
 }
 
-/// Waits until the programs tell that the ring fills: they do so only when much lies in it, since waking somebody costs more
-/// than a journey.
-async fn filling(ring: Option<&AsyncFd<OwnedFd>>) {
+/// Waits until the programs tell that something lies in a ring.
+async fn ready(ring: Option<&AsyncFd<OwnedFd>>) {
     match ring {
         // That it cannot be waited for is no reason not to look at it when it is time.
         Some(ring) => match ring.readable().await {

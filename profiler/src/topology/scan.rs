@@ -16,6 +16,7 @@ use super::{
     netlink::{Netlink, RawLink, is_pair},
     process::{Processes, netns_of},
 };
+use crate::threads;
 
 /// What one look at the machine found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Scanner {
         // A thread of its own for each scan: it ends in some other namespace, and must hold none afterwards.
         let read = std::thread::scope(|scope| {
             std::thread::Builder::new()
-                .name("ns-scan".to_owned())
+                .name(threads::SCAN.to_owned())
                 .spawn_scoped(scope, || read_all(found))
                 .context("cannot start a thread")?
                 .join()
@@ -109,6 +110,32 @@ impl Scanner {
     }
 }
 
+/// Why the devices of a namespace are not seen.
+#[derive(Debug, thiserror::Error)]
+enum Unseen {
+    /// It is gone since it was listed.
+    #[error("the namespace is gone")]
+    Gone,
+    /// This process may not enter it.
+    #[error("the namespace may not be entered")]
+    Refused,
+    /// Anything else.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl Unseen {
+    /// Why it was not entered.
+    fn of_entering(error: std::io::Error) -> Self {
+        match error.kind() {
+            // A bare mount point fails with "invalid input".
+            ErrorKind::NotFound | ErrorKind::InvalidInput => Self::Gone,
+            ErrorKind::PermissionDenied => Self::Refused,
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Read {
     namespaces: Vec<Found>,
@@ -132,9 +159,9 @@ impl Visitor {
         Ok(())
     }
 
-    fn read(&mut self, inum: u32) -> anyhow::Result<(Vec<RawLink>, usize)> {
-        self.go(inum)?;
-        Netlink::open()?.links(inum)
+    fn read(&mut self, inum: u32) -> Result<(Vec<RawLink>, usize), Unseen> {
+        self.go(inum).map_err(Unseen::of_entering)?;
+        Ok(Netlink::open()?.links(inum)?)
     }
 
     /// Which of `candidates` the namespace `from` knows as number `nsid`; an error if that cannot be asked.
@@ -172,12 +199,9 @@ fn read_all(found: Vec<Found>) -> anyhow::Result<Read> {
                     by_namespace.insert(inum, links);
                     unread += cut;
                 }
-                Err(error) => match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-                    // Gone since it was listed: a bare mount point fails with "invalid input".
-                    Some(ErrorKind::NotFound | ErrorKind::InvalidInput) => continue,
-                    Some(ErrorKind::PermissionDenied) => refused.push(one.namespace.name.clone()),
-                    _ => read.notes.push(format!("{}: {error:#}", one.namespace.name)),
-                },
+                Err(Unseen::Gone) => continue,
+                Err(Unseen::Refused) => refused.push(one.namespace.name.clone()),
+                Err(Unseen::Failed(error)) => read.notes.push(format!("{}: {error:#}", one.namespace.name)),
             }
         }
         read.namespaces.push(one);

@@ -9,8 +9,11 @@ use std::{
 use anyhow::Context as _;
 
 use super::{DeviceCounters, Topology, process::newest_pid, scan::Scanner, union::Union};
+use crate::threads;
 
-/// How often the watcher looks for new namespaces.
+/// How often the watcher looks for new namespaces. No event tells of them: netlink speaks of devices of the own namespace, and
+/// of others only once they have a number there; a process that unshares, and an engine that mounts a namespace, raise nothing.
+/// Counters must be read again and again anyway, or those of a device that goes would be lost.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it reads all devices again; on large machines less often, so that it stays cheap.
 const SCAN: Duration = Duration::from_secs(1);
@@ -56,7 +59,7 @@ impl Watcher {
         let thread = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
-                .name("ns-watch".to_owned())
+                .name(threads::WATCH.to_owned())
                 .spawn(move || watch(&mut scanner, &shared, &stopped, took))
                 .context("cannot start a thread")?
         };
