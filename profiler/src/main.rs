@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    doctor, exit, explain, lab, machine, record, report, topology,
+    doctor, exit, explain, lab, machine, output, record, report, topology,
 };
 
 fn main() -> ExitCode {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Formats => output::print(&(report::formats() + &explain::formats())),
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),
         Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),
         Command::Lab { command: LabCommand::Machine(args) } => machine::command::run(&args),

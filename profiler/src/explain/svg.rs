@@ -112,7 +112,7 @@ fn tick(range: f64) -> f64 {
 ///
 /// # Errors
 /// If the backend refuses to draw.
-pub(super) fn svg(found: &Explanation) -> Result<String> {
+pub(super) fn render(found: &Explanation) -> Result<String> {
     let mut out = String::new();
     draw(found, &mut out).map_err(|error| anyhow!("cannot draw the waterfall: {error}"))?;
     out.push('\n');
@@ -246,7 +246,7 @@ mod tests {
     fn the_picture_shows_both_ends_and_every_large_step() {
         let found =
             explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &["a<b".into(), "slow".into()]).expect("the test has it");
-        let text = svg(&found).expect("the test has it");
+        let text = render(&found).expect("the test has it");
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         for part in ["backlog (wait)", "remainder", "slow", "a&lt;b", "+2.00 us"] {
             assert!(text.contains(part), "{part}");
