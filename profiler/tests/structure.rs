@@ -93,7 +93,7 @@ const ROOMS: &[Room] = &[
     room(
         "explain",
         Part::Pure,
-        &["analysis", "choices", "cli", "cpu", "failure", "output", "profile", "report"],
+        &["analysis", "choices", "cli", "cpu", "failure", "output", "page", "profile", "report"],
         "the account of a slower mode against a faster one",
     ),
     room(

@@ -3,6 +3,7 @@
 //! What is a formula and what a prediction: `docs/explain.md`.
 
 mod causes;
+mod facts;
 mod json;
 mod rr;
 mod stream;
@@ -17,7 +18,7 @@ use std::{path::Path, process::ExitCode};
 
 use netstrata_common::{End, Points, Protocol};
 
-pub use causes::{Cause, Figure};
+pub use causes::{Cause, CauseName, Figure};
 pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
 
 use crate::{

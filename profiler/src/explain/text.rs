@@ -204,7 +204,7 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     }
     writeln!(out, "\nCauses")?;
     for Cause { name, sentence, figures } in &found.causes {
-        lines(out, "  ", &format!("{name}: {sentence}"))?;
+        lines(out, "  ", &format!("{}: {sentence}", name.name()))?;
         for figure in figures {
             writeln!(
                 out,
