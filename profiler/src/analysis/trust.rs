@@ -114,13 +114,13 @@ impl Bound {
 }
 
 /// A reason for a verdict worse than ok.
-type Finding = (Verdict, String);
+type Reason = (Verdict, String);
 
 /// Judges a profile, of whose CPU samples so many were not idle.
 pub fn trust(profile: &Profile, busy_samples: u64) -> Trust {
     let losses = Loss::ALL.iter().filter_map(|loss| judge(*loss, profile));
     let doubts = Doubt::ALL.iter().filter_map(|doubt| doubtful(*doubt, profile, busy_samples));
-    let findings: Vec<Finding> = losses.chain(doubts).collect();
+    let findings: Vec<Reason> = losses.chain(doubts).collect();
     Trust {
         verdict: findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Ok),
         reasons: findings.into_iter().map(|finding| finding.1).collect(),
@@ -146,7 +146,7 @@ fn whole(of: Whole, profile: &Profile) -> u64 {
 }
 
 /// What a loss does to the verdict.
-fn judge(loss: Loss, profile: &Profile) -> Option<Finding> {
+fn judge(loss: Loss, profile: &Profile) -> Option<Reason> {
     let lost = *profile.lost.get(&loss)?;
     let said = |reason: &str| format!("{}: {}", loss.name(), reason.replace("{lost}", &lost.to_string()));
     match loss.info().judged {
@@ -168,7 +168,7 @@ fn judge(loss: Loss, profile: &Profile) -> Option<Finding> {
 }
 
 /// What a doubt does to the verdict.
-fn doubtful(doubt: Doubt, profile: &Profile, busy_samples: u64) -> Option<Finding> {
+fn doubtful(doubt: Doubt, profile: &Profile, busy_samples: u64) -> Option<Reason> {
     let DoubtInfo { figure, degraded, void, telling, reason, .. } = doubt.info();
     let figure = figure(profile, busy_samples)?;
     if telling.is_some_and(|telling| (telling.by)(profile) <= telling.above) {

@@ -45,15 +45,15 @@ named! {
 /// What else is true of a cause.
 pub struct CauseInfo {
     /// Its sentence and its proof, if it is one here.
-    find: fn(&Compared<'_>) -> Option<Found>,
+    find: fn(&Both<'_>) -> Option<Proven>,
 }
 
 /// A sentence, and the figures that prove it.
-type Found = (String, Vec<Figure>);
+type Proven = (String, Vec<Proof>);
 
 /// A figure of both profiles.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct Proof {
     /// What it is.
     pub name: &'static str,
     /// Its unit.
@@ -72,11 +72,11 @@ pub struct Cause {
     /// What it means, in a sentence.
     pub sentence: String,
     /// The proof.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<Proof>,
 }
 
 /// Two profiles beside each other.
-struct Compared<'a> {
+struct Both<'a> {
     kind: WorkKind,
     /// The baseline.
     a: Facts,
@@ -93,7 +93,7 @@ pub(super) fn causes(
     sides: &[Side; 2],
 ) -> Vec<Cause> {
     let [a, b] = [0, 1].map(|index| Facts::new(kind, profiles[index], &accounts[index], &sides[index]));
-    let compared = Compared { kind, a, b, sides };
+    let compared = Both { kind, a, b, sides };
     let found = CauseName::ALL.iter().filter_map(|name| {
         let (sentence, figures) = (name.info().find)(&compared)?;
         Some(Cause { name: *name, sentence, figures })
@@ -101,8 +101,8 @@ pub(super) fn causes(
     found.collect()
 }
 
-fn figure(name: &'static str, unit: &'static str, baseline: f64, target: f64) -> Figure {
-    Figure { name, unit, baseline, target }
+fn figure(name: &'static str, unit: &'static str, baseline: f64, target: f64) -> Proof {
+    Proof { name, unit, baseline, target }
 }
 
 /// Whether a mean wait grew so that it matters: by half a microsecond and a fifth.
@@ -110,7 +110,7 @@ fn longer(baseline: f64, target: f64) -> bool {
     target - baseline >= 500.0 && target >= 1.2 * baseline
 }
 
-fn extra_devices(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn extra_devices(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let list = |facts: &Facts| facts.kinds.iter().cloned().collect::<Vec<_>>().join(", ");
     (b.devices - a.devices >= 0.5).then(|| {
         (
@@ -120,7 +120,7 @@ fn extra_devices(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn more_softirqs(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn more_softirqs(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     (b.softirqs - a.softirqs >= 0.25).then(|| {
         (
             "a packet passes more softirqs: each queues it, raises the softirq and takes it out again".into(),
@@ -129,7 +129,7 @@ fn more_softirqs(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn more_cpu_hops(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn more_cpu_hops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     (b.hops - a.hops >= 0.25).then(|| {
         (
             "a packet changes CPUs more often, and its cache lines with it".into(),
@@ -138,7 +138,7 @@ fn more_cpu_hops(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn queueing(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn queueing(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let mut figures = vec![
         figure("backlog wait per packet", "ns", a.backlog_wait, b.backlog_wait),
         figure("qdisc wait per packet", "ns", a.qdisc_wait, b.qdisc_wait),
@@ -147,7 +147,7 @@ fn queueing(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     (!figures.is_empty()).then(|| ("packets lie longer in queues on the way".into(), figures))
 }
 
-fn slower_wakeups(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn slower_wakeups(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     longer(a.wakeup_wait, b.wakeup_wait).then(|| {
         (
             "readers sleep more often or are woken more slowly".into(),
@@ -156,7 +156,7 @@ fn slower_wakeups(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn software_segmentation(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn software_segmentation(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let gso = [Layer::Gso];
     let (before, after) = (a.cpu_share(&gso), b.cpu_share(&gso));
     (b.samples(&gso) >= LEAST_SAMPLES && after >= 0.01 && after >= 2.0 * before).then(|| {
@@ -168,7 +168,7 @@ fn software_segmentation(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> 
 }
 
 /// The figures of packets that became smaller, and the tunnel that only the target has.
-fn smaller_packets(Compared { kind, a, b, .. }: &Compared<'_>) -> Option<(Option<Layer>, Vec<Figure>)> {
+fn smaller_packets(Both { kind, a, b, .. }: &Both<'_>) -> Option<(Option<Layer>, Vec<Proof>)> {
     let tunnel = |facts: &Facts| facts.layers.iter().copied().find(|layer| layer.info().tunnel);
     (*kind == WorkKind::Stream && a.bytes > 2000.0 && b.bytes < 0.85 * a.bytes).then(|| {
         (
@@ -181,7 +181,7 @@ fn smaller_packets(Compared { kind, a, b, .. }: &Compared<'_>) -> Option<(Option
     })
 }
 
-fn gro_not_merging(compared: &Compared<'_>) -> Option<Found> {
+fn gro_not_merging(compared: &Both<'_>) -> Option<Proven> {
     let (tunnel, figures) = smaller_packets(compared)?;
     let tunnel = tunnel?.name();
     let what =
@@ -189,13 +189,13 @@ fn gro_not_merging(compared: &Compared<'_>) -> Option<Found> {
     Some((what, figures))
 }
 
-fn smaller_aggregates(compared: &Compared<'_>) -> Option<Found> {
+fn smaller_aggregates(compared: &Both<'_>) -> Option<Proven> {
     let (tunnel, figures) = smaller_packets(compared)?;
     let what = "the stack carries fewer bytes per packet, so that every layer is paid more often";
     tunnel.is_none().then(|| (what.into(), figures))
 }
 
-fn smaller_mtu(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn smaller_mtu(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     (b.mtu > 0 && b.mtu < a.mtu).then(|| {
         let tunnel = a.mtu - b.mtu <= 100 && b.layers.iter().any(|layer| layer.info().tunnel);
         let why = if tunnel { ": the difference goes to tunnel headers" } else { "" };
@@ -206,7 +206,7 @@ fn smaller_mtu(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn user_space_tunnel(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn user_space_tunnel(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let tun = [Layer::Tun];
     (b.layers.contains(&Layer::Tun) && !a.layers.contains(&Layer::Tun)).then(|| {
         (
@@ -216,24 +216,24 @@ fn user_space_tunnel(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn conntrack_nat(compared: &Compared<'_>) -> Option<Found> {
+fn conntrack_nat(compared: &Both<'_>) -> Option<Proven> {
     let layers = [Layer::Conntrack, Layer::Nat];
     let what = "connection tracking and NAT look packets up";
     paid_for(compared, &layers, what, "CPU in conntrack and NAT per packet")
 }
 
-fn netfilter(compared: &Compared<'_>) -> Option<Found> {
+fn netfilter(compared: &Both<'_>) -> Option<Proven> {
     let what = "netfilter hooks and rules run for each packet";
     paid_for(compared, &[Layer::Netfilter], what, "CPU in netfilter per packet")
 }
 
-fn ovs(compared: &Compared<'_>) -> Option<Found> {
+fn ovs(compared: &Both<'_>) -> Option<Proven> {
     let what = "the Open vSwitch datapath looks flows up for each packet";
     paid_for(compared, &[Layer::Ovs], what, "CPU in ovs per packet")
 }
 
 /// Layers that the baseline does not pay for.
-fn paid_for(Compared { a, b, .. }: &Compared<'_>, layers: &[Layer], what: &str, of: &'static str) -> Option<Found> {
+fn paid_for(Both { a, b, .. }: &Both<'_>, layers: &[Layer], what: &str, of: &'static str) -> Option<Proven> {
     let (before, after) = (a.cpu_ns(layers), b.cpu_ns(layers));
     let share = b.cpu_share(layers);
     (b.samples(layers) >= LEAST_SAMPLES && after >= 2.0 * before && share >= 0.005).then(|| {
@@ -242,7 +242,7 @@ fn paid_for(Compared { a, b, .. }: &Compared<'_>, layers: &[Layer], what: &str, 
     })
 }
 
-fn one_cpu_saturated(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn one_cpu_saturated(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let uneven = |facts: &Facts| facts.cpu_most > 0.9 && facts.cpu_least < 0.5;
     uneven(b).then(|| {
         let too = if uneven(a) { ", as in the baseline" } else { "" };
@@ -256,7 +256,7 @@ fn one_cpu_saturated(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
     })
 }
 
-fn bottleneck_moved(Compared { sides, .. }: &Compared<'_>) -> Option<Found> {
+fn bottleneck_moved(Both { sides, .. }: &Both<'_>) -> Option<Proven> {
     let (first, second) = (sides[0].station.as_ref()?, sides[1].station.as_ref()?);
     (first.name != second.name).then(|| {
         (
@@ -271,18 +271,18 @@ fn more(baseline: f64, target: f64) -> bool {
     target >= 5.0 && target >= 2.0 * baseline
 }
 
-fn retransmits(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn retransmits(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let proof = || vec![figure("retransmits a second", "1/s", a.retransmits, b.retransmits)];
     more(a.retransmits, b.retransmits).then(|| ("TCP sends segments again".into(), proof()))
 }
 
-fn backlog_drops(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn backlog_drops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let proof = || vec![figure("backlog drops a second", "1/s", a.backlog_drops, b.backlog_drops)];
     let what = "a CPU's receive queue is full and drops packets";
     more(a.backlog_drops, b.backlog_drops).then(|| (what.into(), proof()))
 }
 
-fn drops(Compared { a, b, .. }: &Compared<'_>) -> Option<Found> {
+fn drops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let proof = || vec![figure("drops a second", "1/s", a.drops, b.drops)];
     more(a.drops, b.drops).then(|| (format!("packets are dropped, most for {}", b.drop_reason), proof()))
 }

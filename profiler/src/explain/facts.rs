@@ -6,7 +6,7 @@ use netstrata_common::{Layer, Point};
 
 use super::{Side, WorkKind, protocol, reaches_reader, rr};
 use crate::{
-    analysis::{Account, Kind, PathAccount},
+    analysis::{Account, PathAccount, SpanKind},
     profile::Profile,
 };
 
@@ -56,7 +56,7 @@ impl Facts {
         let sum = |value: &dyn Fn(&PathAccount) -> u64| per(paths.iter().map(|path| value(path)).sum());
         let waits = |layer: Layer| {
             sum(&|path| {
-                let spans = path.spans.iter().filter(|span| span.layer == Some(layer) && span.kind == Kind::Wait);
+                let spans = path.spans.iter().filter(|span| span.layer == Some(layer) && span.kind == SpanKind::Wait);
                 spans.map(|span| span.sum_ns).sum()
             })
         };

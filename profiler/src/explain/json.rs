@@ -19,7 +19,7 @@ fn account(found: &Explanation) -> Value {
     let row = |row: &Row| {
         let mut out = json!({
             "layer": row.slot.name(),
-            "kind": row.slot.work(),
+            "kind": row.slot.kind(),
             "baseline": value(row.baseline.value),
             "target": value(row.target.value),
             "delta": value(row.delta()),

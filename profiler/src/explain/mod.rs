@@ -18,8 +18,8 @@ use std::{path::Path, process::ExitCode};
 
 use netstrata_common::{End, Points, Protocol};
 
-pub use causes::{Cause, CauseName, Figure};
-pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
+pub use causes::{Cause, CauseName, Proof};
+pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
 
 use crate::{
     analysis::{Account, Verdict, account},

@@ -74,11 +74,11 @@ fn bars(found: &Explanation) -> Vec<Bar> {
         at += delta;
     };
     for row in shown.iter().map(|index| &fall.rows[*index]) {
-        let work = match row.slot.work() {
+        let of_kind = match row.slot.kind() {
             "" | "cpu" => String::new(),
-            work => format!(" ({work})"),
+            kind => format!(" ({kind})"),
         };
-        step(format!("{}{work}", row.slot.name()), row.delta(), !row.slot.is_explained());
+        step(format!("{}{of_kind}", row.slot.name()), row.delta(), !row.slot.is_explained());
     }
     if !small.is_empty() {
         step(format!("{} smaller rows", small.len()), small.iter().map(|index| fall.rows[*index].delta()).sum(), false);

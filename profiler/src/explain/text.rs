@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::{Cause, Explanation, Figure, Side, WorkKind};
+use super::{Cause, Explanation, Proof, Side, WorkKind};
 use crate::{
     output::{clip, wrapped},
     report::text::{benchmark_line, count},
@@ -157,7 +157,7 @@ fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Result {
         out.push_str(&line(
             [
                 row.slot.name(),
-                row.slot.work(),
+                row.slot.kind(),
                 &value(kind, row.baseline.value),
                 &value(kind, row.target.value),
                 &signed(kind, row.delta()),
@@ -218,7 +218,7 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     Ok(())
 }
 
-fn amount(figure: &Figure, value: f64) -> String {
+fn amount(figure: &Proof, value: f64) -> String {
     match figure.unit {
         "share" => format!("{:.1} %", 100.0 * value),
         "ns" | "B" => format!("{} {}", count(value.round() as u64), figure.unit),

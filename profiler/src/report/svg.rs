@@ -10,7 +10,7 @@ use netstrata_common::{Colour, Family, Layer};
 
 use super::{folded, text};
 use crate::{
-    analysis::{Account, Kind},
+    analysis::{Account, SpanKind},
     choices::Clock,
     cpu::Context,
     profile::Profile,
@@ -274,7 +274,7 @@ fn latency_rows(profile: &Profile, account: &Account) -> Vec<LatencyRow> {
                 layer: span.layer.map_or("unattributed", |layer| layer.name()).to_owned(),
                 device: span.device.clone(),
                 hook: span.hook.map_or_else(String::new, |part| profile.hook_name(part.hook)),
-                wait: span.kind == Kind::Wait,
+                wait: span.kind == SpanKind::Wait,
                 ns: span.sum_ns,
             });
         }
