@@ -265,6 +265,16 @@ mod tests {
         }
     }
 
+    /// One that is chosen here and is none of the program's any more would silently have no turn.
+    #[test]
+    fn every_kernel_that_is_named_exists() {
+        let path = run::workspace().join("profiler/src/choices/kernel.rs");
+        let text = std::fs::read_to_string(&path).expect("the program's kernels");
+        for kernel in cost::KERNELS.iter().chain(&[COUNTED_KERNEL]) {
+            assert!(text.contains(&format!("version: \"{kernel}\"")), "the program has no kernel {kernel}");
+        }
+    }
+
     #[test]
     fn the_script_runs_everything_and_remembers_failures() {
         let all: Vec<_> = LIVE.iter().map(|(file, _)| ((*file).to_owned(), PathBuf::from("/bin/false"))).collect();
