@@ -10,6 +10,8 @@ use std::{
 #[path = "support/imports.rs"]
 mod imports;
 
+use netstrata_common::Point;
+
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-ebpf/src");
 
 /// A row of the table.
@@ -144,5 +146,17 @@ fn the_table_tells_which_programs_enter_where() {
         let told: BTreeSet<_> =
             rows.flat_map(|row| row.enters).filter(|word| !["every", "hook"].contains(&&**word)).collect();
         assert_eq!(told, programs, "{module}");
+    }
+}
+
+#[test]
+fn every_point_has_a_program_that_crosses_it() {
+    let modules = modules();
+    let code = format!("{}{}", modules["probe"], modules["record"]);
+    for point in Point::ALL.iter().filter(|point| **point != Point::None) {
+        let ends =
+            |at: usize, name: &str| code[at + name.len()..].starts_with(|letter: char| !letter.is_alphanumeric());
+        let name = format!("Point::{point:?}");
+        assert!(code.match_indices(&name).any(|(at, name)| ends(at, name)), "no program crosses {point:?}");
     }
 }
