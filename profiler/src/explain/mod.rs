@@ -397,6 +397,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_every_format() {
+        let listed = formats();
+        let names: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+        let wanted = format!("[--format {}]", names.join("|"));
+        assert!(include_str!("../../../docs/explain.md").contains(&wanted), "{wanted}");
+    }
+
+    #[test]
     fn the_same_profiles_give_the_same_bytes_in_every_format() {
         let draw = || {
             let found = explain(&rr(1, 20_000.0), &rr(3, 12_000.0), &labels()).expect("the test has it");
