@@ -42,6 +42,9 @@ pub enum Command {
     },
     /// Explain why TARGET is slower than BASELINE, layer by layer
     Explain(ExplainArgs),
+    /// List what `report` and `explain` write (the demo asks)
+    #[command(hide = true)]
+    Formats,
 }
 
 /// Text or JSON.
@@ -148,9 +151,9 @@ pub struct ReportArgs {
 pub enum ExplainFormat {
     /// For a terminal of 100 columns.
     Text,
-    /// `netstrata.explain/1`.
+    /// The contract `netstrata.explain/1`.
     Json,
-    /// The waterfall as a picture.
+    /// The waterfall from baseline to target, layer by layer, as a picture.
     Svg,
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    doctor, exit, explain, lab, logger, machine, record, report, topology,
+    doctor, exit, explain, lab, logger, machine, output, record, report, topology,
 };
 
 fn main() -> ExitCode {
@@ -27,6 +27,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Formats => output::print(&(report::formats() + &explain::formats())),
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),
         Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),
         Command::Lab { command: LabCommand::Machine(args) } => machine::command::run(&args),

@@ -1,4 +1,4 @@
-//! What commands print: the width of a terminal, text that fits into it, and standard output.
+//! What commands print: the width of a terminal, text that fits into it, formats, and standard output.
 
 use std::{
     io::{self, ErrorKind, Write as _},
@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 
 /// Columns that every text keeps to. Output never depends on the terminal.
 pub const WIDTH: usize = 100;
@@ -17,6 +18,25 @@ pub fn print(output: &str) -> Result<ExitCode> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write the result"),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// How a format is written.
+pub struct Format<F> {
+    /// What its files end in.
+    pub extension: &'static str,
+    /// Writes it.
+    pub render: F,
+}
+
+/// The formats of a command, a line for each with tabs between: the command, the format's name, what its files end in, what
+/// it is. The first is what comes without `--format`.
+pub fn list<N: ValueEnum, F>(command: &str, format: fn(N) -> Format<F>) -> String {
+    let rows = N::value_variants().iter().filter_map(|name| {
+        let (known, extension) = (name.to_possible_value()?, format(name.clone()).extension);
+        let about = known.get_help().map(ToString::to_string).unwrap_or_default();
+        Some(format!("{command}\t{}\t{extension}\t{about}\n", known.get_name()))
+    });
+    rows.collect()
 }
 
 /// The first so many characters; the last of them says if something is missing.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use netstrata::cli::ReportFormat;
+use netstrata::{cli::ReportFormat, report};
 
-/// Every format that the command line knows, and how its files end.
-fn formats() -> Vec<(String, String)> {
-    let names = ReportFormat::value_variants().iter().map(|format| format.to_possible_value().unwrap());
-    names.map(|value| (value.get_name().to_owned(), value.get_name().replace("text", "txt"))).collect()
+/// Every format of the command line, and what its files end in.
+fn formats() -> impl Iterator<Item = (String, &'static str)> {
+    let named = |format: &ReportFormat| format.to_possible_value().unwrap().get_name().to_owned();
+    ReportFormat::value_variants().iter().map(move |format| (named(format), report::format(*format).extension))
 }
 
 fn fixtures() -> PathBuf {
@@ -31,7 +31,7 @@ fn profiles() -> Vec<PathBuf> {
     files
 }
 
-fn report(profile: &Path, format: &str) -> Vec<u8> {
+fn printed(profile: &Path, format: &str) -> Vec<u8> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netstrata"));
     let output = command.args(["report", "--format", format]).arg(profile).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -43,10 +43,10 @@ fn report(profile: &Path, format: &str) -> Vec<u8> {
 fn reports_are_the_golden_ones_byte_for_byte() {
     let bless = std::env::var_os("NETSTRATA_BLESS").is_some();
     for profile in profiles() {
-        for (format, extension) in &formats() {
+        for (format, extension) in formats() {
             let stem = profile.file_stem().unwrap().to_str().unwrap();
             let golden = fixtures().join("golden").join(format!("{stem}.{extension}"));
-            let got = report(&profile, format);
+            let got = printed(&profile, &format);
             if bless {
                 fs::create_dir_all(golden.parent().unwrap()).unwrap();
                 fs::write(&golden, &got).unwrap();
@@ -71,16 +71,38 @@ fn reports_are_the_golden_ones_byte_for_byte() {
 #[test]
 fn the_same_profile_gives_the_same_bytes() {
     for profile in profiles() {
-        for (format, _) in &formats() {
-            assert_eq!(report(&profile, format), report(&profile, format), "{} {format}", profile.display());
+        for (format, _) in formats() {
+            assert_eq!(printed(&profile, &format), printed(&profile, &format), "{} {format}", profile.display());
         }
     }
 }
 
 #[test]
+fn the_demo_is_told_every_format_and_first_what_comes_without_asking() {
+    let output = Command::new(env!("CARGO_BIN_EXE_netstrata")).arg("formats").output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert!(rows.iter().all(|row| row.len() == 4 && row.iter().all(|cell| !cell.is_empty())), "{listed}");
+    let of_reports = rows.iter().filter(|row| row[0] == "report").map(|row| format!("{} {}", row[1], row[2]));
+    assert!(of_reports.eq(formats().map(|(name, extension)| format!("{name} {extension}"))), "{listed}");
+    for command in ["report", "explain"] {
+        assert_eq!(rows.iter().find(|row| row[0] == command).unwrap()[1], "text");
+    }
+}
+
+#[test]
+fn every_format_is_on_the_page_of_output() {
+    let page = fs::read_to_string(fixtures().join("../docs/output.md")).unwrap();
+    for (format, _) in formats().filter(|(format, _)| format != "text") {
+        assert!(page.contains(&format!("--format {format}`")), "docs/output.md does not tell of --format {format}");
+    }
+    assert!(page.contains("## The report as text"));
+}
+
+#[test]
 fn the_text_fits_a_terminal_of_100_columns() {
     for profile in profiles() {
-        let text = String::from_utf8(report(&profile, "text")).unwrap();
+        let text = String::from_utf8(printed(&profile, "text")).unwrap();
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
         }

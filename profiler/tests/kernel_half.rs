@@ -6,6 +6,12 @@ use std::{
     path::Path,
 };
 
+#[expect(dead_code, reason = "other tests look for circles")]
+#[path = "support/imports.rs"]
+mod imports;
+
+use netstrata_common::Point;
+
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-ebpf/src");
 
 /// A row of the table.
@@ -61,54 +67,27 @@ fn table() -> Vec<Row> {
     .collect()
 }
 
-/// What a module imports or names of the crate.
-fn imports(module: &str, code: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let folder = module.split("::").next().unwrap_or_default();
-    for (at, _) in code.match_indices("crate::").chain(code.match_indices("super::")) {
-        let parent = if code[at..].starts_with("super") { format!("{folder}::") } else { String::new() };
-        let rest = &code[at + "crate::".len()..];
-        let (mut depth, mut word, mut is_module) = (0, String::new(), true);
-        for letter in rest.chars() {
-            match letter {
-                'a'..='z' | '_' if is_module => word.push(letter),
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 1 => is_module = true,
-                ' ' | '\n' => continue,
-                _ if !word.is_empty() => is_module = false,
-                _ => {}
-            }
-            if (!is_module || depth == 1 && letter == ',' || depth == 0 && letter == ';') && !word.is_empty() {
-                found.insert(format!("{parent}{word}"));
-                word.clear();
-            }
-            if depth == 0 && !letter.is_ascii_lowercase() && letter != '_' {
-                break;
-            }
-        }
-        if !word.is_empty() {
-            found.insert(format!("{parent}{word}"));
-        }
-    }
-    for (at, _) in code.match_indices("\nmod ") {
-        let child = code[at + 5..].split(';').next().unwrap_or_default();
-        found.insert(format!("{module}::{child}"));
-    }
-    found.remove(module);
-    found
+/// What each module imports or names of the crate; a folder's door also has what its files say.
+fn imported() -> BTreeMap<String, BTreeSet<String>> {
+    let read = imports::read(Path::new(SOURCES), "netstrata_ebpf");
+    let of = |module: &str, paths: &BTreeSet<String>| {
+        let named = paths.iter().filter_map(|path| imports::module_of(path, &read));
+        let inside = read.keys().map(String::as_str).filter(|other| other.starts_with(&format!("{module}::")));
+        named.chain(inside).filter(|other| *other != module).map(str::to_owned).collect()
+    };
+    read.iter().map(|(module, paths)| (module.clone(), of(module, paths))).collect()
 }
 
 #[test]
 fn every_module_stands_in_the_table_and_imports_only_from_above() {
-    let (modules, table) = (modules(), table());
+    let (modules, table, imported) = (modules(), table(), imported());
     let listed: BTreeSet<_> = table.iter().map(|row| &row.module).collect();
     assert_eq!(listed, modules.keys().collect());
     let mut above = BTreeSet::new();
     let mut edges = 0;
     for row in &table {
-        for import in imports(&row.module, &modules[&row.module]) {
-            assert!(above.contains(&import), "`{}` imports `{import}`, which does not stand above it", row.module);
+        for import in &imported[&row.module] {
+            assert!(above.contains(import), "`{}` imports `{import}`, which does not stand above it", row.module);
             edges += 1;
         }
         above.insert(row.module.clone());
@@ -167,5 +146,17 @@ fn the_table_tells_which_programs_enter_where() {
         let told: BTreeSet<_> =
             rows.flat_map(|row| row.enters).filter(|word| !["every", "hook"].contains(&&**word)).collect();
         assert_eq!(told, programs, "{module}");
+    }
+}
+
+#[test]
+fn every_point_has_a_program_that_crosses_it() {
+    let modules = modules();
+    let code = format!("{}{}", modules["probe"], modules["record"]);
+    for point in Point::ALL.iter().filter(|point| **point != Point::None) {
+        let ends =
+            |at: usize, name: &str| code[at + name.len()..].starts_with(|letter: char| !letter.is_alphanumeric());
+        let name = format!("Point::{point:?}");
+        assert!(code.match_indices(&name).any(|(at, name)| ends(at, name)), "no program crosses {point:?}");
     }
 }

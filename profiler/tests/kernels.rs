@@ -108,6 +108,9 @@ fn a_field_that_is_required_and_missing_is_no_recording() {
 
 #[test]
 fn tracepoints_and_their_arguments_are_those_of_each_kernel() {
+    for probe in tracepoints() {
+        assert!(ARGUMENTS.iter().any(|row| row.0 == probe.name), "the arguments of {} are not looked at", probe.name);
+    }
     for (column, version) in KERNELS.iter().enumerate() {
         let types = kernel(version);
         for (name, arguments) in ARGUMENTS {

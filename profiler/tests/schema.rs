@@ -12,7 +12,7 @@ use netstrata::{
         measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
         read,
     },
-    report::json::json,
+    report::json::value,
 };
 use netstrata_common::{End, Loss, Point, Protocol};
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn schema() -> Value {
 }
 
 fn report(profile: &Profile) -> Value {
-    json(profile, &account(profile))
+    value(profile, &account(profile))
 }
 
 /// What the schema says against a report, in words.

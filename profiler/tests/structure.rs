@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     room(
         "main",
         Part::Top,
-        &["cli", "doctor", "exit", "explain", "lab", "logger", "machine", "record", "report", "topology"],
+        &["cli", "doctor", "exit", "explain", "lab", "logger", "machine", "output", "record", "report", "topology"],
         "the program: chooses the command",
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
@@ -93,7 +93,7 @@ const ROOMS: &[Room] = &[
     room(
         "explain",
         Part::Pure,
-        &["analysis", "choices", "cli", "cpu", "failure", "output", "profile", "report", "threads"],
+        &["analysis", "choices", "cli", "cpu", "failure", "output", "page", "profile", "report", "threads"],
         "the account of a slower mode against a faster one",
     ),
     room(
@@ -121,7 +121,7 @@ const ROOMS: &[Room] = &[
     ),
     room("failure", Part::Leaf, &[], "failures that decide the exit code"),
     room("numbers", Part::Leaf, &[], "figures of figures"),
-    room("output", Part::Leaf, &[], "what commands print: width, wrapped text, standard output"),
+    room("output", Part::Leaf, &[], "what commands print: width, wrapped text, formats, standard output"),
     room("threads", Part::Leaf, &[], "names of the threads that record"),
     room("units", Part::Leaf, &[], "words of the command line as values"),
     room("page", Part::Leaf, &[], "pages of `docs/` that are made from a table (tests only)"),

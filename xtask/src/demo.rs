@@ -1,10 +1,11 @@
 //! `cargo xtask demo`: one stream and one ping-pong through the host and through a bridge, and where the time went.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::run;
 use crate::setup::{Voice, setup};
@@ -14,16 +15,6 @@ use crate::setup::{Voice, setup};
 const WORKLOADS: [(&str, &str, &str); 2] = [("stream", "tcp-stream", "none"), ("rr", "tcp-rr", "same")];
 /// The faster mode, then the slower.
 const MODES: [&str; 2] = ["host", "bridge"];
-/// Files of a report: format, what it shows.
-const REPORTS: [(&str, &str); 3] = [
-    ("json", "the report for programs"),
-    ("folded", "stack lines under their layer, for flame graph tools"),
-    ("svg", "flame graphs: CPU by layer and stack, latency by path, layer and device"),
-];
-/// Files of an explanation: format, what it shows.
-const EXPLANATIONS: [(&str, &str); 2] =
-    [("json", "the explanation for programs"), ("svg", "the waterfall from host to bridge, layer by layer")];
-
 /// Sets up, builds, measures and draws.
 pub fn demo() -> Result<()> {
     setup(Voice::Brief)?;
@@ -31,9 +22,10 @@ pub fn demo() -> Result<()> {
     let target = run::target_directory()?;
     let program = target.join("release/netstrata");
     let directory = target.join("demo");
+    let formats = formats(&program)?;
     let mut written = Vec::new();
     for (name, workload, pin) in WORKLOADS {
-        measure(&program, &directory.join(name), workload, pin, &mut written)?;
+        measure(&program, &formats, &directory.join(name), workload, pin, &mut written)?;
     }
     println!("\nWritten:");
     let here = std::env::current_dir().unwrap_or_default();
@@ -43,8 +35,35 @@ pub fn demo() -> Result<()> {
     Ok(())
 }
 
+/// What a command of the program writes besides what it prints by itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Format {
+    command: String,
+    name: String,
+    extension: String,
+    shows: String,
+}
+
+/// The formats, as the program lists them: the first of each command is what comes without `--format`.
+fn formats(program: &Path) -> Result<Vec<Format>> {
+    let listed = run::output(Command::new(program).arg("formats"))?;
+    let mut found: Vec<Format> = Vec::new();
+    let mut printed = BTreeSet::new();
+    for line in listed.lines() {
+        let &[command, name, extension, shows] = line.split('\t').collect::<Vec<_>>().as_slice() else {
+            bail!("netstrata lists a format in another way: {line}");
+        };
+        if !printed.insert(command.to_owned()) {
+            let [command, name, extension, shows] = [command, name, extension, shows].map(str::to_owned);
+            found.push(Format { command, name, extension, shows });
+        }
+    }
+    Ok(found)
+}
+
 fn measure(
     program: &Path,
+    formats: &[Format],
     directory: &Path,
     workload: &str,
     pin: &str,
@@ -61,17 +80,17 @@ fn measure(
     for (mode, profile) in MODES.iter().zip([&baseline, &target]) {
         written.push((profile.clone(), format!("the recording of {workload} through {mode}")));
         run::run(Command::new(program).arg("report").arg(profile))?;
-        for (format, shows) in REPORTS {
-            let file = directory.join(format!("{mode}.{format}"));
-            save(Command::new(program).arg("report").arg(profile).args(["--format", format]), &file)?;
-            written.push((file, format!("{workload} through {mode}: {shows}")));
+        for format in formats.iter().filter(|format| format.command == "report") {
+            let file = directory.join(format!("{mode}.{}", format.extension));
+            save(Command::new(program).arg("report").arg(profile).args(["--format", &format.name]), &file)?;
+            written.push((file, format!("{workload} through {mode}. {}", format.shows)));
         }
     }
     run::run(Command::new(program).arg("explain").args([&baseline, &target]))?;
-    for (format, shows) in EXPLANATIONS {
-        let file = directory.join(format!("explain.{format}"));
-        save(Command::new(program).arg("explain").args([&baseline, &target]).args(["--format", format]), &file)?;
-        written.push((file, format!("{workload}: {shows}")));
+    for format in formats.iter().filter(|format| format.command == "explain") {
+        let file = directory.join(format!("explain.{}", format.extension));
+        save(Command::new(program).arg("explain").args([&baseline, &target]).args(["--format", &format.name]), &file)?;
+        written.push((file, format!("{workload} through {}. {}", MODES.join(" and "), format.shows)));
     }
     Ok(())
 }
@@ -87,10 +106,17 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    /// A program that prints its arguments, and fails where `explain` is asked for if told so.
+    const LISTED: &str = "report\ttext\ttxt\tTables\nreport\tjson\tjson\tNames\nreport\tfolded\tstacks\tLines\n\
+                          explain\ttext\ttxt\tTables\nexplain\tsvg\tsvg\tA picture\n";
+
+    /// A program that prints its arguments, or its formats where they are asked for, and fails where `explain` is asked for
+    /// if told so.
     fn stand_in(directory: &Path, explain_exit: u8) -> PathBuf {
         let program = directory.join("netstrata");
-        let script = format!("#!/bin/sh\necho \"$@\"\n[ \"$1\" != explain ] || exit {explain_exit}\n");
+        let script = format!(
+            "#!/bin/sh\n[ \"$1\" != formats ] || exec printf %s '{LISTED}'\necho \"$@\"\n\
+             [ \"$1\" != explain ] || exit {explain_exit}\n"
+        );
         // Another process writes it: a file that this one has open for writing could leak into a child of another
         // test, and would then be refused as "text file busy".
         let write = "printf %s \"$1\" > \"$0\" && chmod +x \"$0\"";
@@ -108,14 +134,20 @@ mod tests {
     #[test]
     fn every_file_that_is_listed_holds_what_the_command_printed() {
         let directory = directory("files");
+        let program = stand_in(&directory, 0);
+        let formats = formats(&program).expect("a list");
+        let names: Vec<_> = formats.iter().map(|format| (format.command.as_str(), format.name.as_str())).collect();
+        assert_eq!(names, [("report", "json"), ("report", "folded"), ("explain", "svg")]);
         let mut written = Vec::new();
-        measure(&stand_in(&directory, 0), &directory, "tcp-rr", "same", &mut written).expect("runs");
+        measure(&program, &formats, &directory, "tcp-rr", "same", &mut written).expect("runs");
         let files: Vec<_> = written.iter().filter(|(file, _)| file.extension().is_some_and(|e| e != "prof")).collect();
-        assert_eq!(files.len(), 8);
-        for (file, _) in files {
+        assert_eq!(files.len(), 5);
+        for (file, shows) in files {
             let text = std::fs::read_to_string(file).expect("written");
-            let format = file.extension().and_then(|e| e.to_str()).expect("format");
-            assert!(text.trim_end().ends_with(&format!("--format {format}")), "{}: {text}", file.display());
+            let extension = file.extension().and_then(|e| e.to_str()).expect("extension");
+            let format = formats.iter().find(|format| format.extension == extension).expect("a format");
+            assert!(text.trim_end().ends_with(&format!("--format {}", format.name)), "{}: {text}", file.display());
+            assert!(shows.ends_with(&format.shows), "{shows}");
         }
         std::fs::remove_dir_all(directory).expect("remove");
     }
@@ -123,8 +155,8 @@ mod tests {
     #[test]
     fn a_step_that_fails_gives_its_exit_code() {
         let directory = directory("code");
-        let error =
-            measure(&stand_in(&directory, 4), &directory, "tcp-rr", "same", &mut Vec::new()).expect_err("fails");
+        let program = stand_in(&directory, 4);
+        let error = measure(&program, &[], &directory, "tcp-rr", "same", &mut Vec::new()).expect_err("fails");
         assert_eq!(Exit::code_of(&error), 4);
         assert!(error.to_string().contains("netstrata explain"), "{error}");
         std::fs::remove_dir_all(directory).expect("remove");

@@ -38,7 +38,7 @@ enum Cli {
     Test,
     /// Run live tests, or a command, in emulated machines with Debian's kernels
     Vm {
-        /// 5.10, 6.1, 6.12, 7.2 or all
+        /// One of those that `netstrata lab machine --list` names, or all
         #[arg(long, default_value = "all")]
         kernel: String,
         /// A command for each machine; without it, the live tests

@@ -70,14 +70,14 @@ pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
 
 /// What is done in a machine.
 #[derive(Clone, Copy, Debug)]
-enum Work<'a> {
+enum Duty<'a> {
     /// A script of live tests.
     Tests(&'a str),
     /// The costs of the kernel programs, against those on record.
     Costs,
 }
 
-impl Work<'_> {
+impl Duty<'_> {
     fn name(self) -> &'static str {
         match self {
             Self::Tests(_) => "tests",
@@ -91,7 +91,7 @@ impl Work<'_> {
 struct Round<'a> {
     kernel: String,
     clock: &'static str,
-    work: Work<'a>,
+    duty: Duty<'a>,
 }
 
 /// Runs the live tests in the machines, with the costs or without, and prints a row for each.
@@ -101,14 +101,14 @@ pub fn matrix(kernel: &str, costs: bool) -> Result<Tally> {
     let executables = executables()?;
     let (live, counted) = (script(LIVE, &executables)?, script(COUNTED, &executables)?);
     let kernels = kernels(&program, kernel)?;
-    let round = |kernel: &String, clock, work| Round { kernel: kernel.clone(), clock, work };
-    let mut rounds: Vec<Round> = kernels.iter().map(|kernel| round(kernel, "wall", Work::Tests(&live))).collect();
+    let round = |kernel: &String, clock, duty| Round { kernel: kernel.clone(), clock, duty };
+    let mut rounds: Vec<Round> = kernels.iter().map(|kernel| round(kernel, "wall", Duty::Tests(&live))).collect();
     for kernel in &kernels {
         if kernel == COUNTED_KERNEL {
-            rounds.push(round(kernel, "instructions", Work::Tests(&counted)));
+            rounds.push(round(kernel, "instructions", Duty::Tests(&counted)));
         }
         if costs && cost::KERNELS.contains(&kernel.as_str()) {
-            rounds.push(round(kernel, "instructions", Work::Costs));
+            rounds.push(round(kernel, "instructions", Duty::Costs));
         }
     }
     let jobs = rounds.into_iter().map(|round| {
@@ -132,18 +132,18 @@ pub fn matrix(kernel: &str, costs: bool) -> Result<Tally> {
 
 /// A machine's turn, from fetching its kernel to printing what it said; its row of the table, and its tally.
 fn take_turn(program: &Path, round: &Round) -> Result<(String, Tally)> {
-    let Round { kernel, clock, work } = round;
-    let title = format!("== Linux {kernel}, clock: {clock}, {}", work.name());
+    let Round { kernel, clock, duty } = round;
+    let title = format!("== Linux {kernel}, clock: {clock}, {}", duty.name());
     eprintln!("{title}: begins");
     let started = Instant::now();
-    let (said, tally) = match (get(program, kernel), work) {
-        (Ok(()), Work::Tests(script)) => in_machine(program, kernel, clock, script)?,
-        (Ok(()), Work::Costs) => cost::gate(program, kernel),
+    let (said, tally) = match (get(program, kernel), duty) {
+        (Ok(()), Duty::Tests(script)) => in_machine(program, kernel, clock, script)?,
+        (Ok(()), Duty::Costs) => cost::gate(program, kernel),
         (Err(reason), _) => {
             let mut tally = Tally::default();
             tally.left_out();
             (
-                format!("skipped: {} in an emulated machine with Linux {kernel}: {reason}\n", work.name()).into_bytes(),
+                format!("skipped: {} in an emulated machine with Linux {kernel}: {reason}\n", duty.name()).into_bytes(),
                 tally,
             )
         }
@@ -158,10 +158,10 @@ fn take_turn(program: &Path, round: &Round) -> Result<(String, Tally)> {
     Ok((row(round, &tally, took.as_secs()), tally))
 }
 
-fn row(Round { kernel, clock, work }: &Round, tally: &Tally, seconds: u64) -> String {
+fn row(Round { kernel, clock, duty }: &Round, tally: &Tally, seconds: u64) -> String {
     let [passed, failed, skipped, troubles] = tally.columns();
-    let work = work.name();
-    format!("{kernel:<8} {clock:<12} {work:<6} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
+    let duty = duty.name();
+    format!("{kernel:<8} {clock:<12} {duty:<6} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
 }
 
 /// The program that boots machines and runs in them.
@@ -265,6 +265,16 @@ mod tests {
         }
     }
 
+    /// One that is chosen here and is none of the program's any more would silently have no turn.
+    #[test]
+    fn every_kernel_that_is_named_exists() {
+        let path = run::workspace().join("profiler/src/choices/kernel.rs");
+        let text = std::fs::read_to_string(&path).expect("the program's kernels");
+        for kernel in cost::KERNELS.iter().chain(&[COUNTED_KERNEL]) {
+            assert!(text.contains(&format!("version: \"{kernel}\"")), "the program has no kernel {kernel}");
+        }
+    }
+
     #[test]
     fn the_script_runs_everything_and_remembers_failures() {
         let all: Vec<_> = LIVE.iter().map(|(file, _)| ((*file).to_owned(), PathBuf::from("/bin/false"))).collect();
@@ -280,7 +290,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.read("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 1.00s");
         tally.left_out();
-        let round = Round { kernel: "6.12".to_owned(), clock: "wall", work: Work::Tests("") };
+        let round = Round { kernel: "6.12".to_owned(), clock: "wall", duty: Duty::Tests("") };
         let row = row(&round, &tally, 61);
         assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "wall", "tests", "7", "0", "1", "0", "61"]);
     }

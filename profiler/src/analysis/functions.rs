@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{Hook, Layer, Tier, Way};
 
 use super::{
-    Kind,
+    SpanKind,
     span::{HookPart, PathAccount, Span},
 };
 use crate::profile::{FunctionRecord, PathRecord, Profile};
@@ -82,7 +82,7 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
     };
     // Journeys that were not split had the same hooks: their time is divided alike.
     let of_all = |ns: f64| (ns * whole.count as f64 / all.calls as f64) as u64;
-    if whole.kind == Kind::Wait {
+    if whole.kind == SpanKind::Wait {
         whole.probe_ns = (whole.probe_ns + of_all(costs.waited_ns(all))).min(whole.sum_ns);
         return vec![whole];
     }
@@ -230,7 +230,7 @@ mod tests {
         let path =
             PathRecord { functions: vec![all, record(Hook::NfForward, 10, 1000, [0, 0])], ..PathRecord::default() };
         let split = |kind| split(&Costs::new(&profile), &path, 0, Span { kind, ..whole(18_000, 20) });
-        for kind in [Kind::Service, Kind::Wait] {
+        for kind in [SpanKind::Service, SpanKind::Wait] {
             let probes: u64 = split(kind).iter().map(|part| part.probe_ns).sum();
             // One return of its own and two together with it for each packet.
             assert_eq!(probes, 20 * (40 + 2 * 7), "{kind:?}");
@@ -244,7 +244,7 @@ mod tests {
             HookCostRecord { ns_per_call: 2.0, ns_exit_inside: 3.0, ns_exit_outside: 4.0, ..HookCostRecord::default() };
         let waited = FunctionRecord { value: 50, left: [20, 0], idle: [10, 0], ..record(Hook::Span, 10, 0, [0, 0]) };
         let path = PathRecord { functions: vec![waited], ..PathRecord::default() };
-        let parts = split(&Costs::new(&profile), &path, 0, Span { kind: Kind::Wait, ..whole(2000, 20) });
+        let parts = split(&Costs::new(&profile), &path, 0, Span { kind: SpanKind::Wait, ..whole(2000, 20) });
         assert_eq!(parts.len(), 1);
         assert_eq!((parts[0].sum_ns, parts[0].probe_ns), (2000, 2 * (50 + 20 * 7 + 10)));
     }

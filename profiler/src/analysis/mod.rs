@@ -10,6 +10,6 @@ mod trust;
 pub use functions::FunctionTotal;
 pub use paths::path_accounts;
 pub use span::{HookPart, PathAccount, Span};
-pub use spans::{Kind, SpanClass, classify, device_name};
+pub use spans::{SpanClass, SpanKind, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};
-pub use trust::{Trust, Verdict, trust};
+pub use trust::{Doubt, Trust, Verdict, trust};

@@ -7,7 +7,7 @@ use netstrata_common::{Layer, Point, Points, Protocol, Tier};
 use super::{
     functions::{self, Costs},
     span::{PathAccount, Span},
-    spans::{Kind, classify, device_name},
+    spans::{SpanKind, classify, device_name},
 };
 use crate::{
     cpu::{Places, split_table},
@@ -56,7 +56,7 @@ fn path_account(
         let whole = parts.remove(0);
         match samples_between(places, from, to) {
             Some(samples)
-                if class.kind == Kind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
+                if class.kind == SpanKind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
             {
                 let names = [device_name(topology, from), device_name(topology, to)];
                 let real = sum_ns - probe_ns;

@@ -2,7 +2,7 @@
 
 use netstrata_common::{Hook, Layer, Tier};
 
-use super::Kind;
+use super::SpanKind;
 use crate::profile::{Histogram, PathRecord};
 
 /// A hook's part of a span.
@@ -28,7 +28,7 @@ pub struct Span {
     /// Inode of the device's namespace.
     pub netns: u32,
     /// Service or wait.
-    pub kind: Kind,
+    pub kind: SpanKind,
     /// What it was measured by.
     pub tier: Tier,
     /// Packets (weighted).
@@ -93,7 +93,7 @@ pub(super) fn whole(sum_ns: u64, count: u64) -> Span {
         layer: Some(Layer::Bridge),
         device: "br0".into(),
         netns: 1,
-        kind: Kind::Service,
+        kind: SpanKind::Service,
         tier: Tier::Tracepoint,
         count,
         sum_ns,

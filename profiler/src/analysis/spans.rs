@@ -6,7 +6,7 @@ use crate::profile::{CrossingRecord, Device, PathRecord, Topology};
 
 named! {
     /// Whether a CPU works on the packet, or the packet lies in a queue.
-    pub enum Kind;
+    pub enum SpanKind;
     Service "service" "a CPU works on the packet";
     Wait "wait" "the packet lies in a queue, or the reader has to be woken";
 }
@@ -17,7 +17,7 @@ pub struct SpanClass {
     /// None: nothing is known about such a pair of points; reports show it as unattributed.
     pub layer: Option<Layer>,
     /// Service or wait.
-    pub kind: Kind,
+    pub kind: SpanKind,
     /// Name of the device, or empty where there is none (sockets).
     pub device: String,
     /// Inode of the device's namespace.
@@ -45,18 +45,18 @@ fn transport(protocol: Protocol) -> Layer {
 pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanClass {
     let (from, to) = (path.crossings[index], path.crossings[index + 1]);
     let find = |crossing: CrossingRecord| topology.device(crossing.netns, crossing.ifindex);
-    let class = |layer: Option<Layer>, kind: Kind, at: CrossingRecord| SpanClass {
+    let class = |layer: Option<Layer>, kind: SpanKind, at: CrossingRecord| SpanClass {
         layer,
         kind,
         device: device_name(topology, at),
         netns: at.netns,
     };
     let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| Layer::of_device(&device.kind));
-    use Kind::{Service, Wait};
     use Point::{
         Copy, Drop, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall,
         Xmit, XmitEnd,
     };
+    use SpanKind::{Service, Wait};
     // A port's datapath; a port that is one itself.
     let datapath = |port: CrossingRecord| {
         let master = find(port).and_then(|device| device.master);
@@ -183,12 +183,12 @@ mod tests {
         }
     }
 
-    fn class(path: &PathRecord, index: usize) -> (Option<Layer>, Kind, String) {
+    fn class(path: &PathRecord, index: usize) -> (Option<Layer>, SpanKind, String) {
         let class = classify(path, index, &topology());
         (class.layer, class.kind, class.device)
     }
 
-    fn span(from: (Point, u32, u32), to: (Point, u32, u32)) -> (Option<Layer>, Kind, String) {
+    fn span(from: (Point, u32, u32), to: (Point, u32, u32)) -> (Option<Layer>, SpanKind, String) {
         class(&path(&[from, to]), 0)
     }
 
@@ -196,19 +196,19 @@ mod tests {
     fn the_way_through_a_bridge_has_the_layers_of_its_devices() {
         use Point::*;
         let cases = [
-            ((Send, 1, 0), (Queue, 1, 2), Layer::Tcp, Kind::Service, "eth0"),
-            ((Queue, 1, 2), (Xmit, 1, 2), Layer::Qdisc, Kind::Service, "eth0"),
-            ((Enqueue, 1, 2), (Xmit, 1, 2), Layer::Qdisc, Kind::Wait, "eth0"),
-            ((Xmit, 1, 2), (Rx, 2, 3), Layer::Veth, Kind::Service, "eth0"),
-            ((Rx, 2, 3), (Receive, 2, 3), Layer::Backlog, Kind::Wait, "vethA"),
-            ((Receive, 2, 3), (Queue, 2, 4), Layer::Bridge, Kind::Service, "br0"),
-            ((Receive, 2, 3), (Queue, 2, 5), Layer::Bridge, Kind::Service, "br0"),
-            ((Receive, 2, 3), (Receive, 2, 1), Layer::Bridge, Kind::Service, "br0"),
-            ((Receive, 1, 2), (ReadyWake, 1, 2), Layer::Tcp, Kind::Service, "eth0"),
-            ((ReadyWake, 1, 2), (Copy, 1, 2), Layer::Wakeup, Kind::Wait, "eth0"),
-            ((Ready, 1, 2), (Copy, 1, 2), Layer::Socket, Kind::Wait, "eth0"),
-            ((Xmit, 3, 1), (Rx, 3, 1), Layer::Loopback, Kind::Service, "lo"),
-            ((Receive, 1, 2), (Drop, 1, 2), Layer::Drop, Kind::Service, "eth0"),
+            ((Send, 1, 0), (Queue, 1, 2), Layer::Tcp, SpanKind::Service, "eth0"),
+            ((Queue, 1, 2), (Xmit, 1, 2), Layer::Qdisc, SpanKind::Service, "eth0"),
+            ((Enqueue, 1, 2), (Xmit, 1, 2), Layer::Qdisc, SpanKind::Wait, "eth0"),
+            ((Xmit, 1, 2), (Rx, 2, 3), Layer::Veth, SpanKind::Service, "eth0"),
+            ((Rx, 2, 3), (Receive, 2, 3), Layer::Backlog, SpanKind::Wait, "vethA"),
+            ((Receive, 2, 3), (Queue, 2, 4), Layer::Bridge, SpanKind::Service, "br0"),
+            ((Receive, 2, 3), (Queue, 2, 5), Layer::Bridge, SpanKind::Service, "br0"),
+            ((Receive, 2, 3), (Receive, 2, 1), Layer::Bridge, SpanKind::Service, "br0"),
+            ((Receive, 1, 2), (ReadyWake, 1, 2), Layer::Tcp, SpanKind::Service, "eth0"),
+            ((ReadyWake, 1, 2), (Copy, 1, 2), Layer::Wakeup, SpanKind::Wait, "eth0"),
+            ((Ready, 1, 2), (Copy, 1, 2), Layer::Socket, SpanKind::Wait, "eth0"),
+            ((Xmit, 3, 1), (Rx, 3, 1), Layer::Loopback, SpanKind::Service, "lo"),
+            ((Receive, 1, 2), (Drop, 1, 2), Layer::Drop, SpanKind::Service, "eth0"),
         ];
         for (from, to, layer, kind, device) in cases {
             assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
@@ -219,16 +219,16 @@ mod tests {
     fn a_switch_is_named_by_its_datapath_and_a_tunnel_by_its_device() {
         use Point::*;
         let cases = [
-            ((Receive, 4, 3), (Queue, 4, 4), Layer::Ovs, Kind::Service, "ovs-system"),
-            ((Xmit, 5, 2), (Queue, 5, 3), Layer::Ipip, Kind::Service, "ipip0"),
-            ((Route, 5, 3), (Rx, 5, 2), Layer::Ipip, Kind::Service, "ipip0"),
-            ((Xmit, 5, 4), (Queue, 5, 3), Layer::Geneve, Kind::Service, "geneve0"),
-            ((Receive, 5, 3), (Gro, 5, 4), Layer::Geneve, Kind::Service, "geneve0"),
-            ((Xmit, 6, 2), (Rx, 6, 3), Layer::Ipvlan, Kind::Service, "ipvl0"),
-            ((Xmit, 5, 5), (Copy, 5, 5), Layer::Tun, Kind::Wait, "tun0"),
+            ((Receive, 4, 3), (Queue, 4, 4), Layer::Ovs, SpanKind::Service, "ovs-system"),
+            ((Xmit, 5, 2), (Queue, 5, 3), Layer::Ipip, SpanKind::Service, "ipip0"),
+            ((Route, 5, 3), (Rx, 5, 2), Layer::Ipip, SpanKind::Service, "ipip0"),
+            ((Xmit, 5, 4), (Queue, 5, 3), Layer::Geneve, SpanKind::Service, "geneve0"),
+            ((Receive, 5, 3), (Gro, 5, 4), Layer::Geneve, SpanKind::Service, "geneve0"),
+            ((Xmit, 6, 2), (Rx, 6, 3), Layer::Ipvlan, SpanKind::Service, "ipvl0"),
+            ((Xmit, 5, 5), (Copy, 5, 5), Layer::Tun, SpanKind::Wait, "tun0"),
             // A macvlan's receive handler lifts the packet: the stack takes it from the macvlan.
-            ((Receive, 5, 3), (Route, 7, 2), Layer::Ip, Kind::Service, "mac0"),
-            ((Receive, 5, 3), (Tcp, 7, 2), Layer::Ip, Kind::Service, "mac0"),
+            ((Receive, 5, 3), (Route, 7, 2), Layer::Ip, SpanKind::Service, "mac0"),
+            ((Receive, 5, 3), (Tcp, 7, 2), Layer::Ip, SpanKind::Service, "mac0"),
         ];
         for (from, to, layer, kind, device) in cases {
             assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
@@ -251,10 +251,10 @@ mod tests {
         let path = PathRecord { edges: vec![(6, Edge::Userspace)], ..path(&points) };
         let class = |index| class(&path, index);
         let is = |layer, kind| (Some(layer), kind, "ovs-system".to_owned());
-        assert_eq!(class(3), is(Layer::Ovs, Kind::Service));
-        assert_eq!(class(4), is(Layer::Ovs, Kind::Service));
-        assert_eq!(class(5), is(Layer::Userspace, Kind::Wait));
-        assert_eq!(class(6), is(Layer::Ovs, Kind::Service));
+        assert_eq!(class(3), is(Layer::Ovs, SpanKind::Service));
+        assert_eq!(class(4), is(Layer::Ovs, SpanKind::Service));
+        assert_eq!(class(5), is(Layer::Userspace, SpanKind::Wait));
+        assert_eq!(class(6), is(Layer::Ovs, SpanKind::Service));
         // What follows travels as it did.
         assert_eq!(protocol_at(&path, 7), Protocol::TCP);
     }
@@ -275,12 +275,12 @@ mod tests {
         let path = PathRecord { edges: vec![(2, Edge::Userspace), (5, Edge::Userspace)], ..path(&points) };
         let class = |index| class(&path, index);
         let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
-        assert_eq!(class(0), is(Layer::Tun, Kind::Wait, "tun0"));
-        assert_eq!(class(1), is(Layer::Userspace, Kind::Service, "tun0"));
-        assert_eq!(class(3), is(Layer::Udp, Kind::Service, "eth0"));
+        assert_eq!(class(0), is(Layer::Tun, SpanKind::Wait, "tun0"));
+        assert_eq!(class(1), is(Layer::Userspace, SpanKind::Service, "tun0"));
+        assert_eq!(class(3), is(Layer::Udp, SpanKind::Service, "eth0"));
         // Its reading left no trace: the wait is within.
-        assert_eq!(class(4), is(Layer::Userspace, Kind::Wait, "tun0"));
-        assert_eq!(class(6), is(Layer::Tcp, Kind::Service, "eth0"));
+        assert_eq!(class(4), is(Layer::Userspace, SpanKind::Wait, "tun0"));
+        assert_eq!(class(6), is(Layer::Tcp, SpanKind::Service, "eth0"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     functions::{self, FunctionTotal},
     paths::path_accounts,
     span::PathAccount,
-    spans::Kind,
+    spans::SpanKind,
     trust::{Trust, trust},
 };
 use crate::{
@@ -72,7 +72,7 @@ pub fn account(profile: &Profile) -> Account {
             let total = layers.entry(layer).or_default();
             total.latency_ns += span.sum_ns;
             total.probe_ns += span.probe_ns;
-            total.wait_ns += if span.kind == Kind::Wait { span.sum_ns } else { 0 };
+            total.wait_ns += if span.kind == SpanKind::Wait { span.sum_ns } else { 0 };
         }
     }
     for (layer, samples) in &cpu.layers {
@@ -85,7 +85,7 @@ pub fn account(profile: &Profile) -> Account {
     let service: u64 = paths
         .iter()
         .flat_map(|path| &path.spans)
-        .filter(|span| span.kind == Kind::Service && span.layer != Some(Layer::Drop))
+        .filter(|span| span.kind == SpanKind::Service && span.layer != Some(Layer::Drop))
         .map(|span| span.sum_ns - span.probe_ns)
         .sum();
     let observer = Some(Layer::Observer);

@@ -29,33 +29,98 @@ pub struct Trust {
     pub lost: BTreeMap<Loss, u64>,
 }
 
-/// Above this share of stolen CPU time a profile is degraded.
-const DEGRADED_STEAL: f64 = 0.05;
-/// Above this one it is void.
-const VOID_STEAL: f64 = 0.25;
-/// Samples that stand for a smaller share of the kernel's own busy time are too few …
-const LEAST_SAMPLED: f64 = 0.75;
-/// … if that time is long enough to tell.
-const TELLING_NS: u64 = 500_000_000;
-/// A recording that took more than its budget times this …
-const OVER_BUDGET: f64 = 2.0;
-/// … and more than this share of all CPU time is degraded.
-const NOTICEABLE: f64 = 0.02;
-/// Fewer followed packets than this say little about a distribution.
-const FEW_PACKETS: u64 = 100;
+named! {
+    /// What makes a profile doubtful besides losses; in the order in which it is judged, after them.
+    pub enum Doubt: DoubtInfo;
+    Steal "steal" "CPU time that the hypervisor took" {
+        figure: |profile, _| Some(profile.meta.steal_share), unit: Unit::Share, degraded: Bound::Above(0.05),
+        void: Some(Bound::Above(0.25)), telling: None, reason: stolen,
+        because: "what was stolen is in the spans, and is no layer's work"
+    };
+    Sampler "sampler" "CPU time that the samples of a clock stand for, of what the kernel counted as busy" {
+        figure: sampled, unit: Unit::Share, degraded: Bound::Below(0.75), void: None,
+        telling: Some(Telling { by: |profile| profile.cpu.kernel_busy_ns as f64 / 1e9, above: 0.5, of: "seconds of busy time" }),
+        reason: undersampled,
+        because: "idle CPUs may stop their clock, busy ones may not"
+    };
+    Observer "observer" "CPU time that the probes used, of their budget" {
+        figure: |profile, _| Some(profile.observer.cpu_share / profile.sampling.budget), unit: Unit::Share,
+        degraded: Bound::Above(2.0), void: None,
+        telling: Some(Telling { by: |profile| 100.0 * profile.observer.cpu_share, above: 2.0, of: "% of all CPU time" }),
+        reason: costly,
+        because: "what is observed ran slower than without"
+    };
+    Followed "followed" "packets that were followed" {
+        figure: |profile, _| Some(profile.sampling.followed as f64), unit: Unit::Count, degraded: Bound::Below(100.0),
+        void: None, telling: None, reason: few,
+        because: "they say little about a distribution"
+    };
+}
+
+/// What else is true of a doubt.
+pub struct DoubtInfo {
+    /// What is judged, in a profile of whose CPU samples so many were not idle; none where there is nothing to judge.
+    pub figure: fn(&Profile, u64) -> Option<f64>,
+    /// In what.
+    pub unit: Unit,
+    /// Beyond this a profile is degraded.
+    pub degraded: Bound,
+    /// Beyond this it is void.
+    pub void: Option<Bound>,
+    /// What must be there to tell.
+    pub telling: Option<Telling>,
+    /// The reason that a reader gets.
+    pub reason: fn(&Profile, u64) -> String,
+    /// Why it is doubtful.
+    pub because: &'static str,
+}
+
+/// The unit of a bound.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    /// A share; 1 is all.
+    Share,
+    /// So many.
+    Count,
+}
+
+/// Where doubt begins.
+#[derive(Clone, Copy)]
+pub enum Bound {
+    /// With a larger figure.
+    Above(f64),
+    /// With a smaller one.
+    Below(f64),
+}
+
+/// What must be there for a figure to tell something.
+#[derive(Clone, Copy)]
+pub struct Telling {
+    /// What is looked at.
+    pub by: fn(&Profile) -> f64,
+    /// Less than this does not suffice.
+    pub above: f64,
+    /// Of what.
+    pub of: &'static str,
+}
+
+impl Bound {
+    fn is_passed(self, figure: f64) -> bool {
+        match self {
+            Self::Above(bound) => figure > bound,
+            Self::Below(bound) => figure < bound,
+        }
+    }
+}
 
 /// A reason for a verdict worse than ok.
-type Finding = (Verdict, String);
+type Reason = (Verdict, String);
 
 /// Judges a profile, of whose CPU samples so many were not idle.
 pub fn trust(profile: &Profile, busy_samples: u64) -> Trust {
     let losses = Loss::ALL.iter().filter_map(|loss| judge(*loss, profile));
-    let findings: Vec<Finding> = losses
-        .chain(steal(profile))
-        .chain(sampler(profile, busy_samples))
-        .chain(observer(profile))
-        .chain(followed(profile))
-        .collect();
+    let doubts = Doubt::ALL.iter().filter_map(|doubt| doubtful(*doubt, profile, busy_samples));
+    let findings: Vec<Reason> = losses.chain(doubts).collect();
     Trust {
         verdict: findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Ok),
         reasons: findings.into_iter().map(|finding| finding.1).collect(),
@@ -81,7 +146,7 @@ fn whole(of: Whole, profile: &Profile) -> u64 {
 }
 
 /// What a loss does to the verdict.
-fn judge(loss: Loss, profile: &Profile) -> Option<Finding> {
+fn judge(loss: Loss, profile: &Profile) -> Option<Reason> {
     let lost = *profile.lost.get(&loss)?;
     let said = |reason: &str| format!("{}: {}", loss.name(), reason.replace("{lost}", &lost.to_string()));
     match loss.info().judged {
@@ -102,49 +167,46 @@ fn judge(loss: Loss, profile: &Profile) -> Option<Finding> {
     }
 }
 
-fn steal(profile: &Profile) -> Option<Finding> {
-    let share = profile.meta.steal_share;
-    let verdict = match share {
-        _ if share > VOID_STEAL => Verdict::Void,
-        _ if share > DEGRADED_STEAL => Verdict::Degraded,
+/// What a doubt does to the verdict.
+fn doubtful(doubt: Doubt, profile: &Profile, busy_samples: u64) -> Option<Reason> {
+    let DoubtInfo { figure, degraded, void, telling, reason, .. } = doubt.info();
+    let figure = figure(profile, busy_samples)?;
+    if telling.is_some_and(|telling| (telling.by)(profile) <= telling.above) {
+        return None;
+    }
+    let verdict = match void {
+        Some(void) if void.is_passed(figure) => Verdict::Void,
+        _ if degraded.is_passed(figure) => Verdict::Degraded,
         _ => return None,
     };
-    Some((verdict, format!("the hypervisor took {:.0} % of the CPU time", 100.0 * share)))
+    Some((verdict, reason(profile, busy_samples)))
 }
 
-/// Idle CPUs may stop their clock: only busy time must have been sampled.
-fn sampler(profile: &Profile, busy_samples: u64) -> Option<Finding> {
+fn stolen(profile: &Profile, _: u64) -> String {
+    format!("the hypervisor took {:.0} % of the CPU time", 100.0 * profile.meta.steal_share)
+}
+
+/// Only of a clock: other sources of samples count something else.
+fn sampled(profile: &Profile, busy_samples: u64) -> Option<f64> {
     let sampled = busy_samples * profile.cpu.period_ns;
-    let kernel = profile.cpu.kernel_busy_ns;
-    let few = kernel > TELLING_NS && (sampled as f64) < LEAST_SAMPLED * kernel as f64;
-    (profile.cpu.source == "cpu-clock" && few).then(|| {
-        let (sampled, kernel) = (sampled as f64 / 1e9, kernel as f64 / 1e9);
-        (
-            Verdict::Degraded,
-            format!("sampler: samples stand for {sampled:.1} s of CPU time, the kernel counted {kernel:.1} s"),
-        )
-    })
+    (profile.cpu.source == "cpu-clock").then(|| sampled as f64 / profile.cpu.kernel_busy_ns as f64)
 }
 
-fn observer(profile: &Profile) -> Option<Finding> {
-    let (took, budget) = (profile.observer.cpu_share, profile.sampling.budget);
-    (took > OVER_BUDGET * budget && took > NOTICEABLE).then(|| {
-        let (took, budget) = (100.0 * took, 100.0 * budget);
-        (
-            Verdict::Degraded,
-            format!("observer: the probes used {took:.1} % of the CPU time, the budget was {budget:.1} %"),
-        )
-    })
+fn undersampled(profile: &Profile, busy_samples: u64) -> String {
+    let [sampled, kernel] =
+        [busy_samples * profile.cpu.period_ns, profile.cpu.kernel_busy_ns].map(|ns| ns as f64 / 1e9);
+    format!("sampler: samples stand for {sampled:.1} s of CPU time, the kernel counted {kernel:.1} s")
 }
 
-fn followed(profile: &Profile) -> Option<Finding> {
+fn costly(profile: &Profile, _: u64) -> String {
+    let [took, budget] = [profile.observer.cpu_share, profile.sampling.budget].map(|share| 100.0 * share);
+    format!("observer: the probes used {took:.1} % of the CPU time, the budget was {budget:.1} %")
+}
+
+fn few(profile: &Profile, _: u64) -> String {
     match profile.sampling.followed {
-        0 => Some((
-            Verdict::Degraded,
-            "no packet was followed: there was no traffic, or the filters let none pass".into(),
-        )),
-        few if few < FEW_PACKETS => Some((Verdict::Degraded, format!("only {few} packets were followed"))),
-        _ => None,
+        0 => "no packet was followed: there was no traffic, or the filters let none pass".into(),
+        few => format!("only {few} packets were followed"),
     }
 }
 
@@ -191,6 +253,98 @@ mod tests {
     #[test]
     fn the_page_of_losses_is_made_from_the_table() {
         crate::page::check_part("output.md", "losses", &table());
+    }
+
+    /// The table of doubts in `docs/output.md`.
+    fn table_of_doubts() -> String {
+        let mut out = String::from(
+            "| cause | judged is | degraded | void | only beyond | because |\n|---|---|---|---|---|---|\n",
+        );
+        for doubt in Doubt::ALL {
+            let DoubtInfo { unit, degraded, void, telling, because, .. } = doubt.info();
+            let amount = |bound: f64| match unit {
+                Unit::Share => format!("{} %", 100.0 * bound),
+                Unit::Count => bound.to_string(),
+            };
+            let bound = |bound: Bound| match bound {
+                Bound::Above(bound) => format!("above {}", amount(bound)),
+                Bound::Below(bound) => format!("below {}", amount(bound)),
+            };
+            let telling = telling.map_or("-".into(), |telling| format!("{} {}", telling.above, telling.of));
+            let (degraded, void) = (bound(*degraded), void.map_or("-".into(), bound));
+            out += &format!("| {} | {} | {degraded} | {void} | {telling} | {because} |\n", doubt.name(), doubt.about());
+        }
+        out
+    }
+
+    #[test]
+    fn the_page_of_doubts_is_made_from_the_table() {
+        crate::page::check_part("output.md", "doubts", &table_of_doubts());
+    }
+
+    /// A clean profile but for one figure, and how many of its samples were not idle.
+    fn doubted(doubt: Doubt, figure: f64) -> (Profile, u64) {
+        let (mut profile, mut busy) = (profile(&[]), 0);
+        match doubt {
+            Doubt::Steal => profile.meta.steal_share = figure,
+            Doubt::Sampler => {
+                profile.cpu.source = "cpu-clock".into();
+                profile.cpu.period_ns = 1_000_000;
+                profile.cpu.kernel_busy_ns = 1_000_000_000;
+                busy = (figure * 1000.0).round() as u64;
+            }
+            Doubt::Observer => profile.observer.cpu_share = figure * profile.sampling.budget,
+            Doubt::Followed => profile.sampling.followed = figure as u64,
+        }
+        (profile, busy)
+    }
+
+    #[test]
+    fn a_profile_is_doubted_beyond_the_bounds_of_a_row_and_only_where_it_tells() {
+        for doubt in Doubt::ALL.iter().copied() {
+            let DoubtInfo { unit, degraded, void, telling, .. } = doubt.info();
+            let step = if matches!(unit, Unit::Count) { 1.0 } else { 0.01 };
+            let bounds = [(Some(*degraded), Verdict::Degraded), (*void, Verdict::Void)];
+            for (bound, verdict) in bounds.into_iter().filter_map(|(bound, verdict)| Some((bound?, verdict))) {
+                let (within, beyond) = match bound {
+                    Bound::Above(bound) => (bound - step, bound + step),
+                    Bound::Below(bound) => (bound + step, bound - step),
+                };
+                let judged = |figure: f64| {
+                    let (profile, busy) = doubted(doubt, figure);
+                    trust(&profile, busy)
+                };
+                assert!(judged(within).verdict < verdict, "{doubt:?}: {within}");
+                let judged = judged(beyond);
+                assert_eq!((judged.verdict, judged.reasons.len()), (verdict, 1), "{doubt:?}: {beyond}");
+            }
+            let Some(telling) = telling else { continue };
+            let (mut profile, busy) = doubted(doubt, 0.0);
+            profile.cpu.kernel_busy_ns = 400_000_000;
+            profile.sampling.budget = 0.001;
+            profile.observer.cpu_share = 0.019;
+            let figure = (doubt.info().figure)(&profile, busy);
+            assert!(figure.is_some_and(|figure| degraded.is_passed(figure)), "{doubt:?}: {figure:?}");
+            assert!((telling.by)(&profile) <= telling.above, "{doubt:?}");
+            assert_eq!(trust(&profile, busy).verdict, Verdict::Ok, "{doubt:?}");
+        }
+    }
+
+    #[test]
+    fn doubts_read_as_ever() {
+        let reason = |doubt: Doubt, figure: f64| {
+            let (profile, busy) = doubted(doubt, figure);
+            trust(&profile, busy).reasons.join("; ")
+        };
+        for (doubt, figure, wanted) in [
+            (Doubt::Steal, 0.3, "the hypervisor took 30 % of the CPU time"),
+            (Doubt::Sampler, 0.5, "sampler: samples stand for 0.5 s of CPU time, the kernel counted 1.0 s"),
+            (Doubt::Observer, 3.0, "observer: the probes used 3.0 % of the CPU time, the budget was 1.0 %"),
+            (Doubt::Followed, 7.0, "only 7 packets were followed"),
+            (Doubt::Followed, 0.0, "no packet was followed: there was no traffic, or the filters let none pass"),
+        ] {
+            assert_eq!(reason(doubt, figure), wanted);
+        }
     }
 
     fn profile(lost: &[(Loss, u64)]) -> Profile {
@@ -267,12 +421,5 @@ mod tests {
                 "time_backwards: 101 crossings",
             ]
         );
-    }
-
-    #[test]
-    fn a_recording_without_packets_says_so() {
-        let trust = trust(&Profile::default(), 0);
-        assert_eq!(trust.verdict, Verdict::Degraded);
-        assert!(trust.reasons[0].contains("no packet"));
     }
 }

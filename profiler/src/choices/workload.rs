@@ -163,7 +163,10 @@ impl Workload {
 impl Builtin {
     /// Whether it sends datagrams.
     pub fn is_udp(self) -> bool {
-        matches!(self, Self::UdpStream | Self::UdpRr)
+        match self {
+            Self::UdpStream | Self::UdpRr => true,
+            Self::TcpStream | Self::TcpRr | Self::TcpCrr | Self::Fct => false,
+        }
     }
 }
 
@@ -194,6 +197,18 @@ pub fn external_programs() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_workload_is_on_the_page_of_workloads() {
+        let page = include_str!("../../../docs/workloads.md");
+        let (_, table) = page.split_once("## What is driven").expect("the page has its table");
+        let rows: Vec<&str> =
+            table.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).collect();
+        for workload in WORKLOADS {
+            let name = format!("`{}`", workload.name);
+            assert!(rows.iter().any(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&name))), "{name}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_default_sizes_are_possible() {

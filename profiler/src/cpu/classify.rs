@@ -44,7 +44,7 @@ pub(super) enum Boundary {
 
 /// The layer of a frame within its stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Named {
+struct Naming {
     layer: Layer,
     role: Role,
 }
@@ -182,23 +182,23 @@ impl Classifier {
     }
 
     /// The layer of one frame, seen in its stack.
-    fn named(&self, stack: &[u32], at: usize) -> Option<Named> {
+    fn named(&self, stack: &[u32], at: usize) -> Option<Naming> {
         let class = self.class(stack[at]);
         match (class.role, class.layer) {
-            (Role::Program, _) => self.hook(stack, at).map(|layer| Named { layer, role: Role::Decides }),
+            (Role::Program, _) => self.hook(stack, at).map(|layer| Naming { layer, role: Role::Decides }),
             (Role::Unnamed, _) => {
                 let caller = stack.get(at + 1).and_then(|&frame| self.symbol(frame))?;
-                caller.calls_driver.then_some(Named { layer: Layer::Nic, role: Role::Decides })
+                caller.calls_driver.then_some(Naming { layer: Layer::Nic, role: Role::Decides })
             }
             (Role::Helper, Some(Layer::Wakeup | Layer::Scheduler)) => Some(if self.woken_by_datapath(stack, at) {
-                Named { layer: Layer::Wakeup, role: Role::Decides }
+                Naming { layer: Layer::Wakeup, role: Role::Decides }
             } else {
-                Named { layer: Layer::Scheduler, role: Role::Helper }
+                Naming { layer: Layer::Scheduler, role: Role::Helper }
             }),
             (Role::Helper, Some(Layer::Memory)) if self.for_packet_buffer(stack, at) => {
-                Some(Named { layer: Layer::SkbMemory, role: Role::Helper })
+                Some(Naming { layer: Layer::SkbMemory, role: Role::Helper })
             }
-            (role, layer) => layer.map(|layer| Named { layer, role }),
+            (role, layer) => layer.map(|layer| Naming { layer, role }),
         }
     }
 
@@ -206,7 +206,7 @@ impl Classifier {
     ///
     /// Frames are innermost first.
     pub fn sample_layer(&self, stack: &[u32]) -> Option<Layer> {
-        let mut found: Option<Named> = None;
+        let mut found: Option<Naming> = None;
         let mut unnamed = false;
         let mut closed = false;
         for (at, &frame) in stack.iter().enumerate() {
@@ -221,7 +221,7 @@ impl Classifier {
                 }
                 _ if found.is_some() || closed => {}
                 _ => match named {
-                    Some(Named { layer: Layer::Entry | Layer::Softirq, .. }) if unnamed => closed = true,
+                    Some(Naming { layer: Layer::Entry | Layer::Softirq, .. }) if unnamed => closed = true,
                     Some(named) => found = Some(named),
                     None => unnamed |= role == Role::Unnamed,
                 },
@@ -248,7 +248,7 @@ impl Classifier {
                 return Some((at, Layer::Observer));
             }
             if found.is_none()
-                && let Some(Named { layer, role: Role::Decides }) = self.named(stack, at)
+                && let Some(Naming { layer, role: Role::Decides }) = self.named(stack, at)
                 && (layer.is_datapath() || layer == Layer::Observer)
             {
                 found = Some((at, layer));

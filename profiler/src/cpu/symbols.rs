@@ -410,6 +410,15 @@ mod tests {
     const WITHOUT_SYMBOLS: &[Layer] = &[Layer::Userspace, Layer::Drop];
 
     #[test]
+    fn what_a_device_transmits_by_is_the_work_of_its_layer() {
+        for layer in Layer::ALL {
+            for function in layer.info().transmit {
+                assert_eq!(classify(function).layer, Some(*layer), "{function}");
+            }
+        }
+    }
+
+    #[test]
     fn every_layer_has_a_rule_and_no_word_stands_twice() {
         let mut words = BTreeSet::new();
         for rule in RULES {

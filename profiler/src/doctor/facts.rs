@@ -3,7 +3,7 @@
 use aya_obj::generated::{perf_event_attr, perf_hw_id, perf_sw_ids, perf_type_id};
 
 use super::{
-    Check, Tier,
+    Check,
     config::{BuildConfig, Built},
 };
 use crate::{
@@ -76,18 +76,14 @@ fn open(cpu: u32, kind: u32, config: u64) -> Result<(), std::io::Error> {
 }
 
 /// Probes on functions: what the kernel seems to allow; whether they attach is tried when a recording starts.
-pub fn functions(kprobes: bool, config: &BuildConfig) -> Tier {
+pub fn functions(kprobes: bool, config: &BuildConfig) -> (bool, String) {
     let fentry = match (config.built("DYNAMIC_FTRACE_WITH_DIRECT_CALLS"), config.built("BPF_JIT")) {
         (Built::In, Built::In) => "is configured (whether it may be loaded was not tried)",
         (Built::Unknown, _) | (_, Built::Unknown) => "is unknown (the kernel's configuration cannot be read)",
         _ => "is not configured",
     };
     let there = if kprobes { "there are" } else { "there are none" };
-    Tier {
-        name: "function",
-        available: kprobes,
-        why: format!("splits spans over functions (--tier). In this kernel: kprobes, {there}; fentry {fentry}"),
-    }
+    (kprobes, format!("splits spans over functions (--tier). In this kernel: kprobes, {there}; fentry {fentry}"))
 }
 
 /// Settings that hinder or explain.

@@ -11,6 +11,7 @@ mod text;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use netstrata_common::Tier;
 use serde::Serialize;
 
 pub use layers::{Sight, Support, support};
@@ -41,7 +42,7 @@ pub struct Examination {
     /// Whether the programs could be loaded.
     pub load: Check,
     /// Ways to look into the kernel.
-    pub tiers: Vec<Tier>,
+    pub tiers: Vec<TierFinding>,
     /// Facts that decide, or explain.
     pub checks: Vec<Check>,
     /// Capabilities of this process.
@@ -81,11 +82,12 @@ impl Check {
     }
 }
 
-/// A way to look into the kernel.
+/// A way to look into the kernel, and whether it is open.
 #[derive(Clone, Debug, Serialize)]
-pub struct Tier {
-    /// "tracepoint", "sampling" or "function".
-    pub name: &'static str,
+pub struct TierFinding {
+    /// Which.
+    #[serde(rename = "name")]
+    pub tier: Tier,
     /// This netstrata uses it here.
     pub available: bool,
     /// Why, or why not.
@@ -182,8 +184,15 @@ fn conclude(found: Found) -> Examination {
         probes.iter().any(|probe| probe.name == name && (probe.available || stand_in(probe.name).is_some()))
     };
     let layers = layers::findings(&present, sampler.good() && symbols.good(), &config);
-    let tiers =
-        vec![tracepoints(&probes, &load), sampling(&sampler, &symbols), facts::functions(found.kprobes, &config)];
+    let tier = |tier: &Tier| {
+        let (available, why) = match tier {
+            Tier::Tracepoint => tracepoints(&probes, &load),
+            Tier::Sampling => sampling(&sampler, &symbols),
+            Tier::Function => facts::functions(found.kprobes, &config),
+        };
+        TierFinding { tier: *tier, available, why }
+    };
+    let tiers = Tier::ALL.iter().map(tier).collect();
     let mut checks = vec![btf, symbols, sampler];
     checks.extend(found.settings);
     let mut advice: Vec<String> = std::iter::once(&load)
@@ -282,7 +291,7 @@ fn capability_advice(capabilities: &[Capability]) -> Option<String> {
     (!liked.is_empty()).then(|| format!("with {} more would be seen (below)", liked.join(", ")))
 }
 
-fn tracepoints(probes: &[Tracepoint], load: &Check) -> Tier {
+fn tracepoints(probes: &[Tracepoint], load: &Check) -> (bool, String) {
     let have = probes.iter().filter(|probe| probe.available).count();
     let lacking: Vec<&str> =
         probes.iter().filter(|probe| probe.required && !probe.available).map(|probe| probe.name).collect();
@@ -293,10 +302,10 @@ fn tracepoints(probes: &[Tracepoint], load: &Check) -> Tier {
     } else {
         format!("{have} of {} tracepoints exist, but the programs cannot be loaded", probes.len())
     };
-    Tier { name: "tracepoint", available: lacking.is_empty() && load.good(), why }
+    (lacking.is_empty() && load.good(), why)
 }
 
-fn sampling(sampler: &Check, symbols: &Check) -> Tier {
+fn sampling(sampler: &Check, symbols: &Check) -> (bool, String) {
     let why = if !sampler.good() {
         sampler.why.clone()
     } else if !symbols.good() {
@@ -304,7 +313,7 @@ fn sampling(sampler: &Check, symbols: &Check) -> Tier {
     } else {
         format!("CPU time by layer; {}", sampler.why)
     };
-    Tier { name: "sampling", available: sampler.good() && symbols.good(), why }
+    (sampler.good() && symbols.good(), why)
 }
 
 #[cfg(test)]
@@ -357,8 +366,8 @@ mod tests {
     fn where_all_is_well_it_can_record_and_nothing_is_advised() {
         let examination = conclude(machine(Some(recorded("6.12")), u64::MAX));
         assert!(examination.can_record && examination.advice.is_empty(), "{:?}", examination.advice);
-        let tiers: Vec<_> = examination.tiers.iter().map(|tier| (tier.name, tier.available)).collect();
-        assert_eq!(tiers, [("tracepoint", true), ("sampling", true), ("function", true)]);
+        let tiers: Vec<_> = examination.tiers.iter().map(|tier| (tier.tier, tier.available)).collect();
+        assert_eq!(tiers, [Tier::Tracepoint, Tier::Sampling, Tier::Function].map(|tier| (tier, true)));
     }
 
     #[test]

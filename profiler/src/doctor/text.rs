@@ -23,7 +23,7 @@ fn write(out: &mut String, found: &Examination) -> std::fmt::Result {
     }
     writeln!(out, "\nTiers")?;
     for tier in &found.tiers {
-        entry(out, &format!("  {:<16} {:<8} ", tier.name, yes(tier.available)), &tier.why)?;
+        entry(out, &format!("  {:<16} {:<8} ", tier.tier.name(), yes(tier.available)), &tier.why)?;
     }
     writeln!(out, "\nKernel")?;
     for check in std::iter::once(&found.load).chain(&found.checks) {

@@ -1,18 +1,59 @@
-//! Structural causes: what the target does that the baseline does not, each with the figures that prove it.
+//! Structural causes: what the target does that the baseline does not, each with the figures that prove it. A row of the
+//! table for each; the table of `docs/explain.md` is made from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use netstrata_common::{Layer, named};
 
-use netstrata_common::{Layer, Point};
-
-use super::{Side, WorkKind, protocol, reaches_reader, rr};
-use crate::{
-    analysis::{Account, Kind, PathAccount},
-    profile::Profile,
+use super::{
+    Side, WorkKind,
+    facts::{Facts, LEAST_SAMPLES},
 };
+use crate::{analysis::Account, profile::Profile};
+
+named! {
+    /// A structural cause by its stable name, and what it takes to be one; in the order in which they are told.
+    pub enum CauseName: CauseInfo;
+    ExtraDevices "extra-devices" "half a device more per packet" { find: extra_devices };
+    MoreSoftirqs "more-softirqs" "a quarter of a softirq more per packet" { find: more_softirqs };
+    MoreCpuHops "more-cpu-hops" "a quarter of a change of CPUs more per packet" { find: more_cpu_hops };
+    Queueing "queueing" "the mean wait per packet in the backlog or a qdisc grew by 500 ns and by a fifth" { find: queueing };
+    SlowerWakeups "slower-wakeups" "the mean wait per packet for its reader grew by 500 ns and by a fifth" { find: slower_wakeups };
+    SoftwareSegmentation "software-segmentation" "1 % of busy samples in `gso`, and twice the baseline's share" {
+        find: software_segmentation
+    };
+    GroNotMerging "gro-not-merging" "15 % fewer bytes per skb that reaches a reader, behind a tunnel that only the target has" {
+        find: gro_not_merging
+    };
+    SmallerAggregates "smaller-aggregates" "15 % fewer bytes per skb that reaches a reader, without such a tunnel" {
+        find: smaller_aggregates
+    };
+    SmallerMtu "smaller-mtu" "the smallest MTU on the way is smaller" { find: smaller_mtu };
+    UserSpaceTunnel "user-space-tunnel" "`tun` in the target only" { find: user_space_tunnel };
+    ConntrackNat "conntrack-nat" "0.5 % of busy samples in `conntrack` and `nat`, and twice the baseline's CPU time per packet" {
+        find: conntrack_nat
+    };
+    Netfilter "netfilter" "0.5 % of busy samples in `netfilter`, and twice the baseline's CPU time per packet" { find: netfilter };
+    Ovs "ovs" "0.5 % of busy samples in `ovs`, and twice the baseline's CPU time per packet" { find: ovs };
+    OneCpuSaturated "one-cpu-saturated" "one CPU above 90 %, another below 50 % (said if the baseline is like that too)" {
+        find: one_cpu_saturated
+    };
+    BottleneckMoved "bottleneck-moved" "the busiest stations have different names (streams)" { find: bottleneck_moved };
+    Retransmits "retransmits" "five a second, and twice the baseline's" { find: retransmits };
+    BacklogDrops "backlog-drops" "five a second, and twice the baseline's" { find: backlog_drops };
+    Drops "drops" "five a second, and twice the baseline's, without what is everyday work of TCP" { find: drops };
+}
+
+/// What else is true of a cause.
+pub struct CauseInfo {
+    /// Its sentence and its proof, if it is one here.
+    find: fn(&Both<'_>) -> Option<Proven>,
+}
+
+/// A sentence, and the figures that prove it.
+type Proven = (String, Vec<Proof>);
 
 /// A figure of both profiles.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct Proof {
     /// What it is.
     pub name: &'static str,
     /// Its unit.
@@ -23,145 +64,28 @@ pub struct Figure {
     pub target: f64,
 }
 
-/// A structural cause.
+/// A structural cause that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// Stable name.
-    pub name: &'static str,
+    /// Which.
+    pub name: CauseName,
     /// What it means, in a sentence.
     pub sentence: String,
     /// The proof.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<Proof>,
 }
 
-/// Fewer CPU samples than this prove nothing.
-const LEAST_SAMPLES: u64 = 5;
-/// Drop reasons that are everyday work of TCP.
-const BENIGN: [&str; 4] = ["TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OLD_SEQUENCE", "TCP_OLD_ACK"];
-
-/// What causes are judged by, of one profile. "Per packet" is per skb that reached a reader.
-struct Facts {
-    softirqs: f64,
-    hops: f64,
-    devices: f64,
-    kinds: BTreeSet<String>,
-    bytes: f64,
-    wire: f64,
-    qdisc_wait: f64,
-    backlog_wait: f64,
-    wakeup_wait: f64,
-    mtu: u32,
-    /// Samples and CPU time per packet by layer.
-    cpu: BTreeMap<Layer, (u64, f64)>,
-    busy: f64,
-    layers: BTreeSet<Layer>,
-    retransmits: f64,
-    backlog_drops: f64,
-    drops: f64,
-    drop_reason: String,
-    cpu_most: f64,
-    cpu_least: f64,
+/// Two profiles beside each other.
+struct Both<'a> {
+    kind: WorkKind,
+    /// The baseline.
+    a: Facts,
+    /// The target.
+    b: Facts,
+    sides: &'a [Side; 2],
 }
 
-impl Facts {
-    fn new(kind: WorkKind, profile: &Profile, account: &Account, side: &Side) -> Self {
-        let paths: Vec<&PathAccount> = match kind {
-            WorkKind::RequestResponse => rr::counted(profile, account),
-            WorkKind::Stream => {
-                let protocol = protocol(profile);
-                account.paths.iter().filter(|path| reaches_reader(&path.record, protocol)).collect()
-            }
-        };
-        let packets = match kind {
-            WorkKind::RequestResponse => rr::endpoint_packets(profile, &paths),
-            WorkKind::Stream => paths.iter().map(|path| path.record.packets).sum(),
-        };
-        let per = |value: u64| value as f64 / packets.max(1) as f64;
-        let sum = |value: &dyn Fn(&PathAccount) -> u64| per(paths.iter().map(|path| value(path)).sum());
-        let waits = |layer: Layer| {
-            sum(&|path| {
-                let spans = path.spans.iter().filter(|span| span.layer == Some(layer) && span.kind == Kind::Wait);
-                spans.map(|span| span.sum_ns).sum()
-            })
-        };
-        let seconds = profile.meta.duration_ns.max(1) as f64 / 1e9;
-        // Without packets nothing is per packet.
-        let scaled = if packets == 0 { f64::INFINITY } else { packets as f64 * account.scale };
-        let cpu = account.cpu.layers.iter();
-        let mut layers: BTreeSet<Layer> =
-            paths.iter().flat_map(|path| path.spans.iter().filter_map(|span| span.layer)).collect();
-        layers.extend(account.cpu.layers.iter().filter(|entry| *entry.1 >= LEAST_SAMPLES).map(|entry| *entry.0));
-        let serious = profile.drops.iter().filter(|drop| !BENIGN.contains(&drop.reason.as_str()));
-        let worst = serious.clone().max_by(|a, b| a.count.cmp(&b.count).then_with(|| b.reason.cmp(&a.reason)));
-        let busy = side.cpus.iter().map(|entry| entry.1);
-        Self {
-            softirqs: sum(&|path| u64::from(path.softirqs) * path.record.packets),
-            hops: sum(&|path| path.record.cpu_hops),
-            devices: sum(&|path| devices(path).len() as u64 * path.record.packets),
-            kinds: paths.iter().flat_map(|path| kinds(profile, path)).collect(),
-            bytes: sum(&|path| path.record.bytes),
-            wire: sum(&|path| path.record.wire_packets),
-            qdisc_wait: waits(Layer::Qdisc),
-            backlog_wait: waits(Layer::Backlog),
-            wakeup_wait: waits(Layer::Wakeup),
-            mtu: paths.iter().flat_map(|path| mtus(profile, path)).min().unwrap_or(0),
-            cpu: cpu.map(|(layer, count)| (*layer, (*count, account.cpu.ns(*count) as f64 / scaled))).collect(),
-            busy: account.cpu.busy as f64,
-            layers,
-            retransmits: profile.retransmits as f64 / seconds,
-            backlog_drops: profile.softirqs.backlog_drops as f64 / seconds,
-            drop_reason: worst.map(|drop| drop.reason.clone()).unwrap_or_default(),
-            drops: serious.map(|drop| drop.count).sum::<u64>() as f64 / seconds,
-            cpu_most: busy.clone().fold(0.0, f64::max),
-            cpu_least: busy.fold(f64::INFINITY, f64::min).min(1.0),
-        }
-    }
-
-    fn samples(&self, layers: &[Layer]) -> u64 {
-        layers.iter().filter_map(|layer| self.cpu.get(layer)).map(|entry| entry.0).sum()
-    }
-
-    fn cpu_ns(&self, layers: &[Layer]) -> f64 {
-        layers.iter().filter_map(|layer| self.cpu.get(layer)).map(|entry| entry.1).sum()
-    }
-
-    fn cpu_share(&self, layers: &[Layer]) -> f64 {
-        self.samples(layers) as f64 / self.busy.max(1.0)
-    }
-}
-
-/// Devices on the way, each once.
-fn devices(path: &PathAccount) -> BTreeSet<(u32, u32)> {
-    let crossings = path.record.crossings.iter().filter(|crossing| crossing.ifindex != 0);
-    crossings.filter(|crossing| crossing.point != Point::None).map(|at| (at.netns, at.ifindex)).collect()
-}
-
-fn kinds(profile: &Profile, path: &PathAccount) -> Vec<String> {
-    let topology = &profile.topology;
-    let mut kinds = Vec::new();
-    for device in devices(path).into_iter().filter_map(|(netns, index)| topology.device(netns, index)) {
-        // A bridge or OVS is on the way through its ports.
-        let master = device.master.and_then(|index| topology.device(device.netns, index));
-        kinds.extend([Some(device), master].into_iter().flatten().map(|device| device.kind.clone()));
-    }
-    kinds
-}
-
-fn mtus(profile: &Profile, path: &PathAccount) -> Vec<u32> {
-    let known = devices(path).into_iter().filter_map(|(netns, index)| profile.topology.device(netns, index));
-    known.map(|device| device.mtu).filter(|mtu| *mtu > 0).collect()
-}
-
-fn figure(name: &'static str, unit: &'static str, baseline: f64, target: f64) -> Figure {
-    Figure { name, unit, baseline, target }
-}
-
-/// Whether a mean wait grew so that it matters: by half a microsecond and a fifth.
-fn longer(baseline: f64, target: f64) -> bool {
-    target - baseline >= 500.0 && target >= 1.2 * baseline
-}
-
-/// Structural causes, in a fixed order.
+/// Structural causes, in the order of the table.
 pub(super) fn causes(
     kind: WorkKind,
     profiles: [&Profile; 2],
@@ -169,257 +93,249 @@ pub(super) fn causes(
     sides: &[Side; 2],
 ) -> Vec<Cause> {
     let [a, b] = [0, 1].map(|index| Facts::new(kind, profiles[index], &accounts[index], &sides[index]));
-    let mut found = Vec::new();
-    let mut add = |name, sentence: String, figures: Vec<Figure>| found.push(Cause { name, sentence, figures });
-    way(&a, &b, &mut add);
-    segments(kind, &a, &b, &mut add);
-    layers(&a, &b, &mut add);
-    machine(&a, &b, sides, &mut add);
-    losses(&a, &b, &mut add);
-    found
+    let compared = Both { kind, a, b, sides };
+    let found = CauseName::ALL.iter().filter_map(|name| {
+        let (sentence, figures) = (name.info().find)(&compared)?;
+        Some(Cause { name: *name, sentence, figures })
+    });
+    found.collect()
 }
 
-type Add<'a> = dyn FnMut(&'static str, String, Vec<Figure>) + 'a;
+fn figure(name: &'static str, unit: &'static str, baseline: f64, target: f64) -> Proof {
+    Proof { name, unit, baseline, target }
+}
 
-/// What lies on the way, and how often a packet waits.
-fn way(a: &Facts, b: &Facts, add: &mut Add<'_>) {
-    if b.devices - a.devices >= 0.5 {
-        let list = |facts: &Facts| facts.kinds.iter().cloned().collect::<Vec<_>>().join(", ");
-        add(
-            "extra-devices",
+/// Whether a mean wait grew so that it matters: by half a microsecond and a fifth.
+fn longer(baseline: f64, target: f64) -> bool {
+    target - baseline >= 500.0 && target >= 1.2 * baseline
+}
+
+fn extra_devices(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let list = |facts: &Facts| facts.kinds.iter().cloned().collect::<Vec<_>>().join(", ");
+    (b.devices - a.devices >= 0.5).then(|| {
+        (
             format!("a packet crosses more devices ({}) than in the baseline ({})", list(b), list(a)),
             vec![figure("devices per packet", "", a.devices, b.devices)],
-        );
-    }
-    if b.softirqs - a.softirqs >= 0.25 {
-        add(
-            "more-softirqs",
-            "a packet passes more softirqs: each queues it, raises the softirq and takes it out again".into(),
-            vec![figure("softirqs per packet", "", a.softirqs, b.softirqs)],
-        );
-    }
-    if b.hops - a.hops >= 0.25 {
-        add(
-            "more-cpu-hops",
-            "a packet changes CPUs more often, and its cache lines with it".into(),
-            vec![figure("CPU changes per packet", "", a.hops, b.hops)],
-        );
-    }
-    if longer(a.qdisc_wait, b.qdisc_wait) || longer(a.backlog_wait, b.backlog_wait) {
-        add(
-            "queueing",
-            "packets lie longer in queues on the way".into(),
-            vec![
-                figure("backlog wait per packet", "ns", a.backlog_wait, b.backlog_wait),
-                figure("qdisc wait per packet", "ns", a.qdisc_wait, b.qdisc_wait),
-            ]
-            .into_iter()
-            .filter(|figure| longer(figure.baseline, figure.target))
-            .collect(),
-        );
-    }
-    if longer(a.wakeup_wait, b.wakeup_wait) {
-        add(
-            "slower-wakeups",
-            "readers sleep more often or are woken more slowly".into(),
-            vec![figure("wakeup wait per packet", "ns", a.wakeup_wait, b.wakeup_wait)],
-        );
-    }
+        )
+    })
 }
 
-/// How large the packets are.
-fn segments(kind: WorkKind, a: &Facts, b: &Facts, add: &mut Add<'_>) {
+fn more_softirqs(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    (b.softirqs - a.softirqs >= 0.25).then(|| {
+        (
+            "a packet passes more softirqs: each queues it, raises the softirq and takes it out again".into(),
+            vec![figure("softirqs per packet", "", a.softirqs, b.softirqs)],
+        )
+    })
+}
+
+fn more_cpu_hops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    (b.hops - a.hops >= 0.25).then(|| {
+        (
+            "a packet changes CPUs more often, and its cache lines with it".into(),
+            vec![figure("CPU changes per packet", "", a.hops, b.hops)],
+        )
+    })
+}
+
+fn queueing(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let mut figures = vec![
+        figure("backlog wait per packet", "ns", a.backlog_wait, b.backlog_wait),
+        figure("qdisc wait per packet", "ns", a.qdisc_wait, b.qdisc_wait),
+    ];
+    figures.retain(|figure| longer(figure.baseline, figure.target));
+    (!figures.is_empty()).then(|| ("packets lie longer in queues on the way".into(), figures))
+}
+
+fn slower_wakeups(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    longer(a.wakeup_wait, b.wakeup_wait).then(|| {
+        (
+            "readers sleep more often or are woken more slowly".into(),
+            vec![figure("wakeup wait per packet", "ns", a.wakeup_wait, b.wakeup_wait)],
+        )
+    })
+}
+
+fn software_segmentation(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let gso = [Layer::Gso];
     let (before, after) = (a.cpu_share(&gso), b.cpu_share(&gso));
-    if b.samples(&gso) >= LEAST_SAMPLES && after >= 0.01 && after >= 2.0 * before {
-        add(
-            "software-segmentation",
+    (b.samples(&gso) >= LEAST_SAMPLES && after >= 0.01 && after >= 2.0 * before).then(|| {
+        (
             "large packets are cut in software on the way: a device after the sender cannot take them whole".into(),
             vec![figure("CPU in segmentation", "share", before, after)],
-        );
-    }
-    if kind == WorkKind::Stream && a.bytes > 2000.0 && b.bytes < 0.85 * a.bytes {
-        let tunnels = |facts: &Facts| facts.layers.iter().copied().find(|layer| layer.info().tunnel);
-        let figures = vec![
-            figure("bytes per packet", "B", a.bytes, b.bytes),
-            figure("wire packets per packet", "", a.wire, b.wire),
-        ];
-        match tunnels(b).filter(|_| tunnels(a).is_none()) {
-            Some(layer) => add(
-                "gro-not-merging",
-                format!(
-                    "behind the {} tunnel packets reach the reader in smaller pieces: GRO does not merge them",
-                    layer.name()
-                ),
-                figures,
-            ),
-            None => add(
-                "smaller-aggregates",
-                "the stack carries fewer bytes per packet, so that every layer is paid more often".into(),
-                figures,
-            ),
-        }
-    }
-    if b.mtu > 0 && b.mtu < a.mtu {
+        )
+    })
+}
+
+/// The figures of packets that became smaller, and the tunnel that only the target has.
+fn smaller_packets(Both { kind, a, b, .. }: &Both<'_>) -> Option<(Option<Layer>, Vec<Proof>)> {
+    let tunnel = |facts: &Facts| facts.layers.iter().copied().find(|layer| layer.info().tunnel);
+    (*kind == WorkKind::Stream && a.bytes > 2000.0 && b.bytes < 0.85 * a.bytes).then(|| {
+        (
+            tunnel(b).filter(|_| tunnel(a).is_none()),
+            vec![
+                figure("bytes per packet", "B", a.bytes, b.bytes),
+                figure("wire packets per packet", "", a.wire, b.wire),
+            ],
+        )
+    })
+}
+
+fn gro_not_merging(compared: &Both<'_>) -> Option<Proven> {
+    let (tunnel, figures) = smaller_packets(compared)?;
+    let tunnel = tunnel?.name();
+    let what =
+        format!("behind the {tunnel} tunnel packets reach the reader in smaller pieces: GRO does not merge them");
+    Some((what, figures))
+}
+
+fn smaller_aggregates(compared: &Both<'_>) -> Option<Proven> {
+    let (tunnel, figures) = smaller_packets(compared)?;
+    let what = "the stack carries fewer bytes per packet, so that every layer is paid more often";
+    tunnel.is_none().then(|| (what.into(), figures))
+}
+
+fn smaller_mtu(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    (b.mtu > 0 && b.mtu < a.mtu).then(|| {
         let tunnel = a.mtu - b.mtu <= 100 && b.layers.iter().any(|layer| layer.info().tunnel);
         let why = if tunnel { ": the difference goes to tunnel headers" } else { "" };
-        add(
-            "smaller-mtu",
+        (
             format!("the smallest MTU on the way is smaller{why}"),
             vec![figure("smallest MTU", "B", f64::from(a.mtu), f64::from(b.mtu))],
-        );
-    }
+        )
+    })
+}
+
+fn user_space_tunnel(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let tun = [Layer::Tun];
+    (b.layers.contains(&Layer::Tun) && !a.layers.contains(&Layer::Tun)).then(|| {
+        (
+            "packets are copied to a program in user space and back through a tun device".into(),
+            vec![figure("CPU in tun per packet", "ns", a.cpu_ns(&tun), b.cpu_ns(&tun))],
+        )
+    })
+}
+
+fn conntrack_nat(compared: &Both<'_>) -> Option<Proven> {
+    let layers = [Layer::Conntrack, Layer::Nat];
+    let what = "connection tracking and NAT look packets up";
+    paid_for(compared, &layers, what, "CPU in conntrack and NAT per packet")
+}
+
+fn netfilter(compared: &Both<'_>) -> Option<Proven> {
+    let what = "netfilter hooks and rules run for each packet";
+    paid_for(compared, &[Layer::Netfilter], what, "CPU in netfilter per packet")
+}
+
+fn ovs(compared: &Both<'_>) -> Option<Proven> {
+    let what = "the Open vSwitch datapath looks flows up for each packet";
+    paid_for(compared, &[Layer::Ovs], what, "CPU in ovs per packet")
 }
 
 /// Layers that the baseline does not pay for.
-fn layers(a: &Facts, b: &Facts, add: &mut Add<'_>) {
-    if b.layers.contains(&Layer::Tun) && !a.layers.contains(&Layer::Tun) {
-        let tun = [Layer::Tun];
-        add(
-            "user-space-tunnel",
-            "packets are copied to a program in user space and back through a tun device".into(),
-            vec![figure("CPU in tun per packet", "ns", a.cpu_ns(&tun), b.cpu_ns(&tun))],
-        );
-    }
-    let looked: [(&str, &[Layer], &str, &str); 3] = [
-        (
-            "conntrack-nat",
-            &[Layer::Conntrack, Layer::Nat],
-            "connection tracking and NAT look packets up",
-            "CPU in conntrack and NAT per packet",
-        ),
-        (
-            "netfilter",
-            &[Layer::Netfilter],
-            "netfilter hooks and rules run for each packet",
-            "CPU in netfilter per packet",
-        ),
-        ("ovs", &[Layer::Ovs], "the Open vSwitch datapath looks flows up for each packet", "CPU in ovs per packet"),
-    ];
-    for (name, layers, sentence, of) in looked {
-        let (before, after) = (a.cpu_ns(layers), b.cpu_ns(layers));
-        let share = b.cpu_share(layers);
-        if b.samples(layers) >= LEAST_SAMPLES && after >= 2.0 * before && share >= 0.005 {
-            add(
-                name,
-                sentence.into(),
-                vec![figure(of, "ns", before, after), figure("share of CPU", "share", a.cpu_share(layers), share)],
-            );
-        }
-    }
+fn paid_for(Both { a, b, .. }: &Both<'_>, layers: &[Layer], what: &str, of: &'static str) -> Option<Proven> {
+    let (before, after) = (a.cpu_ns(layers), b.cpu_ns(layers));
+    let share = b.cpu_share(layers);
+    (b.samples(layers) >= LEAST_SAMPLES && after >= 2.0 * before && share >= 0.005).then(|| {
+        let share = figure("share of CPU", "share", a.cpu_share(layers), share);
+        (what.into(), vec![figure(of, "ns", before, after), share])
+    })
 }
 
-/// How the CPUs share the work.
-fn machine(a: &Facts, b: &Facts, sides: &[Side; 2], add: &mut Add<'_>) {
-    if b.cpu_most > 0.9 && b.cpu_least < 0.5 {
-        let too = if a.cpu_most > 0.9 && a.cpu_least < 0.5 { ", as in the baseline" } else { "" };
-        add(
-            "one-cpu-saturated",
+fn one_cpu_saturated(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let uneven = |facts: &Facts| facts.cpu_most > 0.9 && facts.cpu_least < 0.5;
+    uneven(b).then(|| {
+        let too = if uneven(a) { ", as in the baseline" } else { "" };
+        (
             format!("one CPU is full while another idles{too}: the work of a packet's flow does not spread"),
             vec![
                 figure("busiest CPU", "share", a.cpu_most, b.cpu_most),
                 figure("least busy CPU", "share", a.cpu_least, b.cpu_least),
             ],
-        );
-    }
-    if let [Some(first), Some(second)] = [0, 1].map(|index| sides[index].station.as_ref())
-        && first.name != second.name
-    {
-        add(
-            "bottleneck-moved",
-            format!("the busiest station is {}, it was {}", second.name, first.name),
-            vec![figure("its utilisation", "share", first.utilisation, second.utilisation)],
-        );
-    }
+        )
+    })
 }
 
-/// What is lost and sent again.
-fn losses(a: &Facts, b: &Facts, add: &mut Add<'_>) {
-    let more = |before: f64, after: f64| after >= 5.0 && after >= 2.0 * before;
-    if more(a.retransmits, b.retransmits) {
-        add(
-            "retransmits",
-            "TCP sends segments again".into(),
-            vec![figure("retransmits a second", "1/s", a.retransmits, b.retransmits)],
-        );
-    }
-    if more(a.backlog_drops, b.backlog_drops) {
-        add(
-            "backlog-drops",
-            "a CPU's receive queue is full and drops packets".into(),
-            vec![figure("backlog drops a second", "1/s", a.backlog_drops, b.backlog_drops)],
-        );
-    }
-    if more(a.drops, b.drops) {
-        add(
-            "drops",
-            format!("packets are dropped, most for {}", b.drop_reason),
-            vec![figure("drops a second", "1/s", a.drops, b.drops)],
-        );
-    }
+fn bottleneck_moved(Both { sides, .. }: &Both<'_>) -> Option<Proven> {
+    let (first, second) = (sides[0].station.as_ref()?, sides[1].station.as_ref()?);
+    (first.name != second.name).then(|| {
+        (
+            format!("the busiest station is {}, it was {}", second.name, first.name),
+            vec![figure("its utilisation", "share", first.utilisation, second.utilisation)],
+        )
+    })
+}
+
+/// Whether so many a second are a cause.
+fn more(baseline: f64, target: f64) -> bool {
+    target >= 5.0 && target >= 2.0 * baseline
+}
+
+fn retransmits(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let proof = || vec![figure("retransmits a second", "1/s", a.retransmits, b.retransmits)];
+    more(a.retransmits, b.retransmits).then(|| ("TCP sends segments again".into(), proof()))
+}
+
+fn backlog_drops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let proof = || vec![figure("backlog drops a second", "1/s", a.backlog_drops, b.backlog_drops)];
+    let what = "a CPU's receive queue is full and drops packets";
+    more(a.backlog_drops, b.backlog_drops).then(|| (what.into(), proof()))
+}
+
+fn drops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let proof = || vec![figure("drops a second", "1/s", a.drops, b.drops)];
+    more(a.drops, b.drops).then(|| (format!("packets are dropped, most for {}", b.drop_reason), proof()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use netstrata_common::Point;
+
     use super::*;
     use crate::{
         explain::{explain, testdata::*},
         profile::DropRecord,
     };
 
-    fn names(baseline: &Profile, target: &Profile) -> Vec<&'static str> {
+    #[test]
+    fn the_page_is_made_from_the_table() {
+        let mut made = String::from("| name | present when |\n|---|---|\n");
+        for name in CauseName::ALL {
+            made += &format!("| {} | {} |\n", name.name(), name.about());
+        }
+        crate::page::check_part("explain.md", "causes", &made);
+    }
+
+    fn names(baseline: &Profile, target: &Profile) -> Vec<CauseName> {
         explain(baseline, target, &labels()).expect("the test has it").causes.iter().map(|cause| cause.name).collect()
     }
 
-    #[test]
-    fn a_profile_has_no_cause_against_itself() {
-        for profile in [rr(1, 1000.0), rr(3, 1000.0), stream(&[(1, TCP, 800), (2, TCP, 700)])] {
-            assert_eq!(names(&profile, &profile), [""; 0]);
-        }
+    fn plain() -> Profile {
+        stream(&[(1, TCP, 800), (2, TCP, 700)])
     }
 
-    #[test]
-    fn more_devices_mean_more_softirqs_and_queues() {
-        let found = explain(&rr(1, 1000.0), &rr(3, 900.0), &labels()).expect("the test has it");
-        let names: Vec<&str> = found.causes.iter().map(|cause| cause.name).collect();
-        assert_eq!(names, ["extra-devices", "more-softirqs", "queueing"]);
-        assert_eq!((found.causes[1].figures[0].baseline, found.causes[1].figures[0].target), (1.0, 3.0));
-        assert_eq!(explain(&rr(3, 1000.0), &rr(1, 900.0), &labels()).expect("the test has it").causes, []);
-    }
-
-    #[test]
-    fn layers_that_only_the_target_pays_for() {
-        let plain = stream(&[(1, TCP, 800), (2, TCP, 700)]);
-        let rich = stream(&[(1, TCP, 700), (1, GSO, 60), (1, CONNTRACK, 40), (2, TCP, 700)]);
-        assert_eq!(names(&plain, &rich), ["software-segmentation", "conntrack-nat"]);
-        let few = stream(&[(1, TCP, 796), (1, CONNTRACK, 4), (2, TCP, 700)]);
-        assert_eq!(names(&plain, &few), [""; 0]);
-    }
-
-    #[test]
-    fn packets_and_devices_that_shrink() {
-        let plain = stream(&[(1, TCP, 800), (2, TCP, 700)]);
-        let mut small = plain.clone();
+    /// Smaller packets over smaller devices.
+    fn small() -> Profile {
+        let mut small = plain();
         small.paths[0].bytes /= 2;
-        for device in &mut small.topology.devices {
-            device.mtu = 1450;
-        }
-        assert_eq!(names(&plain, &small), ["smaller-aggregates", "smaller-mtu"]);
-        let mut tunnel = small.clone();
+        small.topology.devices.iter_mut().for_each(|device| device.mtu = 1450);
+        small
+    }
+
+    /// The same behind a tunnel.
+    fn tunnel() -> Profile {
+        let mut tunnel = small();
         for device in tunnel.topology.devices.iter_mut().filter(|device| device.netns == 2) {
             device.kind = "vxlan".into();
         }
-        let crossings = &mut tunnel.paths[0].crossings;
-        crossings[1] = at(Point::Xmit, 2, 2);
-        let found = explain(&plain, &tunnel, &labels()).expect("the test has it");
-        let sentences: Vec<&str> = found.causes.iter().map(|cause| cause.sentence.as_str()).collect();
-        assert!(sentences.iter().any(|sentence| sentence.contains("behind the vxlan tunnel")), "{sentences:?}");
-        assert!(sentences.iter().any(|sentence| sentence.contains("tunnel headers")), "{sentences:?}");
+        tunnel.paths[0].crossings[1] = at(Point::Xmit, 2, 2);
+        tunnel
     }
 
-    #[test]
-    fn a_full_cpu_losses_and_wakeups() {
-        let plain = stream(&[(1, TCP, 800), (2, TCP, 700)]);
+    /// A full CPU, losses, and readers that are woken late on another CPU.
+    fn lossy() -> Profile {
         let mut other = stream(&[(1, TCP, 930), (2, TCP, 100)]);
         other.retransmits = 50;
         other.softirqs.backlog_drops = 40;
@@ -429,11 +345,50 @@ mod tests {
         let last = path.crossings.len() - 2;
         path.crossings[last].point = Point::ReadyWake;
         path.spans[last] = values(5000, 100);
-        assert_eq!(
-            names(&plain, &other),
-            ["slower-wakeups", "one-cpu-saturated", "retransmits", "backlog-drops", "drops"]
-        );
-        let moved = stream(&[(1, TCP, 300), (2, TCP, 800)]);
-        assert_eq!(names(&plain, &moved), ["bottleneck-moved"]);
+        path.cpu_hops = path.packets;
+        other
+    }
+
+    #[test]
+    fn each_cause_is_found_where_it_is_and_nowhere_else() {
+        use CauseName::*;
+        let layers = [(1, TCP, 700), (1, GSO, 60), (1, CONNTRACK, 40), (2, TCP, 700)];
+        let rules = [(1, TCP, 700), (1, TUN, 40), (1, NETFILTER, 40), (1, OVS, 40), (2, TCP, 700)];
+        let cases: [(Profile, Profile, &[CauseName]); 7] = [
+            (rr(1, 1000.0), rr(3, 900.0), &[ExtraDevices, MoreSoftirqs, Queueing]),
+            (plain(), stream(&layers), &[SoftwareSegmentation, ConntrackNat]),
+            (plain(), stream(&rules), &[UserSpaceTunnel, Netfilter, Ovs]),
+            (plain(), small(), &[SmallerAggregates, SmallerMtu]),
+            (plain(), tunnel(), &[GroNotMerging, SmallerMtu]),
+            (plain(), lossy(), &[MoreCpuHops, SlowerWakeups, OneCpuSaturated, Retransmits, BacklogDrops, Drops]),
+            (plain(), stream(&[(1, TCP, 300), (2, TCP, 800)]), &[BottleneckMoved]),
+        ];
+        let mut found = BTreeSet::new();
+        for (baseline, target, wanted) in &cases {
+            assert_eq!(names(baseline, target), *wanted);
+            found.extend(wanted.iter().copied());
+        }
+        let never: Vec<_> = CauseName::ALL.iter().filter(|name| !found.contains(name)).collect();
+        assert!(never.is_empty(), "nothing here is caused by {never:?}");
+    }
+
+    #[test]
+    fn a_profile_has_no_cause_against_itself_and_a_better_one_has_none() {
+        for profile in [rr(1, 1000.0), rr(3, 1000.0), plain()] {
+            assert_eq!(names(&profile, &profile), []);
+        }
+        assert_eq!(names(&rr(3, 1000.0), &rr(1, 900.0)), []);
+        let few = stream(&[(1, TCP, 796), (1, CONNTRACK, 4), (2, TCP, 700)]);
+        assert_eq!(names(&plain(), &few), []);
+    }
+
+    #[test]
+    fn a_cause_has_its_figures_and_a_tunnel_its_name() {
+        let found = explain(&rr(1, 1000.0), &rr(3, 900.0), &labels()).expect("the test has it");
+        assert_eq!((found.causes[1].figures[0].baseline, found.causes[1].figures[0].target), (1.0, 3.0));
+        let found = explain(&plain(), &tunnel(), &labels()).expect("the test has it");
+        let sentences: Vec<&str> = found.causes.iter().map(|cause| cause.sentence.as_str()).collect();
+        assert!(sentences.iter().any(|sentence| sentence.contains("behind the vxlan tunnel")), "{sentences:?}");
+        assert!(sentences.iter().any(|sentence| sentence.contains("tunnel headers")), "{sentences:?}");
     }
 }

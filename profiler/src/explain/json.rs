@@ -1,11 +1,16 @@
 //! `netstrata.explain/1`. Adding names is allowed, renaming is not.
 
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Cause, Explanation, Part, Row, Side, WorkKind};
 
-/// The account as JSON.
-pub(super) fn json(found: &Explanation) -> Value {
+/// The account as JSON, for people too.
+pub(super) fn render(found: &Explanation) -> Result<String> {
+    Ok(format!("{:#}\n", account(found)))
+}
+
+fn account(found: &Explanation) -> Value {
     let unit = unit(found.kind);
     let value = |number: i64| scaled(found.kind, number);
     let waterfall = &found.waterfall;
@@ -14,7 +19,7 @@ pub(super) fn json(found: &Explanation) -> Value {
     let row = |row: &Row| {
         let mut out = json!({
             "layer": row.slot.name(),
-            "kind": row.slot.work(),
+            "kind": row.slot.kind(),
             "baseline": value(row.baseline.value),
             "target": value(row.target.value),
             "delta": value(row.delta()),
@@ -119,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_names_of_the_contract_are_there_and_the_sum_closes() {
-        let found = json(&explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &labels()).expect("the test has it"));
+        let found = account(&explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &labels()).expect("the test has it"));
         assert_eq!(found["schema"], "netstrata.explain/1");
         assert_eq!(found["baseline"]["label"], "fast");
         assert_eq!(found["target"]["trust"]["verdict"], "ok");
@@ -141,8 +146,9 @@ mod tests {
 
     #[test]
     fn streams_are_in_nanoseconds_per_byte() {
-        let found =
-            json(&explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 950)]), &labels()).expect("the test has it"));
+        let found = account(
+            &explain(&stream(&[(1, TCP, 900)]), &stream(&[(1, TCP, 950)]), &labels()).expect("the test has it"),
+        );
         assert_eq!(found["unit"], "ns_per_byte");
         assert_eq!(found["total"]["baseline"], 1.0);
         assert_eq!(found["baseline"]["station"]["utilisation"], 0.9);

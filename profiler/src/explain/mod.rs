@@ -3,6 +3,7 @@
 //! What is a formula and what a prediction: `docs/explain.md`.
 
 mod causes;
+mod facts;
 mod json;
 mod rr;
 mod stream;
@@ -17,15 +18,15 @@ use std::{path::Path, process::ExitCode};
 
 use netstrata_common::{End, Points, Protocol};
 
-pub use causes::{Cause, Figure};
-pub use waterfall::{Part, Remainder, Row, Slot, Waterfall, Work};
+pub use causes::{Cause, CauseName, Proof};
+pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
 
 use crate::{
     analysis::{Account, Verdict, account},
     choices::Clock,
     cli::{ExplainArgs, ExplainFormat},
     failure::Failure,
-    output::print,
+    output::{Format, list, print},
     profile::{self, Benchmark, PathRecord, Profile},
 };
 
@@ -118,12 +119,25 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let (baseline, target) = (profile::read(&args.baseline)?, profile::read(&args.target)?);
     let labels = [label(&args.baseline), label(&args.target)];
     let explanation = explain(&baseline, &target, &labels)?;
-    let output = match args.format {
-        ExplainFormat::Text => text::text(&explanation),
-        ExplainFormat::Json => serde_json::to_string_pretty(&json::json(&explanation))? + "\n",
-        ExplainFormat::Svg => svg::svg(&explanation)?,
+    print(&(format(args.format).render)(&explanation)?)
+}
+
+/// An explanation in a format.
+type Render = fn(&Explanation) -> anyhow::Result<String>;
+
+/// The format of a name of the command line: the only list.
+fn format(name: ExplainFormat) -> Format<Render> {
+    let (extension, render): (_, Render) = match name {
+        ExplainFormat::Text => ("txt", text::render),
+        ExplainFormat::Json => ("json", json::render),
+        ExplainFormat::Svg => ("svg", svg::render),
     };
-    print(&output)
+    Format { extension, render }
+}
+
+/// The formats, for programs.
+pub fn formats() -> String {
+    list("explain", format)
 }
 
 fn label(path: &Path) -> String {
@@ -318,6 +332,8 @@ fn is_announced(path: &PathRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
     use testdata::{labels, profile, rr, stream};
 
@@ -330,7 +346,7 @@ mod tests {
         first.meta.clock = Clock::Instructions;
         let found = explain(&first, &second, &labels()).expect("both count instructions");
         assert!(found.notes.iter().any(|note| note.contains("counts instructions")), "{:?}", found.notes);
-        assert!(json::json(&found).to_string().contains("\"clock\":\"instructions\""));
+        assert!(json::render(&found).expect("the test has it").contains("\"clock\": \"instructions\""));
     }
 
     #[test]
@@ -381,10 +397,20 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_every_format() {
+        let listed = formats();
+        let names: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+        let wanted = format!("[--format {}]", names.join("|"));
+        assert!(include_str!("../../../docs/explain.md").contains(&wanted), "{wanted}");
+    }
+
+    #[test]
     fn the_same_profiles_give_the_same_bytes_in_every_format() {
         let draw = || {
             let found = explain(&rr(1, 20_000.0), &rr(3, 12_000.0), &labels()).expect("the test has it");
-            (text::text(&found), json::json(&found).to_string(), svg::svg(&found).expect("the test has it"))
+            let names = ExplainFormat::value_variants().iter();
+            let drawn = names.map(|name| (format(*name).render)(&found).expect("the test has it"));
+            drawn.collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
     }

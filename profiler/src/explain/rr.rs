@@ -338,7 +338,7 @@ mod tests {
         assert_eq!((paths.len(), endpoint_packets(&profile, &paths)), (3, 200));
         let work = transaction(&profile, &account, "x").map_err(|error| error.to_string()).expect("the test has it");
         assert_eq!(work.total(|part| part.raw), 7000 + 1000);
-        assert_eq!(work.parts[&Slot::Layer(Layer::Tun, super::super::Work::Wait)].raw, 900);
+        assert_eq!(work.parts[&Slot::Layer(Layer::Tun, super::super::RowKind::Wait)].raw, 900);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use netstrata_common::Layer;
 
 use super::{
     Side, protocol, reaches_reader,
-    waterfall::{Part, Row, Slot, Waterfall, Work},
+    waterfall::{Part, Row, RowKind, Slot, Waterfall},
 };
 use crate::{
     analysis::Account,
@@ -221,7 +221,7 @@ fn rows(first: &StationFacts, second: &StationFacts) -> Vec<Row> {
     let mut rows: Vec<Row> = layers
         .iter()
         .map(|layer| Row {
-            slot: layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, Work::Cpu)),
+            slot: layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, RowKind::Cpu)),
             baseline: of(first, layer),
             target: of(second, layer),
         })

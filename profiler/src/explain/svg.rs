@@ -74,11 +74,11 @@ fn bars(found: &Explanation) -> Vec<Bar> {
         at += delta;
     };
     for row in shown.iter().map(|index| &fall.rows[*index]) {
-        let work = match row.slot.work() {
+        let of_kind = match row.slot.kind() {
             "" | "cpu" => String::new(),
-            work => format!(" ({work})"),
+            kind => format!(" ({kind})"),
         };
-        step(format!("{}{work}", row.slot.name()), row.delta(), !row.slot.is_explained());
+        step(format!("{}{of_kind}", row.slot.name()), row.delta(), !row.slot.is_explained());
     }
     if !small.is_empty() {
         step(format!("{} smaller rows", small.len()), small.iter().map(|index| fall.rows[*index].delta()).sum(), false);
@@ -112,7 +112,7 @@ fn tick(range: f64) -> f64 {
 ///
 /// # Errors
 /// If the backend refuses to draw.
-pub(super) fn svg(found: &Explanation) -> Result<String> {
+pub(super) fn render(found: &Explanation) -> Result<String> {
     let mut out = String::new();
     draw(found, &mut out).map_err(|error| anyhow!("cannot draw the waterfall: {error}"))?;
     out.push('\n');
@@ -246,7 +246,7 @@ mod tests {
     fn the_picture_shows_both_ends_and_every_large_step() {
         let found =
             explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &["a<b".into(), "slow".into()]).expect("the test has it");
-        let text = svg(&found).expect("the test has it");
+        let text = render(&found).expect("the test has it");
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         for part in ["backlog (wait)", "remainder", "slow", "a&lt;b", "+2.00 us"] {
             assert!(text.contains(part), "{part}");

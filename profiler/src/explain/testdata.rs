@@ -19,6 +19,13 @@ pub(crate) const GSO: &str = "skb_segment;tcp_gso_segment;tcp_sendmsg;do_syscall
 /// Connection tracking.
 pub(crate) const CONNTRACK: &str = "nf_conntrack_in;nf_hook_slow;ip_rcv;tcp_sendmsg;do_syscall_64";
 
+/// A tun device that hands packets to its reader.
+pub(crate) const TUN: &str = "tun_net_xmit;dev_hard_start_xmit;tcp_sendmsg;do_syscall_64";
+/// Rules of netfilter.
+pub(crate) const NETFILTER: &str = "nft_do_chain;nf_hook_slow;ip_rcv;tcp_sendmsg;do_syscall_64";
+/// The datapath of Open vSwitch.
+pub(crate) const OVS: &str = "ovs_dp_process_packet;netdev_frame_hook;tcp_sendmsg;do_syscall_64";
+
 /// Labels of a baseline and a target.
 pub(crate) fn labels() -> [String; 2] {
     ["fast".into(), "slow".into()]

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Cause, Explanation, Figure, Side, WorkKind};
+use anyhow::Result;
+
+use super::{Cause, Explanation, Proof, Side, WorkKind};
 use crate::{
     output::{clip, wrapped},
     report::text::{benchmark_line, count},
@@ -11,13 +13,12 @@ use crate::{
 const BAR: usize = 28;
 
 /// The account as text.
-pub(super) fn text(found: &Explanation) -> String {
+pub(super) fn render(found: &Explanation) -> Result<String> {
     let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = head(&mut out, found);
-    let _ = waterfall(&mut out, found);
-    let _ = verdict(&mut out, found);
-    out
+    head(&mut out, found)?;
+    waterfall(&mut out, found)?;
+    verdict(&mut out, found)?;
+    Ok(out)
 }
 
 pub(super) fn rate(kind: WorkKind, value: Option<f64>) -> String {
@@ -156,7 +157,7 @@ fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Result {
         out.push_str(&line(
             [
                 row.slot.name(),
-                row.slot.work(),
+                row.slot.kind(),
                 &value(kind, row.baseline.value),
                 &value(kind, row.target.value),
                 &signed(kind, row.delta()),
@@ -203,7 +204,7 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     }
     writeln!(out, "\nCauses")?;
     for Cause { name, sentence, figures } in &found.causes {
-        lines(out, "  ", &format!("{name}: {sentence}"))?;
+        lines(out, "  ", &format!("{}: {sentence}", name.name()))?;
         for figure in figures {
             writeln!(
                 out,
@@ -217,7 +218,7 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     Ok(())
 }
 
-fn amount(figure: &Figure, value: f64) -> String {
+fn amount(figure: &Proof, value: f64) -> String {
     match figure.unit {
         "share" => format!("{:.1} %", 100.0 * value),
         "ns" | "B" => format!("{} {}", count(value.round() as u64), figure.unit),
@@ -252,7 +253,8 @@ mod tests {
             (stream(&[(1, TCP, 500)]), stream(&rows)),
         ] {
             let labels = ["a".repeat(40), "b".repeat(40)];
-            let text = text(&explain(&first, &second, &labels).expect("the test has it"));
+            let found = explain(&first, &second, &labels).expect("the test has it");
+            let text = render(&found).expect("the test has it");
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
                 assert_eq!(line, line.trim_end());
@@ -263,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_difference_too_small_to_split_is_said() {
-        let text = text(&explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it"));
+        let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it");
+        let text = render(&found).expect("the test has it");
         assert!(text.contains("do not differ measurably"), "{text}");
     }
 }

@@ -2,11 +2,11 @@
 
 use netstrata_common::Layer;
 
-use crate::analysis::Kind;
+use crate::analysis::SpanKind;
 
 /// What a layer's time is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Work {
+pub enum RowKind {
     /// A CPU works on the packet.
     Service,
     /// The packet waits.
@@ -15,7 +15,7 @@ pub enum Work {
     Cpu,
 }
 
-impl Work {
+impl RowKind {
     /// The name in output.
     pub fn name(self) -> &'static str {
         match self {
@@ -26,11 +26,11 @@ impl Work {
     }
 }
 
-impl From<Kind> for Work {
-    fn from(kind: Kind) -> Self {
+impl From<SpanKind> for RowKind {
+    fn from(kind: SpanKind) -> Self {
         match kind {
-            Kind::Service => Self::Service,
-            Kind::Wait => Self::Wait,
+            SpanKind::Service => Self::Service,
+            SpanKind::Wait => Self::Wait,
         }
     }
 }
@@ -39,7 +39,7 @@ impl From<Kind> for Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// A layer.
-    Layer(Layer, Work),
+    Layer(Layer, RowKind),
     /// The application's own time between a read and its next send.
     Turnaround,
     /// Time or samples that no layer has.
@@ -60,10 +60,10 @@ impl Slot {
     }
 
     /// The kind in output; empty where there is none.
-    pub fn work(self) -> &'static str {
+    pub fn kind(self) -> &'static str {
         match self {
-            Self::Layer(_, work) => work.name(),
-            Self::Turnaround => Work::Service.name(),
+            Self::Layer(_, kind) => kind.name(),
+            Self::Turnaround => RowKind::Service.name(),
             _ => "",
         }
     }
@@ -182,7 +182,7 @@ mod tests {
             parts in proptest::collection::vec((0i64..1 << 40, 0i64..1 << 40), 0..40),
         ) {
             let rows = parts.iter().map(|&(baseline, target)| Row {
-                slot: Slot::Layer(Layer::Ip, Work::Service),
+                slot: Slot::Layer(Layer::Ip, RowKind::Service),
                 baseline: Part::plain(baseline),
                 target: Part::plain(target),
             });
@@ -195,11 +195,11 @@ mod tests {
     fn only_layers_explain() {
         let row = |slot, target| Row { slot, baseline: Part::plain(0), target: Part::plain(target) };
         let share = |rows| Waterfall::new(100, 200, rows, "remainder").explained_share().expect("the test has it");
-        assert_eq!(share(vec![row(Slot::Layer(Layer::Bridge, Work::Service), 100)]), 1.0);
+        assert_eq!(share(vec![row(Slot::Layer(Layer::Bridge, RowKind::Service), 100)]), 1.0);
         assert_eq!(share(vec![row(Slot::Turnaround, 60)]), 0.6);
         assert_eq!(share(vec![row(Slot::Unattributed, 100)]), 0.0);
-        assert_eq!(share(vec![row(Slot::Utilisation, 40), row(Slot::Layer(Layer::Ip, Work::Cpu), 60)]), 0.6);
-        assert_eq!(share(vec![row(Slot::Layer(Layer::Ip, Work::Cpu), -50)]), -0.5);
+        assert_eq!(share(vec![row(Slot::Utilisation, 40), row(Slot::Layer(Layer::Ip, RowKind::Cpu), 60)]), 0.6);
+        assert_eq!(share(vec![row(Slot::Layer(Layer::Ip, RowKind::Cpu), -50)]), -0.5);
         assert_eq!(Waterfall::new(1, 1, vec![], "remainder").explained_share(), None);
     }
 }

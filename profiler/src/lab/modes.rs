@@ -444,6 +444,7 @@ mod tests {
     use netstrata_common::Layer;
 
     use super::*;
+    use crate::lab::needs::TRIALS;
 
     #[test]
     fn unknown_modes_are_refused_with_the_known_ones() {
@@ -463,6 +464,16 @@ mod tests {
         }
         assert_eq!(json()["schema"], "netstrata.lab/1");
         assert_eq!(json()["modes"][0]["docker"], false);
+    }
+
+    /// One that is made by its name alone would be said to be missing from every kernel.
+    #[test]
+    fn every_kind_of_device_that_a_mode_needs_has_its_trial() {
+        for need in MODES.iter().flat_map(|mode| mode.needs) {
+            if let Device(kind) = need {
+                assert!(TRIALS.iter().any(|trial| trial.0 == *kind), "{kind}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{cleanup::Lab, cni, docker, guest, namespace::Namespace};
@@ -29,8 +30,10 @@ pub enum Need {
     Guest,
 }
 
-/// How a device of a kind is made on trial; the names of kinds that need more than their name.
-const TRIALS: &[(&str, &[&str])] = &[
+/// How a device of a kind is made on trial: a row for each kind that a mode needs.
+pub(super) const TRIALS: &[(&str, &[&str])] = &[
+    ("veth", &["link", "add", "trial", "type", "veth"]),
+    ("bridge", &["link", "add", "trial", "type", "bridge"]),
     ("macvlan", &["link", "add", "trial", "link", "lower", "type", "macvlan", "mode", "bridge"]),
     ("ipvlan", &["link", "add", "trial", "link", "lower", "type", "ipvlan", "mode", "l2"]),
     ("vxlan", &["link", "add", "trial", "type", "vxlan", "id", "1", "dstport", "4789"]),
@@ -71,8 +74,7 @@ fn has_device(lab: &Lab, kind: &str) -> anyhow::Result<Option<String>> {
         let _ = process::run(command, LOAD_LIMIT, true);
         signal::check()?;
     }
-    let default = ["link", "add", "trial", "type", kind];
-    let words = TRIALS.iter().find(|trial| trial.0 == kind).map_or(&default[..], |trial| trial.1);
+    let (_, words) = TRIALS.iter().find(|trial| trial.0 == kind).context("no trial of such a device is known")?;
     let made = scratch.ip(words);
     signal::check()?;
     Ok(made

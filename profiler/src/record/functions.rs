@@ -85,15 +85,15 @@ pub struct Functions {
 
 /// A function that a hook can be put on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct Candidate<'a> {
     /// The function.
     pub function: &'a Function,
     /// The kernel's types describe it under this name, so that fentry can be tried.
     pub typed: bool,
 }
 
-/// The places of a hook in a kernel, the best first.
-pub fn places<'a>(hook: Hook, symbols: &'a Symbols, types: &KernelTypes) -> Vec<Place<'a>> {
+/// The candidates of a hook in a kernel, the best first.
+pub fn candidates<'a>(hook: Hook, symbols: &'a Symbols, types: &KernelTypes) -> Vec<Candidate<'a>> {
     let mut found = Vec::new();
     for wanted in hook.info().functions {
         let (module, name) = wanted.split_once(':').map_or((None, *wanted), |(module, name)| (Some(module), name));
@@ -110,7 +110,7 @@ pub fn places<'a>(hook: Hook, symbols: &'a Symbols, types: &KernelTypes) -> Vec<
                 Take::Merged(count) => arguments == Some(usize::from(count)),
                 _ => arguments.is_some(),
             };
-            found.push(Place { function, typed });
+            found.push(Candidate { function, typed });
         }
     }
     found
@@ -145,9 +145,9 @@ impl Functions {
         let btf =
             if way == Way::Fentry { Some(Btf::from_sys_fs().context("cannot read the kernel's types")?) } else { None };
         let mut reason = anyhow::anyhow!("the kernel has no function to try it on");
-        let places = places(Hook::Calibration, symbols, types);
-        for place in places.into_iter().filter(|place| place.function.name.ends_with(name)) {
-            match functions.attach_at(ebpf, Hook::Calibration, &place, way, btf.as_ref()) {
+        let candidates = candidates(Hook::Calibration, symbols, types);
+        for candidate in candidates.into_iter().filter(|candidate| candidate.function.name.ends_with(name)) {
+            match functions.attach_at(ebpf, Hook::Calibration, &candidate, way, btf.as_ref()) {
                 Ok(()) => return Ok(functions),
                 Err(error) => reason = error.into(),
             }
@@ -201,7 +201,7 @@ impl Functions {
         Ok(functions)
     }
 
-    /// Attaches one hook at the best place that takes it.
+    /// Attaches one hook at the best candidate that takes it.
     fn attach_hook(
         &mut self,
         ebpf: &mut Ebpf,
@@ -212,49 +212,49 @@ impl Functions {
         btf: Option<&Btf>,
     ) -> Result<(), Unhooked> {
         let mut reason = Unhooked::NotThere(hook.info().functions[0]);
-        for place in places(hook, symbols, types) {
-            if place.typed && ways.no_fentry.is_none() {
-                match self.attach_at(ebpf, hook, &place, Way::Fentry, btf) {
+        for candidate in candidates(hook, symbols, types) {
+            if candidate.typed && ways.no_fentry.is_none() {
+                match self.attach_at(ebpf, hook, &candidate, Way::Fentry, btf) {
                     Ok(()) => return Ok(()),
                     Err(error) => reason = error,
                 }
             }
             if ways.no_kprobe.is_none() {
-                match self.attach_at(ebpf, hook, &place, Way::Kprobe, btf) {
+                match self.attach_at(ebpf, hook, &candidate, Way::Kprobe, btf) {
                     Ok(()) => return Ok(()),
                     Err(error) => reason = error,
                 }
-            } else if !place.typed {
-                reason = Unhooked::OnlyByKprobe(place.function.name.clone());
+            } else if !candidate.typed {
+                reason = Unhooked::OnlyByKprobe(candidate.function.name.clone());
             }
         }
         Err(reason)
     }
 
-    /// Attaches one hook at one place: the exit first, so that nothing is entered that is not left.
+    /// Attaches one hook at one candidate: the exit first, so that nothing is entered that is not left.
     fn attach_at(
         &mut self,
         ebpf: &mut Ebpf,
         hook: Hook,
-        place: &Place<'_>,
+        candidate: &Candidate<'_>,
         way: Way,
         btf: Option<&Btf>,
     ) -> Result<(), Unhooked> {
         let name = |suffix: &str| format!("{}_{suffix}", Hook::PROGRAMS[hook as usize]);
-        let at = |error: ProgramError| Refusal::of_program(&place.function.name, error);
+        let at = |error: ProgramError| Refusal::of_program(&candidate.function.name, error);
         let links = match way {
             Way::Fentry => {
                 let btf = btf.context("the kernel's types were not read")?;
-                let exit = attach_exit(program(ebpf, &name("fexit"))?, &place.function.name, btf).map_err(at)?;
-                [exit, attach_entry(program(ebpf, &name("fentry"))?, &place.function.name, btf).map_err(at)?]
+                let exit = attach_exit(program(ebpf, &name("fexit"))?, &candidate.function.name, btf).map_err(at)?;
+                [exit, attach_entry(program(ebpf, &name("fentry"))?, &candidate.function.name, btf).map_err(at)?]
             }
             Way::Kprobe => {
-                let exit = attach_kprobe(program(ebpf, &name("kretprobe"))?, place.function).map_err(at)?;
-                [exit, attach_kprobe(program(ebpf, &name("kprobe"))?, place.function).map_err(at)?]
+                let exit = attach_kprobe(program(ebpf, &name("kretprobe"))?, candidate.function).map_err(at)?;
+                [exit, attach_kprobe(program(ebpf, &name("kprobe"))?, candidate.function).map_err(at)?]
             }
         };
         self.links.extend(links);
-        let Function { name: function, module, .. } = place.function;
+        let Function { name: function, module, .. } = candidate.function;
         self.attached.push(Attached { hook, function: function.clone(), module: module.clone(), way });
         Ok(())
     }

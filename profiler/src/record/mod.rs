@@ -36,7 +36,7 @@ use std::{
 use anyhow::Result;
 
 pub use calibrate::{Calibration, calibrate};
-pub use functions::{Attached, Place, Ways, places};
+pub use functions::{Attached, Candidate, Ways, candidates};
 pub use load::Sizes;
 pub use probes::{At, Group, PROBES, Probe, has_kprobes, stand_in, tracepoints};
 pub use recorder::Recorder;

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
+    analysis::Account,
     cpu::{Classifier, Context, context_of, layer_of, stack_of},
     profile::Profile,
 };
@@ -42,7 +43,11 @@ fn clean(name: &str) -> String {
 }
 
 /// The CPU samples of a profile as folded stacks.
-pub fn folded(profile: &Profile) -> String {
+pub fn render(profile: &Profile, _account: &Account) -> String {
+    folded(profile)
+}
+
+fn folded(profile: &Profile) -> String {
     let mut lines: Vec<String> =
         stacks(profile).iter().map(|(frames, count)| format!("{} {count}", frames.join(";"))).collect();
     lines.sort_unstable();

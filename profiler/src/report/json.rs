@@ -9,8 +9,13 @@ use crate::{
     profile::{Histogram, Profile},
 };
 
-/// The report as JSON.
-pub fn json(profile: &Profile, account: &Account) -> Value {
+/// The report as JSON, for people too.
+pub fn render(profile: &Profile, account: &Account) -> String {
+    format!("{:#}\n", value(profile, account))
+}
+
+/// The report as a value.
+pub fn value(profile: &Profile, account: &Account) -> Value {
     json!({
         "schema": "netstrata.report/1",
         "meta": meta(profile),
@@ -200,6 +205,8 @@ fn layers(account: &Account) -> Vec<Value> {
         let per = |value: f64, count: f64| if count > 0.0 { round(value / count) } else { 0.0 };
         json!({
             "layer": layer,
+            // Journeys are of the packets that were seen, samples of the whole recording: each is divided by its own. The
+            // names are contract, and do not say it; docs/output.md does.
             "latency_ns_per_packet": per(total.latency_ns as f64, seen as f64),
             "corrected_latency_ns_per_packet": per((total.latency_ns - total.probe_ns) as f64, seen as f64),
             "cpu_ns_per_packet": per(cpu_ns, account.packets),

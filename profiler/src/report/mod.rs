@@ -1,4 +1,4 @@
-//! Reports of a profile: text, JSON, folded stacks, SVG.
+//! Reports of a profile: text, JSON, folded stacks, SVG. A file for each format, and in it `render`.
 
 pub mod folded;
 pub mod json;
@@ -10,49 +10,33 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    analysis::{Account, Kind, account},
+    analysis::{Account, account},
     cli::{ReportArgs, ReportFormat},
-    output::print,
+    output::{Format, list, print},
     profile::{self, Profile},
 };
+
+/// The report of a profile and its account, in a format.
+type Render = fn(&Profile, &Account) -> String;
+
+/// The format of a name of the command line: the only list. Golden files, tests and the demo go over those names.
+pub fn format(name: ReportFormat) -> Format<Render> {
+    let (extension, render): (_, Render) = match name {
+        ReportFormat::Text => ("txt", text::render),
+        ReportFormat::Json => ("json", json::render),
+        ReportFormat::Folded => ("folded", folded::render),
+        ReportFormat::Svg => ("svg", svg::render),
+    };
+    Format { extension, render }
+}
+
+/// The formats, for programs.
+pub fn formats() -> String {
+    list("report", format)
+}
 
 /// Runs `netstrata report`.
 pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     let profile = profile::read(&args.file)?;
-    let output = match args.format {
-        ReportFormat::Text => text::text(&profile, &account(&profile)),
-        ReportFormat::Json => serde_json::to_string_pretty(&json::json(&profile, &account(&profile)))? + "\n",
-        ReportFormat::Folded => folded::folded(&profile),
-        ReportFormat::Svg => svg::svg(&profile, &latency_rows(&profile, &account(&profile)))?,
-    };
-    print(&output)
-}
-
-/// The rows of the latency flame graph.
-pub fn latency_rows(profile: &Profile, account: &Account) -> Vec<svg::LatencyRow> {
-    let mut rows = Vec::new();
-    for path in &account.paths {
-        let name = text::path_name(path);
-        for span in &path.spans {
-            rows.push(svg::LatencyRow {
-                path: name.clone(),
-                layer: span.layer.map_or("unattributed", |layer| layer.name()).to_owned(),
-                device: span.device.clone(),
-                hook: span.hook.map_or_else(String::new, |part| profile.hook_name(part.hook)),
-                wait: span.kind == Kind::Wait,
-                ns: span.sum_ns,
-            });
-        }
-        if path.unattributed_ns > 0 {
-            rows.push(svg::LatencyRow {
-                path: name,
-                layer: "unattributed".into(),
-                device: String::new(),
-                hook: String::new(),
-                wait: false,
-                ns: path.unattributed_ns,
-            });
-        }
-    }
-    rows
+    print(&(format(args.format).render)(&profile, &account(&profile)))
 }

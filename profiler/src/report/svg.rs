@@ -8,24 +8,29 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use netstrata_common::{Colour, Family, Layer};
 
-use super::folded;
-use crate::{choices::Clock, cpu::Context, profile::Profile};
+use super::{folded, text};
+use crate::{
+    analysis::{Account, SpanKind},
+    choices::Clock,
+    cpu::Context,
+    profile::Profile,
+};
 
 /// A span of a path for the latency graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LatencyRow {
+struct LatencyRow {
     /// Name of the path.
-    pub path: String,
+    path: String,
     /// Name of the layer.
-    pub layer: String,
+    layer: String,
     /// Name of the device.
-    pub device: String,
+    device: String,
     /// Name of the hooked function's row, empty for what no hook took.
-    pub hook: String,
+    hook: String,
     /// The packet was queued (a CPU worked on it otherwise).
-    pub wait: bool,
+    wait: bool,
     /// Weighted sum. All rows of a path sum to its end-to-end time.
-    pub ns: u64,
+    ns: u64,
 }
 
 const WIDTH: f64 = 1200.0;
@@ -253,13 +258,42 @@ fn legend(out: &mut String, top: f64, entries: &[(&str, String, bool)]) {
     }
 }
 
-/// Draws the CPU time of a profile and the latency of its paths.
-///
-/// The same input gives the same bytes.
-///
-/// # Errors
-/// None today; the type leaves room for renderers that can fail.
-pub fn svg(profile: &Profile, latency: &[LatencyRow]) -> anyhow::Result<String> {
+/// The CPU time of a profile and the latency of its paths.
+pub fn render(profile: &Profile, account: &Account) -> String {
+    draw(profile, &latency_rows(profile, account))
+}
+
+/// The rows of the latency flame graph.
+fn latency_rows(profile: &Profile, account: &Account) -> Vec<LatencyRow> {
+    let mut rows = Vec::new();
+    for path in &account.paths {
+        let name = text::path_name(path);
+        for span in &path.spans {
+            rows.push(LatencyRow {
+                path: name.clone(),
+                layer: span.layer.map_or("unattributed", |layer| layer.name()).to_owned(),
+                device: span.device.clone(),
+                hook: span.hook.map_or_else(String::new, |part| profile.hook_name(part.hook)),
+                wait: span.kind == SpanKind::Wait,
+                ns: span.sum_ns,
+            });
+        }
+        if path.unattributed_ns > 0 {
+            rows.push(LatencyRow {
+                path: name,
+                layer: "unattributed".into(),
+                device: String::new(),
+                hook: String::new(),
+                wait: false,
+                ns: path.unattributed_ns,
+            });
+        }
+    }
+    rows
+}
+
+/// Draws both graphs. The same input gives the same bytes.
+fn draw(profile: &Profile, latency: &[LatencyRow]) -> String {
     let cpu = cpu_tree(profile);
     let paths = latency_tree(latency);
     let rows = |tree: &Node| tree.depth(tree.value as f64 * SMALLEST).max(1) as f64 * ROW;
@@ -300,7 +334,7 @@ pub fn svg(profile: &Profile, latency: &[LatencyRow]) -> anyhow::Result<String> 
     empty(&mut out, &paths, paths_top, "no journeys");
     Drawing { out: &mut out, total: paths.value, value: &duration }.draw(&paths, MARGIN, paths_top);
     out.push_str("</svg>\n");
-    Ok(out)
+    out
 }
 
 fn empty(out: &mut String, tree: &Node, top: f64, text: &str) {
@@ -341,17 +375,23 @@ mod tests {
     #[test]
     fn both_graphs_are_in_one_file_and_bytes_do_not_change() {
         let profile = testdata::stream();
-        let text = svg(&profile, &rows()).expect("the test has it");
-        if let Some(path) = std::env::var_os("NETSTRATA_SVG") {
-            std::fs::write(path, &text).expect("the test has it");
-        }
-        assert_eq!(text, svg(&profile, &rows()).expect("the test has it"));
+        let text = draw(&profile, &rows());
+        assert_eq!(text, draw(&profile, &rows()));
         assert!(text.contains("CPU time by layer and stack") && text.contains("Latency by path, layer and device"));
         assert!(text.contains("<title>backlog (wait) — 7.50 ms, 21.80 %</title>"), "{text}");
         assert!(text.contains("<title>bridge — 67 samples, 67.00 ms, 12.74 %</title>"));
         assert!(text.contains("tcp &lt;ack&gt;") && !text.contains("<ack>"));
         assert!(text.contains("boxes under 0.1 % are not drawn"));
-        assert!(!text.contains("swapper/0 —  484"));
+    }
+
+    #[test]
+    fn what_idles_is_not_drawn_though_the_profile_has_it() {
+        let profile = testdata::stream();
+        assert!(folded::stacks(&profile).keys().any(|frames| frames.contains(&"swapper/0".to_owned())));
+        let text = draw(&profile, &[]);
+        let drawn: Vec<&str> =
+            ["swapper/0 — 484", "<title>idle — "].into_iter().filter(|title| text.contains(title)).collect();
+        assert_eq!(drawn, [""; 0]);
     }
 
     #[test]
@@ -359,12 +399,12 @@ mod tests {
         let mut turned = rows();
         turned.reverse();
         let profile = testdata::stream();
-        assert_eq!(svg(&profile, &rows()).expect("the test has it"), svg(&profile, &turned).expect("the test has it"));
+        assert_eq!(draw(&profile, &rows()), draw(&profile, &turned));
     }
 
     #[test]
     fn nothing_recorded_is_said() {
-        let text = svg(&Profile::default(), &[]).expect("the test has it");
+        let text = draw(&Profile::default(), &[]);
         assert!(text.contains("no busy samples") && text.contains("no journeys"));
     }
 

@@ -18,7 +18,7 @@ const LEAST_SHARE: f64 = 0.01;
 const SHOWN_TASKS: usize = 6;
 
 /// The report as text.
-pub fn text(profile: &Profile, account: &Account) -> String {
+pub fn render(profile: &Profile, account: &Account) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = head(&mut out, profile);

@@ -35,7 +35,7 @@ pub const KERNELS: [&str; 2] = ["6.1", "6.12"];
 /// Arguments of `cargo xtask cost`.
 #[derive(Clone, Debug, Args)]
 pub struct CostArgs {
-    /// 5.10, 6.1, 6.12, 7.2, several with commas, or all
+    /// Those that `netstrata lab machine --list` names, one or several with commas, or all
     #[arg(long, default_value = "all", value_delimiter = ',')]
     kernel: Vec<String>,
     /// Measure, too, what a recording at the default budget takes from round trips and from a stream

@@ -5,11 +5,12 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{Arc, Barrier},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 
-use super::{ANSWERED, CONNECT_LIMIT, Pair, connections, flow_plan, tcp, udp};
+use super::{ANSWERED, CONNECT_LIMIT, FlowPlan, Pair, connections, flow_plan, tcp, udp};
 use crate::{choices::Builtin, cli::LabWorkerArgs, host::cpu::CpuTimes, output::print, profile::measures::MachineUse};
 
 fn offset(address: SocketAddr, pair: u32) -> anyhow::Result<SocketAddr> {
@@ -56,19 +57,31 @@ pub fn serve(workload: Builtin, sockets: Vec<Listening>, args: &LabWorkerArgs) -
     let size = args.size as usize;
     let mut threads = Vec::new();
     for socket in sockets {
-        threads.push(thread::Builder::new().name("ns-server".into()).spawn(move || match socket {
-            Listening::Tcp(listener) => match workload {
-                Builtin::TcpStream => tcp::sink(listener.accept()?.0, size),
-                Builtin::TcpCrr => connections::answer_each(&listener, size),
-                Builtin::Fct => connections::read_flows(&listener, size),
-                _ => tcp::echo(listener.accept()?.0, size),
-            },
-            Listening::Udp(socket) if workload == Builtin::UdpStream => udp::count(&socket, size),
-            Listening::Udp(socket) => udp::answer(&socket, size),
-        })?);
+        threads.push(thread::Builder::new().name("ns-server".into()).spawn(move || answer(workload, &socket, size))?);
     }
     print("ready\n")?;
     join(threads)
+}
+
+/// The server's side of a pair.
+fn answer(workload: Builtin, socket: &Listening, size: usize) -> io::Result<Pair> {
+    use Builtin::{Fct, TcpCrr, TcpRr, TcpStream, UdpRr, UdpStream};
+    match (workload, socket) {
+        (TcpStream, Listening::Tcp(listener)) => tcp::sink(listener.accept()?.0, size),
+        (TcpRr, Listening::Tcp(listener)) => tcp::echo(listener.accept()?.0, size),
+        (TcpCrr, Listening::Tcp(listener)) => connections::answer_each(listener, size),
+        (Fct, Listening::Tcp(listener)) => connections::read_flows(listener, size),
+        (UdpStream, Listening::Udp(socket)) => udp::count(socket, size),
+        (UdpRr, Listening::Udp(socket)) => udp::answer(socket, size),
+        (TcpStream | TcpRr | TcpCrr | Fct, Listening::Udp(_)) | (UdpStream | UdpRr, Listening::Tcp(_)) => {
+            Err(mismatch())
+        }
+    }
+}
+
+/// Sockets are made for the workload that they are used by.
+fn mismatch() -> io::Error {
+    io::Error::other("the workload has no such socket")
 }
 
 enum Target {
@@ -86,6 +99,26 @@ fn reach(workload: Builtin, address: SocketAddr) -> io::Result<Target> {
             UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| Target::Udp(socket)))
         }
         Builtin::TcpCrr | Builtin::Fct => Ok(Target::Address(address)),
+    }
+}
+
+/// The client's side of a pair.
+fn ask(
+    workload: Builtin,
+    target: &Target,
+    size: usize,
+    duration: Duration,
+    (plan, first): (FlowPlan, u64),
+) -> io::Result<Pair> {
+    use Builtin::{Fct, TcpCrr, TcpRr, TcpStream, UdpRr, UdpStream};
+    match (workload, target) {
+        (TcpStream, Target::Tcp(stream)) => tcp::pour(stream, size, duration),
+        (TcpRr, Target::Tcp(stream)) => tcp::ask(stream, size, duration),
+        (TcpCrr, Target::Address(address)) => connections::ask_each(*address, size, duration),
+        (Fct, Target::Address(address)) => connections::send_flows(*address, plan, first, size, duration),
+        (UdpStream, Target::Udp(socket)) => udp::flood(socket, size, duration),
+        (UdpRr, Target::Udp(socket)) => udp::ask(socket, size, duration),
+        (TcpStream | TcpRr | TcpCrr | Fct | UdpStream | UdpRr, _) => Err(mismatch()),
     }
 }
 
@@ -115,17 +148,8 @@ pub fn drive(
         let (start, end) = (start.clone(), end.clone());
         threads.push(thread::Builder::new().name("ns-client".into()).spawn(move || {
             start.wait();
-            let result = match &target {
-                Target::Tcp(stream) if workload == Builtin::TcpStream => tcp::pour(stream, size, duration),
-                Target::Tcp(stream) => tcp::ask(stream, size, duration),
-                Target::Udp(socket) if workload == Builtin::UdpStream => udp::flood(socket, size, duration),
-                Target::Udp(socket) => udp::ask(socket, size, duration),
-                Target::Address(address) if workload == Builtin::TcpCrr => {
-                    connections::ask_each(*address, size, duration)
-                }
-                // Pairs begin at different places of the plan, so that their elephants do not come together.
-                Target::Address(address) => connections::send_flows(*address, plan, number as u64, size, duration),
-            };
+            // Pairs begin at different places of the plan, so that their elephants do not come together.
+            let result = ask(workload, &target, size, duration, (plan, number as u64));
             end.wait();
             match target {
                 Target::Tcp(_) => {}
