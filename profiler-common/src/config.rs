@@ -22,6 +22,9 @@ pub struct Config {
     pub epoch: u32,
     /// Longer than this the programs take for a crossing only if they were interrupted, nanoseconds; 0: not known.
     pub undisturbed_ns: u32,
+    /// Number of the batch that figures are added to. When the profiler has named the next one, no program adds to this one any
+    /// more as soon as those that run have ended, and it can be read and removed.
+    pub batch: u32,
 }
 
 /// Follow packets to their end and throw the journey away: tells what following costs without the account.

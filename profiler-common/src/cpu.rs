@@ -70,8 +70,8 @@ pub struct CpuState {
     pub pending_ns: u64,
     /// Followed journeys until the next one goes through the ring.
     pub ring_skip: u32,
-    /// Zero.
-    pub pad: u32,
+    /// The rate that `skip` was drawn with: what a packet stands for that is chosen by it.
+    pub every: u32,
     /// Process and thread (`bpf_get_current_pid_tgid`) that copied a followed packet last, or 0: its next send ends the
     /// application's own time.
     pub turn_task: u64,
@@ -93,6 +93,8 @@ pub struct CpuState {
     pub chosen_ns: u64,
     /// See `chosen_ns`.
     pub busy_since_ns: u64,
+    /// Nodes of the tree that were new.
+    pub new_nodes: u64,
     /// Source of journey ids.
     pub next_id: u64,
     /// Retransmitted TCP segments.

@@ -5,6 +5,11 @@ use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, bucket_of};
 /// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.
 pub const END_TO_END: u32 = 255;
 
+/// Nodes of the tree that the programs' table holds.
+pub const MAX_NODES: u32 = 8192;
+/// Paths that the programs' table holds.
+pub const MAX_PATHS: u32 = 4096;
+
 /// One step of a hash.
 #[inline(always)]
 pub fn mix(hash: u64, value: u64) -> u64 {
@@ -35,6 +40,18 @@ pub struct NodeKey {
     pub path: u64,
     /// The span that ends at this crossing, or [`END_TO_END`].
     pub index: u32,
+    /// See [`crate::Config::batch`].
+    pub batch: u32,
+}
+
+/// Key of a path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathKey {
+    /// Hash of the whole path.
+    pub path: u64,
+    /// See [`crate::Config::batch`].
+    pub batch: u32,
     /// Zero.
     pub pad: u32,
 }

@@ -12,6 +12,7 @@ pod!(
     Crossing,
     Journey,
     NodeKey,
+    PathKey,
     Node,
     Path,
     Lost,

@@ -18,7 +18,7 @@ pub struct Stack {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleKey {
-    /// Hash of the kernel stack, 0 without one.
+    /// Hash of the kernel stack and the batch, 0 without one.
     pub stack: u64,
     /// Cgroup (v2) of the current task, or 0.
     pub cgroup: u64,
@@ -38,6 +38,8 @@ pub struct SampleKey {
     pub user: u16,
     /// 1 if taken in a burst, whose period is another.
     pub burst: u16,
+    /// See [`crate::Config::batch`].
+    pub batch: u32,
 }
 
 /// Time between a reader's copy and the same task's next send, per namespace.
@@ -48,6 +50,8 @@ pub struct TurnKey {
     pub netns: u32,
     /// Process.
     pub pid: u32,
+    /// See [`crate::Config::batch`].
+    pub batch: u32,
 }
 
 /// Softirq account of one vector on one CPU.

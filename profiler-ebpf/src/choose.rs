@@ -29,6 +29,9 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     // Mean distance `every`, never periodic: periods of the traffic must not meet periods of the choice.
     // SAFETY: a helper without arguments.
     cpu.skip = if every <= 1 { 1 } else { 1 + unsafe { bpf_get_prandom_u32() } % (2 * every - 1) };
+    // The rate may have changed since this choice was drawn: the packet stands for as many as there were to choose from then.
+    let weight = if cpu.every == 0 { 1 } else { cpu.every };
+    cpu.every = every;
     let pending = cpu.pending_socket;
     cpu.pending_socket = 0;
     if config.accept == 0 || !is_fresh(point, packet, previous) {
@@ -39,7 +42,6 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     {
         return 0;
     }
-    let weight = if every == 0 { 1 } else { every };
     cpu.decisions += weight as u64;
     let occupant = key(slot);
     let now = now();

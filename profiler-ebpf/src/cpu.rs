@@ -29,6 +29,13 @@ pub fn config() -> Option<&'static Config> {
     CONFIG.get(0)
 }
 
+/// The batch that figures are added to, read once: the profiler may name the next one at any moment.
+#[inline(always)]
+pub fn batch(config: &Config) -> u32 {
+    // SAFETY: a valid reference.
+    unsafe { core::ptr::read_volatile(&raw const config.batch) }
+}
+
 /// A followed packet has gone on, or its journey has ended: it is not cloned any more.
 #[inline(always)]
 pub fn leaves(cpu: &mut CpuState, slot: u32) {

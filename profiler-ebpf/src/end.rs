@@ -4,7 +4,7 @@
 //! a program, not once for every call and state, which makes loading many times faster.
 
 use netstrata_common::{
-    ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, Node, NodeKey,
+    ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, Node, NodeKey, PathKey,
 };
 
 use crate::{
@@ -28,7 +28,8 @@ const BPF_RB_RING_SIZE: u64 = 1;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
-    let key = NodeKey { path, index: index as u32, pad: 0 };
+    // The batch lies above the number of the span.
+    let key = NodeKey { path, index: index as u32, batch: (index >> 32) as u32 };
     let Some(node) = NODES.get_ptr_mut(key).or_else(|| new_node(key, weight)) else { return 0 };
     // SAFETY: a valid pointer into the map.
     unsafe { &mut *node }.take_in::<Atomic>(ns, weight);
@@ -49,12 +50,13 @@ fn new_node(key: NodeKey, weight: u64) -> Option<*mut Node> {
         }
         return None;
     }
+    state()?.new_nodes += 1;
     NODES.get_ptr_mut(key)
 }
 
 /// Makes the path of a journey known, which was not yet; false if there is no room.
 #[inline(always)]
-fn define_path(journey: &Journey, hash: u64) -> bool {
+fn define_path(journey: &Journey, key: PathKey) -> bool {
     let Some(path) = NEW_PATH.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own scratch value. A softirq that interrupts a task here could overwrite it; both then define
     // paths, and the first defined wins with whole crossings because they are copied last.
@@ -62,7 +64,7 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
     path.begin(journey);
     // SAFETY: both are valid and of that size.
     unsafe { skb::copy(&raw mut path.crossings, &raw const journey.crossings, size_of_val(&path.crossings) as u32) };
-    match PATHS.insert(hash, &*path, BPF_NOEXIST) {
+    match PATHS.insert(key, &*path, BPF_NOEXIST) {
         Ok(()) => true,
         Err(error) if error == EEXIST => true,
         Err(error) => {
@@ -70,7 +72,7 @@ fn define_path(journey: &Journey, hash: u64) -> bool {
                 if error == EBUSY {
                     cpu.lost[Loss::MapBusy] += journey.weight as u64;
                 } else {
-                    log::lose(&mut cpu.lost, Loss::PathsFull, journey.weight as u64, hash);
+                    log::lose(&mut cpu.lost, Loss::PathsFull, journey.weight as u64, key.path);
                 }
             }
             false
@@ -142,20 +144,23 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
         }
     }
     let hash = journey.path_id();
-    let known = PATHS.get_ptr_mut(hash);
-    let path = known.or_else(|| define_path(journey, hash).then(|| PATHS.get_ptr_mut(hash)).flatten());
+    let batch = cpu::batch(config);
+    let key = PathKey { path: hash, batch, pad: 0 };
+    let known = PATHS.get_ptr_mut(key);
+    let path = known.or_else(|| define_path(journey, key).then(|| PATHS.get_ptr_mut(key)).flatten());
     let Some(path) = path else { return };
     // SAFETY: a valid pointer into the map.
     unsafe { &mut *path }.take_in::<Atomic>(journey);
     // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
-    if enter(hash, END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
+    let batch = (batch as u64) << 32;
+    if enter(hash, batch | END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
         return;
     }
     for index in 1..MAX_CROSSINGS {
         if index as u32 >= journey.count {
             break;
         }
-        enter(hash, index as u64, journey.crossings[index].delta_ns, weight as u64);
+        enter(hash, batch | index as u64, journey.crossings[index].delta_ns, weight as u64);
     }
     function::closed(slot, hash, weight);
     to_ring(journey, config.ring_every);

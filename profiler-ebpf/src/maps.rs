@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use netstrata_common::{
     CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head,
-    Journey, MAX_SLOTS, Node, NodeKey, Path, SOFTIRQS, SampleKey, Softirq, Stack, TUNNELLED_PACKETS, TurnKey,
-    UPCALLED_PACKETS, WithProgram, Work,
+    Journey, MAX_NODES, MAX_PATHS, MAX_SLOTS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack,
+    TUNNELLED_PACKETS, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// Update of a map: only if the key is new.
@@ -33,11 +33,11 @@ pub static JOURNEYS: Array<Journey> = Array::with_max_entries(MAX_SLOTS as u32, 
 
 /// Figures of paths and their spans.
 #[map]
-pub static NODES: HashMap<NodeKey, Node> = HashMap::with_max_entries(8192, 0);
+pub static NODES: HashMap<NodeKey, Node> = HashMap::with_max_entries(MAX_NODES, 0);
 
-/// Paths by hash.
+/// Paths by hash and batch.
 #[map]
-pub static PATHS: HashMap<u64, Path> = HashMap::with_max_entries(1024, 0);
+pub static PATHS: HashMap<PathKey, Path> = HashMap::with_max_entries(MAX_PATHS, 0);
 
 /// Never written: what a new node is made from (a node is larger than the stack).
 #[map]

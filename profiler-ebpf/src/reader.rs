@@ -5,7 +5,7 @@ use netstrata_common::{End, Journey, Points, TurnKey};
 
 use crate::{
     atomic::Atomic,
-    cpu::{now, state},
+    cpu::{self, config, now, state},
     end::close,
     globals::offset,
     lineage, log,
@@ -96,7 +96,8 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
         return 0;
     }
     let now = now();
-    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32 };
+    let Some(config) = config() else { return 0 };
+    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32, batch: cpu::batch(config) };
     if TURNS.get_ptr(key).is_none() {
         let Some(zero) = ZERO_NODE.get(0) else { return 0 };
         if TURNS.insert(key, zero, BPF_NOEXIST).is_err() && log::tells_packets() {

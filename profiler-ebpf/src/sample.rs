@@ -9,7 +9,7 @@ use netstrata_common::{DeviceKey, Loss, Point, Points, STACK_FRAMES, SampleKey, 
 
 use crate::{
     atomic,
-    cpu::state,
+    cpu::{self, state},
     globals::offset,
     log,
     maps::{CONFIG, NEW_STACK, SAMPLES, STACKS},
@@ -46,7 +46,7 @@ fn place(point: u32, object: u64, tcp_socket: u64) -> DeviceKey {
 
 /// Keeps the kernel stack and returns its hash; or 0, and whether user mode was interrupted.
 #[inline(always)]
-fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
+fn kernel_stack(context: &PerfEventContext, batch: u32) -> (u64, bool) {
     let (Some(cpu), Some(scratch)) = (state(), NEW_STACK.get_ptr_mut(0)) else { return (0, false) };
     // SAFETY: this CPU's own scratch value; the sampler never interrupts itself.
     let stack = unsafe { &mut *scratch };
@@ -58,7 +58,7 @@ fn kernel_stack(context: &PerfEventContext) -> (u64, bool) {
         return (0, true);
     }
     let count = length as usize / 8;
-    let mut hash = 1;
+    let mut hash = mix(1, batch as u64);
     for &frame in &stack.frames {
         // The helper fills the rest of the buffer with zeros.
         if frame == 0 {
@@ -83,9 +83,11 @@ pub fn take(context: &PerfEventContext, burst: bool) {
     } else {
         cpu.samples += 1;
     }
-    let (stack, user) = kernel_stack(context);
+    let Some(config) = CONFIG.get(0) else { return };
+    let batch = cpu::batch(config);
+    let (stack, user) = kernel_stack(context, batch);
     // While the probes are detached, or being attached one by one, the last crossing says nothing about what runs now.
-    let complete = burst || CONFIG.get(0).is_some_and(|config| config.accept != 0);
+    let complete = burst || config.accept != 0;
     let point = if complete { cpu.point } else { Point::None as u32 };
     let at = place(point, cpu.object, cpu.tcp_socket);
     let key = SampleKey {
@@ -101,6 +103,7 @@ pub fn take(context: &PerfEventContext, burst: bool) {
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         user: user as u16,
         burst: burst as u16,
+        batch,
     };
     if let Some(count) = SAMPLES.get_ptr_mut(key) {
         // SAFETY: a valid, aligned u64 in the map.

@@ -7,21 +7,21 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netstrata_common::{
-    Counter, CpuState, Crossing, DropKey, END_TO_END, Edge, End, Entered, Head, Journey, Loss, MAX_CROSSINGS, Node,
-    NodeKey, Path, Point, Protocol, SampleKey, Softirq, Stack, Tier, TurnKey, Vector,
+    Counter, CpuState, DropKey, Head, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Softirq, Tier, Vector,
 };
 
 use super::{
     assemble_functions as functions, calibrate, filter,
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
+    tree::{Tree, reason_name},
 };
 use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
     profile::{
-        CpuRecord, CrossingRecord, DropRecord, Histogram, JourneyRecord, Meta, Observer, PathRecord, Profile,
-        SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
+        CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, Profile, SampleRecord, Sampling,
+        SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
     },
     topology::container_of_pid,
 };
@@ -54,9 +54,9 @@ pub(super) fn profile(
     let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
     let used = used.context("the clock of the CPUs went back")?;
     cpu.kernel_busy_ns = used.busy_ns;
-    let reasons = std::mem::take(&mut recording.reasons);
-    let mut tree = Tree::read(&recording, &reasons)?;
-    let swept = tree.sweep(&recording)?;
+    let mut tree = std::mem::take(&mut recording.gathered.tree);
+    let reasons = tree.reasons.clone();
+    let swept = tree.sweep(&recording.session, &recording.config)?;
     lost.insert(Loss::InFlightAtEnd, swept.in_flight);
     *lost.entry(Loss::SlotBusy).or_default() += swept.mixed;
     let followed = sum(&states, |state| state.followed);
@@ -109,7 +109,7 @@ pub(super) fn profile(
         cpu,
         softirqs: softirqs(&recording, after)?,
         drops: drops(&recording, &reasons)?,
-        turnarounds: turnarounds(&recording)?,
+        turnarounds: turnarounds(&recording),
         devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
         lost,
@@ -131,131 +131,6 @@ fn losses(states: &[CpuState], heads: Option<&[Head]>) -> BTreeMap<Loss, u64> {
         Counter::Recorder => None,
     };
     Loss::ALL.iter().filter_map(|loss| Some((*loss, counted(*loss)?))).collect()
-}
-
-fn histogram(node: &Node) -> Histogram {
-    Histogram::from_dense(node.samples, node.count, node.sum_ns, node.max_ns, &node.buckets)
-}
-
-/// What became of journeys that were still open, besides those that were entered; weighted.
-#[derive(Default)]
-struct Swept {
-    /// Their packets were on their way.
-    in_flight: u64,
-    /// Two packets were mixed in their slot.
-    mixed: u64,
-}
-
-/// Paths with their figures.
-struct Tree {
-    paths: BTreeMap<u64, PathRecord>,
-    reasons: HashMap<u32, String>,
-}
-
-impl Tree {
-    fn read(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Self> {
-        let mut tree = Self { paths: BTreeMap::new(), reasons: reasons.clone() };
-        for (id, path) in recording.session.entries::<u64, Path>("PATHS")? {
-            tree.enter(id, &path);
-        }
-        recording.session.for_each("NODES", |key: NodeKey, node: &Node| {
-            let Some(record) = tree.paths.get_mut(&key.path) else { return };
-            if key.index == END_TO_END {
-                record.end_to_end = histogram(node);
-            } else if let Some(span) = record.spans.get_mut(key.index as usize - 1) {
-                *span = histogram(node);
-            }
-        })?;
-        Ok(tree)
-    }
-
-    /// Enters the figures of a path; its record is made if it is new.
-    fn enter(&mut self, id: u64, path: &Path) -> &mut PathRecord {
-        let reasons = &self.reasons;
-        let record = self.paths.entry(id).or_insert_with(|| {
-            let end = End::from_id(path.end).unwrap_or_default();
-            let crossings = &path.crossings[..(path.count as usize).min(MAX_CROSSINGS)];
-            PathRecord {
-                id,
-                crossings: crossings
-                    .iter()
-                    .map(|crossing| CrossingRecord {
-                        point: Point::from_id(crossing.point).unwrap_or(Point::None),
-                        netns: crossing.netns,
-                        ifindex: crossing.ifindex,
-                    })
-                    .collect(),
-                edges: crossings.iter().enumerate().filter_map(edge_of).collect(),
-                end,
-                reason: (end == End::Dropped).then(|| reason_name(reasons, path.reason)),
-                protocol: Protocol(path.protocol),
-                spans: vec![Histogram::default(); crossings.len().saturating_sub(1)],
-                ..PathRecord::default()
-            }
-        });
-        record.samples += path.samples;
-        record.packets += path.packets;
-        record.wire_packets += path.wire_packets;
-        record.bytes += path.bytes;
-        record.cpu_hops += path.cpu_hops;
-        record.payload_bytes += path.payload;
-        record.skbs_at_end_micro += path.skbs_micro;
-        record
-    }
-
-    /// Ends the journeys that were still open, as the programs would have ended them: used up unseen, or (counted) on
-    /// their way.
-    fn sweep(&mut self, recording: &Recording) -> Result<Swept> {
-        // Epoch 0 is the calibration's.
-        let mut open: Vec<Journey> = recording
-            .session
-            .array("JOURNEYS", |journey: &Journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0)?;
-        let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
-        let mut swept = Swept::default();
-        for journey in &mut open {
-            let weight = u64::from(journey.weight);
-            if journey.may_be_on_its_way(newest) || journey.epoch != recording.config.epoch {
-                swept.in_flight += weight;
-                continue;
-            }
-            (journey.end, journey.reason) = (journey.unseen_end() as u8, 0);
-            match journey.entered(recording.config.filters) {
-                Entered::Yes => {}
-                Entered::NotWanted => continue,
-                Entered::Mixed => {
-                    swept.mixed += weight;
-                    continue;
-                }
-            }
-            let record = self.enter(journey.path_id(), &Path::of(journey));
-            record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
-            for (span, crossing) in record.spans.iter_mut().zip(&journey.crossings[1..]) {
-                span.add(crossing.delta_ns, weight);
-            }
-        }
-        Ok(swept)
-    }
-
-    /// Busiest first; equal ones by id, so that the order never depends on a map's.
-    fn into_records(self) -> Vec<PathRecord> {
-        let mut paths: Vec<PathRecord> = self.paths.into_values().filter(|path| path.packets > 0).collect();
-        paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
-        paths
-    }
-}
-
-/// The edge of lineage at a crossing, if it is not the same skb as before.
-fn edge_of((index, crossing): (usize, &Crossing)) -> Option<(u16, Edge)> {
-    let edge = Edge::from_id(crossing.edge).filter(|edge| *edge != Edge::Same)?;
-    Some((index as u16, edge))
-}
-
-fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
-    match reasons.get(&reason) {
-        Some(name) => name.clone(),
-        None if reason == 0 => "NOT_SPECIFIED".into(),
-        None => format!("reason {reason}"),
-    }
 }
 
 fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord> {
@@ -281,13 +156,11 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
     let mut stack_index: HashMap<u64, Option<u32>> = HashMap::new();
     let mut stack_list: Interner<Vec<u32>> = Interner::default();
     let mut tasks: Interner<TaskRecord> = Interner::default();
-    let mut stacks: HashMap<u64, Vec<u64>> = HashMap::new();
-    recording.session.for_each("STACKS", |hash: u64, stack: &Stack| {
-        stacks.insert(hash, stack.frames.iter().copied().take_while(|address| *address != 0).collect());
-    })?;
+    let stacks = &recording.gathered.stacks;
     type Alike = (bool, Option<u32>, u32, u16, bool, Option<CrossingRecord>);
     let mut entries: BTreeMap<Alike, u64> = BTreeMap::new();
-    let mut samples = recording.session.entries::<SampleKey, u64>("SAMPLES")?;
+    let mut samples: Vec<(SampleKey, u64)> =
+        recording.gathered.samples.iter().map(|(key, count)| (*key, *count)).collect();
     samples.sort_by_key(|(key, _)| (key.stack, key.pid, key.comm, key.cpu));
     for (key, count) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
@@ -398,15 +271,9 @@ fn drops(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Vec<Dr
         .collect())
 }
 
-fn turnarounds(recording: &Recording) -> Result<Vec<TurnRecord>> {
-    let mut turns: Vec<TurnRecord> = recording
-        .session
-        .entries::<TurnKey, Node>("TURNS")?
-        .into_iter()
-        .map(|(key, node)| TurnRecord { netns: key.netns, pid: key.pid, ns: histogram(&node) })
-        .collect();
-    turns.sort_by_key(|turn| (turn.netns, turn.pid));
-    Ok(turns)
+fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {
+    let turns = recording.gathered.turns.iter();
+    turns.map(|(&(netns, pid), ns)| TurnRecord { netns, pid, ns: ns.clone() }).collect()
 }
 
 fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duration: Duration) -> Result<Observer> {

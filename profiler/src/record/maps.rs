@@ -5,14 +5,33 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use netstrata_common::{
-    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Node, NodeKey, Path, SampleKey, Stack,
-    Tally, TurnKey,
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Node, NodeKey, Path, PathKey, SampleKey,
+    Stack, Tally, TurnKey,
 };
 
 use super::session::Session;
+
+/// Batches of figures.
+#[derive(Clone, Copy, Debug)]
+pub enum Batches {
+    /// All but the one that programs add to.
+    Before(u32),
+    /// All; nothing may be attached.
+    All,
+}
+
+impl Batches {
+    /// Whether one is among them. Numbers may begin again.
+    pub fn holds(self, batch: u32) -> bool {
+        match self {
+            Self::Before(current) => batch != current,
+            Self::All => true,
+        }
+    }
+}
 
 impl Session {
     /// Tells the programs what to do.
@@ -45,12 +64,25 @@ impl Session {
         map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
     }
 
-    /// Calls `take` for each entry of a hash map, one at a time: values may be large.
-    pub fn for_each<K: Pod, V: Pod>(&self, name: &str, mut take: impl FnMut(K, &V)) -> Result<()> {
-        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
-        for entry in map.iter() {
-            let (key, value) = entry.with_context(|| format!("cannot read map {name}"))?;
-            take(key, &value);
+    /// Removes the entries of a hash map that `wanted` wants, and calls `take` for each, one at a time: values may be large.
+    /// Other entries may come meanwhile, and are taken or not; to these no program may add any more.
+    pub fn take<K: Pod, V: Pod>(
+        &mut self,
+        name: &str,
+        wanted: impl Fn(&K) -> bool,
+        mut take: impl FnMut(K, &V),
+    ) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
+        let keys: Vec<K> = map.keys().filter(|key| key.as_ref().map_or(true, &wanted)).collect::<Result<_, _>>()?;
+        for key in keys {
+            match map.get(&key, 0) {
+                Ok(value) => take(key, &value),
+                // The walk came by an entry twice.
+                Err(MapError::KeyNotFound) => continue,
+                Err(error) => return Err(error).with_context(|| format!("cannot read map {name}")),
+            }
+            map.remove(&key).with_context(|| format!("cannot take from map {name}"))?;
         }
         Ok(())
     }
@@ -91,7 +123,7 @@ impl Session {
     /// Forgets everything that was recorded. Nothing may be attached.
     pub fn clear(&mut self) -> Result<()> {
         self.clear_hash::<NodeKey, Node>("NODES")?;
-        self.clear_hash::<u64, Path>("PATHS")?;
+        self.clear_hash::<PathKey, Path>("PATHS")?;
         self.clear_hash::<SampleKey, u64>("SAMPLES")?;
         self.clear_hash::<u64, Stack>("STACKS")?;
         self.clear_hash::<DropKey, u64>("DROPS")?;

@@ -9,6 +9,7 @@ mod filter;
 mod function_costs;
 mod function_probe;
 mod functions;
+mod gathered;
 mod governor;
 mod kernel_counters;
 mod load;
@@ -25,6 +26,7 @@ mod refusal;
 mod session;
 mod tier;
 mod traffic;
+mod tree;
 mod turns;
 
 use std::{

@@ -13,14 +13,17 @@ use tokio::io::unix::AsyncFd;
 use super::{
     Calibration, calibrate, filter,
     function_costs::{self, HookCosts},
+    gathered::Gathered,
     governor::Governor,
     kernel_counters::Counters,
     load::Sizes,
     look::Look,
+    maps::Batches,
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
     tier,
+    tree::Tree,
 };
 use crate::{
     cli::RecordArgs,
@@ -40,8 +43,6 @@ const UNDISTURBED: f64 = 4.0;
 /// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
     pub session: Session,
-    /// Names of the drop reasons.
-    pub reasons: HashMap<u32, String>,
     pub symbols: Symbols,
     /// Taken at the end.
     pub watcher: Option<Watcher>,
@@ -66,6 +67,12 @@ pub(super) struct Recording {
     /// Time during which softirqs were timed.
     pub softirq_observed: Duration,
     pub rates: Vec<(u64, u32)>,
+    /// What was taken out of the tables.
+    pub gathered: Gathered,
+    /// When the batch that is being filled began, unless the one before has been taken.
+    pub batch_begun: Option<Instant>,
+    /// New nodes of the tree when it began.
+    pub nodes_before: u64,
     pub journeys: Vec<Journey>,
     /// Those that were too many.
     pub journeys_not_kept: u64,
@@ -166,7 +173,6 @@ impl Recording {
         filter::configure(args, &mut config);
         Self {
             session,
-            reasons,
             symbols,
             watcher: Some(watcher),
             costs,
@@ -183,6 +189,9 @@ impl Recording {
             started_ns: monotonic_ns(),
             observed: Duration::ZERO,
             softirq_observed: Duration::ZERO,
+            gathered: Gathered { tree: Tree { reasons, ..Tree::default() }, ..Gathered::default() },
+            batch_begun: None,
+            nodes_before: 0,
             journeys: Vec::new(),
             journeys_not_kept: 0,
             counters: Counters::default(),
@@ -210,6 +219,7 @@ impl Recording {
         // What they said while costs were measured.
         self.session.tell_messages();
         self.on_time = Some(OnTime::begin());
+        self.draw_first()?;
         self.open_window()?;
         if self.frequency > 0 {
             self.source = self.session.attach_sampler(self.frequency, &online()?)?;
@@ -245,6 +255,7 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
+        self.gathered.take(&mut self.session, Batches::All)?;
         self.session.tell_messages();
         Ok((duration, counters))
     }

@@ -2,17 +2,19 @@
 //! looks at the load that fit the rates to the budget.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use netstrata_common::{Journey, PAUSE_NS, SOFTIRQS, Softirq};
+use netstrata_common::{CpuState, Journey, MAX_NODES, PAUSE_NS, SOFTIRQS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
     governor::{BURST_FREQUENCY, Load},
     look::Look,
+    maps::Batches,
     probes::Group,
     recording::Recording,
 };
@@ -35,6 +37,8 @@ const MOST_JOURNEYS: usize = 2000;
 const TELLING: u64 = 20;
 /// Beyond so many looks, neighbours become one.
 const MOST_LOOKS: usize = 4096;
+/// A program that began before a batch ended has ended by then.
+const SETTLED: Duration = Duration::from_millis(20);
 /// Time for followed packets to end before the probes are detached.
 const DRAIN: Duration = Duration::from_millis(4);
 
@@ -54,6 +58,7 @@ impl Recording {
                 () = ready(self.said.as_ref()) => self.session.tell_messages(),
             }
             self.drain()?;
+            self.take_batch()?;
             if self.window.is_some() {
                 if looked.elapsed() >= LOOK {
                     looked = Instant::now();
@@ -78,6 +83,7 @@ impl Recording {
             if self.turn.elapsed() >= turn {
                 self.turn = Instant::now();
                 self.refresh_filters(args)?;
+                self.begin_batch()?;
                 softirqs_due = true;
                 if self.window.is_none() {
                     self.open_window()?;
@@ -114,6 +120,9 @@ impl Recording {
     /// Fits the rates to the load of the busiest CPU since the last look.
     fn adapt(&mut self) -> Result<()> {
         let states = self.session.cpu_states()?;
+        if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 {
+            self.begin_batch()?;
+        }
         let attached = self.attached();
         let seconds = (attached.saturating_sub(self.last_load.1)).as_secs_f64();
         if seconds < 0.02 {
@@ -149,6 +158,39 @@ impl Recording {
         self.config.sample_every = self.governor.every;
         self.config.ring_every = ring_every;
         self.session.set_config(self.config)
+    }
+
+    /// Draws which packet is the first that each CPU follows: the recording begins at any moment between two choices.
+    pub fn draw_first(&mut self) -> Result<()> {
+        let mut states = self.session.cpu_states()?;
+        for state in &mut states {
+            state.every = self.config.sample_every;
+            state.skip = first(state.every, || RandomState::new().hash_one(0));
+        }
+        self.session.set_per_cpu("CPUS", 0, states)
+    }
+
+    /// From here on programs add to a new batch, if the last one has been taken.
+    fn begin_batch(&mut self) -> Result<()> {
+        if self.batch_begun.is_some() {
+            return Ok(());
+        }
+        self.config.batch = self.config.batch.wrapping_add(1);
+        self.session.set_config(self.config)?;
+        self.batch_begun = Some(Instant::now());
+        self.nodes_before = new_nodes(&self.session.cpu_states()?);
+        Ok(())
+    }
+
+    /// Takes the batches before the present one, when no program can be at work on them any more.
+    fn take_batch(&mut self) -> Result<()> {
+        if self.batch_begun.is_some_and(|begun| begun.elapsed() >= SETTLED) {
+            self.batch_begun = None;
+            let begun = Instant::now();
+            self.gathered.take(&mut self.session, Batches::Before(self.config.batch))?;
+            log::debug!("batch {} taken in {:?}", self.config.batch.wrapping_sub(1), begun.elapsed());
+        }
+        Ok(())
     }
 
     pub fn open_window(&mut self) -> Result<()> {
@@ -263,6 +305,24 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+fn new_nodes(states: &[CpuState]) -> u64 {
+    states.iter().map(|state| state.new_nodes).sum()
+}
+
+/// How many packets it is until the first that is chosen, if one in `every` is: distances are even between 1 and `2 * every - 1`,
+/// long ones are the likelier to be met, and the moment at which one is met lies anywhere in it. That is the lesser of two
+/// that are drawn evenly.
+fn first(every: u32, mut random: impl FnMut() -> u64) -> u32 {
+    if every <= 1 {
+        return 1;
+    }
+    let longest = u64::from(every) * 2 - 1;
+    // Of all places before or at a place there are as many as its number: the lesser of two different ones of `2 * every`.
+    let (one, other) = (random() % (longest + 1), random() % longest);
+    let other = if other >= one { other + 1 } else { other };
+    one.min(other) as u32 + 1
 }
 
 /// Waits until the programs tell that something lies in a ring.

@@ -1,0 +1,148 @@
+//! Paths with their figures, as they are read from the programs' tables batch by batch.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Result;
+use netstrata_common::{
+    Config, Crossing, END_TO_END, Edge, End, Entered, Journey, MAX_CROSSINGS, Node, NodeKey, Path, PathKey, Point,
+    Protocol,
+};
+
+use super::{maps::Batches, session::Session};
+use crate::profile::{CrossingRecord, Histogram, PathRecord};
+
+/// What became of journeys that were still open, besides those that were entered; weighted.
+#[derive(Default)]
+pub struct Swept {
+    /// Their packets were on their way.
+    pub in_flight: u64,
+    /// Two packets were mixed in their slot.
+    pub mixed: u64,
+}
+
+/// Paths with their figures.
+#[derive(Default)]
+pub struct Tree {
+    /// By hash.
+    pub paths: BTreeMap<u64, PathRecord>,
+    /// Names of the drop reasons.
+    pub reasons: HashMap<u32, String>,
+}
+
+impl Tree {
+    /// Takes batches out of the tables.
+    pub fn take(&mut self, session: &mut Session, batches: Batches) -> Result<()> {
+        session.take(
+            "PATHS",
+            |key: &PathKey| batches.holds(key.batch),
+            |key: PathKey, path: &Path| {
+                self.enter(key.path, path);
+            },
+        )?;
+        session.take(
+            "NODES",
+            |key: &NodeKey| batches.holds(key.batch),
+            |key: NodeKey, node: &Node| {
+                let Some(record) = self.paths.get_mut(&key.path) else { return };
+                if key.index == END_TO_END {
+                    record.end_to_end.merge(&histogram(node));
+                } else if let Some(span) = record.spans.get_mut((key.index as usize).wrapping_sub(1)) {
+                    span.merge(&histogram(node));
+                }
+            },
+        )
+    }
+
+    /// Enters the figures of a path; its record is made if it is new.
+    fn enter(&mut self, id: u64, path: &Path) -> &mut PathRecord {
+        let reasons = &self.reasons;
+        let record = self.paths.entry(id).or_insert_with(|| {
+            let end = End::from_id(path.end).unwrap_or_default();
+            let crossings = &path.crossings[..(path.count as usize).min(MAX_CROSSINGS)];
+            PathRecord {
+                id,
+                crossings: crossings
+                    .iter()
+                    .map(|crossing| CrossingRecord {
+                        point: Point::from_id(crossing.point).unwrap_or(Point::None),
+                        netns: crossing.netns,
+                        ifindex: crossing.ifindex,
+                    })
+                    .collect(),
+                edges: crossings.iter().enumerate().filter_map(edge_of).collect(),
+                end,
+                reason: (end == End::Dropped).then(|| reason_name(reasons, path.reason)),
+                protocol: Protocol(path.protocol),
+                spans: vec![Histogram::default(); crossings.len().saturating_sub(1)],
+                ..PathRecord::default()
+            }
+        });
+        record.samples += path.samples;
+        record.packets += path.packets;
+        record.wire_packets += path.wire_packets;
+        record.bytes += path.bytes;
+        record.cpu_hops += path.cpu_hops;
+        record.payload_bytes += path.payload;
+        record.skbs_at_end_micro += path.skbs_micro;
+        record
+    }
+
+    /// Ends the journeys that were still open, as the programs would have ended them: used up unseen, or (counted) on
+    /// their way.
+    pub fn sweep(&mut self, session: &Session, config: &Config) -> Result<Swept> {
+        // Epoch 0 is the calibration's.
+        let mut open: Vec<Journey> = session
+            .array("JOURNEYS", |journey: &Journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0)?;
+        let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
+        let mut swept = Swept::default();
+        for journey in &mut open {
+            let weight = u64::from(journey.weight);
+            if journey.may_be_on_its_way(newest) || journey.epoch != config.epoch {
+                swept.in_flight += weight;
+                continue;
+            }
+            (journey.end, journey.reason) = (journey.unseen_end() as u8, 0);
+            match journey.entered(config.filters) {
+                Entered::Yes => {}
+                Entered::NotWanted => continue,
+                Entered::Mixed => {
+                    swept.mixed += weight;
+                    continue;
+                }
+            }
+            let record = self.enter(journey.path_id(), &Path::of(journey));
+            record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
+            for (span, crossing) in record.spans.iter_mut().zip(&journey.crossings[1..]) {
+                span.add(crossing.delta_ns, weight);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Busiest first; equal ones by id, so that the order never depends on a map's.
+    pub fn into_records(self) -> Vec<PathRecord> {
+        let mut paths: Vec<PathRecord> = self.paths.into_values().filter(|path| path.packets > 0).collect();
+        paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
+        paths
+    }
+}
+
+/// The edge of lineage at a crossing, if it is not the same skb as before.
+fn edge_of((index, crossing): (usize, &Crossing)) -> Option<(u16, Edge)> {
+    let edge = Edge::from_id(crossing.edge).filter(|edge| *edge != Edge::Same)?;
+    Some((index as u16, edge))
+}
+
+/// The name of a drop reason.
+pub fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
+    match reasons.get(&reason) {
+        Some(name) => name.clone(),
+        None if reason == 0 => "NOT_SPECIFIED".into(),
+        None => format!("reason {reason}"),
+    }
+}
+
+/// A node as a histogram.
+pub fn histogram(node: &Node) -> Histogram {
+    Histogram::from_dense(node.samples, node.count, node.sum_ns, node.max_ns, &node.buckets)
+}
