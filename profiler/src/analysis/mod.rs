@@ -1,6 +1,7 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
 mod functions;
+mod intervals;
 mod paths;
 mod span;
 mod spans;

@@ -6,6 +6,7 @@ use netstrata_common::{Layer, Point, Points, Protocol, Tier};
 
 use super::{
     functions::{self, Costs},
+    intervals,
     span::{PathAccount, Span},
     spans::{SpanKind, classify, device_name},
 };
@@ -88,6 +89,7 @@ fn path_account(
         devices,
         spans,
         unattributed_ns,
+        intervals: intervals::of_path(profile, path),
         softirqs: softirqs(path),
         record: path.clone(),
     }

@@ -2,7 +2,7 @@
 
 use netstrata_common::{Hook, Layer, Tier};
 
-use super::SpanKind;
+use super::{SpanKind, intervals::PathIntervals};
 use crate::profile::{Histogram, PathRecord};
 
 /// A hook's part of a span.
@@ -58,6 +58,8 @@ pub struct PathAccount {
     pub devices: Vec<String>,
     /// Spans with a layer.
     pub spans: Vec<Span>,
+    /// How sure the means are.
+    pub intervals: PathIntervals,
     /// Spans without one, and what losses left between the spans and the end-to-end time.
     pub unattributed_ns: u64,
     /// Passes through a softirq: receptions after a queue.
@@ -65,6 +67,11 @@ pub struct PathAccount {
 }
 
 impl Span {
+    /// Whether it is, for this layer, a part of a span that samples or functions have divided.
+    pub fn is_part_of(&self, layer: Layer) -> bool {
+        self.layer == Some(layer) && self.distribution.is_none()
+    }
+
     /// Mean without what the probes took, nanoseconds.
     pub fn corrected_mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { (self.sum_ns - self.probe_ns) as f64 / self.count as f64 }

@@ -6,6 +6,7 @@ use netstrata_common::{Edge, Hook, Layer, Point};
 
 use super::{
     functions::{self, FunctionTotal},
+    intervals,
     paths::path_accounts,
     span::PathAccount,
     spans::SpanKind,
@@ -45,6 +46,8 @@ pub struct Account {
     pub paths: Vec<PathAccount>,
     /// Layers that have latency or CPU time.
     pub layers: BTreeMap<Layer, LayerTotal>,
+    /// How sure their latency per packet is.
+    pub layer_intervals: BTreeMap<Layer, [f64; 2]>,
     /// CPU samples by layer, context, CPU and task.
     pub cpu: CpuAccount,
     /// How far to believe it.
@@ -100,7 +103,19 @@ pub fn account(profile: &Profile) -> Account {
         cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
     };
     let functions = functions::totals(&paths);
-    Account { functions, paths, layers, cpu, trust, scale, packets, bytes: bytes as f64 * scale, reconciliation }
+    let layer_intervals = intervals::of_layers(profile, &paths);
+    Account {
+        functions,
+        paths,
+        layers,
+        layer_intervals,
+        cpu,
+        trust,
+        scale,
+        packets,
+        bytes: bytes as f64 * scale,
+        reconciliation,
+    }
 }
 
 /// How many packets there were for each one seen. The devices on which journeys began counted all of their packets

@@ -1,5 +1,6 @@
 //! The profile: its data and its file.
 
+mod batch;
 mod file;
 mod histogram;
 pub mod measures;
@@ -8,6 +9,7 @@ mod parts;
 mod topology;
 pub mod worker;
 
+pub use batch::{BatchPath, BatchRecord, MOST_BATCHES};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use histogram::Histogram;
 pub use model::*;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::batch::BatchRecord;
 use super::{
     Histogram,
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
@@ -50,6 +51,9 @@ pub struct Profile {
     /// nftables chains by their hook: table and chain.
     #[serde(serialize_with = "by_name")]
     pub chains: BTreeMap<Hook, String>,
+    /// Slices of the recording, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<BatchRecord>,
 }
 
 /// A map in the order of names, so that the bytes do not depend on the order of a table.

@@ -114,6 +114,7 @@ pub(super) fn profile(
         retransmits: sum(&states, |state| state.retransmits),
         lost,
         observer,
+        batches: std::mem::take(&mut recording.gathered.batches),
         hooks: functions::hooks(hooks),
         chains,
     })

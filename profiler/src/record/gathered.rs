@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -14,13 +15,15 @@ use super::{
     session::Session,
     tree::{Tree, histogram},
 };
-use crate::profile::Histogram;
+use crate::profile::{BatchRecord, Histogram};
 
 /// Sums of all batches that were taken.
 #[derive(Default)]
 pub struct Gathered {
     /// Paths and their spans.
     pub tree: Tree,
+    /// The sums of each batch.
+    pub batches: Vec<BatchRecord>,
     /// CPU samples; their stacks by a hash that knows no batch, 0 without one.
     pub samples: HashMap<SampleKey, u64>,
     /// The stacks, innermost first.
@@ -30,9 +33,13 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Takes batches to which no program adds any more.
-    pub fn take(&mut self, session: &mut Session, batches: Batches) -> Result<()> {
+    /// Takes batches to which no program adds any more, so long after the recording began.
+    pub fn take(&mut self, session: &mut Session, batches: Batches, since: Duration) -> Result<()> {
         self.tree.take(session, batches)?;
+        let sums = std::mem::take(&mut self.tree.batch);
+        if !sums.paths.is_empty() {
+            BatchRecord::enter(&mut self.batches, BatchRecord { end_ns: since.as_nanos() as u64, ..sums });
+        }
         self.take_samples(session, batches)?;
         session.take(
             "TURNS",

@@ -255,7 +255,7 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
-        self.gathered.take(&mut self.session, Batches::All)?;
+        self.gathered.take(&mut self.session, Batches::All, duration)?;
         self.session.tell_messages();
         Ok((duration, counters))
     }

@@ -9,7 +9,7 @@ use netstrata_common::{
 };
 
 use super::{maps::Batches, session::Session};
-use crate::profile::{CrossingRecord, Histogram, PathRecord};
+use crate::profile::{BatchRecord, CrossingRecord, Histogram, PathRecord};
 
 /// What became of journeys that were still open, besides those that were entered; weighted.
 #[derive(Default)]
@@ -27,6 +27,8 @@ pub struct Tree {
     pub paths: BTreeMap<u64, PathRecord>,
     /// Names of the drop reasons.
     pub reasons: HashMap<u32, String>,
+    /// The sums of what was taken last.
+    pub batch: BatchRecord,
 }
 
 impl Tree {
@@ -44,11 +46,17 @@ impl Tree {
             |key: &NodeKey| batches.holds(key.batch),
             |key: NodeKey, node: &Node| {
                 let Some(record) = self.paths.get_mut(&key.path) else { return };
+                let sums = self.batch.paths.entry(key.path).or_default();
                 if key.index == END_TO_END {
                     record.end_to_end.merge(&histogram(node));
-                } else if let Some(span) = record.spans.get_mut((key.index as usize).wrapping_sub(1)) {
-                    span.merge(&histogram(node));
+                    (sums.packets, sums.sum_ns) = (sums.packets + node.count, sums.sum_ns + node.sum_ns);
+                    return;
                 }
+                let index = (key.index as usize).wrapping_sub(1);
+                let Some(span) = record.spans.get_mut(index) else { return };
+                span.merge(&histogram(node));
+                sums.spans_ns.resize(record.spans.len(), 0);
+                sums.spans_ns[index] += node.sum_ns;
             },
         )
     }

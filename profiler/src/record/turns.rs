@@ -187,7 +187,8 @@ impl Recording {
         if self.batch_begun.is_some_and(|begun| begun.elapsed() >= SETTLED) {
             self.batch_begun = None;
             let begun = Instant::now();
-            self.gathered.take(&mut self.session, Batches::Before(self.config.batch))?;
+            let since = self.started.elapsed();
+            self.gathered.take(&mut self.session, Batches::Before(self.config.batch), since)?;
             log::debug!("batch {} taken in {:?}", self.config.batch.wrapping_sub(1), begun.elapsed());
         }
         Ok(())

@@ -135,11 +135,19 @@ fn mean_only(sum: u64, count: u64) -> Value {
     json!({ "sum": sum, "mean": round(mean), "p50": null, "p90": null, "p99": null, "max": null })
 }
 
+/// The 95 % interval of a mean, where it is known.
+fn set_interval(value: &mut Value, interval: Option<[f64; 2]>) {
+    if let Some(interval) = interval {
+        value["interval"] = interval.map(round).into_iter().collect();
+    }
+}
+
 fn path_json(profile: &Profile, path: &PathAccount) -> Value {
     let record = &path.record;
     let total = record.end_to_end.sum as f64;
     let mut end_to_end = times(&record.end_to_end);
     end_to_end["count"] = record.end_to_end.count.into();
+    set_interval(&mut end_to_end, path.intervals.end_to_end);
     let mut unattributed = mean_only(path.unattributed_ns, record.end_to_end.count);
     unattributed["count"] = record.end_to_end.count.into();
     json!({
@@ -162,7 +170,7 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
         "unattributed_ns": unattributed,
         "softirqs_per_packet": path.softirqs,
         "cpu_hops_per_packet": round(record.cpu_hops as f64 / record.packets.max(1) as f64),
-        "spans": path.spans.iter().map(|span| span_json(profile, span, total)).collect::<Vec<_>>(),
+        "spans": path.spans.iter().map(|span| span_json(profile, path, span, total)).collect::<Vec<_>>(),
     })
 }
 
@@ -177,7 +185,7 @@ fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: Edge) -> Valu
     })
 }
 
-fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
+fn span_json(profile: &Profile, path: &PathAccount, span: &Span, total: f64) -> Value {
     let mut value = json!({
         "span": span.index,
         "layer": span.layer.map(|layer| layer.name()),
@@ -190,6 +198,10 @@ fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
         "corrected_mean_ns": round(span.corrected_mean()),
         "share": share(span.sum_ns as f64, total),
     });
+    // Of a part only the whole span has batches.
+    if span.distribution.is_some() {
+        set_interval(&mut value["ns"], path.intervals.spans.get(span.index).copied().flatten());
+    }
     // Only where the span was split over functions.
     if let Some(part) = span.hook {
         value["hook"] = profile.hook_name(part.hook).into();
@@ -215,7 +227,12 @@ fn layers(account: &Account) -> Vec<Value> {
             "wait_share": share(total.wait_ns as f64, total.latency_ns as f64),
         })
     };
-    let mut rows: Vec<Value> = account.layers.iter().map(|(layer, total)| row(layer.name(), total)).collect();
+    let mut rows = Vec::new();
+    for (layer, total) in &account.layers {
+        let mut row = row(layer.name(), total);
+        set_interval(&mut row, account.layer_intervals.get(layer).copied());
+        rows.push(row);
+    }
     let unattributed = LayerTotal {
         latency_ns: account.paths.iter().map(|path| path.unattributed_ns).sum(),
         probe_ns: 0,

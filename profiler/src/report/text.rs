@@ -176,10 +176,26 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
     path_head(out, profile, path)?;
     let record = &path.record;
     let packets = record.end_to_end.count.max(1);
+    let intervals = &path.intervals;
+    // A column of its own, where there are enough batches to tell.
+    let sure = |text: &str| if intervals.end_to_end.is_some() { format!(" {text:>7}") } else { String::new() };
+    let half = |interval: Option<[f64; 2]>, mean: f64| {
+        let half = interval.filter(|_| mean > 0.0).map(|[low, high]| (high - low) / 2.0 / mean);
+        sure(&half.map_or("-".into(), |half| format!("±{}", percent(half))))
+    };
     writeln!(
         out,
-        "  {:<10} {:<15} {:<15} {:<7} {:>9} {:>9} {:>9} {:>9} {:>6}",
-        "layer", "device", "in", "kind", "mean", "corrected", "p50", "p99", "share"
+        "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
+        "layer",
+        "device",
+        "in",
+        "kind",
+        "mean",
+        sure("95 %"),
+        "corrected",
+        "p50",
+        "p99",
+        "share"
     )?;
     let total = record.end_to_end.sum.max(1) as f64;
     for span in merged(&path.spans).iter().filter(|span| span.sum_ns > 0) {
@@ -189,21 +205,25 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         };
         writeln!(
             out,
-            "  {:<10} {:<15} {:<15} {:<7} {:>9} {:>9} {:>9} {:>9} {:>6}",
+            "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
             span.layer.map_or("", |layer| layer.name()),
             clip(&span.device, 15),
             clip_left(&profile.topology.namespace_name(span.netns), 15),
             span.kind.name(),
             time(span.sum_ns as f64 / packets as f64),
+            half(
+                span.distribution.as_ref().and(intervals.spans.get(span.index).copied().flatten()),
+                span.sum_ns as f64 / packets as f64
+            ),
             time(span.corrected_mean()),
             quantile(0.5),
             quantile(0.99),
             percent(span.sum_ns as f64 / total),
         )?;
     }
-    let row = |name: &str, mean: f64, corrected: f64, p50: String, p99: String, share: f64| {
+    let row = |name: &str, mean: f64, sure: String, corrected: f64, p50: String, p99: String, share: f64| {
         let (mean, corrected) = (time(mean), time(corrected));
-        format!("  {name:<50} {mean:>9} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
+        format!("  {name:<50} {mean:>9}{sure} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
     };
     let unattributed = path.unattributed_ns as f64;
     writeln!(
@@ -212,6 +232,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         row(
             "unattributed",
             unattributed / packets as f64,
+            sure("-"),
             unattributed / packets as f64,
             "-".into(),
             "-".into(),
@@ -224,6 +245,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         row(
             "end to end",
             record.end_to_end.mean(),
+            half(intervals.end_to_end, record.end_to_end.mean()),
             path.corrected_mean(),
             time(record.end_to_end.quantile(0.5) as f64),
             time(record.end_to_end.quantile(0.99) as f64),
