@@ -29,7 +29,7 @@
 //! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
 //! | `choose` | whether a packet is followed | | JOURNEYS |
-//! | `reader` | a reader copies or frees a packet, and answers | | JOURNEYS TURNS (ZERO_NODE) |
+//! | `reader` | a reader copies or frees a packet, and answers | | TURNS (ZERO_NODE) |
 //! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point) | |
 //! | `softirq` | exact times of softirqs | softirq_raise, softirq_entry, softirq_exit, napi_poll | SOFTIRQ |
 //! | `sample` | CPU samples | cpu_sample, burst_sample | SAMPLES STACKS NEW_STACK (CONFIG) |
