@@ -184,7 +184,7 @@ named! {
         },
         because: "the clocks of the CPUs differ, and spans between CPUs with them"
     };
-    ClonesLost "clones_lost" "clones of followed packets that no slot was free for" {
+    ClonesLost "clones_lost" "clones of followed packets that no slot was free for, or that came too late to be told from others" {
         counted_by: Counter::Points, judged: one_percent(Whole::Packets, OF_PACKETS),
         because: "clones count no packets, but their ways are missing"
     };

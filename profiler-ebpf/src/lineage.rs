@@ -180,8 +180,13 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     } else {
         let starts = const { Points::of_children(Edge::Clone) }.has(point);
         let same = starts && skb::read::<u64>(packet, offset!(skb_head)) == parent.object;
+        let alike = same && journey_of(&parent).is_some_and(|journey| is_like(packet, journey));
         // The memory of a packet that was used up unseen may be another one's by now.
-        let same = same && journey_of(&parent).is_some_and(|journey| is_clone(packet, journey, begin));
+        let same = alike && journey_of(&parent).is_some_and(|journey| is_soon(journey, begin));
+        if alike && !same {
+            // Or this CPU was interrupted for long: then it was a clone.
+            cpu.lost[Loss::ClonesLost] += journey_of(&parent).map_or(0, |journey| journey.weight as u64);
+        }
         if starts && !same {
             // The CPU works on something else now.
             cpu.parent.edge = 0;
@@ -251,10 +256,16 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
 /// A clone is made while its parent is being received.
 const CLONED_WITHIN_NS: u64 = 1_000_000;
 
-/// Whether what shares the head of a followed packet can be its clone.
+/// Whether what shares the head of a followed packet carries the same.
 #[inline(always)]
-fn is_clone(packet: u64, parent: &Journey, now: u64) -> bool {
-    now.wrapping_sub(parent.last_ns) < CLONED_WITHIN_NS && skb::payload(packet) == (parent.payload, parent.protocol)
+fn is_like(packet: u64, parent: &Journey) -> bool {
+    skb::payload(packet) == (parent.payload, parent.protocol)
+}
+
+/// Whether it comes soon enough to be its clone.
+#[inline(always)]
+fn is_soon(parent: &Journey, now: u64) -> bool {
+    now.wrapping_sub(parent.last_ns) < CLONED_WITHIN_NS
 }
 
 /// Whether a packet is no longer being received.
