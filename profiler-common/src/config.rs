@@ -25,7 +25,25 @@ pub struct Config {
     /// Number of the batch that figures are added to. When the profiler has named the next one, no program adds to this one any
     /// more as soon as those that run have ended, and it can be read and removed.
     pub batch: u32,
+    /// New nodes of the tree in a batch after which a CPU follows half as many packets, and half as many again after as many
+    /// more; 0: never. So a table that would fill before it is emptied is filled by fewer packets, which count the more.
+    pub thin_after: u32,
 }
+
+impl Config {
+    /// The rate at which a CPU follows packets after so many new nodes in a batch.
+    #[inline(always)]
+    pub fn every(&self, new_nodes: u64) -> u32 {
+        let every = self.sample_every & MOST_EVERY;
+        let halvings = if self.thin_after == 0 { 0 } else { new_nodes as u32 / self.thin_after };
+        let every = every << if halvings > MOST_HALVINGS { MOST_HALVINGS } else { halvings };
+        if every > MOST_EVERY { MOST_EVERY } else { every }
+    }
+}
+
+/// No CPU follows fewer than one packet in so many.
+const MOST_EVERY: u32 = 0xf_ffff;
+const MOST_HALVINGS: u32 = 10;
 
 /// Follow packets to their end and throw the journey away: tells what following costs without the account.
 pub const ACCEPT_AND_DISCARD: u32 = 2;

@@ -95,6 +95,12 @@ pub struct CpuState {
     pub busy_since_ns: u64,
     /// Nodes of the tree that were new.
     pub new_nodes: u64,
+    /// The same when the batch began that the CPU saw last.
+    pub nodes_before: u64,
+    /// That batch.
+    pub batch: u32,
+    /// Zero.
+    pub pad: u32,
     /// Source of journey ids.
     pub next_id: u64,
     /// Retransmitted TCP segments.

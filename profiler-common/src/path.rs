@@ -6,9 +6,9 @@ use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, bucket_of};
 pub const END_TO_END: u32 = 255;
 
 /// Nodes of the tree that the programs' table holds.
-pub const MAX_NODES: u32 = 8192;
+pub const MAX_NODES: u32 = 16384;
 /// Paths that the programs' table holds.
-pub const MAX_PATHS: u32 = 4096;
+pub const MAX_PATHS: u32 = 8192;
 
 /// One step of a hash.
 #[inline(always)]
@@ -21,6 +21,8 @@ pub fn mix(hash: u64, value: u64) -> u64 {
 pub trait Add {
     /// Adds `more` to `figure`.
     fn add(figure: &mut u64, more: u64);
+    /// The same of a figure that stays small.
+    fn add_small(figure: &mut u32, more: u32);
 }
 
 /// Additions to what nobody else adds to.
@@ -28,6 +30,10 @@ pub struct Alone;
 
 impl Add for Alone {
     fn add(figure: &mut u64, more: u64) {
+        *figure += more;
+    }
+
+    fn add_small(figure: &mut u32, more: u32) {
         *figure += more;
     }
 }
@@ -68,8 +74,8 @@ pub struct Node {
     pub sum_ns: u64,
     /// Largest value, not weighted.
     pub max_ns: u64,
-    /// Packets per bucket of the log-linear histogram.
-    pub buckets: [u64; BUCKETS],
+    /// Packets per bucket of the log-linear histogram. Of one batch, which lasts seconds: no bucket gets four billion.
+    pub buckets: [u32; BUCKETS],
 }
 
 impl Node {
@@ -84,7 +90,7 @@ impl Node {
         }
         let bucket = bucket_of(ns);
         if bucket < BUCKETS {
-            A::add(&mut self.buckets[bucket], weight);
+            A::add_small(&mut self.buckets[bucket], weight as u32);
         }
     }
 }

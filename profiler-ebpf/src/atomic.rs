@@ -13,6 +13,15 @@ pub fn add(counter: &mut u64, value: u64) {
     }
 }
 
+/// The same of four bytes.
+#[inline(always)]
+fn add_small(counter: &mut u32, value: u32) {
+    // SAFETY: a valid, aligned u32 in a map value.
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) &raw mut *counter, in(reg) value as u64, options(nostack));
+    }
+}
+
 /// How the programs let the figures of paths and spans grow.
 pub struct Atomic;
 
@@ -20,5 +29,10 @@ impl Add for Atomic {
     #[inline(always)]
     fn add(figure: &mut u64, more: u64) {
         add(figure, more);
+    }
+
+    #[inline(always)]
+    fn add_small(figure: &mut u32, more: u32) {
+        add_small(figure, more);
     }
 }

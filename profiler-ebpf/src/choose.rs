@@ -25,7 +25,11 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     let (slot, previous) = (slots::index(slot), previous as u32);
     let Some(point) = Point::from_id(point as u8) else { return 0 };
     let (Some(cpu), Some(config)) = (state(), config()) else { return 0 };
-    let every = config.sample_every & 0xf_ffff;
+    if cpu.batch != config.batch {
+        cpu.batch = config.batch;
+        cpu.nodes_before = cpu.new_nodes;
+    }
+    let every = config.every(cpu.new_nodes.wrapping_sub(cpu.nodes_before));
     // Mean distance `every`, never periodic: periods of the traffic must not meet periods of the choice.
     // SAFETY: a helper without arguments.
     cpu.skip = if every <= 1 { 1 } else { 1 + unsafe { bpf_get_prandom_u32() } % (2 * every - 1) };

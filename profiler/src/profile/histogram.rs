@@ -51,9 +51,13 @@ impl Histogram {
     }
 
     /// From dense buckets as the kernel keeps them.
-    pub fn from_dense(samples: u64, count: u64, sum: u64, max: u64, dense: &[u64; BUCKETS]) -> Self {
-        let buckets =
-            dense.iter().enumerate().filter(|entry| *entry.1 > 0).map(|(at, count)| (at as u16, *count)).collect();
+    pub fn from_dense(samples: u64, count: u64, sum: u64, max: u64, dense: &[u32; BUCKETS]) -> Self {
+        let buckets = dense
+            .iter()
+            .enumerate()
+            .filter(|entry| *entry.1 > 0)
+            .map(|(at, count)| (at as u16, u64::from(*count)))
+            .collect();
         Self { samples, count, sum, max, buckets }
     }
 

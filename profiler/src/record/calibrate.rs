@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, Point, Protocol, Timed};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, PathKey, Point, Protocol, Timed};
 
 use super::{
     probes::Group,
@@ -261,7 +261,7 @@ fn sampler_cost(session: &mut Session) -> Result<f64> {
 
 /// The programs must have seen this thread's datagrams on device 1 of this thread's namespace.
 fn check_offsets(session: &Session, netns: u32) -> Result<()> {
-    let paths: Vec<(u64, Path)> = session.entries("PATHS")?;
+    let paths: Vec<(PathKey, Path)> = session.entries("PATHS")?;
     let seen = paths.iter().any(|(_, path)| {
         path.protocol == Protocol::UDP.0
             && path.crossings[0].point == Point::Queue as u8

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{Config, CpuState, Journey, Tally};
+use netstrata_common::{Config, CpuState, Journey, MAX_NODES, Tally};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -37,6 +37,9 @@ use crate::{
     topology::Watcher,
 };
 
+/// When a batch has filled this part of the tree's table, half as many packets are followed: a table that is emptied in time
+/// is never so full.
+const THIN_AT: u32 = 4;
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
 
@@ -168,6 +171,7 @@ impl Recording {
             ring_every: 64,
             accept: 1,
             undisturbed_ns: (costs.alike_ns * UNDISTURBED) as u32,
+            thin_after: (MAX_NODES / THIN_AT / online().map_or(1, |cpus| cpus.len() as u32)).max(1),
             ..Config::default()
         };
         filter::configure(args, &mut config);

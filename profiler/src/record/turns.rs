@@ -100,6 +100,9 @@ impl Recording {
     fn pause(&self, turn: Duration, looked: Instant) -> Duration {
         let in_turn = |part: f64| turn.mul_f64(part).saturating_sub(self.turn.elapsed());
         let mut due = TICK.min(in_turn(1.0));
+        if let Some(begun) = self.batch_begun {
+            due = due.min(SETTLED.saturating_sub(begun.elapsed()));
+        }
         if self.window.is_some() {
             due = due.min(LOOK.saturating_sub(looked.elapsed()));
             if self.governor.duty < 1.0 {
