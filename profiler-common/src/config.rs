@@ -54,3 +54,17 @@ pub const FILTER_NETNS: u32 = 1;
 pub const FILTER_DEVICE: u32 = 2;
 /// Filter bit: the packet belongs to a chosen flow.
 pub const FILTER_FLOW: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fuller_a_batch_the_fewer_packets_are_followed() {
+        let config = Config { sample_every: 3, thin_after: 100, ..Config::default() };
+        let rates = [0, 99, 100, 250, 999, 1000, 1_000_000].map(|nodes| config.every(nodes));
+        assert_eq!(rates, [3, 3, 6, 12, 1536, 3072, 3072]);
+        assert_eq!(Config { thin_after: 0, ..config }.every(u64::MAX), 3);
+        assert_eq!(Config { sample_every: MOST_EVERY, ..config }.every(500), MOST_EVERY);
+    }
+}

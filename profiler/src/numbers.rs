@@ -26,9 +26,26 @@ pub fn ratio_interval(batches: &[(f64, f64)], whole: f64) -> Option<[f64; 2]> {
     let without: Vec<f64> = batches.iter().map(|batch| (up - batch.0) / (down - batch.1)).collect();
     let mean = without.iter().sum::<f64>() / count;
     let variance = (count - 1.0) / count * without.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>();
+    let variance = variance * alike(&batches, up / down);
     let half = StudentsT::new(0.0, 1.0, count - 1.0).ok()?.inverse_cdf(0.975) * variance.sqrt();
     Some([whole - half, whole + half])
 }
+
+/// By how much the variance of a sum is larger because neighbours are alike, as the state of a machine outlasts a batch: from
+/// what a batch has in common with the next one, which is less by one in their number where they have nothing in common.
+fn alike(batches: &[&(f64, f64)], ratio: f64) -> f64 {
+    let off: Vec<f64> = batches.iter().map(|batch| batch.0 - ratio * batch.1).collect();
+    let squares: f64 = off.iter().map(|off| off * off).sum();
+    if squares == 0.0 {
+        return 1.0;
+    }
+    let common = off.windows(2).map(|two| two[0] * two[1]).sum::<f64>() / squares + 1.0 / off.len() as f64;
+    let common = common.clamp(0.0, MOST_ALIKE);
+    (1.0 + common) / (1.0 - common)
+}
+
+/// Batches that have more in common than this are as good as one.
+const MOST_ALIKE: f64 = 0.8;
 
 #[cfg(test)]
 mod tests {
@@ -71,8 +88,8 @@ mod tests {
     fn fewer_than_three_batches_tell_nothing_and_empty_ones_do_not_count() {
         assert_eq!(ratio_interval(&[], 1.0), None);
         assert_eq!(ratio_interval(&[(1.0, 1.0), (2.0, 1.0), (0.0, 0.0)], 1.5), None);
-        // Student's t of two degrees of freedom is 4.303; the standard error of 1, 2, 3 is 0.577.
-        let [low, high] = ratio_interval(&[(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)], 2.0).expect("three");
+        // Student's t of two degrees of freedom is 4.303; the standard error of 1, 3, 2 is 0.577, and neighbours differ.
+        let [low, high] = ratio_interval(&[(1.0, 1.0), (3.0, 1.0), (2.0, 1.0)], 2.0).expect("three");
         assert!((high - 2.0 - 4.303 * 0.577_35).abs() < 1e-3 && (low + high - 4.0).abs() < 1e-9);
     }
 
