@@ -470,8 +470,13 @@ pub struct Observer {
     /// they were measured.
     pub pace: f64,
     /// The part of it that lies within the packet's own journey: what a span is longer because its packet is followed. As
-    /// measured at start, times `pace`.
+    /// measured at start, of which what only followed packets meet times `pace`; never more than the shortest spans of the
+    /// recording.
     pub ns_in_span_per_crossing: f64,
+    /// The least that it may have been: as measured at start. 0 in profiles from before.
+    pub ns_in_span_low: f64,
+    /// The most that it may have been: all of it times `pace`, or what the shortest spans leave. 0 in profiles from before.
+    pub ns_in_span_high: f64,
     /// What the crossing of a socket that becomes ready adds, where a function's probe sees it (before Linux 6.3); else zero.
     pub ns_in_span_at_ready: f64,
     /// Crossings that the probes saw.
@@ -495,4 +500,11 @@ pub struct Observer {
     pub recorder_share: f64,
     /// Largest resident memory of the recorder.
     pub recorder_rss_bytes: u64,
+}
+
+impl Observer {
+    /// Whether it is known how far the cost within a span is known: not in profiles from before.
+    pub fn has_interval(&self) -> bool {
+        self.ns_in_span_high > 0.0
+    }
 }

@@ -121,6 +121,8 @@ mod tests {
         ns_per_crossing: 15.0,
         ns_per_followed_crossing: 400.0,
         ns_in_span_per_crossing: 150.0,
+        ns_in_span_interval: [150.0, 150.0],
+        ns_uncut_per_crossing: 180.0,
         alike_ns: 0.0,
         ns_in_span_at_ready: 0.0,
         crossings_per_datagram: 6.0,
