@@ -88,7 +88,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut trust = json!({
         "verdict": account.trust.verdict.name(),
         "reasons": account.trust.reasons,
         "sample_rate": share(profile.sampling.followed as f64, profile.sampling.packets as f64),
@@ -114,7 +114,18 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "recorder_rss_bytes": observer.recorder_rss_bytes,
         },
         "steal_share": share(profile.meta.steal_share, 1.0),
-    })
+    });
+    // A profile from before intervals is told as ever.
+    if observer.has_interval() {
+        trust["observer"]["ns_in_span_low"] = round(observer.ns_in_span_low).into();
+        trust["observer"]["ns_in_span_high"] = round(observer.ns_in_span_high).into();
+        trust["correction"] = json!({
+            "subtracted_ns": account.correction.subtracted_ns,
+            "unsubtracted_ns": account.correction.unsubtracted_ns,
+            "unsubtracted_share": share(account.correction.unsubtracted_share(), 1.0),
+        });
+    }
+    trust
 }
 
 /// Sum, mean and quantiles; the quantiles are within 6.25 %.
@@ -190,6 +201,9 @@ fn span_json(profile: &Profile, span: &Span, total: f64) -> Value {
         "corrected_mean_ns": round(span.corrected_mean()),
         "share": share(span.sum_ns as f64, total),
     });
+    if profile.observer.has_interval() && span.unsubtracted_ns > 0 {
+        value["unsubtracted_mean_ns"] = round(span.unsubtracted_ns as f64 / span.count.max(1) as f64).into();
+    }
     // Only where the span was split over functions.
     if let Some(part) = span.hook {
         value["hook"] = profile.hook_name(part.hook).into();
