@@ -104,7 +104,7 @@ fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let ready = path.crossings[index..=index + 1].iter().filter(|at| at.point.is_in(Points::ANNOUNCED));
     let each = observer.ns_in_span_per_crossing
         + ready.count() as f64 * observer.ns_in_span_at_ready / 2.0
-        + if returns { observer.ns_per_crossing } else { 0.0 };
+        + if returns { observer.at_return() } else { 0.0 };
     (each * path.spans[index].count as f64) as u64
 }
 
@@ -268,6 +268,7 @@ mod tests {
             let mut profile = Profile { paths: vec![path(&ids, &values, usize::MAX)], ..Profile::default() };
             (profile.observer.ns_in_span_per_crossing, profile.observer.ns_per_crossing) = (costs.0, costs.1);
             profile.observer.ns_in_span_at_ready = costs.2;
+            (profile.observer.ns_in_span_high, profile.observer.ns_in_span_at_return) = (costs.0, costs.2);
             for (span, (sum_ns, calls)) in functions {
                 let record = FunctionRecord { span, calls, returns: calls, sum_ns, ends: calls, ..FunctionRecord::default() };
                 profile.paths[0].functions.push(FunctionRecord { hook: Hook::Span, ..record.clone() });

@@ -477,6 +477,9 @@ pub struct Observer {
     pub ns_in_span_low: f64,
     /// The most that it may have been: all of it times `pace`, or what the shortest spans leave. 0 in profiles from before.
     pub ns_in_span_high: f64,
+    /// What the return of a device's transmit function takes, whose probe sees a packet that has gone on already; as
+    /// `ns_in_span_per_crossing`. 0 in profiles from before.
+    pub ns_in_span_at_return: f64,
     /// What the crossing of a socket that becomes ready adds, where a function's probe sees it (before Linux 6.3); else zero.
     pub ns_in_span_at_ready: f64,
     /// Crossings that the probes saw.
@@ -506,5 +509,10 @@ impl Observer {
     /// Whether it is known how far the cost within a span is known: not in profiles from before.
     pub fn has_interval(&self) -> bool {
         self.ns_in_span_high > 0.0
+    }
+
+    /// What the return of a device's transmit function takes. Profiles from before took it for a packet that is turned away.
+    pub fn at_return(&self) -> f64 {
+        if self.has_interval() { self.ns_in_span_at_return } else { self.ns_per_crossing }
     }
 }

@@ -435,6 +435,7 @@ fn observer<'a>(
         ns_in_span_per_crossing: within.ns,
         ns_in_span_low: within.low,
         ns_in_span_high: within.high,
+        ns_in_span_at_return: within::grown(costs.ns_in_span_at_return, &costs, slower),
         ns_in_span_at_ready: costs.ns_in_span_at_ready,
         crossings,
         followed_crossings,

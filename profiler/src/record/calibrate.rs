@@ -54,6 +54,8 @@ pub struct Calibration {
     pub ns_in_span_per_crossing: f64,
     /// Between what and what that lies, by how it differed from batch to batch.
     pub ns_in_span_interval: [f64; 2],
+    /// What the return of a device's transmit function takes of the span in which the packet has gone on already.
+    pub ns_in_span_at_return: f64,
     /// What of a followed crossing is not cut out of journeys, wherever it lies.
     pub ns_uncut_per_crossing: f64,
     /// What the crossing of a socket that becomes ready takes more than another, where a function's probe sees it.
@@ -191,6 +193,7 @@ impl Measured {
             ns_per_followed_crossing: following(&self.followed),
             ns_in_span_per_crossing: fastest,
             ns_in_span_interval: [fastest.min(middle), fastest.max(middle)],
+            ns_in_span_at_return: self.crossing.beside_ns().unwrap_or(ns_per_crossing),
             ns_uncut_per_crossing: uncut,
             ns_in_span_at_ready: 0.0,
             crossings_per_datagram: per_datagram,

@@ -16,12 +16,14 @@ use crate::numbers::median;
 
 /// The probe whose crossing is left out.
 const BETWEEN: &str = "netif_rx";
-/// One that turns packets away in the same stretch.
+/// One in the same stretch that sees the packet and leaves it alone.
 const BESIDE: &str = "net_dev_xmit";
 
 /// Batches with the crossing and without it: the median of their datagrams.
 #[derive(Default)]
 pub struct CrossingCost {
+    /// With the crossing, and with the probe beside it.
+    all: Times,
     with: Times,
     without: Times,
 }
@@ -30,8 +32,10 @@ impl CrossingCost {
     /// Batches of both kinds; the probes of journeys are attached.
     pub fn add(&mut self, session: &mut Session, traffic: &Traffic, netns: u32) -> Result<()> {
         session.set_config(Config { sample_every: 1, accept: 1, ring_every: 1, ..Config::default() })?;
+        let crossed = [Point::Xmit, Point::Rx, Point::Receive];
+        add(&mut self.all, &traffic.batches(|| stretch(session, netns, &crossed))?);
         let beside = session.detach_probe(BESIDE)?;
-        add(&mut self.with, &traffic.batches(|| stretch(session, netns, &[Point::Xmit, Point::Rx, Point::Receive]))?);
+        add(&mut self.with, &traffic.batches(|| stretch(session, netns, &crossed))?);
         if session.detach_probe(BETWEEN)? {
             add(&mut self.without, &traffic.batches(|| stretch(session, netns, &[Point::Xmit, Point::Receive]))?);
             session.attach_probe(BETWEEN)?;
@@ -45,10 +49,20 @@ impl CrossingCost {
     /// What it adds, by the fastest batches and by those in the middle, of such as were made at one pace; `None` where one kind
     /// was not seen.
     pub fn ns(&self) -> Option<[f64; 2]> {
-        let pace = self.with.pace().max(self.without.pace());
-        let differ = |of: fn(&Times, f64) -> f64| (of(&self.with, pace) - of(&self.without, pace)).max(0.0);
-        (pace < f64::MAX).then(|| [differ(Times::fastest), differ(Times::middle)])
+        let by = |of| differ(&self.with, &self.without, of);
+        Some([by(Times::fastest)?, by(Times::middle)?])
     }
+
+    /// What a probe adds that sees a followed packet and leaves it alone; `None` where it was not seen.
+    pub fn beside_ns(&self) -> Option<f64> {
+        differ(&self.all, &self.with, Times::fastest)
+    }
+}
+
+/// By how much one kind took longer, of batches that were made at one pace.
+fn differ(more: &Times, less: &Times, of: fn(&Times, f64) -> f64) -> Option<f64> {
+    let pace = more.pace().max(less.pace());
+    (pace < f64::MAX).then(|| (of(more, pace) - of(less, pace)).max(0.0))
 }
 
 fn add(times: &mut Times, batches: &[Batch<Option<f64>>]) {
@@ -97,8 +111,9 @@ mod tests {
     #[test]
     fn what_a_crossing_adds_is_told_only_where_both_kinds_were_seen() {
         let times = |values: &[f64]| Times(values.iter().map(|value| (*value, 100.0)).collect());
-        let cost = CrossingCost { with: times(&[500.0, 530.0, 560.0]), without: times(&[350.0, 360.0, 400.0]) };
-        assert_eq!(cost.ns(), Some([150.0, 170.0]));
+        let [with, without] = [&[500.0, 530.0, 560.0], &[350.0, 360.0, 400.0]].map(|values| times(values));
+        let cost = CrossingCost { all: times(&[545.0, 550.0]), with, without };
+        assert_eq!((cost.ns(), cost.beside_ns()), (Some([150.0, 170.0]), Some(45.0)));
         assert_eq!(CrossingCost { with: times(&[500.0]), ..CrossingCost::default() }.ns(), None);
     }
 }

@@ -122,6 +122,7 @@ mod tests {
         ns_per_followed_crossing: 400.0,
         ns_in_span_per_crossing: 150.0,
         ns_in_span_interval: [150.0, 150.0],
+        ns_in_span_at_return: 60.0,
         ns_uncut_per_crossing: 180.0,
         alike_ns: 0.0,
         ns_in_span_at_ready: 0.0,

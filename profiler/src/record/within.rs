@@ -28,15 +28,10 @@ pub struct Within {
 }
 
 impl Within {
-    /// In a recording in which programs took `pace` times as long as when costs were measured.
-    ///
-    /// What is known to have grown is the work on followed packets, which are few: it is seldom in the CPU's caches. The
-    /// dispatch and the first look of the programs are the same for every packet and stay there. Whether they grew, too (the
-    /// machine was slower), or the rest did not, is not known: that is the interval.
+    /// In a recording in which programs took `pace` times as long as when costs were measured. Whether what is not known to
+    /// have grown did, too (the machine was slower), or nothing did, is the interval.
     pub fn new(costs: &Calibration, pace: f64, bound: Option<f64>) -> Self {
-        let measured = costs.ns_in_span_per_crossing;
-        let of_all = costs.ns_per_crossing.min(measured);
-        let ns = of_all + (measured - of_all) * pace;
+        let ns = grown(costs.ns_in_span_per_crossing, costs, pace);
         let [low, high] = costs.ns_in_span_interval;
         let bound = bound.unwrap_or(f64::MAX);
         Self {
@@ -45,6 +40,14 @@ impl Within {
             high: (high * pace.max(1.0)).max(ns).min(bound),
         }
     }
+}
+
+/// A cost in a recording in which programs took `pace` times as long. What is known to have grown is the work on followed
+/// packets, which are few: it is seldom in the CPU's caches. The dispatch and the first look of the programs are the same for
+/// every packet and stay there.
+pub fn grown(ns: f64, costs: &Calibration, pace: f64) -> f64 {
+    let of_all = costs.ns_per_crossing.min(ns);
+    of_all + (ns - of_all) * pace
 }
 
 /// What no crossing took more than: the time of the shortest spans of a recording, each of which holds one. `None` where there

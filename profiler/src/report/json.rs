@@ -119,6 +119,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
     if observer.has_interval() {
         trust["observer"]["ns_in_span_low"] = round(observer.ns_in_span_low).into();
         trust["observer"]["ns_in_span_high"] = round(observer.ns_in_span_high).into();
+        trust["observer"]["ns_in_span_at_return"] = round(observer.ns_in_span_at_return).into();
         trust["correction"] = json!({
             "subtracted_ns": account.correction.subtracted_ns,
             "unsubtracted_ns": account.correction.unsubtracted_ns,
