@@ -35,7 +35,7 @@ impl Config {
     #[inline(always)]
     pub fn every(&self, new_nodes: u64) -> u32 {
         let every = self.sample_every & MOST_EVERY;
-        let halvings = if self.thin_after == 0 { 0 } else { new_nodes as u32 / self.thin_after };
+        let halvings = (new_nodes as u32).checked_div(self.thin_after).unwrap_or(0);
         let every = every << if halvings > MOST_HALVINGS { MOST_HALVINGS } else { halvings };
         if every > MOST_EVERY { MOST_EVERY } else { every }
     }

@@ -68,6 +68,9 @@ fn hand_made() -> Profile {
     });
     profile.meta.missing.insert("sk_data_ready".into(), "not in this kernel".into());
     profile.sampling.rates = vec![(0, 64), (5, 8)];
+    // More than the first span has room for.
+    profile.observer.ns_in_span_per_crossing = 18.0;
+    (profile.observer.ns_in_span_low, profile.observer.ns_in_span_high) = (12.0, 20.0);
     profile.lost.insert(Loss::RingFull, 3);
     profile.paths.push(PathRecord {
         id: u64::MAX,

@@ -83,7 +83,9 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
     // Journeys that were not split had the same hooks: their time is divided alike.
     let of_all = |ns: f64| (ns * whole.count as f64 / all.calls as f64) as u64;
     if whole.kind == SpanKind::Wait {
-        whole.probe_ns = (whole.probe_ns + of_all(costs.waited_ns(all))).min(whole.sum_ns);
+        let by_probes = whole.probe_ns.saturating_add(of_all(costs.waited_ns(all)));
+        whole.probe_ns = by_probes.min(whole.sum_ns);
+        whole.unsubtracted_ns = whole.unsubtracted_ns.saturating_add(by_probes - whole.probe_ns);
         return vec![whole];
     }
     if of_span.len() < 2 {
@@ -103,6 +105,7 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
             tier: Tier::Function,
             sum_ns,
             probe_ns: of_all(costs.probe_ns(*hook, record)) + at_ends(record),
+            unsubtracted_ns: 0,
             distribution: None,
             hook: Some(HookPart {
                 hook: *hook,
@@ -118,20 +121,23 @@ pub fn split(costs: &Costs<'_>, path: &PathRecord, index: usize, mut whole: Span
         of_span.iter().filter(|(hook, _)| *hook != Hook::Span).map(|(_, record)| at_ends(record)).sum();
     let probe_ns = crossings.saturating_sub(elsewhere) + of_all(costs.probe_ns(Hook::Span, all));
     parts.insert(0, Span { tier: Tier::Function, sum_ns: left, probe_ns, distribution: None, ..whole });
-    share_excess(&mut parts);
+    let excess = share_excess(&mut parts);
+    parts[0].unsubtracted_ns = parts[0].unsubtracted_ns.saturating_add(excess);
     parts
 }
 
 /// What the probes took of the whole span is known better than where in it they took it: where a part is shorter than what
-/// is to be taken off, the rest is taken off the others. So the corrected parts sum to the corrected whole.
-fn share_excess(parts: &mut [Span]) {
+/// is to be taken off, the rest is taken off the others. So the corrected parts sum to the corrected whole. What all of them
+/// together are too short for is left.
+fn share_excess(parts: &mut [Span]) -> u64 {
     let mut excess = 0;
     for part in &mut *parts {
         excess += part.probe_ns.saturating_sub(part.sum_ns);
         part.probe_ns = part.probe_ns.min(part.sum_ns);
     }
     let mut room: u64 = parts.iter().map(|part| part.sum_ns - part.probe_ns).sum();
-    excess = excess.min(room);
+    let left = excess.saturating_sub(room);
+    excess -= left;
     for part in parts {
         let of_part = part.sum_ns - part.probe_ns;
         let taken = scaled(of_part, room, excess);
@@ -139,6 +145,7 @@ fn share_excess(parts: &mut [Span]) {
         excess -= taken;
         room -= of_part;
     }
+    left
 }
 
 /// What a hook took over all paths.
@@ -257,9 +264,10 @@ mod tests {
             let mut spans: Vec<Span> =
                 parts.iter().map(|&(sum_ns, probe_ns)| Span { probe_ns, ..whole(sum_ns, 1) }).collect();
             let (sum, probes) = parts.iter().fold((0, 0), |all, part| (all.0 + part.0, all.1 + part.1));
-            share_excess(&mut spans);
+            let left = share_excess(&mut spans);
             prop_assert!(spans.iter().all(|span| span.probe_ns <= span.sum_ns));
             prop_assert_eq!(spans.iter().map(|span| span.probe_ns).sum::<u64>(), probes.min(sum));
+            prop_assert_eq!(left, probes.saturating_sub(sum));
         }
 
         #[test]

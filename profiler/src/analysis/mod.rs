@@ -1,5 +1,6 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
+mod correction;
 mod functions;
 mod intervals;
 mod paths;
@@ -8,9 +9,10 @@ mod spans;
 mod totals;
 mod trust;
 
+pub use correction::Correction;
 pub use functions::FunctionTotal;
 pub use paths::path_accounts;
 pub use span::{HookPart, PathAccount, Span};
 pub use spans::{SpanClass, SpanKind, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};
-pub use trust::{Doubt, Trust, Verdict, trust};
+pub use trust::{Doubt, Seen, Trust, Verdict, trust};

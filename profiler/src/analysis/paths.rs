@@ -36,6 +36,7 @@ fn path_account(
     let mut spans: Vec<Span> = Vec::new();
     for (index, histogram) in path.spans.iter().enumerate() {
         let class = classify(path, index, topology);
+        let by_probes = probe_ns(profile, path, index);
         let whole = Span {
             index,
             layer: class.layer,
@@ -45,7 +46,8 @@ fn path_account(
             tier: Tier::Tracepoint,
             count: histogram.count,
             sum_ns: histogram.sum,
-            probe_ns: probe_ns(profile, path, index),
+            probe_ns: by_probes.min(histogram.sum),
+            unsubtracted_ns: by_probes.saturating_sub(histogram.sum),
             distribution: Some(histogram.clone()),
             hook: None,
         };
@@ -95,8 +97,8 @@ fn path_account(
     }
 }
 
-/// What the probes took within a span: one crossing of a followed packet, and where the transmit function comes back
-/// meanwhile (after `netif_rx`) that probe too. Never more than the span.
+/// What the probes took within a span by their measured cost: one crossing of a followed packet, and where the transmit
+/// function comes back meanwhile (after `netif_rx`) that probe too. It may be more than the span, if the cost is wrong.
 fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let observer = &profile.observer;
     let returns = path.crossings[index].point == Point::Rx && path.crossings[index + 1].point == Point::Receive;
@@ -104,9 +106,8 @@ fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let ready = path.crossings[index..=index + 1].iter().filter(|at| at.point.is_in(Points::ANNOUNCED));
     let each = observer.ns_in_span_per_crossing
         + ready.count() as f64 * observer.ns_in_span_at_ready / 2.0
-        + if returns { observer.ns_per_crossing } else { 0.0 };
-    let histogram = &path.spans[index];
-    ((each * histogram.count as f64) as u64).min(histogram.sum)
+        + if returns { observer.at_return() } else { 0.0 };
+    (each * path.spans[index].count as f64) as u64
 }
 
 /// The samples of a span. On the way from a device to a socket a receive handler (macvlan) may lift the packet to another
@@ -170,6 +171,7 @@ fn split(whole: Span, places: &Places, ends: &[String; 2], real: u64, known: &[L
             tier: Tier::Sampling,
             sum_ns: ns,
             probe_ns: 0,
+            unsubtracted_ns: 0,
             distribution: None,
             ..whole.clone()
         });
@@ -199,7 +201,8 @@ fn protocol_name(protocol: Protocol) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::span::whole, *};
-    use crate::profile::Histogram;
+    use crate::profile::{FunctionRecord, Histogram};
+    use netstrata_common::Hook;
     use proptest::prelude::*;
 
     #[test]
@@ -219,6 +222,28 @@ mod tests {
         assert_eq!(found(Layer::Bridge, "br0"), Some(200));
     }
 
+    /// A path of some journeys, with one of its spans lost, as when the tree is full.
+    fn path(ids: &[(usize, u32, u32)], values: &[(u64, u64)], lost: usize) -> PathRecord {
+        let crossings: Vec<CrossingRecord> = ids
+            .iter()
+            .map(|&(point, netns, ifindex)| CrossingRecord { point: Point::ALL[point], netns, ifindex })
+            .collect();
+        let spans = vec![Histogram::default(); crossings.len() - 1];
+        let mut path = PathRecord { spans, crossings, ..PathRecord::default() };
+        for &(value, weight) in values {
+            let mut total = 0;
+            for (index, span) in path.spans.iter_mut().enumerate() {
+                let part = value.rotate_left(index as u32) % 1_000_000;
+                total += part;
+                if index != lost {
+                    span.add(part, weight);
+                }
+            }
+            path.end_to_end.add(total, weight);
+        }
+        path
+    }
+
     proptest! {
         #[test]
         fn parts_sum_to_the_whole(
@@ -236,33 +261,44 @@ mod tests {
         }
 
         #[test]
+        fn corrected_parts_sum_to_corrected_totals_and_nothing_is_taken_that_is_not_there(
+            ids in proptest::collection::vec((0..Point::ALL.len(), 1u32..3, 0u32..5), 2..20),
+            values in proptest::collection::vec((0u64..3_000, 1u64..1000), 1..20),
+            costs in (0f64..1_500.0, 0f64..500.0, 0f64..500.0),
+            functions in proptest::collection::btree_map(0u32..19, (0u64..1_000, 0u64..5), 0..6),
+        ) {
+            let mut profile = Profile { paths: vec![path(&ids, &values, usize::MAX)], ..Profile::default() };
+            (profile.observer.ns_in_span_per_crossing, profile.observer.ns_per_crossing) = (costs.0, costs.1);
+            profile.observer.ns_in_span_at_ready = costs.2;
+            (profile.observer.ns_in_span_high, profile.observer.ns_in_span_at_return) = (costs.0, costs.2);
+            for (span, (sum_ns, calls)) in functions {
+                let record = FunctionRecord { span, calls, returns: calls, sum_ns, ends: calls, ..FunctionRecord::default() };
+                profile.paths[0].functions.push(FunctionRecord { hook: Hook::Span, ..record.clone() });
+                profile.paths[0].functions.push(FunctionRecord { hook: Hook::BridgeHandle, ..record });
+            }
+            for account in path_accounts(&profile) {
+                prop_assert!(account.spans.iter().all(|span| span.probe_ns <= span.sum_ns));
+                let parts: u64 = account.spans.iter().map(|span| span.sum_ns - span.probe_ns).sum();
+                let whole = account.corrected_mean() * account.record.end_to_end.count as f64;
+                prop_assert!(((parts + account.unattributed_ns) as f64 - whole).abs() <= 1e-9 * whole);
+                // What the probes took by their cost is subtracted or told.
+                for (index, _) in account.record.spans.iter().enumerate() {
+                    let of_span = || account.spans.iter().filter(|span| span.index == index);
+                    if classify(&account.record, index, &profile.topology).layer.is_some() {
+                        let told: u64 = of_span().map(|span| span.probe_ns + span.unsubtracted_ns).sum();
+                        prop_assert_eq!(told, probe_ns(&profile, &account.record, index));
+                    }
+                }
+            }
+        }
+
+        #[test]
         fn layers_and_unattributed_sum_to_end_to_end(
             ids in proptest::collection::vec((0..Point::ALL.len(), 1u32..3, 0u32..5), 1..20),
             values in proptest::collection::vec((0u64..1_000_000_000, 1u64..1000), 1..20),
             keep in 0usize..21,
         ) {
-            let crossings: Vec<CrossingRecord> = ids
-                .iter()
-                .map(|&(point, netns, ifindex)| CrossingRecord { point: Point::ALL[point], netns, ifindex })
-                .collect();
-            let mut path = PathRecord {
-                spans: vec![Histogram::default(); crossings.len() - 1],
-                crossings,
-                ..PathRecord::default()
-            };
-            for &(value, weight) in &values {
-                let mut total = 0;
-                for (index, span) in path.spans.iter_mut().enumerate() {
-                    let part = value.rotate_left(index as u32) % 1_000_000;
-                    total += part;
-                    // Some spans are lost, as when the tree is full.
-                    if index != keep {
-                        span.add(part, weight);
-                    }
-                }
-                path.end_to_end.add(total, weight);
-            }
-            let profile = Profile { paths: vec![path], ..Profile::default() };
+            let profile = Profile { paths: vec![path(&ids, &values, keep)], ..Profile::default() };
             for account in path_accounts(&profile) {
                 prop_assert!(account.is_closed());
             }

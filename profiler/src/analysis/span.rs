@@ -37,6 +37,8 @@ pub struct Span {
     pub sum_ns: u64,
     /// The part of it that the probes themselves took on followed packets, by calibration.
     pub probe_ns: u64,
+    /// What they took by calibration beyond that: the span is too short for it. Subtracted from nothing.
+    pub unsubtracted_ns: u64,
     /// The distribution, where this is a whole span. Of a part only the mean is known.
     pub distribution: Option<Histogram>,
     /// The hooked function whose own time this is.
@@ -105,6 +107,7 @@ pub(super) fn whole(sum_ns: u64, count: u64) -> Span {
         count,
         sum_ns,
         probe_ns: 0,
+        unsubtracted_ns: 0,
         distribution: None,
         hook: None,
     }

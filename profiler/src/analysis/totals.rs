@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, Hook, Layer, Point};
 
 use super::{
+    correction::Correction,
     functions::{self, FunctionTotal},
     intervals,
     paths::path_accounts,
     span::PathAccount,
     spans::SpanKind,
-    trust::{Trust, trust},
+    trust::{Seen, Trust, trust},
 };
 use crate::{
     cpu::{CpuAccount, account as cpu_account, steady_table},
@@ -50,6 +51,8 @@ pub struct Account {
     pub layer_intervals: BTreeMap<Layer, [f64; 2]>,
     /// CPU samples by layer, context, CPU and task.
     pub cpu: CpuAccount,
+    /// The correction for the probes' own cost.
+    pub correction: Correction,
     /// How far to believe it.
     pub trust: Trust,
     /// Packets of the whole recording for each packet that was seen (weighted) while the probes were attached.
@@ -68,7 +71,8 @@ pub struct Account {
 pub fn account(profile: &Profile) -> Account {
     let paths = path_accounts(profile);
     let cpu = cpu_account(profile);
-    let trust = trust(profile, cpu.busy);
+    let correction = Correction::of(&paths);
+    let trust = trust(profile, Seen { busy_samples: cpu.busy, correction });
     let mut layers: BTreeMap<Layer, LayerTotal> = BTreeMap::new();
     for span in paths.iter().flat_map(|path| &path.spans) {
         if let Some(layer) = span.layer {
@@ -104,18 +108,8 @@ pub fn account(profile: &Profile) -> Account {
     };
     let functions = functions::totals(&paths);
     let layer_intervals = intervals::of_layers(profile, &paths);
-    Account {
-        functions,
-        paths,
-        layers,
-        layer_intervals,
-        cpu,
-        trust,
-        scale,
-        packets,
-        bytes: bytes as f64 * scale,
-        reconciliation,
-    }
+    let bytes = bytes as f64 * scale;
+    Account { functions, paths, layers, layer_intervals, cpu, correction, trust, scale, packets, bytes, reconciliation }
 }
 
 /// How many packets there were for each one seen. The devices on which journeys began counted all of their packets

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use netstrata_common::{Judged, Limit, Loss, Whole, named};
 
+use super::correction::Correction;
 use crate::profile::Profile;
 
 named! {
@@ -50,6 +51,11 @@ named! {
         reason: costly,
         because: "what is observed ran slower than without"
     };
+    Correction "correction" "measured cost of the probes that spans are too short for, of all that is to be subtracted" {
+        figure: unsubtracted, unit: Unit::Share, degraded: Bound::Above(0.01), void: None, telling: None,
+        reason: overcorrected,
+        because: "a cost larger than what it is a part of is known badly: corrected figures are too small elsewhere, too"
+    };
     Followed "followed" "packets that were followed" {
         figure: |profile, _| Some(profile.sampling.followed as f64), unit: Unit::Count, degraded: Bound::Below(100.0),
         void: None, telling: None, reason: few,
@@ -57,10 +63,19 @@ named! {
     };
 }
 
+/// What the account of a profile found that its judgement needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// CPU samples that were not idle.
+    pub busy_samples: u64,
+    /// The correction for the probes' own cost.
+    pub correction: Correction,
+}
+
 /// What else is true of a doubt.
 pub struct DoubtInfo {
-    /// What is judged, in a profile of whose CPU samples so many were not idle; none where there is nothing to judge.
-    pub figure: fn(&Profile, u64) -> Option<f64>,
+    /// What is judged; none where there is nothing to judge.
+    pub figure: fn(&Profile, &Seen) -> Option<f64>,
     /// In what.
     pub unit: Unit,
     /// Beyond this a profile is degraded.
@@ -70,7 +85,7 @@ pub struct DoubtInfo {
     /// What must be there to tell.
     pub telling: Option<Telling>,
     /// The reason that a reader gets.
-    pub reason: fn(&Profile, u64) -> String,
+    pub reason: fn(&Profile, &Seen) -> String,
     /// Why it is doubtful.
     pub because: &'static str,
 }
@@ -116,10 +131,10 @@ impl Bound {
 /// A reason for a verdict worse than ok.
 type Reason = (Verdict, String);
 
-/// Judges a profile, of whose CPU samples so many were not idle.
-pub fn trust(profile: &Profile, busy_samples: u64) -> Trust {
+/// Judges a profile.
+pub fn trust(profile: &Profile, seen: Seen) -> Trust {
     let losses = Loss::ALL.iter().filter_map(|loss| judge(*loss, profile));
-    let doubts = Doubt::ALL.iter().filter_map(|doubt| doubtful(*doubt, profile, busy_samples));
+    let doubts = Doubt::ALL.iter().filter_map(|doubt| doubtful(*doubt, profile, &seen));
     let findings: Vec<Reason> = losses.chain(doubts).collect();
     Trust {
         verdict: findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Ok),
@@ -168,9 +183,9 @@ fn judge(loss: Loss, profile: &Profile) -> Option<Reason> {
 }
 
 /// What a doubt does to the verdict.
-fn doubtful(doubt: Doubt, profile: &Profile, busy_samples: u64) -> Option<Reason> {
+fn doubtful(doubt: Doubt, profile: &Profile, seen: &Seen) -> Option<Reason> {
     let DoubtInfo { figure, degraded, void, telling, reason, .. } = doubt.info();
-    let figure = figure(profile, busy_samples)?;
+    let figure = figure(profile, seen)?;
     if telling.is_some_and(|telling| (telling.by)(profile) <= telling.above) {
         return None;
     }
@@ -179,31 +194,41 @@ fn doubtful(doubt: Doubt, profile: &Profile, busy_samples: u64) -> Option<Reason
         _ if degraded.is_passed(figure) => Verdict::Degraded,
         _ => return None,
     };
-    Some((verdict, reason(profile, busy_samples)))
+    Some((verdict, reason(profile, seen)))
 }
 
-fn stolen(profile: &Profile, _: u64) -> String {
+fn stolen(profile: &Profile, _: &Seen) -> String {
     format!("the hypervisor took {:.0} % of the CPU time", 100.0 * profile.meta.steal_share)
 }
 
 /// Only of a clock: other sources of samples count something else.
-fn sampled(profile: &Profile, busy_samples: u64) -> Option<f64> {
-    let sampled = busy_samples * profile.cpu.period_ns;
+fn sampled(profile: &Profile, seen: &Seen) -> Option<f64> {
+    let sampled = seen.busy_samples * profile.cpu.period_ns;
     (profile.cpu.source == "cpu-clock").then(|| sampled as f64 / profile.cpu.kernel_busy_ns as f64)
 }
 
-fn undersampled(profile: &Profile, busy_samples: u64) -> String {
+fn undersampled(profile: &Profile, seen: &Seen) -> String {
     let [sampled, kernel] =
-        [busy_samples * profile.cpu.period_ns, profile.cpu.kernel_busy_ns].map(|ns| ns as f64 / 1e9);
+        [seen.busy_samples * profile.cpu.period_ns, profile.cpu.kernel_busy_ns].map(|ns| ns as f64 / 1e9);
     format!("sampler: samples stand for {sampled:.1} s of CPU time, the kernel counted {kernel:.1} s")
 }
 
-fn costly(profile: &Profile, _: u64) -> String {
+fn costly(profile: &Profile, _: &Seen) -> String {
     let [took, budget] = [profile.observer.cpu_share, profile.sampling.budget].map(|share| 100.0 * share);
     format!("observer: the probes used {took:.1} % of the CPU time, the budget was {budget:.1} %")
 }
 
-fn few(profile: &Profile, _: u64) -> String {
+/// A profile from before has no interval: nothing bounds its correction, and it is not judged by that.
+fn unsubtracted(profile: &Profile, seen: &Seen) -> Option<f64> {
+    profile.observer.has_interval().then(|| seen.correction.unsubtracted_share())
+}
+
+fn overcorrected(_: &Profile, seen: &Seen) -> String {
+    let share = 100.0 * seen.correction.unsubtracted_share();
+    format!("correction: {share:.1} % of the probes' measured cost is more than the spans took that it lies in")
+}
+
+fn few(profile: &Profile, _: &Seen) -> String {
     match profile.sampling.followed {
         0 => "no packet was followed: there was no traffic, or the filters let none pass".into(),
         few => format!("only {few} packets were followed"),
@@ -282,21 +307,26 @@ mod tests {
         crate::page::check_part("output.md", "doubts", &table_of_doubts());
     }
 
-    /// A clean profile but for one figure, and how many of its samples were not idle.
-    fn doubted(doubt: Doubt, figure: f64) -> (Profile, u64) {
-        let (mut profile, mut busy) = (profile(&[]), 0);
+    /// A clean profile but for one figure, and what was seen of it.
+    fn doubted(doubt: Doubt, figure: f64) -> (Profile, Seen) {
+        let (mut profile, mut seen) = (profile(&[]), Seen::default());
         match doubt {
             Doubt::Steal => profile.meta.steal_share = figure,
             Doubt::Sampler => {
                 profile.cpu.source = "cpu-clock".into();
                 profile.cpu.period_ns = 1_000_000;
                 profile.cpu.kernel_busy_ns = 1_000_000_000;
-                busy = (figure * 1000.0).round() as u64;
+                seen.busy_samples = (figure * 1000.0).round() as u64;
             }
             Doubt::Observer => profile.observer.cpu_share = figure * profile.sampling.budget,
+            Doubt::Correction => {
+                profile.observer.ns_in_span_high = 1.0;
+                let unsubtracted_ns = (figure * 1000.0).round() as u64;
+                seen.correction = Correction { subtracted_ns: 1000 - unsubtracted_ns, unsubtracted_ns };
+            }
             Doubt::Followed => profile.sampling.followed = figure as u64,
         }
-        (profile, busy)
+        (profile, seen)
     }
 
     #[test]
@@ -311,35 +341,40 @@ mod tests {
                     Bound::Below(bound) => (bound + step, bound - step),
                 };
                 let judged = |figure: f64| {
-                    let (profile, busy) = doubted(doubt, figure);
-                    trust(&profile, busy)
+                    let (profile, seen) = doubted(doubt, figure);
+                    trust(&profile, seen)
                 };
                 assert!(judged(within).verdict < verdict, "{doubt:?}: {within}");
                 let judged = judged(beyond);
                 assert_eq!((judged.verdict, judged.reasons.len()), (verdict, 1), "{doubt:?}: {beyond}");
             }
             let Some(telling) = telling else { continue };
-            let (mut profile, busy) = doubted(doubt, 0.0);
+            let (mut profile, seen) = doubted(doubt, 0.0);
             profile.cpu.kernel_busy_ns = 400_000_000;
             profile.sampling.budget = 0.001;
             profile.observer.cpu_share = 0.019;
-            let figure = (doubt.info().figure)(&profile, busy);
+            let figure = (doubt.info().figure)(&profile, &seen);
             assert!(figure.is_some_and(|figure| degraded.is_passed(figure)), "{doubt:?}: {figure:?}");
             assert!((telling.by)(&profile) <= telling.above, "{doubt:?}");
-            assert_eq!(trust(&profile, busy).verdict, Verdict::Ok, "{doubt:?}");
+            assert_eq!(trust(&profile, seen).verdict, Verdict::Ok, "{doubt:?}");
         }
     }
 
     #[test]
     fn doubts_read_as_ever() {
         let reason = |doubt: Doubt, figure: f64| {
-            let (profile, busy) = doubted(doubt, figure);
-            trust(&profile, busy).reasons.join("; ")
+            let (profile, seen) = doubted(doubt, figure);
+            trust(&profile, seen).reasons.join("; ")
         };
         for (doubt, figure, wanted) in [
             (Doubt::Steal, 0.3, "the hypervisor took 30 % of the CPU time"),
             (Doubt::Sampler, 0.5, "sampler: samples stand for 0.5 s of CPU time, the kernel counted 1.0 s"),
             (Doubt::Observer, 3.0, "observer: the probes used 3.0 % of the CPU time, the budget was 1.0 %"),
+            (
+                Doubt::Correction,
+                0.05,
+                "correction: 5.0 % of the probes' measured cost is more than the spans took that it lies in",
+            ),
             (Doubt::Followed, 7.0, "only 7 packets were followed"),
             (Doubt::Followed, 0.0, "no packet was followed: there was no traffic, or the filters let none pass"),
         ] {
@@ -366,21 +401,28 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_from_before_intervals_is_not_judged_by_them() {
+        let (mut profile, seen) = doubted(Doubt::Correction, 0.5);
+        profile.observer.ns_in_span_high = 0.0;
+        assert_eq!(trust(&profile, seen).verdict, Verdict::Ok);
+    }
+
+    #[test]
     fn a_clean_profile_is_ok() {
-        assert_eq!(trust(&profile(&[(Loss::SlotBusy, 100)]), 0).verdict, Verdict::Ok);
+        assert_eq!(trust(&profile(&[(Loss::SlotBusy, 100)]), Seen::default()).verdict, Verdict::Ok);
     }
 
     #[test]
     fn losses_degrade_and_great_losses_void() {
-        assert_eq!(trust(&profile(&[(Loss::SlotBusy, 2_000)]), 0).verdict, Verdict::Degraded);
-        assert_eq!(trust(&profile(&[(Loss::NodesFull, 30_000)]), 0).verdict, Verdict::Void);
-        assert_eq!(trust(&profile(&[(Loss::RingFull, 1)]), 0).verdict, Verdict::Degraded);
+        assert_eq!(trust(&profile(&[(Loss::SlotBusy, 2_000)]), Seen::default()).verdict, Verdict::Degraded);
+        assert_eq!(trust(&profile(&[(Loss::NodesFull, 30_000)]), Seen::default()).verdict, Verdict::Void);
+        assert_eq!(trust(&profile(&[(Loss::RingFull, 1)]), Seen::default()).verdict, Verdict::Degraded);
     }
 
     #[test]
     fn a_loss_is_judged_at_the_limits_of_its_row_and_a_reader_gets_its_figures() {
         for loss in Loss::ALL.iter().copied() {
-            let judged = |lost: u64| trust(&profile(&[(loss, lost)]), 0);
+            let judged = |lost: u64| trust(&profile(&[(loss, lost)]), Seen::default());
             match loss.info().judged {
                 Judged::Share { of, degraded, void, .. } => {
                     let whole = whole(of, &profile(&[]));
@@ -404,7 +446,7 @@ mod tests {
 
     #[test]
     fn reasons_read_as_ever() {
-        let reasons = |lost: &[(Loss, u64)]| trust(&profile(lost), 0).reasons;
+        let reasons = |lost: &[(Loss, u64)]| trust(&profile(lost), Seen::default()).reasons;
         assert_eq!(
             reasons(&[
                 (Loss::TimeBackwards, 101),

@@ -84,17 +84,28 @@ impl Histogram {
 
     /// The value below which `share` (0 to 1) of the values lie, within 6.25 %; never above the largest value.
     pub fn quantile(&self, share: f64) -> u64 {
+        let Some(bucket) = self.bucket_at(share) else { return self.max };
+        let (low, high) = (bucket_low(bucket), bucket_high(bucket));
+        (low + (high - low) / 2).min(self.max)
+    }
+
+    /// What all but `share` (0 to 1) of the values are at least, within 12.5 % and never more; 0 of none.
+    pub fn at_least(&self, share: f64) -> u64 {
+        self.bucket_at(share).map_or(0, bucket_low)
+    }
+
+    /// The bucket in which the value lies below which `share` of the values lie.
+    fn bucket_at(&self, share: f64) -> Option<usize> {
         let total: u64 = self.buckets.iter().map(|entry| entry.1).sum();
         let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
         let mut seen = 0;
         for &(bucket, count) in &self.buckets {
             seen += count;
             if seen >= rank {
-                let (low, high) = (bucket_low(bucket as usize), bucket_high(bucket as usize));
-                return (low + (high - low) / 2).min(self.max);
+                return Some(bucket as usize);
             }
         }
-        self.max
+        None
     }
 }
 

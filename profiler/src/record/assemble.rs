@@ -15,13 +15,14 @@ use super::{
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
     tree::{Tree, reason_name},
+    within::{self, Within},
 };
 use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
     profile::{
-        CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, Profile, SampleRecord, Sampling,
-        SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
+        CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, PathRecord, Profile, SampleRecord,
+        Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
     },
     topology::container_of_pid,
 };
@@ -64,7 +65,7 @@ pub(super) fn profile(
     functions::read(&recording, &mut tree.paths)?;
     let chains = functions::chains(&recording)?;
     let (hooks, missing_hooks) = recording.session.detach_functions();
-    let mut observer = observer(&recording, &states, &cpu, duration)?;
+    let mut observer = observer(&recording, &states, &cpu, duration, tree.paths.values())?;
     functions::cost(&mut observer, &recording, duration)?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
@@ -277,7 +278,13 @@ fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {
     turns.map(|(&(netns, pid), ns)| TurnRecord { netns, pid, ns: ns.clone() }).collect()
 }
 
-fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duration: Duration) -> Result<Observer> {
+fn observer<'a>(
+    recording: &Recording,
+    states: &[CpuState],
+    cpu: &CpuRecord,
+    duration: Duration,
+    paths: impl Iterator<Item = &'a PathRecord>,
+) -> Result<Observer> {
     let crossings = sum(states, |state| state.crossings);
     let followed_crossings = sum(states, |state| state.followed_crossings);
     let costs = recording.costs;
@@ -288,12 +295,16 @@ fn observer(recording: &Recording, states: &[CpuState], cpu: &CpuRecord, duratio
         + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
         + recording.own_cpu.as_nanos() as f64;
     let available = duration.as_nanos() as f64 * online()?.len() as f64;
+    let within = Within::new(&costs, slower, within::bound(paths));
     Ok(Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
         pace: pace.unwrap_or(0.0),
-        ns_in_span_per_crossing: costs.ns_in_span_per_crossing * slower,
-        ns_in_span_at_ready: costs.ns_in_span_at_ready * slower,
+        ns_in_span_per_crossing: within.ns,
+        ns_in_span_low: within.low,
+        ns_in_span_high: within.high,
+        ns_in_span_at_return: within::grown(costs.ns_in_span_at_return, &costs, slower),
+        ns_in_span_at_ready: costs.ns_in_span_at_ready,
         crossings,
         followed_crossings,
         hooks: recording.hook_costs,

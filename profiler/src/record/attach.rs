@@ -44,6 +44,26 @@ impl Session {
         Ok(())
     }
 
+    /// Attaches one probe that was detached alone.
+    pub fn attach_probe(&mut self, name: &str) -> Result<()> {
+        for probe in self.available.iter().filter(|probe| probe.name == name) {
+            let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
+            let link = attach_to(program, probe.tracepoint().unwrap_or(probe.name))
+                .map_err(|error| Refusal::of_program(probe.name, error))?;
+            self.links.push((probe, link));
+        }
+        Ok(())
+    }
+
+    /// Detaches one probe; false if it is not attached.
+    pub fn detach_probe(&mut self, name: &str) -> Result<bool> {
+        let Some(at) = self.links.iter().position(|(probe, _)| probe.name == name) else { return Ok(false) };
+        let (probe, link) = self.links.swap_remove(at);
+        let program: &mut RawTracePoint = program(&mut self.ebpf, probe.name)?;
+        program.detach(link).with_context(|| format!("cannot detach {name}"))?;
+        Ok(true)
+    }
+
     /// One that cannot be attached costs what is seen there, not the recording.
     fn attach_functions_of_journeys(&mut self) {
         let Self { ebpf, function_probes, missing, .. } = self;

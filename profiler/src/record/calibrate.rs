@@ -6,8 +6,8 @@
 //! because disturbances only ever add. Costs are per crossing, dispatch included.
 //!
 //! During the recording the machine may be slower, and the programs and their data are seldom in its caches when few packets
-//! are followed. What they take between their looks at the clock is known then and now; what lies outside of them is taken to
-//! grow alike ([`pace`]).
+//! are followed. What they take between their looks at the clock is known then and now ([`pace`]); what that says of what lies
+//! outside of them, and how sure it is, stands in `within`.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,10 @@ use anyhow::Result;
 use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, PathKey, Point, Protocol, Timed};
 
 use super::{
+    crossing_cost::CrossingCost,
     probes::Group,
     session::Session,
+    times::Times,
     traffic::{Batch, CALM, DATAGRAMS, Traffic, with_traffic},
 };
 use crate::{
@@ -32,8 +34,6 @@ use crate::{
 const ROUNDS: usize = 5;
 /// After so long there are no more, whether the machine was calm or not.
 const LONG: Duration = Duration::from_millis(600);
-/// So many batches of each kind while it was calm are enough.
-const ENOUGH: usize = 6;
 /// Changes between the kinds that need the probes attached, in a round.
 const ALTERNATIONS: usize = 3;
 /// Datagrams of a batch, as a figure.
@@ -52,6 +52,12 @@ pub struct Calibration {
     pub ns_per_followed_crossing: f64,
     /// The part of it that lies within the journey.
     pub ns_in_span_per_crossing: f64,
+    /// Between what and what that lies, by how it differed from batch to batch.
+    pub ns_in_span_interval: [f64; 2],
+    /// What the return of a device's transmit function takes of the span in which the packet has gone on already.
+    pub ns_in_span_at_return: f64,
+    /// What of a followed crossing is not cut out of journeys, wherever it lies.
+    pub ns_uncut_per_crossing: f64,
     /// What the crossing of a socket that becomes ready takes more than another, where a function's probe sees it.
     pub ns_in_span_at_ready: f64,
     /// Crossings of one of the calibration's datagrams.
@@ -76,9 +82,10 @@ pub fn calibrate(session: &mut Session) -> Result<Calibration> {
         let others = measure(session, traffic, netns);
         session.leave_ready_function_out(false);
         let others = others?;
-        let more = (all.ns_in_span_per_crossing - others.ns_in_span_per_crossing).max(0.0);
+        let more = (all.ns_uncut_per_crossing - others.ns_uncut_per_crossing).max(0.0);
         Ok(Calibration {
             ns_in_span_per_crossing: others.ns_in_span_per_crossing,
+            ns_in_span_interval: others.ns_in_span_interval,
             ns_in_span_at_ready: more * all.crossings_per_datagram,
             ..all
         })
@@ -116,30 +123,6 @@ pub fn pace(costs: &Calibration, states: &[CpuState]) -> Option<f64> {
     compared.then(|| recorded.ns as f64 / recorded.count as f64 / costs.alike_ns)
 }
 
-/// The batches of one kind: nanoseconds per datagram, and the pace of the machine meanwhile.
-#[derive(Default)]
-struct Times(Vec<(f64, f64)>);
-
-impl Times {
-    fn add_all<T>(&mut self, batches: &[Batch<T>]) {
-        self.0.extend(batches.iter().map(|batch| (batch.ns, batch.pace)));
-    }
-
-    /// A pace at which, or faster, there were enough of them.
-    fn pace(&self) -> f64 {
-        let mut paces: Vec<f64> = self.0.iter().map(|batch| batch.1).collect();
-        paces.sort_by(f64::total_cmp);
-        paces.get(ENOUGH - 1).or(paces.last()).copied().unwrap_or(f64::MAX)
-    }
-
-    /// The fastest at about a pace, because disturbances only add; 0 of none.
-    fn fastest(&self, pace: f64) -> f64 {
-        let alike = |batch: &&(f64, f64)| (pace / CALM..=pace * CALM).contains(&batch.1);
-        let times = self.0.iter().filter(alike).map(|batch| batch.0);
-        times.reduce(f64::min).or(self.0.iter().map(|batch| batch.0).reduce(f64::min)).unwrap_or(0.0)
-    }
-}
-
 /// Batches by kind.
 #[derive(Default)]
 struct Measured {
@@ -153,6 +136,8 @@ struct Measured {
     followed: Times,
     /// What the programs take of crossings that are all alike.
     alike: Times,
+    /// A crossing in its journey.
+    crossing: CrossingCost,
     /// The least that a round saw of each datagram.
     crossings_per_datagram: Vec<f64>,
     /// CPU time of attaching the probes and detaching them again, nanoseconds.
@@ -200,10 +185,16 @@ impl Measured {
         let beyond = |times: &Times, than: &Times| (times.fastest(pace) - than.fastest(pace)) / per_datagram;
         let ns_per_crossing = beyond(&self.turned_away, &self.plain).max(1.0);
         let following = |times: &Times| ns_per_crossing + beyond(times, &self.turned_away).max(0.0);
+        let uncut = following(&self.in_span);
+        // Where it cannot be seen in its place: no less than what every packet meets, no more than all that is not cut out.
+        let [fastest, middle] = self.crossing.ns().unwrap_or([uncut, ns_per_crossing]).map(|ns| ns.min(uncut));
         Ok(Calibration {
             ns_per_crossing,
             ns_per_followed_crossing: following(&self.followed),
-            ns_in_span_per_crossing: following(&self.in_span),
+            ns_in_span_per_crossing: fastest,
+            ns_in_span_interval: [fastest.min(middle), fastest.max(middle)],
+            ns_in_span_at_return: self.crossing.beside_ns().unwrap_or(ns_per_crossing),
+            ns_uncut_per_crossing: uncut,
             ns_in_span_at_ready: 0.0,
             crossings_per_datagram: per_datagram,
             alike_ns: self.alike.fastest(pace),
@@ -228,6 +219,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
         for _ in 0..ALTERNATIONS {
             measured.add_observed(session, traffic, cpu)?;
         }
+        measured.crossing.add(session, traffic, netns)?;
         let start = thread_cpu_ns();
         session.detach(Group::Journey)?;
         measured.turns.push((attaching + thread_cpu_ns() - start) as f64);
@@ -281,7 +273,7 @@ fn check_offsets(session: &Session, netns: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::times::ENOUGH, *};
 
     #[test]
     fn only_batches_at_one_pace_compare() {

@@ -8,8 +8,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use netstrata_common::{
-    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Node, NodeKey, Path, PathKey, SampleKey,
-    Stack, Tally, TurnKey,
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, Node, NodeKey, Path, PathKey,
+    SampleKey, Stack, Tally, TurnKey,
 };
 
 use super::session::Session;
@@ -161,6 +161,16 @@ impl Session {
             take(&item);
         }
         Ok(())
+    }
+
+    /// Takes the whole journeys that lie in the ring.
+    pub fn drain_journeys(&mut self, mut take: impl FnMut(Journey)) -> Result<()> {
+        self.drain_ring(|bytes| {
+            if bytes.len() == size_of::<Journey>() {
+                // SAFETY: the programs put whole `Journey`s into the ring; the length was checked.
+                take(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
+            }
+        })
     }
 
     fn map(&self, name: &str) -> Result<&Map> {

@@ -5,6 +5,7 @@ mod assemble_functions;
 mod attach;
 mod calibrate;
 mod command;
+mod crossing_cost;
 mod filter;
 mod function_costs;
 mod function_probe;
@@ -25,9 +26,11 @@ mod recording;
 mod refusal;
 mod session;
 mod tier;
+mod times;
 mod traffic;
 mod tree;
 mod turns;
+mod within;
 
 use std::{
     path::PathBuf,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{CpuState, Journey, MAX_NODES, PAUSE_NS, SOFTIRQS, Softirq};
+use netstrata_common::{CpuState, MAX_NODES, PAUSE_NS, SOFTIRQS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
@@ -295,12 +295,11 @@ impl Recording {
     pub fn drain(&mut self) -> Result<()> {
         let before = self.journeys.len() as u64 + self.journeys_not_kept;
         let (journeys, not_kept) = (&mut self.journeys, &mut self.journeys_not_kept);
-        self.session.drain_ring(|bytes| {
+        self.session.drain_journeys(|journey| {
             if journeys.len() >= MOST_JOURNEYS {
                 *not_kept += 1;
-            } else if bytes.len() == size_of::<Journey>() {
-                // SAFETY: the programs put whole `Journey`s into the ring; the length was checked.
-                journeys.push(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
+            } else {
+                journeys.push(journey);
             }
         })?;
         match self.journeys.len() as u64 + self.journeys_not_kept - before {

@@ -88,7 +88,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut trust = json!({
         "verdict": account.trust.verdict.name(),
         "reasons": account.trust.reasons,
         "sample_rate": share(profile.sampling.followed as f64, profile.sampling.packets as f64),
@@ -114,7 +114,19 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "recorder_rss_bytes": observer.recorder_rss_bytes,
         },
         "steal_share": share(profile.meta.steal_share, 1.0),
-    })
+    });
+    // A profile from before intervals is told as ever.
+    if observer.has_interval() {
+        trust["observer"]["ns_in_span_low"] = round(observer.ns_in_span_low).into();
+        trust["observer"]["ns_in_span_high"] = round(observer.ns_in_span_high).into();
+        trust["observer"]["ns_in_span_at_return"] = round(observer.ns_in_span_at_return).into();
+        trust["correction"] = json!({
+            "subtracted_ns": account.correction.subtracted_ns,
+            "unsubtracted_ns": account.correction.unsubtracted_ns,
+            "unsubtracted_share": share(account.correction.unsubtracted_share(), 1.0),
+        });
+    }
+    trust
 }
 
 /// Sum, mean and quantiles; the quantiles are within 6.25 %.
@@ -201,6 +213,9 @@ fn span_json(profile: &Profile, path: &PathAccount, span: &Span, total: f64) -> 
     // Of a part only the whole span has batches.
     if span.distribution.is_some() {
         set_interval(&mut value["ns"], path.intervals.spans.get(span.index).copied().flatten());
+    }
+    if profile.observer.has_interval() && span.unsubtracted_ns > 0 {
+        value["unsubtracted_mean_ns"] = round(span.unsubtracted_ns as f64 / span.count.max(1) as f64).into();
     }
     // Only where the span was split over functions.
     if let Some(part) = span.hook {

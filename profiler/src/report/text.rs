@@ -266,6 +266,7 @@ fn merged(spans: &[Span]) -> Vec<Span> {
             {
                 last.sum_ns += span.sum_ns;
                 last.probe_ns += span.probe_ns;
+                last.unsubtracted_ns = last.unsubtracted_ns.saturating_add(span.unsubtracted_ns);
                 last.distribution = None;
             }
             _ => merged.push(span.clone()),
@@ -418,16 +419,25 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
         count(profile.sampling.packets),
         percent(trust.observed_share)
     )?;
+    let interval = if observer.has_interval() {
+        format!("; within the span {:.0} to {:.0} ns", observer.ns_in_span_low, observer.ns_in_span_high)
+    } else {
+        String::new()
+    };
     writeln!(
         out,
         "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span),\n    \
-         {} per CPU sample",
+         {} per CPU sample{interval}",
         percent(observer.cpu_share),
         observer.ns_per_crossing,
         observer.ns_per_followed_crossing,
         observer.ns_in_span_per_crossing,
         time(observer.ns_per_sample)
     )?;
+    if observer.has_interval() && account.correction.unsubtracted_ns > 0 {
+        let share = percent(account.correction.unsubtracted_share());
+        writeln!(out, "  not subtracted: {share} of the probes' cost, for which spans are too short")?;
+    }
     for (way, cost) in Way::ALL.iter().zip(observer.hooks).filter(|entry| entry.1.ns_per_call > 0.0) {
         writeln!(
             out,
