@@ -13,10 +13,11 @@ pub fn read(words: &[&str], stdout: &str) -> Option<Benchmark> {
         .collect();
     let protocol = if test.starts_with("UDP") { "udp" } else { "tcp" };
     let mut benchmark = Benchmark { tool: "netperf".into(), pairs: Some(1), ..Benchmark::default() };
-    if test.ends_with("_RR") {
+    let connects = test.ends_with("_CRR");
+    if connects || test.ends_with("_RR") {
         // send size, receive size, request, response, seconds, transactions a second; then the remote's sizes
         let row = rows.iter().find(|row| row.len() >= 6)?;
-        benchmark.workload = format!("{protocol}-rr");
+        benchmark.workload = format!("{protocol}-{}", if connects { "crr" } else { "rr" });
         benchmark.message_bytes = Some(row[2] as u64);
         benchmark.duration_s = Some(row[4]);
         benchmark.transactions_per_s = Some(row[5]);
@@ -88,6 +89,8 @@ mod tests {
             assert!((read.throughput_bits_per_s.unwrap() - 17817.45e6).abs() < 1.0);
         }
         for text in [rr, "16384  131072 1        1       10.00    25000.00   \n16384  131072 \n"] {
+            let connects = read("netperf -t TCP_CRR -H 10.0.0.2", text);
+            assert_eq!((connects.workload.as_str(), connects.transactions_per_s), ("tcp-crr", Some(25000.0)));
             let read = read("netperf -t TCP_RR -H 10.0.0.2", text);
             assert_eq!((read.workload.as_str(), read.transactions_per_s), ("tcp-rr", Some(25000.0)));
             assert_eq!((read.round_trip_ns, read.message_bytes), (Some(40000.0), Some(1)));

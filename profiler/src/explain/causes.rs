@@ -12,6 +12,7 @@ use crate::{analysis::Account, profile::Profile};
 named! {
     /// A structural cause by its stable name, and what it takes to be one; in the order in which they are told.
     pub enum CauseName: CauseInfo;
+    MorePackets "more-packets" "a packet more per transaction that reaches a reader, all of them on this host" { find: more_packets };
     ExtraDevices "extra-devices" "half a device more per packet" { find: extra_devices };
     MoreSoftirqs "more-softirqs" "a quarter of a softirq more per packet" { find: more_softirqs };
     MoreCpuHops "more-cpu-hops" "a quarter of a change of CPUs more per packet" { find: more_cpu_hops };
@@ -108,6 +109,17 @@ fn figure(name: &'static str, unit: &'static str, baseline: f64, target: f64) ->
 /// Whether a mean wait grew so that it matters: by half a microsecond and a fifth.
 fn longer(baseline: f64, target: f64) -> bool {
     target - baseline >= 500.0 && target >= 1.2 * baseline
+}
+
+fn more_packets(Both { sides, .. }: &Both<'_>) -> Option<Proven> {
+    let count = |side: &Side| side.transaction.as_ref().filter(|of| of.beyond.is_none()).map(|of| of.packets);
+    let (baseline, target) = (count(&sides[0])?, count(&sides[1])?);
+    (target - baseline >= 1.0).then(|| {
+        (
+            "a transaction takes more packets to a reader: a relay stands between, or messages come in pieces".into(),
+            vec![figure("packets per transaction", "", baseline, target)],
+        )
+    })
 }
 
 fn extra_devices(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
@@ -354,8 +366,9 @@ mod tests {
         use CauseName::*;
         let layers = [(1, TCP, 700), (1, GSO, 60), (1, CONNTRACK, 40), (2, TCP, 700)];
         let rules = [(1, TCP, 700), (1, TUN, 40), (1, NETFILTER, 40), (1, OVS, 40), (2, TCP, 700)];
-        let cases: [(Profile, Profile, &[CauseName]); 7] = [
+        let cases: [(Profile, Profile, &[CauseName]); 8] = [
             (rr(1, 1000.0), rr(3, 900.0), &[ExtraDevices, MoreSoftirqs, Queueing]),
+            (rr(1, 1000.0), relayed(500.0), &[MorePackets]),
             (plain(), stream(&layers), &[SoftwareSegmentation, ConntrackNat]),
             (plain(), stream(&rules), &[UserSpaceTunnel, Netfilter, Ovs]),
             (plain(), small(), &[SmallerAggregates, SmallerMtu]),

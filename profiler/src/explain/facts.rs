@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netstrata_common::{Layer, Point};
 
-use super::{Side, WorkKind, protocol, reaches_reader, rr};
+use super::{Side, WorkKind, legs, protocol, reaches_reader};
 use crate::{
     analysis::{Account, PathAccount, SpanKind},
     profile::Profile,
@@ -15,7 +15,7 @@ pub(super) const LEAST_SAMPLES: u64 = 5;
 /// Drop reasons that are everyday work of TCP.
 const BENIGN: [&str; 4] = ["TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OLD_SEQUENCE", "TCP_OLD_ACK"];
 
-/// Figures of one profile. "Per packet" is per skb that reached a reader.
+/// Figures of one profile. "Per packet" is per skb that reached a reader, or left this host.
 pub(super) struct Facts {
     pub softirqs: f64,
     pub hops: f64,
@@ -41,16 +41,17 @@ pub(super) struct Facts {
 
 impl Facts {
     pub fn new(kind: WorkKind, profile: &Profile, account: &Account, side: &Side) -> Self {
-        let paths: Vec<&PathAccount> = match kind {
-            WorkKind::RequestResponse => rr::counted(profile, account),
+        let (paths, packets): (Vec<&PathAccount>, u64) = match kind {
+            WorkKind::RequestResponse => {
+                let paths = legs::paths(profile, account);
+                let packets = legs::endpoint_packets(&paths);
+                (paths.into_iter().map(|(path, _)| path).collect(), packets)
+            }
             WorkKind::Stream => {
                 let protocol = protocol(profile);
-                account.paths.iter().filter(|path| reaches_reader(&path.record, protocol)).collect()
+                let paths = account.paths.iter().filter(|path| reaches_reader(&path.record, protocol));
+                (paths.clone().collect(), paths.map(|path| path.record.packets).sum())
             }
-        };
-        let packets = match kind {
-            WorkKind::RequestResponse => rr::endpoint_packets(profile, &paths),
-            WorkKind::Stream => paths.iter().map(|path| path.record.packets).sum(),
         };
         let per = |value: u64| value as f64 / packets.max(1) as f64;
         let sum = |value: &dyn Fn(&PathAccount) -> u64| per(paths.iter().map(|path| value(path)).sum());

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Cause, Explanation, Part, Row, Side, WorkKind};
+use super::{Cause, Explanation, Leg, Part, Row, Side, Transaction, Turn, WorkKind};
 
 /// The account as JSON, for people too.
 pub(super) fn render(found: &Explanation) -> Result<String> {
@@ -18,7 +18,7 @@ fn account(found: &Explanation) -> Value {
     let share = |part: i64| (delta != 0).then(|| round(part as f64 / delta as f64, 6));
     let row = |row: &Row| {
         let mut out = json!({
-            "layer": row.slot.name(),
+            "layer": waterfall.name(row),
             "kind": row.slot.kind(),
             "baseline": value(row.baseline.value),
             "target": value(row.target.value),
@@ -51,6 +51,7 @@ fn account(found: &Explanation) -> Value {
             "delta": value(waterfall.remainder.delta()),
             "share": share(waterfall.remainder.delta()),
         },
+        "opposed": { "slower": value(waterfall.opposed().0), "faster": value(waterfall.opposed().1) },
         "explained_share": found.explained_share.map(|share| round(share, 6)),
         "no_measurable_difference": found.no_difference,
         "causes": found.causes.iter().map(cause).collect::<Vec<_>>(),
@@ -91,6 +92,7 @@ fn side(side: &Side) -> Value {
         "predicted_raw": rate(side.predicted_raw),
         "predicted_from_baseline": rate(side.predicted_from_baseline),
         "trust": { "verdict": side.verdict.name(), "reasons": side.reasons },
+        "transaction": side.transaction.as_ref().map(transaction),
         "station": side.station.as_ref().map(|station| json!({
             "pid": station.pid,
             "name": station.name,
@@ -102,6 +104,36 @@ fn side(side: &Side) -> Value {
             "softirq_share": round(station.softirq_share, 6),
         })),
         "cpus": side.cpus.iter().map(|(cpu, busy)| json!({"cpu": cpu, "busy_share": round(*busy, 6)})).collect::<Vec<_>>(),
+    })
+}
+
+fn transaction(of: &Transaction) -> Value {
+    let leg = |leg: &Leg| {
+        json!({
+            "from": leg.from,
+            "to": leg.to,
+            "fate": leg.fate,
+            "packets": round(leg.packets, 3),
+            "times": round(leg.times, 3),
+            "ns": leg.ns.value,
+            "raw_ns": leg.ns.raw,
+        })
+    };
+    let turn = |turn: &Turn| {
+        json!({
+            "pid": turn.pid,
+            "name": turn.name,
+            "netns": turn.netns,
+            "times": round(turn.times, 3),
+            "ns": turn.ns.value,
+            "connects": turn.connects,
+        })
+    };
+    json!({
+        "packets": round(of.packets, 3),
+        "legs": of.legs.iter().map(leg).collect::<Vec<_>>(),
+        "turnarounds": of.turns.iter().map(turn).collect::<Vec<_>>(),
+        "beyond": of.beyond.as_ref().map(|(device, ns)| json!({"device": device, "ns": ns})),
     })
 }
 
@@ -142,6 +174,21 @@ mod tests {
                 assert!(row.get(name).is_some(), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_transaction_consists_of_adds_up_with_the_remainder() {
+        let found =
+            account(&explain(&rr(1, 1e9 / 7000.0), &relayed(1e9 / 16_000.0), &labels()).expect("the test has it"));
+        let of = &found["target"]["transaction"];
+        assert_eq!((of["packets"].as_f64(), of["beyond"].is_null()), (Some(4.0), true));
+        let sum = |name: &str| -> i64 {
+            let parts = of[name].as_array().expect("the test has it").iter();
+            parts.map(|part| part["ns"].as_i64().expect("the test has it")).sum()
+        };
+        let rest = found["remainder"]["target"].as_i64().expect("the test has it");
+        assert_eq!(sum("legs") + sum("turnarounds") + rest, 16_000);
+        assert!(found["opposed"]["slower"].as_i64() > Some(0));
     }
 
     #[test]

@@ -3,14 +3,19 @@
 //! What is a formula and what a prediction: `docs/explain.md`.
 
 mod causes;
+mod connection;
 mod facts;
+mod group;
 mod json;
+mod legs;
+mod parts;
 mod rr;
 mod stream;
 mod svg;
 #[cfg(test)]
 mod testdata;
 mod text;
+mod transaction;
 mod waterfall;
 mod windows;
 
@@ -19,6 +24,7 @@ use std::{path::Path, process::ExitCode};
 use netstrata_common::{End, Points, Protocol};
 
 pub use causes::{Cause, CauseName, Proof};
+pub use transaction::{Leg, Transaction, Turn};
 pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
 
 use crate::{
@@ -81,6 +87,8 @@ pub struct Side {
     pub verdict: Verdict,
     /// Its reasons.
     pub reasons: Vec<String>,
+    /// What one transaction consists of (request/response only).
+    pub transaction: Option<Transaction>,
     /// The busiest station (streams only).
     pub station: Option<stream::StationFacts>,
     /// Busy share of each CPU (0 to 1).
@@ -185,6 +193,7 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
             predicted_from_baseline: None,
             verdict: accounts[index].trust.verdict,
             reasons: accounts[index].trust.reasons.clone(),
+            transaction: None,
             station: None,
             cpus: stream::cpu_shares(profiles[index], &accounts[index]),
         }
@@ -295,8 +304,20 @@ fn differing_work(profiles: [&Profile; 2], notes: &mut Vec<String>) {
     differ("workloads", first.workload.clone(), second.workload.clone());
     differ("message sizes", number(first.message_bytes), number(second.message_bytes));
     differ("numbers of pairs", pairs(Some(first)).to_string(), pairs(Some(second)).to_string());
+    let size = |benchmark: &Benchmark| {
+        let sizes = benchmark.flows.iter().filter_map(|flows| flows.flow_bytes).map(|bytes| bytes.to_string());
+        sizes.collect::<Vec<_>>().join(" and ")
+    };
+    differ("flow sizes", size(first), size(second));
     let machine = |profile: &Profile| format!("Linux {} with {} CPUs", profile.meta.kernel, profile.meta.cpus);
     differ("machines", machine(profiles[0]), machine(profiles[1]));
+    let flow = |benchmark: &Benchmark| benchmark.flows.first().map(|flows| flows.mean_ns / 1e3);
+    if let Some((first, second)) = flow(first).zip(flow(second)) {
+        notes.push(format!(
+            "a flow took {first:.1} and {second:.1} us in the mean: its packets overlap, so it is explained by its bytes; what it \
+             waits for, as for its connection, is utilisation"
+        ));
+    }
 }
 
 /// The protocol whose packets do the work: the benchmark's if packets of it reached a reader, else the commonest.
@@ -335,6 +356,7 @@ mod tests {
     use clap::ValueEnum as _;
 
     use super::*;
+    use crate::profile::measures::FlowTimes;
     use testdata::{labels, profile, rr, stream};
 
     #[test]
@@ -383,6 +405,22 @@ mod tests {
         let mut one_way = stream(&[]);
         one_way.meta.benchmark = None;
         assert_eq!(explain(&one_way, &one_way, &labels()).expect("the test has it").kind, WorkKind::Stream);
+    }
+
+    #[test]
+    fn flows_are_explained_by_their_bytes_and_their_times_are_told() {
+        let flows = |mean_ns, bytes| {
+            let mut profile = stream(&[]);
+            let benchmark = profile.meta.benchmark.as_mut().expect("the test has it");
+            let all =
+                FlowTimes { class: "all".into(), count: 9, flow_bytes: Some(bytes), mean_ns, ..FlowTimes::default() };
+            (benchmark.workload, benchmark.flows) = ("fct".into(), vec![all]);
+            profile
+        };
+        let found = explain(&flows(5000.0, 10), &flows(7000.0, 20), &labels()).expect("the test has it");
+        assert_eq!(found.kind, WorkKind::Stream);
+        let notes = found.notes.join("\n");
+        assert!(notes.contains("5.0 and 7.0 us") && notes.contains("the flow sizes differ: 10 and 20"), "{notes}");
     }
 
     #[test]

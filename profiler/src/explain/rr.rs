@@ -1,141 +1,23 @@
 //! Request/response: the time of one transaction, by layer.
 //!
-//! T = 2 × mean end-to-end of the packets that reach a reader + 2 × mean turnaround of the application.
+//! T = Σ times of a leg × mean end-to-end of its packets + Σ times of an answer × mean turnaround of its process.
 
-use std::collections::BTreeMap;
-
-use netstrata_common::{End, Point, Points};
+use std::collections::BTreeSet;
 
 use super::{
-    Side, is_announced, pairs, protocol, reaches_reader,
-    waterfall::{Part, Row, Slot, Waterfall},
+    Side, pairs,
+    transaction::{self, Times},
+    waterfall::{Row, Slot, Waterfall},
     windows::windows,
 };
-use crate::{
-    analysis::{Account, PathAccount},
-    failure::Failure,
-    profile::{Histogram, PathRecord, Profile},
-};
+use crate::{analysis::Account, failure::Failure, profile::Profile};
 
-/// Processes with a smaller share of the turnarounds are not the application.
-const LEAST_TURNS: f64 = 0.05;
-/// Fewer turnarounds for each packet than this: they were not seen.
-const SEEN_TURNS: f64 = 0.1;
 /// It is said if rare delays are more than this part of a transaction.
 const LEAST_RARE: f64 = 0.02;
 /// Name of the remainder where the application and the UDP send call have no probe.
 const NOT_SEEN: &str = "userspace and udp send (not seen)";
 /// The same where journeys end at the announcement to the reader.
 const NOT_SEEN_EITHER: &str = "userspace, wakeup, udp calls (not seen)";
-
-/// One transaction of a profile.
-struct Transaction {
-    /// Rounded once each.
-    parts: BTreeMap<Slot, Part>,
-    /// What few packets have that took far longer than most; in no part.
-    rare_ns: f64,
-    /// Whether the application's own time is among them.
-    turns: bool,
-    /// Packets of the application that reached their reader, weighted.
-    packets: u64,
-    /// Whether some journeys end before the wake-up and the copy.
-    announced: bool,
-}
-
-impl Transaction {
-    fn total(&self, part: impl Fn(&Part) -> i64) -> i64 {
-        self.parts.values().map(part).sum()
-    }
-
-    /// Stretches all parts alike.
-    fn scale(&mut self, by: f64) {
-        let stretch = |ns: i64| (ns as f64 * by).round() as i64;
-        for part in self.parts.values_mut() {
-            *part = Part { raw: stretch(part.raw), value: stretch(part.value) };
-        }
-    }
-}
-
-/// A packet that ends in the reader of a tun device goes on as another one.
-fn ends_in_tunnel(path: &PathRecord) -> bool {
-    let points: Vec<Point> = path.crossings.iter().map(|crossing| crossing.point).collect();
-    matches!(points[..], [.., from, Point::Copy] if from.is_in(Points::TRANSMITTED))
-}
-
-/// Paths whose time is part of a transaction.
-pub(super) fn counted<'a>(profile: &Profile, account: &'a Account) -> Vec<&'a PathAccount> {
-    let protocol = protocol(profile);
-    let tunnel =
-        account.paths.iter().any(|path| reaches_reader(&path.record, protocol) && ends_in_tunnel(&path.record));
-    // Where a tunnel's packets are followed through its program, their later parts alone would count twice.
-    let is_part = |path: &PathAccount| profile.paths.iter().any(|other| path.record.is_later_part_of(other));
-    let counts =
-        |path: &&PathAccount| reaches_reader(&path.record, protocol) || (tunnel && path.record.end == End::Copied);
-    account.paths.iter().filter(counts).filter(|path| !is_part(path)).collect()
-}
-
-/// Packets of the application that reached their reader, weighted; two of them are a transaction.
-pub(super) fn endpoint_packets(profile: &Profile, paths: &[&PathAccount]) -> u64 {
-    let protocol = protocol(profile);
-    let ends = paths.iter().filter(|path| reaches_reader(&path.record, protocol) && !ends_in_tunnel(&path.record));
-    ends.map(|path| path.record.end_to_end.count).sum()
-}
-
-/// The share of a histogram's sum that few values have which are far larger than most.
-fn rare_share(histogram: &Histogram) -> f64 {
-    histogram.rare_sum() as f64 / histogram.sum.max(1) as f64
-}
-
-/// Mean turnaround of the application's processes, and the part of it that few values have which are far larger than most.
-fn turnaround(profile: &Profile, packets: u64) -> Option<(f64, f64)> {
-    let all: u64 = profile.turnarounds.iter().map(|turn| turn.ns.count).sum();
-    if all == 0 || (all as f64) < SEEN_TURNS * packets as f64 {
-        return None;
-    }
-    let mut processes: BTreeMap<u32, Histogram> = BTreeMap::new();
-    for turn in &profile.turnarounds {
-        processes.entry(turn.pid).or_default().merge(&turn.ns);
-    }
-    let kept = processes.values().filter(|turns| turns.count as f64 >= LEAST_TURNS * all as f64);
-    let (count, sum, rare) =
-        kept.fold((0, 0, 0), |total, turns| (total.0 + turns.count, total.1 + turns.sum, total.2 + turns.rare_sum()));
-    (count > 0).then(|| ((sum - rare) as f64 / count as f64, rare as f64 / count as f64))
-}
-
-fn transaction(profile: &Profile, account: &Account, label: &str) -> Result<Transaction, Failure> {
-    let paths = counted(profile, account);
-    let packets = endpoint_packets(profile, &paths);
-    if packets == 0 {
-        return Err(Failure::Untrusted(format!("{label} holds no packet that reached a reader")));
-    }
-    let announced = paths.iter().any(|path| is_announced(&path.record));
-    let mut sums: BTreeMap<Slot, (u64, u64)> = BTreeMap::from([(Slot::Unattributed, (0, 0))]);
-    let mut rare_sum = 0;
-    for path in paths {
-        let rare: Vec<f64> = path.record.spans.iter().map(rare_share).collect();
-        for span in &path.spans {
-            let slot = span.layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, span.kind.into()));
-            let own = span.sum_ns - span.probe_ns;
-            let rare = (span.sum_ns as f64 * rare.get(span.index).copied().unwrap_or(0.0)) as u64;
-            let rare = rare.min(own);
-            let entry = sums.entry(slot).or_default();
-            *entry = (entry.0 + span.sum_ns - rare, entry.1 + own - rare);
-            rare_sum += rare;
-        }
-        let entry = sums.entry(Slot::Unattributed).or_default();
-        *entry = (entry.0 + path.unattributed_ns, entry.1 + path.unattributed_ns);
-    }
-    let per = |sum: u64| (2.0 * sum as f64 / packets as f64).round() as i64;
-    let mut parts: BTreeMap<Slot, Part> =
-        sums.into_iter().map(|(slot, (raw, value))| (slot, Part { raw: per(raw), value: per(value) })).collect();
-    let mut rare_ns = 2.0 * rare_sum as f64 / packets as f64;
-    let turn = turnaround(profile, packets);
-    if let Some((mean, rare)) = turn {
-        parts.insert(Slot::Turnaround, Part::plain((2.0 * mean).round() as i64));
-        rare_ns += 2.0 * rare;
-    }
-    Ok(Transaction { parts, rare_ns, turns: turn.is_some(), packets, announced })
-}
 
 /// The waterfall of one transaction; fills in what the layers predict.
 pub(super) fn waterfall(
@@ -144,13 +26,14 @@ pub(super) fn waterfall(
     sides: &mut [Side; 2],
     notes: &mut Vec<String>,
 ) -> Result<Waterfall, Failure> {
-    let mut first = transaction(profiles[0], &accounts[0], &sides[0].label)?;
-    let mut second = transaction(profiles[1], &accounts[1], &sides[1].label)?;
-    let turns = first.turns && second.turns;
+    let of = |index: usize, label: &str| {
+        transaction::times(profiles[index], &accounts[index], label)
+            .ok_or_else(|| Failure::Untrusted(format!("{label} holds no packet that reached a reader")))
+    };
+    let mut works = [of(0, &sides[0].label)?, of(1, &sides[1].label)?];
+    let turns = works.iter().all(|work| work.turns);
     if !turns {
-        // Seen in one of the two only, it is comparable in none.
-        first.parts.remove(&Slot::Turnaround);
-        second.parts.remove(&Slot::Turnaround);
+        works.iter_mut().for_each(Times::forget_turns);
         notes.push(
             "the application's own time was not seen: it is in the remainder, and no rate is predicted from the spans \
              alone"
@@ -158,75 +41,85 @@ pub(super) fn waterfall(
         );
     }
     let mut totals = [0, 0];
-    for (index, work) in [&mut first, &mut second].into_iter().enumerate() {
-        let side = &mut sides[index];
-        let pairs = pairs(side.benchmark.as_ref());
-        let seen = side.measured.and_then(|rate| windows(profiles[index], rate));
-        if let (Some(rate), Some(seen)) = (side.measured, seen) {
-            side.recorded = Some(seen.rate);
-            work.scale(pairs * 1e9 / rate / seen.transaction_ns);
-        }
-        let rate = |ns: i64| (turns && ns > 0).then(|| pairs * 1e9 / ns as f64);
-        side.predicted = rate(work.total(|part| part.value));
-        side.predicted_raw = rate(work.total(|part| part.raw));
-        totals[index] = match side.measured {
-            Some(rate) => (pairs * 1e9 / rate).round() as i64,
-            None => work.total(|part| part.value),
-        };
-        packets_per_transaction(profiles[index], &accounts[index], side, work.packets, notes);
-        if work.rare_ns > LEAST_RARE * totals[index] as f64 {
-            notes.push(format!(
-                "{}: {:.0} ns of a transaction are left out, which a few packets add that took far longer than the rest: \
-                 too few to tell how often such ones are",
-                side.label, work.rare_ns
-            ));
-        }
+    for (index, work) in works.iter_mut().enumerate() {
+        totals[index] = one_side(profiles[index], &mut sides[index], work, turns, notes);
     }
-    let slots: std::collections::BTreeSet<Slot> = first.parts.keys().chain(second.parts.keys()).copied().collect();
-    let part = |work: &Transaction, slot: &Slot| work.parts.get(slot).copied().unwrap_or_default();
-    let rows: Vec<Row> = slots
-        .iter()
-        .map(|slot| Row { slot: *slot, baseline: part(&first, slot), target: part(&second, slot) })
-        .collect();
-    let name = match (turns, first.announced || second.announced) {
+    let slots: BTreeSet<Slot> = works.iter().flat_map(|work| work.parts.keys()).copied().collect();
+    let part = |index: usize, slot: &Slot| works[index].parts.get(slot).copied().unwrap_or_default();
+    let rows = slots.iter().map(|slot| Row { slot: *slot, baseline: part(0, slot), target: part(1, slot) }).collect();
+    let announced = works.each_ref().map(|work| work.announced);
+    if announced[0] != announced[1] {
+        notes.push("only one of the two has the reader's wake-up in its spans: their waits do not compare".into());
+    }
+    let name = match (turns, announced.contains(&true)) {
         (true, _) => "remainder",
         (false, false) => NOT_SEEN,
         (false, true) => NOT_SEEN_EITHER,
     };
-    if first.announced != second.announced {
-        notes.push("only one of the two has the reader's wake-up in its spans: their waits do not compare".into());
-    }
-    let waterfall = Waterfall::new(totals[0], totals[1], rows, name);
+    let mut waterfall = Waterfall::new(totals[0], totals[1], rows, name);
+    waterfall.beyond = beyond(&works);
     if sides[0].measured.is_some() {
-        let ns = totals[0] + waterfall.rows.iter().map(Row::delta).sum::<i64>();
+        // What is beyond a device is made of the measurement: it predicts nothing.
+        let seen = waterfall.rows.iter().filter(|row| row.slot != Slot::Beyond);
+        let ns = totals[0] + seen.map(Row::delta).sum::<i64>();
         let pairs = pairs(sides[1].benchmark.as_ref());
         sides[1].predicted_from_baseline = (ns > 0).then(|| pairs * 1e9 / ns as f64);
+    }
+    for (side, work) in sides.iter_mut().zip(works) {
+        side.transaction = Some(work.of);
     }
     Ok(waterfall)
 }
 
-/// The formula holds for one packet each way; it is said where the packets do not fit.
-fn packets_per_transaction(profile: &Profile, account: &Account, side: &Side, packets: u64, notes: &mut Vec<String>) {
-    let Some(rate) = side.measured else { return };
-    let measured = side.benchmark.as_ref().and_then(|benchmark| benchmark.duration_s);
-    let transactions = rate * measured.unwrap_or(profile.meta.duration_ns as f64 / 1e9);
-    if transactions < 1.0 {
-        return;
+/// Stretches a side's times to what it measured, and tells what they predict. Returns its total.
+fn one_side(profile: &Profile, side: &mut Side, work: &mut Times, turns: bool, notes: &mut Vec<String>) -> i64 {
+    let pairs = pairs(side.benchmark.as_ref());
+    let seen = side.measured.and_then(|rate| windows(profile, rate));
+    if let (Some(rate), Some(seen)) = (side.measured, seen) {
+        side.recorded = Some(seen.rate);
+        work.scale(pairs * 1e9 / rate / seen.transaction_ns);
     }
-    let each = packets as f64 * account.scale / transactions;
-    if !(1.6..=2.4).contains(&each) {
+    let all_seen = turns && work.of.beyond.is_none();
+    let rate = |ns: i64| (all_seen && ns > 0).then(|| pairs * 1e9 / ns as f64);
+    side.predicted = rate(work.total(|part| part.value));
+    side.predicted_raw = rate(work.total(|part| part.raw));
+    let measured = side.measured.map(|rate| (pairs * 1e9 / rate).round() as i64);
+    work.put_beyond(measured);
+    let total = measured.unwrap_or_else(|| work.total(|part| part.value));
+    notes.append(&mut work.notes);
+    if let Some((device, ns)) = &work.of.beyond {
+        notes.push(match ns {
+            Some(_) => format!(
+                "{}: packets leave this host at {device}: \"beyond\" is what was measured without what was seen here, the wire \
+                 and the other host and whatever was missed",
+                side.label
+            ),
+            None => format!("{}: packets leave this host at {device}: what is beyond is in no row", side.label),
+        });
+    }
+    if work.rare_ns > LEAST_RARE * total as f64 {
         notes.push(format!(
-            "{}: {each:.1} packets per transaction reached a reader, not 2: messages of several packets, or other traffic",
-            side.label
+            "{}: {:.0} ns of a transaction are left out, which a few packets add that took far longer than the rest: \
+             too few to tell how often such ones are",
+            side.label, work.rare_ns
         ));
     }
+    total
+}
+
+/// The devices beyond which a part of the work is, of both.
+fn beyond(works: &[Times; 2]) -> String {
+    let mut names: Vec<&str> =
+        works.iter().filter_map(|work| work.of.beyond.as_ref()).map(|(device, _)| device.as_str()).collect();
+    names.dedup();
+    names.join(" or ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::explain::{explain, testdata::*};
-    use netstrata_common::{Layer, Protocol, Vector};
+    use netstrata_common::{End, Point, Protocol, Vector};
     use proptest::prelude::*;
 
     fn row(found: &Waterfall, name: &str) -> (i64, i64) {
@@ -318,27 +211,97 @@ mod tests {
     }
 
     #[test]
-    fn a_small_process_is_not_the_application() {
-        let mut profile = rr(1, 20_000.0);
-        profile.turnarounds.push(crate::profile::TurnRecord { netns: 1, pid: 99, ns: values(1_000_000, 1) });
-        assert_eq!(turnaround(&profile, 200), Some((2000.0, 0.0)));
-        assert_eq!(turnaround(&profile, 1_000_000), None);
+    fn a_relays_packets_and_answers_are_in_the_transaction_as_often_as_they_occur() {
+        let direct = rr(1, 1e9 / 7000.0);
+        // 1500 there and back, 300 for each of two packets on loopback; 2000, 4000 and two answers of 3000.
+        let relayed = relayed(1e9 / 15_700.0);
+        let found = explain(&direct, &relayed, &labels()).expect("the test has it");
+        let of = found.target.transaction.as_ref().expect("the test has it");
+        assert_eq!(of.packets, 4.0);
+        let legs: Vec<_> =
+            of.legs.iter().map(|leg| (leg.from.as_str(), leg.to.as_str(), leg.times, leg.ns.value)).collect();
+        let wanted =
+            [("netns:1", "netns:2", 1.0, 1500), ("netns:2", "netns:1", 1.0, 1500), ("netns:2", "netns:2", 2.0, 600)];
+        assert_eq!(legs, wanted);
+        let turns: Vec<_> = of.turns.iter().map(|turn| (turn.pid, turn.times, turn.ns.value)).collect();
+        assert_eq!(turns, [(10, 1.0, 2000), (20, 1.0, 4000), (30, 2.0, 6000)]);
+        assert_eq!(row(&found.waterfall, "userspace"), (4000, 12_000));
+        assert_eq!(row(&found.waterfall, "tcp"), (2000, 2400));
+        assert_eq!(found.waterfall.remainder.delta(), 100);
+        assert!((found.explained_share.expect("the test has it") - (1.0 - 100.0 / 8700.0)).abs() < 1e-9);
+        assert!((found.target.predicted.expect("the test has it") - 1e9 / 15_600.0).abs() < 1e-6);
     }
 
     #[test]
-    fn a_packet_read_from_a_tun_device_is_half_way() {
-        let mut profile = rr(1, 20_000.0);
-        let mut read = profile.paths[0].clone();
-        read.crossings = vec![at(Point::Queue, 1, 2), at(Point::Xmit, 1, 2), at(Point::Copy, 1, 2)];
-        read.spans = vec![values(100, 100), values(900, 100)];
-        read.end_to_end = values(1000, 100);
-        profile.paths.push(read);
-        let account = crate::analysis::account(&profile);
-        let paths = counted(&profile, &account);
-        assert_eq!((paths.len(), endpoint_packets(&profile, &paths)), (3, 200));
-        let work = transaction(&profile, &account, "x").map_err(|error| error.to_string()).expect("the test has it");
-        assert_eq!(work.total(|part| part.raw), 7000 + 1000);
-        assert_eq!(work.parts[&Slot::Layer(Layer::Tun, super::super::RowKind::Wait)].raw, 900);
+    fn across_a_wire_what_is_not_seen_is_one_row_and_predicts_nothing() {
+        // 2500 ns are seen: 1000 out, 500 in, an answer of 1000.
+        let one_sided = |total: f64, wait: u64| one_side_of_a_wire(1e9 / total, wait);
+        let found = explain(&one_sided(50_000.0, 500), &one_sided(60_000.0, 4500), &labels()).expect("the test has it");
+        assert_eq!((found.waterfall.baseline, found.waterfall.target), (50_000, 60_000));
+        assert_eq!(row(&found.waterfall, "beyond"), (47_500, 53_500));
+        assert_eq!(row(&found.waterfall, "userspace"), (1000, 1000));
+        assert_eq!((row(&found.waterfall, "tcp"), row(&found.waterfall, "gro")), ((1000, 1000), (500, 4500)));
+        assert_eq!(found.waterfall.remainder.delta(), 0);
+        assert!((found.explained_share.expect("the test has it") - 0.4).abs() < 1e-9);
+        assert_eq!((found.baseline.predicted, found.target.predicted), (None, None));
+        // The layers of this host alone.
+        let predicted = found.target.predicted_from_baseline.expect("the test has it");
+        assert!((predicted - 1e9 / 54_000.0).abs() < 1e-6, "{predicted}");
+        let row = found.waterfall.rows.iter().find(|row| row.slot == Slot::Beyond).expect("the test has it");
+        assert_eq!(found.waterfall.name(row), "beyond eth0");
+        let of = found.target.transaction.expect("the test has it");
+        assert_eq!((of.packets, of.beyond), (1.0, Some(("eth0".into(), Some(53_500)))));
+    }
+
+    #[test]
+    fn what_is_beyond_is_never_less_than_nothing() {
+        let found = explain(&one_side_of_a_wire(1e9 / 2000.0, 500), &one_side_of_a_wire(1e9 / 4000.0, 500), &labels());
+        let found = found.expect("the test has it");
+        assert_eq!(row(&found.waterfall, "beyond"), (0, 1500));
+        assert_eq!((found.waterfall.remainder.baseline, found.waterfall.remainder.target), (-500, 0));
+        assert!(found.waterfall.is_closed());
+    }
+
+    #[test]
+    fn errors_of_opposite_sign_are_not_an_explanation() {
+        let (first, mut second) = (rr(1, 1e9 / 7000.0), rr(2, 1e9 / 8000.0));
+        // 300 ns of each packet have no layer, and no room in what was measured: the remainder takes them back.
+        for path in &mut second.paths {
+            path.end_to_end.sum += 300 * path.end_to_end.count;
+        }
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        assert_eq!(row(&found.waterfall, "unattributed"), (0, 600));
+        assert_eq!(found.waterfall.remainder.delta(), -600);
+        assert!((found.explained_share.expect("the test has it") + 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_connection_for_each_transaction_is_told_from_the_clients_own_time() {
+        let profile = |devices, rate| {
+            let mut profile = rr(devices, rate);
+            profile.meta.benchmark.as_mut().expect("the test has it").workload = "tcp-crr".into();
+            profile.cpu.tasks = vec![crate::profile::TaskRecord { pid: 10, comm: "ns-client".into(), container: None }];
+            let mut empty: Vec<_> = profile.paths.clone();
+            for path in &mut profile.paths {
+                path.payload_bytes = 6400;
+            }
+            for path in &mut empty {
+                path.end = End::Absorbed;
+                path.crossings.pop();
+                path.spans.pop();
+            }
+            profile.paths.extend(empty);
+            profile.turnarounds = vec![turned(1, 10, 20_000, 100), turned(2, 20, 2000, 100)];
+            profile
+        };
+        let found =
+            explain(&profile(1, 1e9 / 25_000.0), &profile(2, 1e9 / 26_000.0), &labels()).expect("the test has it");
+        // Five packets: the request, the answer, and three without data that are part of what the client waits for.
+        assert_eq!(row(&found.waterfall, "backlog"), (2500, 5000));
+        assert_eq!(row(&found.waterfall, "connection"), (20_000 - 4500, 20_000 - 6000));
+        assert_eq!(row(&found.waterfall, "userspace"), (2000, 2000));
+        assert_eq!(found.waterfall.remainder.delta(), 0);
+        assert!(!Slot::Connection.is_explained());
     }
 
     #[test]

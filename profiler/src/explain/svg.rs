@@ -78,7 +78,7 @@ fn bars(found: &Explanation) -> Vec<Bar> {
             "" | "cpu" => String::new(),
             kind => format!(" ({kind})"),
         };
-        step(format!("{}{of_kind}", row.slot.name()), row.delta(), !row.slot.is_explained());
+        step(format!("{}{of_kind}", fall.name(row)), row.delta(), !row.slot.is_explained());
     }
     if !small.is_empty() {
         step(format!("{} smaller rows", small.len()), small.iter().map(|index| fall.rows[*index].delta()).sum(), false);

@@ -68,7 +68,7 @@ pub(crate) fn profile() -> Profile {
 }
 
 /// A packet from one namespace to another: 1000 ns of TCP, then for each device 500 ns in the backlog.
-fn way(from: u32, to: u32, devices: u32, bytes: u64) -> PathRecord {
+pub(crate) fn way(from: u32, to: u32, devices: u32, bytes: u64) -> PathRecord {
     let mut crossings = vec![at(Point::Send, from, 0), at(Point::Queue, from, 2)];
     let mut spans = vec![values(1000, 100)];
     for ifindex in 0..devices {
@@ -92,6 +92,11 @@ fn way(from: u32, to: u32, devices: u32, bytes: u64) -> PathRecord {
     }
 }
 
+/// So many turnarounds of a process.
+pub(crate) fn turned(netns: u32, pid: u32, ns: u64, count: u64) -> TurnRecord {
+    TurnRecord { netns, pid, ns: values(ns, count) }
+}
+
 /// A request/response over so many devices with a turnaround of 2000 ns.
 pub(crate) fn rr(devices: u32, rate: f64) -> Profile {
     let mut profile = profile();
@@ -101,10 +106,53 @@ pub(crate) fn rr(devices: u32, rate: f64) -> Profile {
         transactions_per_s: Some(rate),
         pairs: Some(1),
         message_bytes: Some(64),
+        // As many transactions as packets each way.
+        duration_s: Some(100.0 / rate),
         ..Benchmark::default()
     });
     profile.paths = vec![way(1, 2, devices, 130), way(2, 1, devices, 130)];
-    profile.turnarounds = [10, 20].map(|pid| TurnRecord { netns: 1, pid, ns: values(2000, 100) }).into_iter().collect();
+    profile.turnarounds = vec![turned(1, 10, 2000, 100), turned(2, 20, 2000, 100)];
+    profile
+}
+
+/// The same through a relay beside the server: 300 ns for each packet on loopback, 3000 ns for each of the relay's two
+/// answers, 2000 and 4000 ns for those of client and server.
+pub(crate) fn relayed(rate: f64) -> Profile {
+    let mut profile = rr(1, rate);
+    let mut inside = way(2, 2, 1, 130);
+    for histogram in inside.spans.iter_mut().chain([&mut inside.end_to_end]) {
+        *histogram = values(histogram.sum / histogram.count / 5, 200);
+    }
+    inside.packets = 200;
+    inside.samples = 200;
+    inside.bytes *= 2;
+    inside.id = 9;
+    profile.paths.push(inside);
+    profile.turnarounds = vec![turned(1, 10, 2000, 100), turned(2, 20, 4000, 100), turned(2, 30, 3000, 200)];
+    profile
+}
+
+/// A client whose server is on another host: 1000 ns of TCP to the card, which frees the packet 5000 ns later; the answer
+/// waits so long in GRO; a turnaround of 1000 ns.
+pub(crate) fn one_side_of_a_wire(rate: f64, wait: u64) -> Profile {
+    let mut profile = rr(1, rate);
+    profile.topology.devices.push(Device {
+        netns: 1,
+        ifindex: 20,
+        name: "eth0".into(),
+        kind: "nic".into(),
+        ..Device::default()
+    });
+    let (mut out, mut back) = (way(1, 1, 1, 130), way(1, 1, 1, 130));
+    out.crossings = [Point::Send, Point::Queue, Point::Xmit, Point::Consume].map(|point| at(point, 1, 20)).to_vec();
+    out.spans = vec![values(1000, 100), values(0, 100), values(5000, 100)];
+    (out.end, out.end_to_end) = (End::Consumed, values(6000, 100));
+    back.crossings = [Point::Gro, Point::Receive, Point::ReadyWake, Point::Copy].map(|point| at(point, 1, 20)).to_vec();
+    back.spans = vec![values(wait, 100), values(0, 100), values(0, 100)];
+    back.end_to_end = values(wait, 100);
+    (out.payload_bytes, back.payload_bytes) = (6400, 6400);
+    profile.paths = vec![out, back];
+    profile.turnarounds = vec![turned(1, 10, 1000, 100)];
     profile
 }
 

@@ -4,19 +4,25 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::{Cause, Explanation, Proof, Side, WorkKind};
+use super::{
+    Cause, Explanation, Proof, Side, WorkKind,
+    parts::{self, grouped},
+};
 use crate::{
     output::{clip, wrapped},
     report::text::{benchmark_line, count},
 };
 
 const BAR: usize = 28;
+/// It is said if layers change against the difference by more than this part of it.
+const OPPOSED: f64 = 1.0;
 
 /// The account as text.
 pub(super) fn render(found: &Explanation) -> Result<String> {
     let mut out = String::new();
     head(&mut out, found)?;
     waterfall(&mut out, found)?;
+    parts::table(&mut out, found)?;
     verdict(&mut out, found)?;
     Ok(out)
 }
@@ -114,10 +120,6 @@ fn value(kind: WorkKind, number: i64) -> String {
     }
 }
 
-fn grouped(number: i64) -> String {
-    format!("{}{}", if number < 0 { "-" } else { "" }, count(number.unsigned_abs()))
-}
-
 fn signed(kind: WorkKind, number: i64) -> String {
     let text = value(kind, number);
     let zero = text.chars().all(|letter| matches!(letter, '0' | '.'));
@@ -127,7 +129,7 @@ fn signed(kind: WorkKind, number: i64) -> String {
 fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Result {
     let (kind, fall) = (found.kind, &found.waterfall);
     let title = match kind {
-        WorkKind::RequestResponse => "Time of one transaction of one pair, in ns (two packets, two turnarounds)",
+        WorkKind::RequestResponse => &format!("Time of one transaction of one pair, in ns ({})", parts::of_what(found)),
         WorkKind::Stream => "Wall time per byte, in ns (the busiest station's CPU time over its utilisation)",
     };
     writeln!(out, "\n{title}")?;
@@ -154,10 +156,12 @@ fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Result {
     let mut total = fall.baseline;
     for row in fall.rows.iter().filter(|row| row.baseline.value != 0 || row.target.value != 0) {
         total += row.delta();
+        let name = fall.name(row);
+        let (name, work) = if name.len() > 14 { (name, "") } else { (name, row.slot.kind()) };
         out.push_str(&line(
             [
-                row.slot.name(),
-                row.slot.kind(),
+                &clip(&name, 23),
+                work,
                 &value(kind, row.baseline.value),
                 &value(kind, row.target.value),
                 &signed(kind, row.delta()),
@@ -186,6 +190,7 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     match found.explained_share {
         Some(share) if share >= 0.0 => {
             writeln!(out, "Layers answer for {:.0} % of the measured difference.", 100.0 * share)?;
+            opposed(out, found)?;
         }
         Some(_) => {
             writeln!(out, "The layers do not explain the measured difference: they miss it by more than its size.")?
@@ -216,6 +221,17 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Layers that add and layers that take away are told where a small difference is the rest of large ones.
+fn opposed(out: &mut String, found: &Explanation) -> std::fmt::Result {
+    let ((slower, faster), all) = (found.waterfall.opposed(), found.waterfall.delta());
+    let less = if all < 0 { slower } else { -faster };
+    if less as f64 <= OPPOSED * all.unsigned_abs() as f64 {
+        return Ok(());
+    }
+    let step = |number: i64| signed(found.kind, number);
+    writeln!(out, "They add {} and take away {}: the difference is what is left of both.", step(slower), step(faster))
 }
 
 fn amount(figure: &Proof, value: f64) -> String {
@@ -268,5 +284,22 @@ mod tests {
         let found = explain(&rr(1, 20_000.0), &rr(2, 19_900.0), &labels()).expect("the test has it");
         let text = render(&found).expect("the test has it");
         assert!(text.contains("do not differ measurably"), "{text}");
+    }
+
+    #[test]
+    fn a_relays_legs_and_processes_are_told_and_a_plain_transactions_are_not() {
+        let plain = explain(&rr(1, 1e9 / 7000.0), &rr(2, 1e9 / 8000.0), &labels()).expect("the test has it");
+        let text = render(&plain).expect("the test has it");
+        assert!(
+            text.contains("(two packets, two turnarounds)") && !text.contains("by packets and processes"),
+            "{text}"
+        );
+        let found = explain(&rr(1, 1e9 / 7000.0), &relayed(1e9 / 20_000.0), &labels()).expect("the test has it");
+        let text = render(&found).expect("the test has it");
+        for wanted in
+            ["packets that reach a reader: 2 against 4", "netns:2 -> netns:2", "0 -> 2", "a process in netns:2"]
+        {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
     }
 }

@@ -42,6 +42,10 @@ pub enum Slot {
     Layer(Layer, RowKind),
     /// The application's own time between a read and its next send.
     Turnaround,
+    /// Ending a connection and setting up the next one, without what its packets took.
+    Connection,
+    /// What a transaction takes without what was seen of it: it goes on beyond a device of this host.
+    Beyond,
     /// Time or samples that no layer has.
     Unattributed,
     /// The station was more or less busy than the baseline's.
@@ -54,6 +58,8 @@ impl Slot {
         match self {
             Self::Layer(layer, _) => layer.name(),
             Self::Turnaround => Layer::Userspace.name(),
+            Self::Connection => "connection",
+            Self::Beyond => "beyond",
             Self::Unattributed => "unattributed",
             Self::Utilisation => "utilisation",
         }
@@ -137,6 +143,8 @@ pub struct Waterfall {
     pub rows: Vec<Row>,
     /// What they leave.
     pub remainder: Remainder,
+    /// The devices beyond which a part of the work is that this host does not see; empty without any.
+    pub beyond: String,
 }
 
 impl Waterfall {
@@ -148,7 +156,15 @@ impl Waterfall {
             baseline: rest(baseline, |row| row.baseline.value),
             target: rest(target, |row| row.target.value),
         };
-        Self { baseline, target, rows, remainder }
+        Self { baseline, target, rows, remainder, beyond: String::new() }
+    }
+
+    /// The layer of a row in output, with the device where it is one beyond.
+    pub fn name(&self, row: &Row) -> String {
+        match row.slot {
+            Slot::Beyond => format!("{} {}", row.slot.name(), self.beyond),
+            slot => slot.name().into(),
+        }
     }
 
     /// The difference of the totals.
@@ -161,12 +177,18 @@ impl Waterfall {
         self.baseline + self.rows.iter().map(Row::delta).sum::<i64>() + self.remainder.delta() == self.target
     }
 
-    /// 1 − |what no layer answers for| / |difference|; none without a difference. Negative where the layers point the
-    /// other way.
+    /// 1 − Σ |step that no layer answers for| / |difference|; none without a difference. Each such step counts by its size:
+    /// errors of two rows that cancel are two errors. Negative where they are larger than the difference.
     pub fn explained_share(&self) -> Option<f64> {
-        let others: i64 = self.rows.iter().filter(|row| !row.slot.is_explained()).map(Row::delta).sum();
-        let left = (others + self.remainder.delta()).unsigned_abs() as f64;
-        (self.delta() != 0).then(|| 1.0 - left / self.delta().unsigned_abs() as f64)
+        let others = self.rows.iter().filter(|row| !row.slot.is_explained()).map(Row::delta);
+        let left: u64 = others.chain([self.remainder.delta()]).map(i64::unsigned_abs).sum();
+        (self.delta() != 0).then(|| 1.0 - left as f64 / self.delta().unsigned_abs() as f64)
+    }
+
+    /// What the layers add and what they take away, each for itself.
+    pub fn opposed(&self) -> (i64, i64) {
+        let steps = self.rows.iter().filter(|row| row.slot.is_explained()).map(Row::delta);
+        (steps.clone().filter(|step| *step > 0).sum(), steps.filter(|step| *step < 0).sum())
     }
 }
 
@@ -200,6 +222,21 @@ mod tests {
         assert_eq!(share(vec![row(Slot::Unattributed, 100)]), 0.0);
         assert_eq!(share(vec![row(Slot::Utilisation, 40), row(Slot::Layer(Layer::Ip, RowKind::Cpu), 60)]), 0.6);
         assert_eq!(share(vec![row(Slot::Layer(Layer::Ip, RowKind::Cpu), -50)]), -0.5);
+        assert_eq!(share(vec![row(Slot::Beyond, 40), row(Slot::Layer(Layer::Ip, RowKind::Wait), 60)]), 0.6);
         assert_eq!(Waterfall::new(1, 1, vec![], "remainder").explained_share(), None);
+    }
+
+    #[test]
+    fn errors_do_not_cancel_and_opposite_layers_are_told_apart() {
+        let row = |slot, target| Row { slot, baseline: Part::plain(0), target: Part::plain(target) };
+        let layer = Slot::Layer(Layer::Ip, RowKind::Service);
+        // 30 that no layer has, and 30 that the rows have too much.
+        let found = Waterfall::new(100, 200, vec![row(layer, 100), row(Slot::Unattributed, 30)], "remainder");
+        assert_eq!(found.remainder.delta(), -30);
+        assert!((found.explained_share().expect("the test has it") - 0.4).abs() < 1e-9);
+        let rows = vec![row(layer, 900), row(Slot::Turnaround, -800), row(Slot::Utilisation, 20)];
+        let found = Waterfall::new(100, 200, rows, "remainder");
+        assert_eq!(found.opposed(), (900, -800));
+        assert!((found.explained_share().expect("the test has it") - 0.6).abs() < 1e-9);
     }
 }

@@ -26,13 +26,24 @@ pub(super) struct Windows {
     pub transaction_ns: f64,
 }
 
+/// Receiving softirqs of a recording.
+fn softirqs(profile: &Profile) -> u64 {
+    let vectors = profile.softirqs.vectors.iter().filter(|vector| vector.vector == Vector::NetRx);
+    vectors.map(|vector| vector.total).sum()
+}
+
+/// Which part of the work of a recording the windows saw, by its softirqs (0 to 1); `None` if all of it was observed, or
+/// nothing was counted.
+pub(super) fn share(profile: &Profile) -> Option<f64> {
+    let (seen, all): (u64, u64) = (profile.sampling.looks.iter().map(|look| look.1).sum(), softirqs(profile));
+    (seen > 0 && all >= seen).then(|| seen as f64 / all as f64)
+}
+
 /// What the windows of a profile saw; `None` if all of it was observed, or nothing can be said.
 pub(super) fn windows(profile: &Profile, transactions_per_s: f64) -> Option<Windows> {
     let benchmark = profile.meta.benchmark.as_ref()?;
     let transactions = transactions_per_s * benchmark.duration_s?;
-    let vectors = profile.softirqs.vectors.iter().filter(|vector| vector.vector == Vector::NetRx);
-    let softirqs: u64 = vectors.map(|vector| vector.total).sum();
-    let each = softirqs as f64 / transactions;
+    let each = softirqs(profile) as f64 / transactions;
     if each.is_nan() || each <= 0.0 {
         return None;
     }
@@ -109,5 +120,6 @@ mod tests {
         assert_eq!(windows(&recorded(&[]), 20_000.0), None);
         assert_eq!(windows(&recorded(&[(1_000_000, 40)]), 20_000.0), None);
         assert_eq!(windows(&recorded(&[(50_000_000, 0)]), 20_000.0), None);
+        assert_eq!((share(&recorded(&[])), share(&recorded(&[(50_000_000, 10_000)]))), (None, Some(0.25)));
     }
 }
