@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use netstrata_common::Layer;
 
-use super::{span::PathAccount, spans::classify};
+use super::{
+    span::{PathAccount, Span},
+    spans::classify,
+};
 use crate::{
     numbers::ratio_interval,
     profile::{PathRecord, Profile},
@@ -20,6 +23,13 @@ pub struct PathIntervals {
     pub end_to_end: Option<[f64; 2]>,
     /// Of each span, by its index.
     pub spans: Vec<Option<[f64; 2]>>,
+}
+
+impl PathIntervals {
+    /// That of a span. Of a part there is none: only whole spans have sums in each batch.
+    pub fn of(&self, span: &Span) -> Option<[f64; 2]> {
+        span.distribution.as_ref().and(self.spans.get(span.index).copied().flatten())
+    }
 }
 
 /// The intervals of a path.

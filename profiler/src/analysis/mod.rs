@@ -11,6 +11,7 @@ mod trust;
 
 pub use correction::Correction;
 pub use functions::FunctionTotal;
+pub use intervals::PathIntervals;
 pub use paths::path_accounts;
 pub use span::{HookPart, PathAccount, Span};
 pub use spans::{SpanClass, SpanKind, classify, device_name};

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cpu::{Places, split_table},
-    profile::{CrossingRecord, PathRecord, Profile},
+    profile::{CrossingRecord, PathRecord, Profile, Topology},
 };
 
 /// Fewer samples than this in a place do not split its spans. Few are enough: a share of ten samples is uncertain by a
@@ -77,24 +77,25 @@ fn path_account(
     let name = |crossing: Option<&CrossingRecord>| {
         crossing.map(|crossing| topology.namespace_name(crossing.netns)).unwrap_or_default()
     };
-    let mut devices: Vec<String> = Vec::new();
-    for crossing in &path.crossings {
-        let device = device_name(topology, *crossing);
-        if !device.is_empty() && devices.last() != Some(&device) {
-            devices.push(device);
-        }
-    }
     PathAccount {
         from: name(path.crossings.first()),
         to: name(path.crossings.last()),
         protocol: protocol_name(path.protocol),
-        devices,
+        devices: devices(path, topology),
         spans,
         unattributed_ns,
         intervals: intervals::of_path(profile, path),
         softirqs: softirqs(path),
         record: path.clone(),
     }
+}
+
+/// Devices on the way, each once where several crossings follow each other there.
+fn devices(path: &PathRecord, topology: &Topology) -> Vec<String> {
+    let mut devices: Vec<String> = path.crossings.iter().map(|crossing| device_name(topology, *crossing)).collect();
+    devices.retain(|device| !device.is_empty());
+    devices.dedup();
+    devices
 }
 
 /// What the probes took within a span by their measured cost: one crossing of a followed packet, and where the transmit

@@ -210,10 +210,7 @@ fn span_json(profile: &Profile, path: &PathAccount, span: &Span, total: f64) -> 
         "corrected_mean_ns": round(span.corrected_mean()),
         "share": share(span.sum_ns as f64, total),
     });
-    // Of a part only the whole span has batches.
-    if span.distribution.is_some() {
-        set_interval(&mut value["ns"], path.intervals.spans.get(span.index).copied().flatten());
-    }
+    set_interval(&mut value["ns"], path.intervals.of(span));
     if profile.observer.has_interval() && span.unsubtracted_ns > 0 {
         value["unsubtracted_mean_ns"] = round(span.unsubtracted_ns as f64 / span.count.max(1) as f64).into();
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use netstrata_common::{End, Way};
 
 use crate::{
-    analysis::{Account, PathAccount, Span, device_name},
+    analysis::{Account, PathAccount, PathIntervals, Span, device_name},
     cpu::Context,
     output::{clip, clip_left},
     profile::{Benchmark, NOT_ASKED, NOT_THERE, Profile},
@@ -172,17 +172,26 @@ fn path_head(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fm
     Ok(())
 }
 
+/// How sure the means of a path are: a column of its table, where there are enough batches to tell.
+struct Sure<'a>(&'a PathIntervals);
+
+impl Sure<'_> {
+    fn cell(&self, text: &str) -> String {
+        if self.0.end_to_end.is_some() { format!(" {text:>7}") } else { String::new() }
+    }
+
+    /// Half of an interval, as a share of its mean.
+    fn half(&self, interval: Option<[f64; 2]>, mean: f64) -> String {
+        let half = interval.filter(|_| mean > 0.0).map(|[low, high]| (high - low) / 2.0 / mean);
+        self.cell(&half.map_or("-".into(), |half| format!("±{}", percent(half))))
+    }
+}
+
 fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
     path_head(out, profile, path)?;
     let record = &path.record;
-    let packets = record.end_to_end.count.max(1);
-    let intervals = &path.intervals;
-    // A column of its own, where there are enough batches to tell.
-    let sure = |text: &str| if intervals.end_to_end.is_some() { format!(" {text:>7}") } else { String::new() };
-    let half = |interval: Option<[f64; 2]>, mean: f64| {
-        let half = interval.filter(|_| mean > 0.0).map(|[low, high]| (high - low) / 2.0 / mean);
-        sure(&half.map_or("-".into(), |half| format!("±{}", percent(half))))
-    };
+    let packets = record.end_to_end.count.max(1) as f64;
+    let sure = Sure(&path.intervals);
     writeln!(
         out,
         "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
@@ -191,7 +200,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         "in",
         "kind",
         "mean",
-        sure("95 %"),
+        sure.cell("95 %"),
         "corrected",
         "p50",
         "p99",
@@ -203,6 +212,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
             Some(histogram) => time(histogram.quantile(share) as f64),
             None => "-".into(),
         };
+        let mean = span.sum_ns as f64 / packets;
         writeln!(
             out,
             "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
@@ -210,47 +220,33 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
             clip(&span.device, 15),
             clip_left(&profile.topology.namespace_name(span.netns), 15),
             span.kind.name(),
-            time(span.sum_ns as f64 / packets as f64),
-            half(
-                span.distribution.as_ref().and(intervals.spans.get(span.index).copied().flatten()),
-                span.sum_ns as f64 / packets as f64
-            ),
+            time(mean),
+            sure.half(path.intervals.of(span), mean),
             time(span.corrected_mean()),
             quantile(0.5),
             quantile(0.99),
             percent(span.sum_ns as f64 / total),
         )?;
     }
-    let row = |name: &str, mean: f64, sure: String, corrected: f64, p50: String, p99: String, share: f64| {
-        let (mean, corrected) = (time(mean), time(corrected));
-        format!("  {name:<50} {mean:>9}{sure} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
+    path_sums(out, path, &sure)
+}
+
+/// What no layer has, and the whole.
+fn path_sums(out: &mut String, path: &PathAccount, sure: &Sure<'_>) -> std::fmt::Result {
+    let whole = &path.record.end_to_end;
+    let mut row = |name: &str, means: [f64; 2], sure: String, quantiles: [String; 2], share: f64| {
+        let ([mean, corrected], [p50, p99]) = (means.map(time), quantiles);
+        writeln!(out, "  {name:<50} {mean:>9}{sure} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
     };
-    let unattributed = path.unattributed_ns as f64;
-    writeln!(
-        out,
-        "{}",
-        row(
-            "unattributed",
-            unattributed / packets as f64,
-            sure("-"),
-            unattributed / packets as f64,
-            "-".into(),
-            "-".into(),
-            unattributed / total
-        )
-    )?;
-    writeln!(
-        out,
-        "{}",
-        row(
-            "end to end",
-            record.end_to_end.mean(),
-            half(intervals.end_to_end, record.end_to_end.mean()),
-            path.corrected_mean(),
-            time(record.end_to_end.quantile(0.5) as f64),
-            time(record.end_to_end.quantile(0.99) as f64),
-            1.0
-        )
+    let unattributed = path.unattributed_ns as f64 / whole.count.max(1) as f64;
+    let share = path.unattributed_ns as f64 / whole.sum.max(1) as f64;
+    row("unattributed", [unattributed; 2], sure.cell("-"), ["-".into(), "-".into()], share)?;
+    row(
+        "end to end",
+        [whole.mean(), path.corrected_mean()],
+        sure.half(path.intervals.end_to_end, whole.mean()),
+        [0.5, 0.99].map(|share| time(whole.quantile(share) as f64)),
+        1.0,
     )
 }
 
