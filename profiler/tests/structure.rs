@@ -102,7 +102,7 @@ const ROOMS: &[Room] = &[
         &["analysis", "choices", "cli", "cpu", "output", "profile"],
         "a profile as text, JSON, folded stacks, SVG",
     ),
-    room("analysis", Part::Pure, &["cpu", "page", "profile"], "from a profile to an account"),
+    room("analysis", Part::Pure, &["cpu", "numbers", "page", "profile"], "from a profile to an account"),
     room("cpu", Part::Pure, &["page", "profile"], "kernel symbols to layers, samples to layers and contexts"),
     room("benchmark", Part::Pure, &["profile"], "what benchmarks print"),
     room("profile", Part::Pure, &["choices", "numbers"], "the profile: its data and its file"),

@@ -8,29 +8,13 @@ use std::collections::BTreeMap;
 use netstrata_common::Layer;
 
 use super::{
-    span::{PathAccount, Span},
+    span::{PathAccount, PathIntervals},
     spans::classify,
 };
 use crate::{
     numbers::ratio_interval,
     profile::{PathRecord, Profile},
 };
-
-/// 95 % intervals of means, nanoseconds; none where there are too few batches.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PathIntervals {
-    /// Of the end-to-end time.
-    pub end_to_end: Option<[f64; 2]>,
-    /// Of each span, by its index.
-    pub spans: Vec<Option<[f64; 2]>>,
-}
-
-impl PathIntervals {
-    /// That of a span. Of a part there is none: only whole spans have sums in each batch.
-    pub fn of(&self, span: &Span) -> Option<[f64; 2]> {
-        span.distribution.as_ref().and(self.spans.get(span.index).copied().flatten())
-    }
-}
 
 /// The intervals of a path.
 pub fn of_path(profile: &Profile, path: &PathRecord) -> PathIntervals {

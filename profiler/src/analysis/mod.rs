@@ -11,9 +11,8 @@ mod trust;
 
 pub use correction::Correction;
 pub use functions::FunctionTotal;
-pub use intervals::PathIntervals;
 pub use paths::path_accounts;
-pub use span::{HookPart, PathAccount, Span};
+pub use span::{HookPart, PathAccount, PathIntervals, Span};
 pub use spans::{SpanClass, SpanKind, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};
 pub use trust::{Doubt, Seen, Trust, Verdict, trust};

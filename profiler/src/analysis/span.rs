@@ -2,7 +2,7 @@
 
 use netstrata_common::{Hook, Layer, Tier};
 
-use super::{SpanKind, intervals::PathIntervals};
+use super::SpanKind;
 use crate::profile::{Histogram, PathRecord};
 
 /// A hook's part of a span.
@@ -43,6 +43,22 @@ pub struct Span {
     pub distribution: Option<Histogram>,
     /// The hooked function whose own time this is.
     pub hook: Option<HookPart>,
+}
+
+/// 95 % intervals of means, nanoseconds; none where there are too few batches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathIntervals {
+    /// Of the end-to-end time.
+    pub end_to_end: Option<[f64; 2]>,
+    /// Of each span, by its index.
+    pub spans: Vec<Option<[f64; 2]>>,
+}
+
+impl PathIntervals {
+    /// That of a span. Of a part there is none: only whole spans have sums in each batch.
+    pub fn of(&self, span: &Span) -> Option<[f64; 2]> {
+        span.distribution.as_ref().and(self.spans.get(span.index).copied().flatten())
+    }
 }
 
 /// A class of journeys with its time by layer and device, in the order of the way.
