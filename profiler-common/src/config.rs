@@ -25,8 +25,8 @@ pub struct Config {
     /// Number of the batch that figures are added to. When the profiler has named the next one, no program adds to this one any
     /// more as soon as those that run have ended, and it can be read and removed.
     pub batch: u32,
-    /// New nodes of the tree in a batch after which a CPU follows half as many packets, and half as many again after as many
-    /// more; 0: never. So a table that would fill before it is emptied is filled by fewer packets, which count the more.
+    /// After twice as many new nodes of the tree in a batch a CPU follows half as many packets, and half as many again after
+    /// each as many more; 0: never. So a table that would fill before it is emptied is filled by fewer packets, which count the more.
     pub thin_after: u32,
 }
 
@@ -36,6 +36,7 @@ impl Config {
     pub fn every(&self, new_nodes: u64) -> u32 {
         let every = self.sample_every & MOST_EVERY;
         let halvings = (new_nodes as u32).checked_div(self.thin_after).unwrap_or(0);
+        let halvings = if halvings == 0 { 0 } else { halvings - 1 };
         let every = every << if halvings > MOST_HALVINGS { MOST_HALVINGS } else { halvings };
         if every > MOST_EVERY { MOST_EVERY } else { every }
     }
@@ -62,9 +63,9 @@ mod tests {
     #[test]
     fn the_fuller_a_batch_the_fewer_packets_are_followed() {
         let config = Config { sample_every: 3, thin_after: 100, ..Config::default() };
-        let rates = [0, 99, 100, 250, 999, 1000, 1_000_000].map(|nodes| config.every(nodes));
-        assert_eq!(rates, [3, 3, 6, 12, 1536, 3072, 3072]);
+        let rates = [0, 99, 199, 200, 350, 1099, 1100, 1_000_000].map(|nodes| config.every(nodes));
+        assert_eq!(rates, [3, 3, 3, 6, 12, 1536, 3072, 3072]);
         assert_eq!(Config { thin_after: 0, ..config }.every(u64::MAX), 3);
-        assert_eq!(Config { sample_every: MOST_EVERY, ..config }.every(500), MOST_EVERY);
+        assert_eq!(Config { sample_every: MOST_EVERY, ..config }.every(600), MOST_EVERY);
     }
 }

@@ -37,9 +37,9 @@ use crate::{
     topology::Watcher,
 };
 
-/// When a batch has filled this part of the tree's table, half as many packets are followed: a table that is emptied in time
-/// is never so full.
-const THIN_AT: u32 = 4;
+/// The part of the tree's table after which packets are followed more thinly: ten halvings, a packet in a thousand, fill it to
+/// three quarters.
+const THIN_AT: u32 = 16;
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
 
