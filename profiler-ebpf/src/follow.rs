@@ -31,7 +31,7 @@ fn can_follow(from: u8, to: Point) -> bool {
 
 /// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
 /// frees without a word (acknowledgements) leaves its address to packets of other families, Unix sockets above all,
-/// that have no crossing but this one.
+/// that have no crossing but this one (`unix_stream_read_actor` in <https://elixir.bootlin.com/linux/v6.12.117/source/net/unix/af_unix.c>).
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_input.c#L6237>
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/datagram.c#L537>
 #[inline(always)]

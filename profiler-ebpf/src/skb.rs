@@ -134,7 +134,8 @@ pub fn flow_matches(skb: u64, protocol: u32, address: u32, port: u32) -> bool {
 
 /// The IP protocol number of IP in IP.
 const IP_IN_IP: u8 = 4;
-/// The standard port of VXLAN and the one of Linux's own default.
+/// The standard port of VXLAN (<https://elixir.bootlin.com/linux/v6.12.117/source/include/net/vxlan.h#L13>) and Linux's own
+/// default (`udp_port` in <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/vxlan/vxlan_core.c>).
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
 /// Matches one IPv4 header; also returns the address of the IPv4 header inside, if it carries VXLAN or IP.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use netstrata::{
     analysis::account,
     profile::{
-        Benchmark, CpuRecord, CrossingRecord, DropRecord, Histogram, PathRecord, Profile, SampleRecord, TaskRecord,
-        TurnRecord,
+        BatchPath, BatchRecord, Benchmark, CpuRecord, CrossingRecord, DropRecord, Histogram, PathRecord, Profile,
+        SampleRecord, TaskRecord, TurnRecord,
         measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
         read,
     },
@@ -93,6 +93,10 @@ fn hand_made() -> Profile {
     };
     profile.drops.push(DropRecord { reason: "NO_SOCKET".into(), count: 2, ..DropRecord::default() });
     profile.turnarounds.push(TurnRecord { netns: 1, pid: 9, ns: histogram(&[100]) });
+    for (packets, sum_ns) in [(2, 100), (4, 180), (2, 120)] {
+        let path = BatchPath { packets, sum_ns, spans_ns: vec![sum_ns / 3, sum_ns - sum_ns / 3] };
+        profile.batches.push(BatchRecord { paths: [(u64::MAX, path)].into(), ..BatchRecord::default() });
+    }
     profile
 }
 
@@ -123,6 +127,10 @@ fn the_schema_refuses_what_breaks_the_contract() {
     assert!(!broken(&|report| report["trust"]["verdict"] = "fine".into()).is_empty());
     assert!(!broken(&|report| drop(report.as_object_mut().unwrap().remove("drops"))).is_empty());
     assert!(!broken(&|report| report["paths"][0]["spans"][0]["kind"] = "busy".into()).is_empty());
+    for interval in ["/paths/0/end_to_end_ns/interval", "/paths/0/spans/0/ns/interval"] {
+        assert!(good.pointer(interval).is_some_and(Value::is_array), "{interval}");
+        assert!(!broken(&|report| *report.pointer_mut(interval).unwrap() = 1.into()).is_empty(), "{interval}");
+    }
     assert!(broken(&|report| report["added_later"] = 1.into()).is_empty());
 }
 

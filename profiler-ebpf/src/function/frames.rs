@@ -184,7 +184,8 @@ pub extern "C" fn function_exit(hook: u64, kind: u64, returned: u64) -> i32 {
     let last = depth > found && ends_in_action(work);
     head.lost[Loss::FunctionNoExit] += (depth.wrapping_sub(found)) as u64 - last as u64;
     let frame = work.frames[at as usize & (MAX_FRAMES - 1)];
-    // The kernel gets control once for functions that return together, and then calls the program of each.
+    // The kernel gets control once for functions that return together, and then calls the program of each:
+    // `rethook_trampoline_handler` in https://elixir.bootlin.com/linux/v6.12.117/source/kernel/trace/rethook.c
     let together =
         frame.stack != 0 && at > 0 && work.frames[at.wrapping_sub(1) as usize & (MAX_FRAMES - 1)].stack == frame.stack;
     head.tally.left[kind] -= together as u64;
