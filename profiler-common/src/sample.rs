@@ -6,6 +6,9 @@ pub const SOFTIRQS: usize = crate::Vector::ALL.len();
 /// Frames of a kernel stack that are kept, innermost first.
 pub const STACK_FRAMES: usize = 80;
 
+/// Stacks that the programs' table holds.
+pub const MAX_STACKS: u32 = 8192;
+
 /// Addresses of a kernel stack, innermost first, zero after the last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub struct SampleKey {
     pub user: u16,
     /// 1 if taken in a burst, whose period is another.
     pub burst: u16,
-    /// See [`crate::Config::batch`].
+    /// See [`crate::Config::sample_batch`].
     pub batch: u32,
 }
 

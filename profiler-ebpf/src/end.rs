@@ -144,7 +144,7 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
         }
     }
     let hash = journey.path_id();
-    let batch = cpu::batch(config);
+    let batch = cpu::batch(&config.batch);
     let key = PathKey { path: hash, batch, pad: 0 };
     let known = PATHS.get_ptr_mut(key);
     let path = known.or_else(|| define_path(journey, key).then(|| PATHS.get_ptr_mut(key)).flatten());

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use netstrata_common::{
     CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head,
-    Journey, MAX_NODES, MAX_PATHS, MAX_SLOTS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack,
-    TUNNELLED_PACKETS, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
+    Journey, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq,
+    Stack, TUNNELLED_PACKETS, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// Update of a map: only if the key is new.
@@ -98,7 +98,7 @@ pub static SAMPLES: HashMap<SampleKey, u64> = HashMap::with_max_entries(32768, 0
 /// Stacks of the CPU samples, by hash. Not the kernel's own stack map, which loses stacks whose hashes collide:
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/kernel/bpf/stackmap.c#L304>.
 #[map]
-pub static STACKS: HashMap<u64, Stack> = HashMap::with_max_entries(8192, 0);
+pub static STACKS: HashMap<u64, Stack> = HashMap::with_max_entries(MAX_STACKS, 0);
 
 /// Where a stack is put before it is known to be new (it is larger than the programs' own stack).
 #[map]

@@ -97,7 +97,7 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
     }
     let now = now();
     let Some(config) = config() else { return 0 };
-    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32, batch: cpu::batch(config) };
+    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32, batch: cpu::batch(&config.batch) };
     if TURNS.get_ptr(key).is_none() {
         let Some(zero) = ZERO_NODE.get(0) else { return 0 };
         if TURNS.insert(key, zero, BPF_NOEXIST).is_err() && log::tells_packets() {

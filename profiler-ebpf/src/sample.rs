@@ -84,7 +84,7 @@ pub fn take(context: &PerfEventContext, burst: bool) {
         cpu.samples += 1;
     }
     let Some(config) = CONFIG.get(0) else { return };
-    let batch = cpu::batch(config);
+    let batch = cpu::batch(&config.sample_batch);
     let (stack, user) = kernel_stack(context, batch);
     // While the probes are detached, or being attached one by one, the last crossing says nothing about what runs now.
     let complete = burst || config.accept != 0;

@@ -40,7 +40,6 @@ impl Gathered {
         if !sums.paths.is_empty() {
             BatchRecord::enter(&mut self.batches, BatchRecord { end_ns: since.as_nanos() as u64, ..sums });
         }
-        self.take_samples(session, batches)?;
         session.take(
             "TURNS",
             |key: &TurnKey| batches.holds(key.batch),
@@ -51,7 +50,7 @@ impl Gathered {
     }
 
     /// A stack is told by its frames and its batch, so none is needed any more when its batch's samples were taken.
-    fn take_samples(&mut self, session: &mut Session, batches: Batches) -> Result<()> {
+    pub fn take_samples(&mut self, session: &mut Session, batches: Batches) -> Result<()> {
         let mut samples = Vec::new();
         session.take(
             "SAMPLES",

@@ -74,6 +74,10 @@ pub(super) struct Recording {
     pub gathered: Gathered,
     /// When the batch that is being filled began, unless the one before has been taken.
     pub batch_begun: Option<Instant>,
+    /// CPU samples when their last batch began, and whether the one before is to be taken.
+    pub samples_before: u64,
+    /// See `samples_before`.
+    pub samples_due: bool,
     /// New nodes of the tree when it began.
     pub nodes_before: u64,
     pub journeys: Vec<Journey>,
@@ -195,6 +199,8 @@ impl Recording {
             softirq_observed: Duration::ZERO,
             gathered: Gathered { tree: Tree { reasons, ..Tree::default() }, ..Gathered::default() },
             batch_begun: None,
+            samples_before: 0,
+            samples_due: false,
             nodes_before: 0,
             journeys: Vec::new(),
             journeys_not_kept: 0,
@@ -260,6 +266,7 @@ impl Recording {
         let counters = Counters::read()?;
         self.drain()?;
         self.gathered.take(&mut self.session, Batches::All, duration)?;
+        self.gathered.take_samples(&mut self.session, Batches::All)?;
         self.session.tell_messages();
         Ok((duration, counters))
     }

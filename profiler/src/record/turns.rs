@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{CpuState, MAX_NODES, PAUSE_NS, SOFTIRQS, Softirq};
+use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, SOFTIRQS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
@@ -178,10 +178,16 @@ impl Recording {
         if self.batch_begun.is_some() {
             return Ok(());
         }
+        let states = self.session.cpu_states()?;
+        let samples = states.iter().map(|state| state.samples + state.burst_samples).sum::<u64>();
         self.config.batch = self.config.batch.wrapping_add(1);
+        if samples.saturating_sub(self.samples_before) > u64::from(MAX_STACKS) / 2 {
+            self.config.sample_batch = self.config.batch;
+            (self.samples_before, self.samples_due) = (samples, true);
+        }
         self.session.set_config(self.config)?;
         self.batch_begun = Some(Instant::now());
-        self.nodes_before = new_nodes(&self.session.cpu_states()?);
+        self.nodes_before = new_nodes(&states);
         Ok(())
     }
 
@@ -192,6 +198,9 @@ impl Recording {
             let begun = Instant::now();
             let since = self.started.elapsed();
             self.gathered.take(&mut self.session, Batches::Before(self.config.batch), since)?;
+            if std::mem::take(&mut self.samples_due) {
+                self.gathered.take_samples(&mut self.session, Batches::Before(self.config.sample_batch))?;
+            }
             log::debug!("batch {} taken in {:?}", self.config.batch.wrapping_sub(1), begun.elapsed());
         }
         Ok(())
