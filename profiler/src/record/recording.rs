@@ -37,9 +37,9 @@ use crate::{
     topology::Watcher,
 };
 
-/// The part of the tree's table after which packets are followed more thinly: ten halvings, a packet in a thousand, fill it to
-/// three quarters.
-const THIN_AT: u32 = 16;
+/// The part of the tree's table after which packets are followed more thinly: ten halvings, to a packet in a thousand, fill a
+/// third of it, and there may be two batches in it.
+const THIN_AT: u32 = 32;
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
 

@@ -28,6 +28,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(50);
+/// The length of a batch where journeys are observed all the time; in windows, which are short, it is a look.
+const SLICE: Duration = Duration::from_millis(250);
 /// Time of each turn in which softirqs are timed.
 const SOFTIRQ_WINDOW: Duration = Duration::from_millis(50);
 /// Whole journeys that go through the ring, at most about so many a second.
@@ -46,6 +48,7 @@ impl Recording {
     /// Collects until told to stop, or until nobody can tell any more.
     pub async fn run(&mut self, args: &RecordArgs, mut until: oneshot::Receiver<()>) -> Result<()> {
         let mut looked = Instant::now();
+        let mut sliced = looked;
         let mut softirqs_due = true;
         let turn = self.governor.turn();
         loop {
@@ -64,6 +67,10 @@ impl Recording {
                     looked = Instant::now();
                     self.adapt()?;
                     self.note_look()?;
+                    if self.governor.duty < 1.0 || sliced.elapsed() >= SLICE {
+                        sliced = looked;
+                        self.begin_batch()?;
+                    }
                 }
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
@@ -83,7 +90,6 @@ impl Recording {
             if self.turn.elapsed() >= turn {
                 self.turn = Instant::now();
                 self.refresh_filters(args)?;
-                self.begin_batch()?;
                 softirqs_due = true;
                 if self.window.is_none() {
                     self.open_window()?;
