@@ -69,7 +69,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return false;
     }
     let now = now();
-    // Asked for once: each time it is a call of a helper, and twenty instructions.
+    // Asked for once: each time is a look-up.
     let (Some(cpu), Some(config)) = (state(), config()) else { return false };
     if journey.epoch != config.epoch {
         end::cut(slot);

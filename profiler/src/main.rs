@@ -1,5 +1,6 @@
 //! The `netstrata` command.
 
+use netstrata::note;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     match logger::begin(cli.verbose).map_err(Into::into).and_then(|()| run(cli.command)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("netstrata: {error:#}");
+            note!("netstrata: {error:#}");
             ExitCode::from(exit::code(&error))
         }
     }

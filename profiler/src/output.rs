@@ -87,6 +87,17 @@ pub fn wrapped(head: &str, indent: usize, text: &str) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// Tells on standard error, a line at once; see [`tell`].
+#[macro_export]
+macro_rules! note {
+    ($($text:tt)*) => { $crate::output::tell(format_args!($($text)*)) };
+}
+
+/// Tells a line on standard error. That whoever read it went away is no reason to end what is done.
+pub fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Where `lab run` runs: here, or in an emulated machine, where the same command line runs again.
 
+use crate::note;
 use std::{fs, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
@@ -40,7 +41,7 @@ fn in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<ExitCode> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut command = vec![program.to_string_lossy().into_owned()];
     command.extend(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()));
-    eprintln!(
+    note!(
         "netstrata: this runs in an emulated machine with Debian's Linux {} because of --machine; results go to {}",
         kernel.version,
         args.output.display()

@@ -3,6 +3,7 @@
 
 pub mod job;
 
+use crate::note;
 use std::{
     fs,
     io::Write as _,
@@ -55,7 +56,7 @@ impl Guest {
         fs::create_dir_all(&directory)?;
         // Within an emulated machine its own kernel is the one that is there for sure.
         let kernel = emulated::inside().map_or_else(|| find_kernel(DEFAULT_KERNEL), |inside| Ok(inside.0))?;
-        let image = image::get(kernel, &mut |what| eprintln!("netstrata: {what}"))?;
+        let image = image::get(kernel, &mut |what| note!("netstrata: {what}"))?;
         let initramfs = initramfs(&directory, &image)?;
         let file = |name: &str| directory.join(name).display().to_string();
         let mut command = Command::new(program::find_system(QEMU).context("qemu is not installed")?);

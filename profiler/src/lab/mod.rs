@@ -24,6 +24,7 @@ pub mod rootfs;
 pub mod traffic;
 pub mod workload;
 
+use crate::note;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -83,7 +84,7 @@ pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
     // The recorder may turn a signal into an error of its own: the flag decides.
     let interrupted = signal::check().err().or_else(|| result.as_ref().err()?.downcast_ref::<Interrupted>().copied());
     if let (Some(Interrupted(number)), true) = (interrupted, result.is_err()) {
-        eprintln!("netstrata: interrupted; everything that the lab made is removed");
+        note!("netstrata: interrupted; everything that the lab made is removed");
         return Ok(ExitCode::from(128u8.saturating_add(number as u8)));
     }
     result.map(|()| ExitCode::SUCCESS)
@@ -176,7 +177,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
         match prepare(mode, &lab, args, &mut shared)? {
             Ok(network) => built.push(network),
             Err(reason) => {
-                progress.suspend(|| eprintln!("skipped {}: {reason}", mode.name));
+                progress.suspend(|| note!("skipped {}: {reason}", mode.name));
                 reasons.push(reason);
             }
         }

@@ -1,5 +1,6 @@
 //! `netstrata lab machine`, and what is alike for every command that runs in a guest.
 
+use crate::note;
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
@@ -25,7 +26,7 @@ pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
         return print(&KERNELS.iter().map(|kernel| format!("{}\n", kernel.version)).collect::<String>());
     }
     if args.get {
-        let release = run::prepare(args.kernel, &mut |what| eprintln!("netstrata: {what}"))?;
+        let release = run::prepare(args.kernel, &mut |what| note!("netstrata: {what}"))?;
         return print(&format!("{release}\n"));
     }
     for directory in &args.share {
@@ -71,7 +72,7 @@ fn end(result: Result<Ended>) -> Result<ExitCode> {
     if let Err(Interrupted(number)) = signal::check()
         && result.is_err()
     {
-        eprintln!("netstrata: interrupted; the emulated machine is gone");
+        note!("netstrata: interrupted; the emulated machine is gone");
         return Ok(ExitCode::from(128u8.saturating_add(number as u8)));
     }
     let outcome = result?;

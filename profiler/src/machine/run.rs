@@ -1,5 +1,6 @@
 //! Runs a command in an emulated machine: its output as it comes, its exit code, and what the console tells.
 
+use crate::note;
 use std::{
     ffi::OsStr,
     fs::{self, File},
@@ -215,7 +216,7 @@ fn outcome(job: &Job, directory: &Path, ended: ExitStatus) -> Result<Ended> {
     let console = read(&directory.join("console"));
     let troubles = console::troubles(&console);
     for trouble in &troubles {
-        eprintln!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
+        note!("netstrata: console of Linux {}: {}: {}", job.kernel.version, trouble.kind, trouble.line);
     }
     if let Ok(code) = fs::read_to_string(directory.join("exit")) {
         let exit_code = code.trim().parse().context("the guest gave no exit code")?;

@@ -32,6 +32,7 @@ mod tree;
 mod turns;
 mod within;
 
+use crate::note;
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -143,7 +144,7 @@ fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar 
 }
 
 fn summary(args: &RecordArgs, profile: &Profile, attached_in: Duration, stopped_in: Duration) {
-    eprintln!(
+    note!(
         "netstrata: {:.1} s, {} packets followed for {}, {} CPU samples, {} paths -> {} (attached in {} ms, detached and \
          written in {} ms)",
         profile.meta.duration_ns as f64 / 1e9,

@@ -1,5 +1,6 @@
 //! One job in a guest, seen from outside: a line to the guest's port, and its lines back.
 
+use crate::note;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
@@ -27,7 +28,7 @@ pub fn run(socket: &Path, words: &[String]) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(code.trim().parse().unwrap_or(u8::MAX)));
         }
         match said.strip_prefix(ERROR) {
-            Some(error) => eprintln!("{error}"),
+            Some(error) => note!("{error}"),
             None => {
                 writeln!(out, "{said}")?;
                 out.flush()?;

@@ -12,6 +12,7 @@ mod tcp;
 mod times;
 mod udp;
 
+use crate::note;
 use std::{
     thread,
     time::{Duration, Instant},
@@ -159,7 +160,7 @@ fn flows(args: &LabWorkerArgs, results: &[Pair]) -> Vec<FlowTimes> {
 fn watch(limit: Duration) {
     thread::spawn(move || {
         thread::sleep(limit);
-        eprintln!("netstrata: the other side did not come or did not end within {limit:?}");
+        note!("netstrata: the other side did not come or did not end within {limit:?}");
         std::process::exit(3);
     });
 }
