@@ -13,24 +13,21 @@ use super::{
 };
 use crate::{
     numbers::ratio_interval,
-    profile::{PathRecord, Profile},
+    profile::{BatchPath, Histogram, PathRecord, Profile},
 };
 
 /// The intervals of a path.
 pub fn of_path(profile: &Profile, path: &PathRecord) -> PathIntervals {
-    let batches = || profile.batches.iter().filter_map(|batch| batch.paths.get(&path.id));
-    let interval = |ns: &dyn Fn(usize) -> Vec<f64>, index: usize, sum: u64, count: u64| {
-        let pairs: Vec<(f64, f64)> =
-            ns(index).into_iter().zip(batches()).map(|(ns, batch)| (ns, batch.packets as f64)).collect();
-        ratio_interval(&pairs, sum as f64 / count.max(1) as f64)
+    let batches: Vec<&BatchPath> = profile.batches.iter().filter_map(|batch| batch.paths.get(&path.id)).collect();
+    let interval = |ns: &dyn Fn(&BatchPath) -> u64, whole: &Histogram| {
+        let pairs: Vec<(f64, f64)> = batches.iter().map(|batch| (ns(batch) as f64, batch.packets as f64)).collect();
+        ratio_interval(&pairs, whole.sum as f64 / whole.count.max(1) as f64)
     };
-    let whole = |_: usize| batches().map(|batch| batch.sum_ns as f64).collect();
-    let span = |index: usize| {
-        batches().map(|batch| batch.spans_ns.get(index).copied().unwrap_or(0) as f64).collect::<Vec<f64>>()
-    };
+    let span =
+        |(index, whole): (usize, &Histogram)| interval(&|batch| batch.spans_ns.get(index).copied().unwrap_or(0), whole);
     PathIntervals {
-        end_to_end: interval(&whole, 0, path.end_to_end.sum, path.end_to_end.count),
-        spans: path.spans.iter().enumerate().map(|(index, sum)| interval(&span, index, sum.sum, sum.count)).collect(),
+        end_to_end: interval(&|batch| batch.sum_ns, &path.end_to_end),
+        spans: path.spans.iter().enumerate().map(span).collect(),
     }
 }
 
@@ -39,27 +36,25 @@ pub fn of_path(profile: &Profile, path: &PathRecord) -> PathIntervals {
 pub fn of_layers(profile: &Profile, paths: &[PathAccount]) -> BTreeMap<Layer, [f64; 2]> {
     let mut by_batch: BTreeMap<Layer, Vec<f64>> = BTreeMap::new();
     let mut packets = vec![0.0; profile.batches.len()];
-    for (path, (at, batch)) in
-        paths.iter().flat_map(|path| profile.batches.iter().enumerate().map(move |batch| (path, batch)))
-    {
-        let Some(sums) = batch.paths.get(&path.record.id) else { continue };
-        packets[at] += sums.packets as f64;
-        for (index, ns) in sums.spans_ns.iter().enumerate().take(path.record.spans.len()) {
-            if let Some(layer) = classify(&path.record, index, &profile.topology).layer {
-                by_batch.entry(layer).or_insert_with(|| vec![0.0; profile.batches.len()])[at] += *ns as f64;
+    for path in paths {
+        let record = &path.record;
+        let layers: Vec<Option<Layer>> =
+            (0..record.spans.len()).map(|index| classify(record, index, &profile.topology).layer).collect();
+        for (at, batch) in profile.batches.iter().enumerate() {
+            let Some(sums) = batch.paths.get(&record.id) else { continue };
+            packets[at] += sums.packets as f64;
+            for (layer, ns) in layers.iter().zip(&sums.spans_ns) {
+                if let Some(layer) = layer {
+                    by_batch.entry(*layer).or_insert_with(|| vec![0.0; profile.batches.len()])[at] += *ns as f64;
+                }
             }
         }
     }
     let seen: u64 = paths.iter().map(|path| path.record.packets).sum();
-    let divided = |layer: Layer| paths.iter().flat_map(|path| &path.spans).any(|span| span.is_part_of(layer));
+    let spans = || paths.iter().flat_map(|path| &path.spans);
     let mut intervals = BTreeMap::new();
-    for (layer, ns) in by_batch.into_iter().filter(|(layer, _)| !divided(*layer)) {
-        let sum: u64 = paths
-            .iter()
-            .flat_map(|path| &path.spans)
-            .filter(|span| span.layer == Some(layer))
-            .map(|span| span.sum_ns)
-            .sum();
+    for (layer, ns) in by_batch.into_iter().filter(|(layer, _)| !spans().any(|span| span.is_part_of(*layer))) {
+        let sum: u64 = spans().filter(|span| span.layer == Some(layer)).map(|span| span.sum_ns).sum();
         let pairs: Vec<(f64, f64)> = ns.into_iter().zip(packets.iter().copied()).collect();
         if let Some(interval) = ratio_interval(&pairs, sum as f64 / seen.max(1) as f64) {
             intervals.insert(layer, interval);
@@ -71,7 +66,7 @@ pub fn of_layers(profile: &Profile, paths: &[PathAccount]) -> BTreeMap<Layer, [f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{BatchPath, BatchRecord, Histogram};
+    use crate::profile::BatchRecord;
 
     fn profile(batches: &[(u64, u64)]) -> Profile {
         let mut path = PathRecord { id: 1, spans: vec![Histogram::default()], ..PathRecord::default() };
