@@ -75,7 +75,11 @@ mod tests {
             path.end_to_end.add(mean, packets);
             path.spans[0].add(mean, packets);
             let sums = BatchPath { packets, sum_ns: packets * mean, spans_ns: vec![packets * mean] };
-            records.push(BatchRecord { end_ns: at as u64, paths: BTreeMap::from([(1, sums)]) });
+            records.push(BatchRecord {
+                end_ns: at as u64,
+                paths: BTreeMap::from([(1, sums)]),
+                ..BatchRecord::default()
+            });
         }
         Profile { paths: vec![path], batches: records, ..Profile::default() }
     }

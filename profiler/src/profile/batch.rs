@@ -13,8 +13,55 @@ pub const MOST_BATCHES: usize = 64;
 pub struct BatchRecord {
     /// When it ended, in nanoseconds since the recording began.
     pub end_ns: u64,
+    /// Which recording it is of where several were merged: an index into [`super::Meta::parts`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub part: u32,
+    /// Times in which journeys were observed, from and until, in nanoseconds since the recording began.
+    pub windows: Vec<(u64, u64)>,
+    /// Of those, the nanoseconds with traffic, and the NET_RX softirqs that the kernel counted then.
+    pub look: (u64, u64),
     /// Paths by [`super::PathRecord::id`].
     pub paths: BTreeMap<u64, BatchPath>,
+    /// The application's own time between a read and its next send.
+    pub turnarounds: Vec<BatchTurns>,
+    /// CPU samples by their index into [`super::CpuRecord::entries`]. They are taken less often than the rest: where there
+    /// are none, those of `samples_ns` are in a later batch.
+    pub samples: BTreeMap<u32, u64>,
+    /// The time in which they were taken.
+    pub samples_ns: u64,
+    /// What a built-in workload did in the windows.
+    pub work: Option<BatchWork>,
+}
+
+/// Turnarounds of a process in a batch; weighted.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(default)]
+pub struct BatchTurns {
+    /// Namespace of its socket.
+    pub netns: u32,
+    /// The process.
+    pub pid: u32,
+    /// How many.
+    pub count: u64,
+    /// Their nanoseconds.
+    pub sum_ns: u64,
+}
+
+/// Work that was done while journeys were observed.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct BatchWork {
+    /// The part of the windows that lies in the time that the workload measured.
+    pub ns: u64,
+    /// Transactions of all pairs in it.
+    pub transactions: u64,
+    /// Bytes that a reader got in it.
+    pub bytes: u64,
+}
+
+/// For what stands in a file only where it is not 0.
+pub(super) fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The sums of a path in a batch; weighted.
@@ -33,6 +80,25 @@ impl BatchRecord {
     /// Adds the batch that comes after this one.
     pub fn join(&mut self, next: Self) {
         self.end_ns = next.end_ns;
+        self.windows.extend(next.windows);
+        self.look = (self.look.0 + next.look.0, self.look.1 + next.look.1);
+        for turns in next.turnarounds {
+            match self.turnarounds.iter_mut().find(|own| (own.netns, own.pid) == (turns.netns, turns.pid)) {
+                Some(own) => (own.count, own.sum_ns) = (own.count + turns.count, own.sum_ns + turns.sum_ns),
+                None => self.turnarounds.push(turns),
+            }
+        }
+        self.turnarounds.sort();
+        next.samples.into_iter().for_each(|(entry, count)| *self.samples.entry(entry).or_default() += count);
+        self.samples_ns += next.samples_ns;
+        if let Some(work) = next.work {
+            let own = self.work.get_or_insert_default();
+            *own = BatchWork {
+                ns: own.ns + work.ns,
+                transactions: own.transactions + work.transactions,
+                bytes: own.bytes + work.bytes,
+            };
+        }
         for (id, path) in next.paths {
             let sum = self.paths.entry(id).or_default();
             sum.packets += path.packets;
@@ -64,7 +130,17 @@ mod tests {
 
     fn batch(end_ns: u64) -> BatchRecord {
         let path = BatchPath { packets: 2, sum_ns: 3 * end_ns, spans_ns: vec![end_ns, 2 * end_ns] };
-        BatchRecord { end_ns, paths: BTreeMap::from([(7, path)]) }
+        BatchRecord {
+            end_ns,
+            paths: BTreeMap::from([(7, path)]),
+            windows: vec![(end_ns - 1, end_ns)],
+            look: (1, 2),
+            turnarounds: vec![BatchTurns { netns: 1, pid: 2, count: 3, sum_ns: 4 }],
+            samples: BTreeMap::from([(0, 1), (1, 2)]),
+            samples_ns: 5,
+            work: Some(BatchWork { ns: 1, transactions: 2, bytes: 3 }),
+            part: 0,
+        }
     }
 
     #[test]
@@ -79,6 +155,11 @@ mod tests {
         });
         let sum = 1000 * 1001 / 2;
         let path = BatchPath { packets: 2000, sum_ns: 3 * sum, spans_ns: vec![sum, 2 * sum] };
-        assert_eq!(all, Some(BatchRecord { end_ns: 1000, paths: BTreeMap::from([(7, path)]) }));
+        let all = all.expect("there are some");
+        assert_eq!(all.paths, BTreeMap::from([(7, path)]));
+        assert_eq!((all.end_ns, all.look, all.samples_ns, all.windows.len()), (1000, (1000, 2000), 5000, 1000));
+        assert_eq!(all.turnarounds, [BatchTurns { netns: 1, pid: 2, count: 3000, sum_ns: 4000 }]);
+        assert_eq!(all.samples, BTreeMap::from([(0, 1000), (1, 2000)]));
+        assert_eq!(all.work, Some(BatchWork { ns: 1000, transactions: 2000, bytes: 3000 }));
     }
 }

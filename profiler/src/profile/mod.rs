@@ -10,7 +10,7 @@ mod parts;
 mod topology;
 pub mod worker;
 
-pub use batch::{BatchPath, BatchRecord, MOST_BATCHES};
+pub use batch::{BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use histogram::Histogram;
 pub use model::*;

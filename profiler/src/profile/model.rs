@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::batch::BatchRecord;
+use super::batch::{BatchRecord, is_zero};
 use super::{
     Histogram, Observer,
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
@@ -146,6 +146,26 @@ pub struct Meta {
     pub benchmark: Option<Benchmark>,
     /// Share of all CPU time that the hypervisor took (0 to 1).
     pub steal_share: f64,
+    /// CLOCK_MONOTONIC when it began.
+    pub started_ns: u64,
+    /// The recordings that were merged, in the order of their beginning; none where this is one recording.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartRecord>,
+    /// How often each two neighbours of their batches were joined, so that all have room.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub joined: u32,
+}
+
+/// One of the recordings that were merged.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct PartRecord {
+    /// CLOCK_MONOTONIC when it began.
+    pub started_ns: u64,
+    /// Time between attached and detached.
+    pub duration_ns: u64,
+    /// What its benchmark measured.
+    pub benchmark: Option<Benchmark>,
 }
 
 /// What a benchmark program reported.
