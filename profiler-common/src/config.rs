@@ -25,8 +25,8 @@ pub struct Config {
     /// Number of the batch that figures are added to. When the profiler has named the next one, no program adds to this one any
     /// more as soon as those that run have ended, and it can be read and removed.
     pub batch: u32,
-    /// The same of CPU samples and their stacks, whose tables are large and fill slowly: a new number only when they may be full.
-    pub sample_batch: u32,
+    /// The same of the stacks of CPU samples, which fill slowly: a new number only when their table may be full.
+    pub stack_batch: u32,
     /// After twice as many new nodes of the tree in a batch a CPU follows half as many packets, and half as many again after
     /// each as many more; 0: never. So a table that would fill before it is emptied is filled by fewer packets, which count the more.
     pub thin_after: u32,

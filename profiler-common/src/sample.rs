@@ -41,7 +41,7 @@ pub struct SampleKey {
     pub user: u16,
     /// 1 if taken in a burst, whose period is another.
     pub burst: u16,
-    /// See [`crate::Config::sample_batch`].
+    /// See [`crate::Config::batch`].
     pub batch: u32,
 }
 

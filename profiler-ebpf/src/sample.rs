@@ -84,8 +84,7 @@ pub fn take(context: &PerfEventContext, burst: bool) {
         cpu.samples += 1;
     }
     let Some(config) = CONFIG.get(0) else { return };
-    let batch = cpu::batch(&config.sample_batch);
-    let (stack, user) = kernel_stack(context, batch);
+    let (stack, user) = kernel_stack(context, cpu::batch(&config.stack_batch));
     // While the probes are detached, or being attached one by one, the last crossing says nothing about what runs now.
     let complete = burst || config.accept != 0;
     let point = if complete { cpu.point } else { Point::None as u32 };
@@ -103,7 +102,7 @@ pub fn take(context: &PerfEventContext, burst: bool) {
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         user: user as u16,
         burst: burst as u16,
-        batch,
+        batch: cpu::batch(&config.batch),
     };
     if let Some(count) = SAMPLES.get_ptr_mut(key) {
         // SAFETY: a valid, aligned u64 in the map.

@@ -324,6 +324,9 @@ async fn measure(
     name_by_role(&mut profile.topology, built.mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
+    if let Some(progress) = driven.progress() {
+        profile.enter_work(progress);
+    }
     Ok(Measured { driven, profile: Some(profile) })
 }
 

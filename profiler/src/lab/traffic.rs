@@ -20,7 +20,7 @@ use crate::{
     cli::{LabRunArgs, Pin},
     host::process::Process,
     profile::{
-        Benchmark,
+        Benchmark, Progress,
         worker::{WorkerReport, combine},
     },
 };
@@ -43,6 +43,14 @@ pub struct Driven {
     pub command: Vec<String>,
     /// Reports of client and server (built-in workloads).
     pub reports: Option<(WorkerReport, WorkerReport)>,
+}
+
+impl Driven {
+    /// What was done when, as the side tells that measures it.
+    pub fn progress(&self) -> Option<&Progress> {
+        let (client, server) = self.reports.as_ref()?;
+        client.progress.as_ref().or(server.progress.as_ref())
+    }
 }
 
 /// Sends a first request through a new network and waits for its answer: which workload follows does not matter.

@@ -7,6 +7,7 @@ pub mod measures;
 mod model;
 mod observer;
 mod parts;
+mod progress;
 mod topology;
 pub mod worker;
 
@@ -15,4 +16,5 @@ pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use histogram::Histogram;
 pub use model::*;
 pub use observer::*;
+pub use progress::Progress;
 pub use topology::*;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Benchmark,
+    Benchmark, Progress,
     measures::{Datagrams, FlowTimes, MachineUse, PairSpread, SideUse},
 };
 
@@ -55,6 +55,8 @@ pub struct WorkerReport {
     pub system_ns: u64,
     /// What the whole machine used between start and end (client).
     pub machine: Option<MachineUse>,
+    /// What was done when: transactions (client), or bytes that were read (server, streams).
+    pub progress: Option<Progress>,
 }
 
 /// Round trips, within 0.1 %; the mean is exact.

@@ -12,6 +12,7 @@ use netstrata_common::{
 
 use super::{
     assemble_functions as functions, calibrate, filter,
+    interner::Interner,
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
     tree::{Tree, reason_name},
@@ -21,8 +22,8 @@ use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
     profile::{
-        CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, PathRecord, Profile, SampleRecord,
-        Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
+        BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, PathRecord, Profile,
+        SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
     },
     topology::container_of_pid,
 };
@@ -51,7 +52,8 @@ pub(super) fn profile(
         lost.insert(Loss::FunctionMissed, missed);
     }
     lost.insert(Loss::JourneysNotKept, recording.journeys_not_kept);
-    let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
+    let mut batches = std::mem::take(&mut recording.gathered.batches);
+    let mut cpu = cpu(&recording, duration, &states, &watched.topology, &mut batches)?;
     let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
     let used = used.context("the clock of the CPUs went back")?;
     cpu.kernel_busy_ns = used.busy_ns;
@@ -94,6 +96,7 @@ pub(super) fn profile(
             missing,
             filters: filter::describe(args),
             steal_share: used.stolen_share,
+            started_ns: recording.started_ns,
             ..Meta::default()
         },
         topology: watched.topology,
@@ -115,7 +118,7 @@ pub(super) fn profile(
         retransmits: sum(&states, |state| state.retransmits),
         lost,
         observer,
-        batches: std::mem::take(&mut recording.gathered.batches),
+        batches,
         hooks: functions::hooks(hooks),
         chains,
     })
@@ -153,18 +156,24 @@ fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord
         .collect()
 }
 
-fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology: &Topology) -> Result<CpuRecord> {
+/// The samples. In the batches their numbers become those of the records.
+fn cpu(
+    recording: &Recording,
+    duration: Duration,
+    states: &[CpuState],
+    topology: &Topology,
+    batches: &mut [BatchRecord],
+) -> Result<CpuRecord> {
     let mut names = Interner::default();
     let mut stack_index: HashMap<u64, Option<u32>> = HashMap::new();
     let mut stack_list: Interner<Vec<u32>> = Interner::default();
     let mut tasks: Interner<TaskRecord> = Interner::default();
     let stacks = &recording.gathered.stacks;
     type Alike = (bool, Option<u32>, u32, u16, bool, Option<CrossingRecord>);
-    let mut entries: BTreeMap<Alike, u64> = BTreeMap::new();
-    let mut samples: Vec<(SampleKey, u64)> =
-        recording.gathered.samples.iter().map(|(key, count)| (*key, *count)).collect();
-    samples.sort_by_key(|(key, _)| (key.stack, key.pid, key.comm, key.cpu));
-    for (key, count) in samples {
+    let mut alike: BTreeMap<Alike, Vec<u32>> = BTreeMap::new();
+    let mut samples: Vec<(u32, &SampleKey)> = (0..).zip(&recording.gathered.samples.items).collect();
+    samples.sort_by_key(|(_, key)| (key.stack, key.pid, key.comm, key.cpu));
+    for (number, key) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
             let frames = stacks.get(&key.stack)?.iter();
             let frames = frames.map(|address| names.index(recording.symbols.name(*address).to_owned())).collect();
@@ -183,14 +192,17 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
         let place = Point::from_id(key.point as u8)
             .filter(|point| *point != Point::None && key.netns != 0)
             .map(|point| CrossingRecord { point, netns: key.netns, ifindex: key.ifindex });
-        *entries.entry((key.burst != 0, stack, task, key.cpu, key.user != 0, place)).or_default() += count;
+        let of_same = (key.burst != 0, stack, task, key.cpu, key.user != 0, place);
+        alike.entry(of_same).or_default().push(number);
     }
-    let records = |burst: bool| -> Vec<SampleRecord> {
-        let wanted = entries.iter().filter(|(alike, _)| alike.0 == burst);
-        wanted
-            .map(|(&(_, stack, task, cpu, user, place), &count)| SampleRecord { stack, task, cpu, user, place, count })
-            .collect()
-    };
+    let (mut entries, mut bursts) = (Vec::new(), Vec::new());
+    let mut numbers = vec![(false, 0); recording.gathered.samples.items.len()];
+    for (&(burst, stack, task, cpu, user, place), of_same) in &alike {
+        let records = if burst { &mut bursts } else { &mut entries };
+        of_same.iter().for_each(|number| numbers[*number as usize] = (burst, records.len() as u32));
+        records.push(SampleRecord { stack, task, cpu, user, place, count: 0 });
+    }
+    count_samples(batches, &numbers, &mut entries, &mut bursts);
     let frequency = recording.frequency;
     Ok(CpuRecord {
         source: recording.source.into(),
@@ -201,33 +213,27 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
         symbols: names.items,
         stacks: stack_list.items,
         tasks: tasks.items,
-        entries: records(false),
-        bursts: records(true),
+        entries,
+        bursts,
         burst_samples: sum(states, |state| state.burst_samples),
     })
 }
 
-/// Gives equal things one number.
-struct Interner<T> {
-    items: Vec<T>,
-    numbers: HashMap<T, u32>,
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), numbers: HashMap::new() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
-    fn index(&mut self, item: T) -> u32 {
-        if let Some(number) = self.numbers.get(&item) {
-            return *number;
+/// Gives the samples of batches the numbers of their records, and counts them there.
+fn count_samples(
+    batches: &mut [BatchRecord],
+    numbers: &[(bool, u32)],
+    entries: &mut [SampleRecord],
+    bursts: &mut [SampleRecord],
+) {
+    for batch in batches {
+        for (number, count) in std::mem::take(&mut batch.samples) {
+            let (burst, index) = numbers[number as usize];
+            let (records, sums) =
+                if burst { (&mut *bursts, &mut batch.bursts) } else { (&mut *entries, &mut batch.samples) };
+            records[index as usize].count += count;
+            *sums.entry(index).or_default() += count;
         }
-        let number = self.items.len() as u32;
-        self.items.push(item.clone());
-        self.numbers.insert(item, number);
-        number
     }
 }
 

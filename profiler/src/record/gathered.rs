@@ -4,49 +4,81 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    time::Duration,
 };
 
 use anyhow::Result;
 use netstrata_common::{Node, SampleKey, Stack, TurnKey};
 
 use super::{
+    interner::Interner,
     maps::Batches,
     session::Session,
     tree::{Tree, histogram},
 };
-use crate::profile::{BatchRecord, Histogram};
+use crate::profile::{BatchRecord, BatchTurns, Histogram};
+
+/// What is known of a batch but from the tables.
+#[derive(Clone, Debug, Default)]
+pub struct Slice {
+    /// Its number.
+    pub batch: u32,
+    /// See [`BatchRecord::end_ns`].
+    pub end_ns: u64,
+    /// See [`BatchRecord::samples_ns`].
+    pub samples_ns: u64,
+    /// See [`BatchRecord::windows`].
+    pub windows: Vec<(u64, u64)>,
+    /// See [`BatchRecord::look`].
+    pub look: (u64, u64),
+}
 
 /// Sums of all batches that were taken.
 #[derive(Default)]
 pub struct Gathered {
     /// Paths and their spans.
     pub tree: Tree,
-    /// The sums of each batch.
+    /// The sums of each batch; samples by their place in `samples`, bursts with the others.
     pub batches: Vec<BatchRecord>,
     /// CPU samples; their stacks by a hash that knows no batch, 0 without one.
-    pub samples: HashMap<SampleKey, u64>,
+    pub samples: Interner<SampleKey>,
     /// The stacks, innermost first.
     pub stacks: HashMap<u64, Vec<u64>>,
+    /// Ends of the batches whose samples have not been taken.
+    ends: HashMap<u32, u64>,
+    /// Those of the stacks that were taken last, by the programs' hash: a sample that was taken just then may name one.
+    known: HashMap<u64, u64>,
     /// Time between reading and sending, by namespace and process.
     pub turns: BTreeMap<(u32, u32), Histogram>,
 }
 
 impl Gathered {
-    /// Takes batches to which no program adds any more, so long after the recording began.
-    pub fn take(&mut self, session: &mut Session, batches: Batches, since: Duration) -> Result<()> {
-        self.tree.take(session, batches)?;
-        let sums = std::mem::take(&mut self.tree.batch);
-        if !sums.paths.is_empty() {
-            BatchRecord::enter(&mut self.batches, BatchRecord { end_ns: since.as_nanos() as u64, ..sums });
+    /// Nothing yet; with the names of the drop reasons.
+    pub fn new(reasons: HashMap<u32, String>) -> Self {
+        Self { tree: Tree { reasons, ..Tree::default() }, ..Self::default() }
+    }
+
+    /// Takes batches to which no program adds any more: their sums are those of a slice of the recording.
+    pub fn take(&mut self, session: &mut Session, batches: Batches, slice: Slice) -> Result<()> {
+        let Slice { batch, end_ns, samples_ns, windows, look } = slice;
+        self.ends.insert(batch, end_ns);
+        let mut record = BatchRecord { end_ns, samples_ns, windows, look, ..BatchRecord::default() };
+        // Without a window nothing was added.
+        if !record.windows.is_empty() || matches!(batches, Batches::All) {
+            self.tree.take(session, batches)?;
+            record.paths = std::mem::take(&mut self.tree.batch);
+            session.take(
+                "TURNS",
+                |key: &TurnKey| batches.holds(key.batch),
+                |key: TurnKey, node: &Node| {
+                    self.turns.entry((key.netns, key.pid)).or_default().merge(&histogram(node));
+                    let TurnKey { netns, pid, .. } = key;
+                    record.turnarounds.push(BatchTurns { netns, pid, count: node.count, sum_ns: node.sum_ns });
+                },
+            )?;
+            record.turnarounds.sort();
         }
-        session.take(
-            "TURNS",
-            |key: &TurnKey| batches.holds(key.batch),
-            |key: TurnKey, node: &Node| {
-                self.turns.entry((key.netns, key.pid)).or_default().merge(&histogram(node));
-            },
-        )
+        BatchRecord::enter(&mut self.batches, record);
+        Ok(())
     }
 
     /// A stack is told by its frames and its batch, so none is needed any more when its batch's samples were taken.
@@ -70,9 +102,22 @@ impl Gathered {
             },
         )?;
         for (key, count) in samples {
-            let stack = if key.stack == 0 { 0 } else { known.get(&key.stack).copied().unwrap_or(key.stack) };
-            *self.samples.entry(SampleKey { stack, batch: 0, ..key }).or_default() += count;
+            let number = |known: &HashMap<u64, u64>| known.get(&key.stack).copied();
+            let stack = match key.stack {
+                0 => 0,
+                hash => number(&known).or_else(|| number(&self.known)).unwrap_or(hash),
+            };
+            let index = self.samples.index(SampleKey { stack, batch: 0, ..key });
+            let end = self.ends.get(&key.batch).copied().unwrap_or(u64::MAX);
+            // Batches may have been joined since; what was taken while the last one was ended is in it.
+            let at = self.batches.partition_point(|batch| batch.end_ns < end);
+            let at = at.min(self.batches.len().saturating_sub(1));
+            if let Some(batch) = self.batches.get_mut(at) {
+                *batch.samples.entry(index).or_default() += count;
+            }
         }
+        self.ends.clear();
+        self.known = known;
         Ok(())
     }
 

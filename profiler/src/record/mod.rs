@@ -12,6 +12,7 @@ mod function_probe;
 mod functions;
 mod gathered;
 mod governor;
+mod interner;
 mod kernel_counters;
 mod load;
 mod look;

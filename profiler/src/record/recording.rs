@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use super::{
     Calibration, calibrate, filter,
     function_costs::{self, HookCosts},
-    gathered::Gathered,
+    gathered::{Gathered, Slice},
     governor::Governor,
     kernel_counters::Counters,
     load::Sizes,
@@ -23,7 +23,6 @@ use super::{
     probes::Group,
     session::Session,
     tier,
-    tree::Tree,
 };
 use crate::{
     cli::RecordArgs,
@@ -74,7 +73,11 @@ pub(super) struct Recording {
     pub gathered: Gathered,
     /// When the batch that is being filled began, unless the one before has been taken.
     pub batch_begun: Option<Instant>,
-    /// CPU samples when their last batch began, and whether the one before is to be taken.
+    /// What is known of the batch that has ended, and of the one that is being filled.
+    pub ended: Slice,
+    /// See `ended`.
+    pub slice: Slice,
+    /// CPU samples when their stacks' last batch began, and whether those before are to be taken.
     pub samples_before: u64,
     /// See `samples_before`.
     pub samples_due: bool,
@@ -197,8 +200,10 @@ impl Recording {
             started_ns: monotonic_ns(),
             observed: Duration::ZERO,
             softirq_observed: Duration::ZERO,
-            gathered: Gathered { tree: Tree { reasons, ..Tree::default() }, ..Gathered::default() },
+            gathered: Gathered::new(reasons),
             batch_begun: None,
+            ended: Slice::default(),
+            slice: Slice::default(),
             samples_before: 0,
             samples_due: false,
             nodes_before: 0,
@@ -265,7 +270,12 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
-        self.gathered.take(&mut self.session, Batches::All, duration)?;
+        if self.batch_begun.take().is_some() {
+            let ended = std::mem::take(&mut self.ended);
+            self.gathered.take(&mut self.session, Batches::Before(self.config.batch), ended)?;
+        }
+        let last = self.end_slice(duration);
+        self.gathered.take(&mut self.session, Batches::All, last)?;
         self.gathered.take_samples(&mut self.session, Batches::All)?;
         self.session.tell_messages();
         Ok((duration, counters))

@@ -9,7 +9,7 @@ use netstrata_common::{
 };
 
 use super::{maps::Batches, session::Session};
-use crate::profile::{BatchRecord, CrossingRecord, Histogram, PathRecord};
+use crate::profile::{BatchPath, CrossingRecord, Histogram, PathRecord};
 
 /// What became of journeys that were still open, besides those that were entered; weighted.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Tree {
     /// Names of the drop reasons.
     pub reasons: HashMap<u32, String>,
     /// The sums of what was taken last.
-    pub batch: BatchRecord,
+    pub batch: BTreeMap<u64, BatchPath>,
 }
 
 impl Tree {
@@ -46,7 +46,7 @@ impl Tree {
             |key: &NodeKey| batches.holds(key.batch),
             |key: NodeKey, node: &Node| {
                 let Some(record) = self.paths.get_mut(&key.path) else { return };
-                let sums = self.batch.paths.entry(key.path).or_default();
+                let sums = self.batch.entry(key.path).or_default();
                 if key.index == END_TO_END {
                     record.end_to_end.merge(&histogram(node));
                     (sums.packets, sums.sum_ns) = (sums.packets + node.count, sums.sum_ns + node.sum_ns);

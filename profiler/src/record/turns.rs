@@ -12,6 +12,7 @@ use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, SOFTIRQS, Soft
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
+    gathered::Slice,
     governor::{BURST_FREQUENCY, Load},
     look::Look,
     maps::Batches,
@@ -62,13 +63,17 @@ impl Recording {
             }
             self.drain()?;
             self.take_batch()?;
+            if self.window.is_none() && sliced.elapsed() >= SLICE {
+                sliced = Instant::now();
+                self.begin_batch()?;
+            }
             if self.window.is_some() {
                 if looked.elapsed() >= LOOK {
                     looked = Instant::now();
                     self.adapt()?;
-                    self.note_look()?;
                     if self.governor.duty < 1.0 || sliced.elapsed() >= SLICE {
                         sliced = looked;
+                        self.note_look()?;
                         self.begin_batch()?;
                     }
                 }
@@ -130,6 +135,7 @@ impl Recording {
     fn adapt(&mut self) -> Result<()> {
         let states = self.session.cpu_states()?;
         if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 {
+            self.note_look()?;
             self.begin_batch()?;
         }
         let attached = self.attached();
@@ -186,9 +192,10 @@ impl Recording {
         }
         let states = self.session.cpu_states()?;
         let samples = states.iter().map(|state| state.samples + state.burst_samples).sum::<u64>();
+        self.ended = self.end_slice(self.started.elapsed());
         self.config.batch = self.config.batch.wrapping_add(1);
         if samples.saturating_sub(self.samples_before) > u64::from(MAX_STACKS) / 2 {
-            self.config.sample_batch = self.config.batch;
+            self.config.stack_batch = self.config.batch;
             (self.samples_before, self.samples_due) = (samples, true);
         }
         self.session.set_config(self.config)?;
@@ -197,15 +204,23 @@ impl Recording {
         Ok(())
     }
 
+    /// What is known of the batch that ends so long after the recording began.
+    pub fn end_slice(&mut self, since: Duration) -> Slice {
+        let end_ns = since.as_nanos() as u64;
+        let (begin_ns, slice) = (self.slice.end_ns, std::mem::take(&mut self.slice));
+        self.slice.end_ns = end_ns;
+        Slice { batch: self.config.batch, end_ns, samples_ns: end_ns.saturating_sub(begin_ns), ..slice }
+    }
+
     /// Takes the batches before the present one, when no program can be at work on them any more.
     fn take_batch(&mut self) -> Result<()> {
         if self.batch_begun.is_some_and(|begun| begun.elapsed() >= SETTLED) {
             self.batch_begun = None;
             let begun = Instant::now();
-            let since = self.started.elapsed();
-            self.gathered.take(&mut self.session, Batches::Before(self.config.batch), since)?;
+            let ended = std::mem::take(&mut self.ended);
+            self.gathered.take(&mut self.session, Batches::Before(self.config.batch), ended)?;
             if std::mem::take(&mut self.samples_due) {
-                self.gathered.take_samples(&mut self.session, Batches::Before(self.config.sample_batch))?;
+                self.gathered.take_samples(&mut self.session, Batches::Before(self.config.batch))?;
             }
             log::debug!("batch {} taken in {:?}", self.config.batch.wrapping_sub(1), begun.elapsed());
         }
@@ -235,13 +250,12 @@ impl Recording {
     /// Notes how busy the network was since the last look: with all that the kernel counts it tells whether the turns that are
     /// observed are like the rest.
     fn note_look(&mut self) -> Result<()> {
-        if self.governor.duty >= 1.0 {
-            return Ok(());
-        }
         let states = self.session.cpu_states()?;
         let before = std::mem::replace(&mut self.last_look, Look::now(&states));
         let now = &self.last_look;
         let (mut from, mut until) = (before.at_ns, now.at_ns);
+        let since = |ns: u64| ns.saturating_sub(self.started_ns);
+        self.slice.windows.push((since(from), since(until)));
         // Traffic may have begun or ended in between. Few packets do not tell.
         if now.followed.saturating_sub(before.followed) >= TELLING {
             let busy = states.iter().filter(|state| state.chosen_ns > from);
@@ -253,7 +267,12 @@ impl Recording {
                 until = ended;
             }
         }
-        self.looks.push((until.saturating_sub(from), now.softirqs.saturating_sub(before.softirqs)));
+        let look = (until.saturating_sub(from), now.softirqs.saturating_sub(before.softirqs));
+        self.slice.look = (self.slice.look.0 + look.0, self.slice.look.1 + look.1);
+        if self.governor.duty >= 1.0 {
+            return Ok(());
+        }
+        self.looks.push(look);
         if self.looks.len() >= MOST_LOOKS {
             self.looks =
                 self.looks.chunks(2).map(|two| two.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))).collect();

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CONNECT_LIMIT, Pair, sockets::retransmits, times::Times};
+use super::{CONNECT_LIMIT, Pair, progress::Steps, sockets::retransmits, times::Times};
 
 /// Bytes in front of a flow that tell its length.
 const HEADER: usize = 8;
@@ -64,7 +64,7 @@ pub fn answer_each(listener: &TcpListener, size: usize) -> io::Result<Pair> {
 /// Connects, asks, reads the answer and the end, closes: again and again for `duration`.
 pub fn ask_each(address: SocketAddr, size: usize, duration: Duration) -> io::Result<Pair> {
     let mut buffer = vec![0x5a; size];
-    let mut trips = Times::new()?;
+    let (mut trips, mut steps) = (Times::new()?, Steps::new());
     let mut pair = Pair::default();
     let mut failure = None;
     let start = Instant::now();
@@ -75,6 +75,7 @@ pub fn ask_each(address: SocketAddr, size: usize, duration: Duration) -> io::Res
         match result {
             Ok(again) => {
                 trips.add(now.duration_since(before));
+                steps.add(now, 1);
                 add(&mut pair.retransmits, again);
             }
             Err(error) => {
@@ -90,6 +91,7 @@ pub fn ask_each(address: SocketAddr, size: usize, duration: Duration) -> io::Res
     pair.bytes = trips.count() * size as u64;
     pair.transactions = trips.count();
     pair.round_trips = Some(trips);
+    pair.progress = Some(steps.progress(start, before));
     (pair.start, pair.end) = (Some(start), Some(before));
     Ok(pair)
 }
@@ -176,11 +178,12 @@ fn flow(address: SocketAddr, bytes: u64, buffer: &mut [u8]) -> io::Result<Option
 /// Reads flows to their ends.
 pub fn read_flows(listener: &TcpListener, size: usize) -> io::Result<Pair> {
     let mut buffer = vec![0; size.max(4096)];
-    let mut pair = Pair::default();
+    let (mut pair, mut steps) = (Pair::default(), Steps::new());
     loop {
         let mut stream = listener.accept()?.0;
         let mut header = [0; HEADER];
         if !begins(&mut stream, &mut header)? {
+            pair.progress = pair.start.zip(pair.end).map(|(start, end)| steps.progress(start, end));
             return Ok(pair);
         }
         pair.start.get_or_insert_with(Instant::now);
@@ -193,6 +196,7 @@ pub fn read_flows(listener: &TcpListener, size: usize) -> io::Result<Pair> {
             }
             rest -= got as u64;
             pair.bytes += got as u64;
+            steps.add(Instant::now(), got as u64);
         }
         pair.end = Some(Instant::now());
         add(&mut pair.retransmits, retransmits(&stream));

@@ -6,6 +6,7 @@
 
 mod connections;
 pub mod neighbour;
+mod progress;
 mod sides;
 mod sockets;
 mod tcp;
@@ -31,6 +32,7 @@ use crate::{
     failure::Failure,
     host::cpu::own_time,
     profile::{
+        Progress,
         measures::FlowTimes,
         worker::{WORKER_SCHEMA, WorkerReport},
     },
@@ -55,6 +57,7 @@ struct Pair {
     round_trips: Option<Times>,
     /// Mice and elephants.
     flows: Option<[Times; 2]>,
+    progress: Option<Progress>,
     start: Option<Instant>,
     end: Option<Instant>,
 }
@@ -126,6 +129,7 @@ fn report(args: &LabWorkerArgs, side: &str, results: &[Pair]) -> WorkerReport {
         dropped_at_socket: known(|pair| pair.dropped_at_socket),
         round_trip: trips.and_then(|trips| trips.round_trip()),
         flows: flows(args, results),
+        progress: progress::all(results.iter().filter_map(|pair| pair.progress.clone())),
         retransmits: known(|pair| pair.retransmits),
         ..WorkerReport::default()
     }

@@ -6,23 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, sockets::retransmits, times::Times};
+use super::{Pair, progress::Steps, sockets::retransmits, times::Times};
 
 /// Reads a stream to its end.
 pub fn sink(mut stream: TcpStream, size: usize) -> io::Result<Pair> {
     let mut buffer = vec![0; size.max(4096)];
-    let mut pair = Pair::default();
+    let mut steps = Steps::new();
+    let (mut pair, mut start) = (Pair::default(), None);
     loop {
         let got = stream.read(&mut buffer)?;
+        let now = Instant::now();
+        let start = *start.get_or_insert(now);
         if got == 0 {
-            pair.end = Some(Instant::now());
+            (pair.start, pair.end) = (Some(start), Some(now));
+            pair.progress = Some(steps.progress(start, now));
             pair.retransmits = retransmits(&stream);
             return Ok(pair);
         }
-        if pair.start.is_none() {
-            pair.start = Some(Instant::now());
-        }
         pair.bytes += got as u64;
+        steps.add(now, got as u64);
     }
 }
 
@@ -78,7 +80,7 @@ pub fn ask_once(stream: &mut TcpStream, size: usize) -> io::Result<()> {
 pub fn ask(mut stream: &TcpStream, size: usize, duration: Duration) -> io::Result<Pair> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0x5a; size];
-    let mut trips = Times::new()?;
+    let (mut trips, mut steps) = (Times::new()?, Steps::new());
     let start = Instant::now();
     let mut before = start;
     while before.duration_since(start) < duration {
@@ -86,6 +88,7 @@ pub fn ask(mut stream: &TcpStream, size: usize, duration: Duration) -> io::Resul
         stream.read_exact(&mut buffer)?;
         let now = Instant::now();
         trips.add(now.duration_since(before));
+        steps.add(now, 1);
         before = now;
     }
     Ok(Pair {
@@ -93,6 +96,7 @@ pub fn ask(mut stream: &TcpStream, size: usize, duration: Duration) -> io::Resul
         transactions: trips.count(),
         retransmits: retransmits(stream),
         round_trips: Some(trips),
+        progress: Some(steps.progress(start, before)),
         start: Some(start),
         end: Some(before),
         ..Pair::default()

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, sockets::dropped_at, times::Times};
+use super::{Pair, progress::Steps, sockets::dropped_at, times::Times};
 
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ impl Order {
 /// Counts what comes.
 pub fn count(socket: &UdpSocket, size: usize) -> io::Result<Pair> {
     let mut buffer = vec![0; size.max(1)];
-    let mut order = Order::default();
+    let (mut order, mut steps) = (Order::default(), Steps::new());
     let mut pair = Pair::default();
     let mut ended = false;
     loop {
@@ -67,6 +67,7 @@ pub fn count(socket: &UdpSocket, size: usize) -> io::Result<Pair> {
             socket.set_read_timeout(Some(SILENCE_LIMIT))?;
         } else {
             pair.bytes += got as u64;
+            steps.add(now, got as u64);
         }
         pair.end = Some(now);
         pair.datagrams += 1;
@@ -74,6 +75,7 @@ pub fn count(socket: &UdpSocket, size: usize) -> io::Result<Pair> {
             order.came(u64::from_le_bytes(*number));
         }
     }
+    pair.progress = pair.start.zip(pair.end).map(|(start, end)| steps.progress(start, end));
     pair.reordered = (size >= NUMBER).then_some(order.reordered);
     pair.dropped_at_socket = dropped_at(socket);
     Ok(pair)
@@ -138,7 +140,7 @@ pub fn ask(socket: &UdpSocket, size: usize, duration: Duration) -> io::Result<Pa
     socket.set_read_timeout(Some(ANSWER_LIMIT))?;
     let (mut request, mut reply) = (vec![0x5a; size], vec![0; size]);
     let mark = size.min(NUMBER);
-    let mut trips = Times::new()?;
+    let (mut trips, mut steps) = (Times::new()?, Steps::new());
     let mut pair = Pair::default();
     let start = Instant::now();
     let mut before = start;
@@ -163,6 +165,7 @@ pub fn ask(socket: &UdpSocket, size: usize, duration: Duration) -> io::Result<Pa
         let now = Instant::now();
         if answered {
             trips.add(now.duration_since(before));
+            steps.add(now, 1);
         } else {
             pair.losses += 1;
         }
@@ -171,6 +174,7 @@ pub fn ask(socket: &UdpSocket, size: usize, duration: Duration) -> io::Result<Pa
     pair.bytes = trips.count() * size as u64;
     pair.transactions = trips.count();
     pair.round_trips = Some(trips);
+    pair.progress = Some(steps.progress(start, before));
     (pair.start, pair.end) = (Some(start), Some(before));
     Ok(pair)
 }
