@@ -99,8 +99,8 @@ pub struct CpuState {
     pub nodes_before: u64,
     /// That batch.
     pub batch: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Crossings seen when the copy began that `turn_ns` is of; the lower half.
+    pub turn_seen: u32,
     /// Source of journey ids.
     pub next_id: u64,
     /// Retransmitted TCP segments.

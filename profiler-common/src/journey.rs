@@ -23,8 +23,18 @@ pub struct Crossing {
     pub edge: u8,
     /// The CPU.
     pub cpu: u16,
-    /// Zero.
-    pub pad2: u32,
+    /// Crossings that the CPU had seen, this one included; the lower half.
+    pub seen: u32,
+}
+
+impl Crossing {
+    /// Crossings of other packets, and such as are no span's end, since the one before; 0 where that was on another CPU: what
+    /// probes took there did not delay this one.
+    #[inline(always)]
+    pub fn others_since(&self, before: &Self) -> u32 {
+        let since = self.seen.wrapping_sub(before.seen);
+        if self.cpu == before.cpu { since.saturating_sub(1) } else { 0 }
+    }
 }
 
 /// A followed packet, from its first crossing on.

@@ -74,17 +74,20 @@ pub struct Node {
     pub sum_ns: u64,
     /// Largest value, not weighted.
     pub max_ns: u64,
+    /// Crossings of other packets meanwhile.
+    pub others: u64,
     /// Packets per bucket of the log-linear histogram. Of one batch, which lasts seconds: no bucket gets four billion.
     pub buckets: [u32; BUCKETS],
 }
 
 impl Node {
-    /// Takes in a value with a weight.
+    /// Takes in a value with a weight, and how many crossings of other packets lay in it.
     #[inline(always)]
-    pub fn take_in<A: Add>(&mut self, ns: u64, weight: u64) {
+    pub fn take_in<A: Add>(&mut self, ns: u64, weight: u64, others: u32) {
         A::add(&mut self.samples, 1);
         A::add(&mut self.count, weight);
         A::add(&mut self.sum_ns, ns * weight);
+        A::add(&mut self.others, others as u64 * weight);
         if ns > self.max_ns {
             self.max_ns = ns;
         }

@@ -27,12 +27,12 @@ const BPF_RB_RING_SIZE: u64 = 1;
 /// Adds a value to a node of the tree, which is made if it is new.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64) -> i32 {
+extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64, others: u64) -> i32 {
     // The batch lies above the number of the span.
     let key = NodeKey { path, index: index as u32, batch: (index >> 32) as u32 };
     let Some(node) = NODES.get_ptr_mut(key).or_else(|| new_node(key, weight)) else { return 0 };
     // SAFETY: a valid pointer into the map.
-    unsafe { &mut *node }.take_in::<Atomic>(ns, weight);
+    unsafe { &mut *node }.take_in::<Atomic>(ns, weight, others as u32);
     1
 }
 
@@ -153,14 +153,16 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
     unsafe { &mut *path }.take_in::<Atomic>(journey);
     // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
     let batch = (batch as u64) << 32;
-    if enter(hash, batch | END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64) == 0 {
+    if enter(hash, batch | END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64, 0) == 0 {
         return;
     }
     for index in 1..MAX_CROSSINGS {
         if index as u32 >= journey.count {
             break;
         }
-        enter(hash, batch | index as u64, journey.crossings[index].delta_ns, weight as u64);
+        let crossing = &journey.crossings[index];
+        let others = crossing.others_since(&journey.crossings[index - 1]);
+        enter(hash, batch | index as u64, crossing.delta_ns, weight as u64, others as u64);
     }
     function::closed(slot, hash, weight);
     to_ring(journey, config.ring_every);

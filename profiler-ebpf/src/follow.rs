@@ -217,7 +217,7 @@ pub fn append(
         point: point as u8,
         edge: journey.next_edge,
         cpu: processor,
-        pad2: 0,
+        seen: cpu.crossings as u32,
     };
     journey.count += 1;
     journey.last_ns = now;

@@ -41,6 +41,7 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     // After the account, which is not the application's time.
     cpu.turn_task = bpf_get_current_pid_tgid();
     cpu.turn_weight = weight;
+    cpu.turn_seen = cpu.crossings as u32;
     cpu.turn_ns = now();
     0
 }
@@ -106,7 +107,10 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
     }
     if let Some(node) = TURNS.get_ptr_mut(key) {
         // SAFETY: a valid pointer into the map.
-        unsafe { &mut *node }.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64);
+        let node = unsafe { &mut *node };
+        // But the send itself, which is the turn's end.
+        let others = (cpu.crossings as u32).wrapping_sub(cpu.turn_seen).saturating_sub(1);
+        node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64, others);
     }
     0
 }

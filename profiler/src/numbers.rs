@@ -13,28 +13,70 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// How much a figure differs from what would be found another time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Of the figure.
+    pub variance: f64,
+    /// Degrees of freedom of the variance; infinite where it is known.
+    pub freedom: f64,
+}
+
+impl Spread {
+    /// From what the figure is without each of the parts that it is of (jackknife). The parts come in the order of time, hardly
+    /// depend on each other, and are of about the same size. None of fewer than three: two hold no more than their difference.
+    pub fn of(without: &[f64]) -> Option<Self> {
+        let count = without.len() as f64;
+        if without.len() < 3 || without.iter().any(|figure| !figure.is_finite()) {
+            return None;
+        }
+        let mean = without.iter().sum::<f64>() / count;
+        let off: Vec<f64> = without.iter().map(|figure| figure - mean).collect();
+        let squares: f64 = off.iter().map(|off| off * off).sum();
+        Some(Self { variance: (count - 1.0) / count * squares * alike(&off), freedom: count - 1.0 })
+    }
+
+    /// Of an error that lies within this on either side in 95 of 100 cases, and is the same in all parts.
+    pub fn known(half: f64) -> Self {
+        Self { variance: (half / NORMAL).powi(2), freedom: f64::INFINITY }
+    }
+
+    /// Of a sum of two figures that do not depend on each other; degrees of freedom by Welch and Satterthwaite.
+    pub fn plus(self, other: Self) -> Self {
+        let variance = self.variance + other.variance;
+        let freedom =
+            variance.powi(2) / (self.variance.powi(2) / self.freedom + other.variance.powi(2) / other.freedom);
+        Self { variance, freedom: if freedom.is_nan() { f64::INFINITY } else { freedom } }
+    }
+
+    /// Half of the 95 % interval.
+    pub fn half(self) -> f64 {
+        let times = match StudentsT::new(0.0, 1.0, self.freedom.clamp(1.0, 1e6)) {
+            Ok(distribution) => distribution.inverse_cdf(0.975),
+            Err(_) => NORMAL,
+        };
+        times * self.variance.sqrt()
+    }
+}
+
+/// Standard deviations on either side that hold 95 of 100 values.
+const NORMAL: f64 = 1.959_964;
+
 /// A 95 % interval of a ratio of sums whose parts come in batches that hardly depend on each other; `whole` is the ratio that
 /// it is of, which may hold a little that is in no batch. Jackknife, with Student's t and a degree of freedom less than there
-/// are batches. None of fewer than three: two hold no more than their difference.
+/// are batches; see [`Spread::of`].
 pub fn ratio_interval(batches: &[(f64, f64)], whole: f64) -> Option<[f64; 2]> {
     let batches: Vec<&(f64, f64)> = batches.iter().filter(|batch| batch.1 > 0.0).collect();
-    let count = batches.len() as f64;
-    if batches.len() < 3 {
-        return None;
-    }
     let (up, down) = batches.iter().fold((0.0, 0.0), |sum, batch| (sum.0 + batch.0, sum.1 + batch.1));
     let without: Vec<f64> = batches.iter().map(|batch| (up - batch.0) / (down - batch.1)).collect();
-    let mean = without.iter().sum::<f64>() / count;
-    let variance = (count - 1.0) / count * without.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>();
-    let variance = variance * alike(&batches, up / down);
-    let half = StudentsT::new(0.0, 1.0, count - 1.0).ok()?.inverse_cdf(0.975) * variance.sqrt();
+    let half = Spread::of(&without)?.half();
     Some([whole - half, whole + half])
 }
 
-/// By how much the variance of a sum is larger because neighbours are alike, as the state of a machine outlasts a batch: from
-/// what a batch has in common with the next one, which is less by one in their number where they have nothing in common.
-fn alike(batches: &[&(f64, f64)], ratio: f64) -> f64 {
-    let off: Vec<f64> = batches.iter().map(|batch| batch.0 - ratio * batch.1).collect();
+/// By how much the variance of a figure is larger because neighbours are alike, as the state of a machine outlasts a batch: from
+/// what the influence of a batch has in common with that of the next one, which is less by one in their number where they
+/// have nothing in common.
+fn alike(off: &[f64]) -> f64 {
     let squares: f64 = off.iter().map(|off| off * off).sum();
     if squares == 0.0 {
         return 1.0;

@@ -74,7 +74,8 @@ mod tests {
         for (at, &(packets, mean)) in batches.iter().enumerate() {
             path.end_to_end.add(mean, packets);
             path.spans[0].add(mean, packets);
-            let sums = BatchPath { packets, sum_ns: packets * mean, spans_ns: vec![packets * mean] };
+            let sums =
+                BatchPath { packets, sum_ns: packets * mean, spans_ns: vec![packets * mean], ..BatchPath::default() };
             records.push(BatchRecord {
                 end_ns: at as u64,
                 paths: BTreeMap::from([(1, sums)]),

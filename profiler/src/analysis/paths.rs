@@ -98,8 +98,9 @@ fn devices(path: &PathRecord, topology: &Topology) -> Vec<String> {
     devices
 }
 
-/// What the probes took within a span by their measured cost: one crossing of a followed packet, and where the transmit
-/// function comes back meanwhile (after `netif_rx`) that probe too. It may be more than the span, if the cost is wrong.
+/// What the probes took within a span by their measured cost: one crossing of a followed packet; those of other packets that
+/// the same CPU met meanwhile, which were turned away; and where the transmit function comes back (after `netif_rx`), which is
+/// one of these, what that takes more. It may be more than the span, if the cost is wrong.
 fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let observer = &profile.observer;
     let returns = path.crossings[index].point == Point::Rx && path.crossings[index + 1].point == Point::Receive;
@@ -108,7 +109,9 @@ fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let each = observer.ns_in_span_per_crossing
         + ready.count() as f64 * observer.ns_in_span_at_ready / 2.0
         + if returns { observer.at_return() } else { 0.0 };
-    (each * path.spans[index].count as f64) as u64
+    let span = &path.spans[index];
+    let known = if returns { span.count } else { 0 };
+    (each * span.count as f64 + observer.ns_per_crossing * span.others.saturating_sub(known) as f64) as u64
 }
 
 /// The samples of a span. On the way from a device to a socket a receive handler (macvlan) may lift the packet to another

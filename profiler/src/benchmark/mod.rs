@@ -62,7 +62,15 @@ mod tests {
             duration_ns: 500_000_000,
             bytes: 6400,
             transactions: 100,
-            round_trip: Some(RoundTrip { mean_ns: 12.5, p50_ns: 12, p90_ns: 15, p99_ns: 20, p999_ns: 25, max_ns: 30 }),
+            round_trip: Some(RoundTrip {
+                mean_ns: 12.5,
+                far_ns: 0.0,
+                p50_ns: 12,
+                p90_ns: 15,
+                p99_ns: 20,
+                p999_ns: 25,
+                max_ns: 30,
+            }),
             retransmits: Some(0),
             ..WorkerReport::default()
         };

@@ -44,6 +44,10 @@ pub(super) struct Answers {
     /// Mean of one, and the part of it that few have which are far larger than most.
     pub mean: f64,
     pub rare: f64,
+    /// The same where those are many, and in the mean.
+    pub kept: f64,
+    /// What the probes took of one.
+    pub probes: f64,
 }
 
 /// How many spans of a path belong to a transaction: what comes after a packet has left is not waited for.

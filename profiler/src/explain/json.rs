@@ -3,7 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Cause, Explanation, Leg, Part, Row, Side, Transaction, Turn, WorkKind};
+use super::{
+    Cause, Explanation, Figure, Leg, Of, Part, Row, Side, Sure, Transaction, Turn, WorkKind, stream::StationFacts,
+};
 
 /// The account as JSON, for people too.
 pub(super) fn render(found: &Explanation) -> Result<String> {
@@ -26,35 +28,46 @@ fn account(found: &Explanation) -> Value {
             "share": share(row.delta()),
             "explained": row.slot.is_explained(),
         });
+        let figure = |of| Figure::Row(row.slot, of);
+        steps(&mut out, found, figure, [row.baseline.value, row.target.value]);
+        out["may_be_nothing"] = json!(found.sure.may_be_nothing(&figure(Of::Change), row.delta() as f64));
         let both = |part: fn(&Part) -> i64| json!({"baseline": value(part(&row.baseline)), "target": value(part(&row.target))});
         out[unit] = both(|part| part.value);
         out[format!("raw_{unit}")] = both(|part| part.raw);
         out
     };
+    let mut total = json!({
+        "baseline": value(waterfall.baseline),
+        "target": value(waterfall.target),
+        "delta": value(delta),
+    });
+    steps(&mut total, found, Figure::Total, [waterfall.baseline, waterfall.target]);
+    let rest = &waterfall.remainder;
+    let mut remainder = json!({
+        "name": rest.name,
+        "baseline": value(rest.baseline),
+        "target": value(rest.target),
+        "delta": value(rest.delta()),
+        "share": share(rest.delta()),
+    });
+    steps(&mut remainder, found, Figure::Remainder, [rest.baseline, rest.target]);
+    let of_share = found.explained_share.and_then(|share| found.sure.interval(&Figure::Share, share));
     json!({
         "schema": "netstrata.explain/1",
         "kind": found.kind.name(),
         "unit": unit,
         "rate_unit": found.kind.rate_unit(),
-        "baseline": side(&found.baseline),
-        "target": side(&found.target),
-        "total": {
-            "baseline": value(waterfall.baseline),
-            "target": value(waterfall.target),
-            "delta": value(delta),
-        },
+        "baseline": side(&found.baseline, Of::Baseline, &found.sure),
+        "target": side(&found.target, Of::Target, &found.sure),
+        "total": total,
         "waterfall": waterfall.rows.iter().map(row).collect::<Vec<_>>(),
-        "remainder": {
-            "name": waterfall.remainder.name,
-            "baseline": value(waterfall.remainder.baseline),
-            "target": value(waterfall.remainder.target),
-            "delta": value(waterfall.remainder.delta()),
-            "share": share(waterfall.remainder.delta()),
-        },
+        "remainder": remainder,
         "opposed": { "slower": value(waterfall.opposed().0), "faster": value(waterfall.opposed().1) },
         "explained_share": found.explained_share.map(|share| round(share, 6)),
+        "explained_share_interval": of_share.map(|ends| ends.map(|end| round(end, 6))),
+        "repeats_needed": found.repeats_needed(),
         "no_measurable_difference": found.no_difference,
-        "causes": found.causes.iter().map(cause).collect::<Vec<_>>(),
+        "causes": found.causes.iter().map(|of| cause(of, &found.sure)).collect::<Vec<_>>(),
         "notes": found.notes,
         "clock": found.clock.name(),
     })
@@ -81,8 +94,53 @@ fn round(value: f64, digits: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-fn side(side: &Side) -> Value {
+/// Enters the intervals of two values and of the step between them, which is the object's main figure.
+fn steps(out: &mut Value, found: &Explanation, figure: impl Fn(Of) -> Figure, [baseline, target]: [i64; 2]) {
+    let ends = |of, number: i64| {
+        let interval = found.sure.interval(&figure(of), number as f64);
+        interval.map(|ends| ends.map(|end| scaled(found.kind, end.round() as i64)))
+    };
+    let delta = ends(Of::Change, target - baseline);
+    out["intervals"] = json!({
+        "baseline": ends(Of::Baseline, baseline),
+        "target": ends(Of::Target, target),
+        "delta": delta,
+    });
+    out["interval"] = json!(delta);
+}
+
+/// The interval of a figure, to so many digits.
+fn ends(sure: &Sure, figure: &Figure, value: Option<f64>, digits: i32) -> Option<[f64; 2]> {
+    Some(sure.interval(figure, value?)?.map(|end| round(end, digits)))
+}
+
+fn station(station: &StationFacts, of: Of, sure: &Sure) -> Value {
+    json!({
+        "pid": station.pid,
+        "name": station.name,
+        "container": station.container,
+        "utilisation": round(station.utilisation, 6),
+        "cpu_ns_per_byte": round(station.cpu_ns_per_byte, 9),
+        "bytes_per_s": round(station.bytes_per_s, 3),
+        "samples": station.samples,
+        "softirq_share": round(station.softirq_share, 6),
+        "intervals": {
+            "utilisation": ends(sure, &Figure::Utilisation(of), Some(station.utilisation), 6),
+            "cpu_ns_per_byte": ends(sure, &Figure::CpuPerByte(of), Some(station.cpu_ns_per_byte), 9),
+            "softirq_share": ends(sure, &Figure::Softirqs(of), Some(station.softirq_share), 6),
+        },
+    })
+}
+
+fn side(side: &Side, of: Of, sure: &Sure) -> Value {
     let rate = |value: Option<f64>| value.map(|value| round(value, 3));
+    let cpu = |(cpu, busy): &(u16, f64)| {
+        json!({
+            "cpu": cpu,
+            "busy_share": round(*busy, 6),
+            "interval": ends(sure, &Figure::Cpu(*cpu, of), Some(*busy), 6),
+        })
+    };
     json!({
         "label": side.label,
         "benchmark": side.benchmark,
@@ -92,22 +150,21 @@ fn side(side: &Side) -> Value {
         "predicted_raw": rate(side.predicted_raw),
         "predicted_from_baseline": rate(side.predicted_from_baseline),
         "trust": { "verdict": side.verdict.name(), "reasons": side.reasons },
-        "transaction": side.transaction.as_ref().map(transaction),
-        "station": side.station.as_ref().map(|station| json!({
-            "pid": station.pid,
-            "name": station.name,
-            "container": station.container,
-            "utilisation": round(station.utilisation, 6),
-            "cpu_ns_per_byte": round(station.cpu_ns_per_byte, 9),
-            "bytes_per_s": round(station.bytes_per_s, 3),
-            "samples": station.samples,
-            "softirq_share": round(station.softirq_share, 6),
-        })),
-        "cpus": side.cpus.iter().map(|(cpu, busy)| json!({"cpu": cpu, "busy_share": round(*busy, 6)})).collect::<Vec<_>>(),
+        "intervals": {
+            "measured": ends(sure, &Figure::Measured(of), side.measured, 3),
+            "recorded": ends(sure, &Figure::Recorded(of), side.recorded, 3),
+            "predicted": ends(sure, &Figure::Predicted(of), side.predicted, 3),
+            "predicted_raw": ends(sure, &Figure::PredictedRaw(of), side.predicted_raw, 3),
+            "predicted_from_baseline": ends(sure, &Figure::FromBaseline, side.predicted_from_baseline, 3),
+        },
+        "transaction": side.transaction.as_ref().map(|all| transaction(all, of, sure)),
+        "station": side.station.as_ref().map(|found| station(found, of, sure)),
+        "cpus": side.cpus.iter().map(cpu).collect::<Vec<_>>(),
     })
 }
 
-fn transaction(of: &Transaction) -> Value {
+fn transaction(all: &Transaction, of: Of, sure: &Sure) -> Value {
+    let part = |name: String, ns: i64| ends(sure, &Figure::Part(name, of), Some(ns as f64), 0);
     let leg = |leg: &Leg| {
         json!({
             "from": leg.from,
@@ -117,6 +174,7 @@ fn transaction(of: &Transaction) -> Value {
             "times": round(leg.times, 3),
             "ns": leg.ns.value,
             "raw_ns": leg.ns.raw,
+            "interval": part(leg.name(), leg.ns.value),
         })
     };
     let turn = |turn: &Turn| {
@@ -127,19 +185,23 @@ fn transaction(of: &Transaction) -> Value {
             "times": round(turn.times, 3),
             "ns": turn.ns.value,
             "connects": turn.connects,
+            "interval": part(turn.key(), turn.ns.value),
         })
     };
     json!({
-        "packets": round(of.packets, 3),
-        "legs": of.legs.iter().map(leg).collect::<Vec<_>>(),
-        "turnarounds": of.turns.iter().map(turn).collect::<Vec<_>>(),
-        "beyond": of.beyond.as_ref().map(|(device, ns)| json!({"device": device, "ns": ns})),
+        "packets": round(all.packets, 3),
+        "interval": ends(sure, &Figure::Packets(of), Some(all.packets), 3),
+        "legs": all.legs.iter().map(leg).collect::<Vec<_>>(),
+        "turnarounds": all.turns.iter().map(turn).collect::<Vec<_>>(),
+        "beyond": all.beyond.as_ref().map(|(device, ns)| json!({"device": device, "ns": ns})),
     })
 }
 
-fn cause(cause: &Cause) -> Value {
+fn cause(cause: &Cause, sure: &Sure) -> Value {
     let figures = cause.figures.iter().map(|figure| {
+        let of = |of, value| ends(sure, &Figure::Proof(cause.name.name(), figure.name, of), Some(value), 6);
         json!({
+            "intervals": { "baseline": of(Of::Baseline, figure.baseline), "target": of(Of::Target, figure.target) },
             "name": figure.name,
             "unit": figure.unit,
             "baseline": round(figure.baseline, 6),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     analysis::{Account, PathAccount, device_name},
-    profile::{Histogram, PathRecord, Profile},
+    profile::{Far, Histogram, PathRecord, Profile},
 };
 
 /// What comes less often in a transaction is not the application's.
@@ -137,13 +137,14 @@ fn groups<'a>(paths: &[(&'a PathAccount, Fate)]) -> Vec<Group<'a>> {
     found.into_iter().map(group).collect()
 }
 
-/// Transactions in the observed turns; `None` without a benchmark's count. How many of a run's lie in them the kernel's own
-/// count of softirqs tells; where it was not kept, packets of the devices do.
+/// Transactions in the observed turns; `None` without a benchmark's count. A built-in workload told them; else how many of a
+/// run's lie in the turns the kernel's own count of softirqs tells, and where that was not kept, packets of the devices.
 fn transactions(profile: &Profile, account: &Account) -> Option<f64> {
     let benchmark = profile.meta.benchmark.as_ref()?;
     let rate = measured(WorkKind::RequestResponse, benchmark)?;
     let seconds = benchmark.duration_s.unwrap_or(profile.meta.duration_ns as f64 / 1e9);
-    let seen = rate * seconds * windows::share(profile).unwrap_or(1.0 / account.scale);
+    let counted = windows::work(profile).map(|work| work.done as f64);
+    let seen = counted.unwrap_or_else(|| rate * seconds * windows::share(profile).unwrap_or(1.0 / account.scale));
     (seen >= 1.0).then_some(seen)
 }
 
@@ -215,9 +216,11 @@ fn answers(profile: &Profile, groups: &[Group<'_>], read: u64, transactions: f64
     if all == 0 || (all as f64) < SEEN_TURNS * read as f64 {
         return (Vec::new(), Vec::new());
     }
-    let mut processes: BTreeMap<u32, BTreeMap<u32, Histogram>> = BTreeMap::new();
+    let mut processes: BTreeMap<u32, BTreeMap<u32, (Histogram, Far)>> = BTreeMap::new();
     for turn in &profile.turnarounds {
-        processes.entry(turn.netns).or_default().entry(turn.pid).or_default().merge(&turn.ns);
+        let (all, far) = processes.entry(turn.netns).or_default().entry(turn.pid).or_default();
+        all.merge(&turn.ns);
+        *far = far.plus(profile.far_turns(turn));
     }
     let mut reads: BTreeMap<u32, f64> = BTreeMap::new();
     for group in groups.iter().filter(|group| group.fate == Fate::Read) {
@@ -225,16 +228,16 @@ fn answers(profile: &Profile, groups: &[Group<'_>], read: u64, transactions: f64
     }
     let mut found = Vec::new();
     for (netns, of) in &processes {
-        let sum: u64 = of.values().map(|turns| turns.count).sum();
-        let kept = of.iter().filter(|(_, turns)| turns.count > 0 && turns.count as f64 >= LEAST * sum as f64);
-        let sum: u64 = kept.clone().map(|(_, turns)| turns.count).sum();
+        let sum: u64 = of.values().map(|(turns, _)| turns.count).sum();
+        let kept = of.iter().filter(|(_, (turns, _))| turns.count > 0 && turns.count as f64 >= LEAST * sum as f64);
+        let sum: u64 = kept.clone().map(|(_, (turns, _))| turns.count).sum();
         let expected = reads.get(netns).copied();
-        for (pid, turns) in kept {
+        for (pid, (turns, far)) in kept {
             let times = match expected {
                 Some(expected) => expected * turns.count as f64 / sum as f64,
                 None => turns.count as f64 / transactions,
             };
-            let rare = turns.rare_sum();
+            let rare = far.rare_sum().min(turns.sum);
             let each = |sum: u64| sum as f64 / turns.count as f64;
             let answers = Answers {
                 pid: *pid,
@@ -242,6 +245,8 @@ fn answers(profile: &Profile, groups: &[Group<'_>], read: u64, transactions: f64
                 times: whole(times),
                 mean: each(turns.sum - rare),
                 rare: each(rare),
+                kept: each(far.sum - far.rare_sum()),
+                probes: profile.observer.in_turnaround(turns),
             };
             if times >= LEAST {
                 found.push(answers);

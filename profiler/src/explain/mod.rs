@@ -11,7 +11,9 @@ mod legs;
 mod parts;
 mod rr;
 mod stream;
+mod sure;
 mod svg;
+mod table;
 #[cfg(test)]
 mod testdata;
 mod text;
@@ -24,6 +26,7 @@ use std::{path::Path, process::ExitCode};
 use netstrata_common::{End, Points, Protocol};
 
 pub use causes::{Cause, CauseName, Proof};
+pub use sure::{Figure, Of, Sure};
 pub use transaction::{Leg, Transaction, Turn};
 pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
 
@@ -36,6 +39,8 @@ use crate::{
     profile::{self, Benchmark, PathRecord, Profile},
 };
 
+/// An explained share is sure if it is known within so much on either side.
+const SURE: f64 = 0.2;
 /// Measured differences below this share of the baseline are no difference.
 const LEAST_DIFFERENCE: f64 = 0.02;
 
@@ -116,6 +121,18 @@ pub struct Explanation {
     pub notes: Vec<String>,
     /// What drove the clock of both.
     pub clock: Clock,
+    /// How sure the figures are.
+    pub sure: Sure,
+}
+
+impl Explanation {
+    /// How many recordings of each, or how many times as long ones, it takes until the explained share is known within 20 points;
+    /// `None` where it is, or where it is not known how sure it is.
+    pub fn repeats_needed(&self) -> Option<u64> {
+        self.explained_share?;
+        let half = self.sure.half(&Figure::Share).filter(|half| *half > SURE)?;
+        Some((half / SURE).powi(2).ceil() as u64)
+    }
 }
 
 /// Runs `netstrata explain`.
@@ -178,8 +195,20 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
             clocks[1].name()
         )));
     }
+    let mut found = compare(profiles, &accounts, labels, [None, None])?;
+    found.sure = sure::sure(&found, profiles, &accounts, labels);
+    Ok(found)
+}
+
+/// The account of two profiles, without how sure it is. Stations are those that are given, where they are.
+fn compare(
+    profiles: [&Profile; 2],
+    accounts: &[Account; 2],
+    labels: &[String; 2],
+    stations: [Option<&stream::StationFacts>; 2],
+) -> Result<Explanation, Failure> {
     let mut notes = Vec::new();
-    let (kind, compared) = choose(profiles, &accounts, labels, &mut notes)?;
+    let (kind, compared) = choose(profiles, accounts, labels, &mut notes)?;
     differing_work(profiles, &mut notes);
     let mut sides = [0, 1].map(|index| {
         let benchmark = profiles[index].meta.benchmark.clone();
@@ -199,10 +228,10 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
         }
     });
     let waterfall = match kind {
-        WorkKind::RequestResponse => rr::waterfall(profiles, &accounts, &mut sides, &mut notes)?,
-        WorkKind::Stream => stream::waterfall(profiles, &accounts, &mut sides, &mut notes)?,
+        WorkKind::RequestResponse => rr::waterfall(profiles, accounts, &mut sides, &mut notes)?,
+        WorkKind::Stream => stream::waterfall(profiles, accounts, &mut sides, &mut notes, stations)?,
     };
-    let causes = causes::causes(kind, profiles, &accounts, &sides);
+    let causes = causes::causes(kind, profiles, accounts, &sides);
     let [baseline, target] = sides;
     let both = baseline.measured.is_some() && target.measured.is_some();
     let no_difference = both && waterfall.delta().unsigned_abs() as f64 <= LEAST_DIFFERENCE * waterfall.baseline as f64;
@@ -216,7 +245,8 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
         no_difference,
         causes,
         notes,
-        clock: clocks[0],
+        clock: profiles[0].meta.clock,
+        sure: Sure::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use super::{
     Side, pairs,
     transaction::{self, Times},
     waterfall::{Row, Slot, Waterfall},
-    windows::windows,
+    windows,
 };
 use crate::{analysis::Account, failure::Failure, profile::Profile};
 
@@ -39,6 +39,11 @@ pub(super) fn waterfall(
              alone"
                 .into(),
         );
+    }
+    let far = [0, 1].map(|index| sides[index].benchmark.as_ref().and_then(|benchmark| benchmark.round_trip_far_ns));
+    if let [Some(first), Some(second)] = far {
+        works[0].put_delays(first);
+        works[1].put_delays(second);
     }
     let mut totals = [0, 0];
     for (index, work) in works.iter_mut().enumerate() {
@@ -71,14 +76,10 @@ pub(super) fn waterfall(
     Ok(waterfall)
 }
 
-/// Stretches a side's times to what it measured, and tells what they predict. Returns its total.
+/// Tells what a side's times predict. Returns its total.
 fn one_side(profile: &Profile, side: &mut Side, work: &mut Times, turns: bool, notes: &mut Vec<String>) -> i64 {
     let pairs = pairs(side.benchmark.as_ref());
-    let seen = side.measured.and_then(|rate| windows(profile, rate));
-    if let (Some(rate), Some(seen)) = (side.measured, seen) {
-        side.recorded = Some(seen.rate);
-        work.scale(pairs * 1e9 / rate / seen.transaction_ns);
-    }
+    side.recorded = side.measured.and_then(|rate| windows::rate(profile, rate));
     let all_seen = turns && work.of.beyond.is_none();
     let rate = |ns: i64| (all_seen && ns > 0).then(|| pairs * 1e9 / ns as f64);
     side.predicted = rate(work.total(|part| part.value));
@@ -97,7 +98,7 @@ fn one_side(profile: &Profile, side: &mut Side, work: &mut Times, turns: bool, n
             None => format!("{}: packets leave this host at {device}: what is beyond is in no row", side.label),
         });
     }
-    if work.rare_ns > LEAST_RARE * total as f64 {
+    if !work.parts.contains_key(&Slot::Delays) && work.rare_ns > LEAST_RARE * total as f64 {
         notes.push(format!(
             "{}: {:.0} ns of a transaction are left out, which a few packets add that took far longer than the rest: \
              too few to tell how often such ones are",
@@ -166,17 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn turns_that_were_slower_than_the_run_are_stretched_to_it() {
+    fn windows_that_were_slower_than_the_run_are_told_and_stretch_no_row() {
         let (first, mut second) = (rr(1, 1e9 / 7000.0), rr(2, 1e9 / 8000.0));
-        // Recorded while everything took twice as long: a softirq for each transaction, 16,000 ns between them.
-        for path in &mut second.paths {
-            for span in path.spans.iter_mut().chain([&mut path.end_to_end]) {
-                *span = values(2 * span.sum / span.count, span.count);
-            }
-        }
-        for turn in &mut second.turnarounds {
-            turn.ns = values(4000, 100);
-        }
         let benchmark = second.meta.benchmark.as_mut().expect("the test has it");
         benchmark.duration_s = Some(1.0);
         let vector = |total| crate::profile::SoftirqVector { vector: Vector::NetRx, total, ..Default::default() };
@@ -184,10 +176,41 @@ mod tests {
         second.sampling.looks = vec![(160_000_000, 10_000)];
         let found = explain(&first, &second, &labels()).expect("the test has it");
         assert_eq!(row(&found.waterfall, "backlog"), (1000, 2000));
-        assert_eq!(row(&found.waterfall, "userspace"), (4000, 4000));
-        assert_eq!(found.waterfall.remainder.delta(), 0);
         assert!((found.target.recorded.expect("the test has it") - 62_500.0).abs() < 1e-6);
         assert_eq!(found.baseline.recorded, None);
+    }
+
+    #[test]
+    fn rare_delays_are_a_row_by_what_the_benchmark_itself_measured_of_them() {
+        let profile = |devices, far: f64| {
+            let mut profile = rr(devices, 1e9 / (6000.0 + 1000.0 * f64::from(devices) + far));
+            profile.meta.benchmark.as_mut().expect("the test has it").round_trip_far_ns = Some(far);
+            profile
+        };
+        let (first, mut second) = (profile(1, 100.0), profile(2, 900.0));
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        assert_eq!((row(&found.waterfall, "rare delays"), found.waterfall.remainder.delta()), ((100, 900), 0));
+        assert_eq!(found.explained_share, Some(1.0));
+        // Delays that were met often are in the rows already.
+        let path = &mut second.paths[0];
+        (0..60).for_each(|_| path.spans[2].add(50_000, 1));
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        assert_eq!(row(&found.waterfall, "rare delays"), (100, 0));
+        // Without the figure of both sides there is no such row.
+        second.meta.benchmark.as_mut().expect("the test has it").round_trip_far_ns = None;
+        let found = explain(&first, &second, &labels()).expect("the test has it");
+        assert!(found.waterfall.rows.iter().all(|row| row.slot != Slot::Delays));
+    }
+
+    #[test]
+    fn a_turnaround_bears_the_probes_at_its_ends_and_those_of_others() {
+        let mut second = rr(2, 1e9 / 8000.0);
+        (second.observer.ns_in_span_per_crossing, second.observer.ns_per_crossing) = (100.0, 30.0);
+        second.turnarounds[0].ns.others = 2 * second.turnarounds[0].ns.count;
+        let found = explain(&rr(1, 1e9 / 7000.0), &second, &labels()).expect("the test has it");
+        assert_eq!(row(&found.waterfall, "userspace"), (4000, 4000 - 100 - 160));
+        let raw = found.waterfall.rows.iter().find(|row| row.slot == Slot::Turnaround).expect("the test has it");
+        assert_eq!(raw.target.raw, 4000);
     }
 
     #[test]

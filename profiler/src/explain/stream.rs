@@ -22,6 +22,8 @@ use crate::{
 const SATURATED: f64 = 0.95;
 /// Stations this near to the busiest may be it.
 const NEAR: f64 = 0.05;
+/// Name of the station that is the whole machine.
+const MACHINE: &str = "all CPUs";
 /// Values of a waterfall per nanosecond per byte.
 const SCALE: f64 = 1e6;
 
@@ -46,6 +48,12 @@ pub struct StationFacts {
     pub softirq_share: f64,
     /// CPU time per byte by layer, nanoseconds.
     pub layers: BTreeMap<Option<Layer>, f64>,
+}
+
+impl StationFacts {
+    fn is_machine(&self) -> bool {
+        self.name == MACHINE
+    }
 }
 
 /// Busy share of each CPU.
@@ -81,6 +89,12 @@ struct Candidate<'a> {
     task: &'a TaskKey,
     account: &'a TaskAccount,
     busy: u64,
+}
+
+impl Candidate<'_> {
+    fn is(&self, station: &StationFacts) -> bool {
+        (self.task.pid, &self.task.comm, &self.task.container) == (station.pid, &station.name, &station.container)
+    }
 }
 
 /// Stations of a profile, busiest first.
@@ -150,7 +164,7 @@ fn of_machine(account: &Account, work: (f64, f64)) -> StationFacts {
     layers.insert(None, account.cpu.unattributed);
     let of = |context| account.cpu.contexts.get(&context).copied().unwrap_or(0);
     let softirqs = of(Context::Softirq) + of(Context::Ksoftirqd);
-    facts(account, work, (0, "all CPUs".into(), None), layers, softirqs)
+    facts(account, work, (0, MACHINE.into(), None), layers, softirqs)
 }
 
 /// The waterfall of wall time per byte; fills in the stations and what they predict.
@@ -159,6 +173,7 @@ pub(super) fn waterfall(
     accounts: &[Account; 2],
     sides: &mut [Side; 2],
     notes: &mut Vec<String>,
+    given: [Option<&StationFacts>; 2],
 ) -> Result<Waterfall, Failure> {
     let works = [0, 1].map(|index| work(profiles[index], &accounts[index], &sides[index]));
     for (index, &(seconds, bytes)) in works.iter().enumerate() {
@@ -172,7 +187,11 @@ pub(super) fn waterfall(
     }
     let saturated = |side: &Side| !side.cpus.is_empty() && side.cpus.iter().all(|(_, share)| *share > SATURATED);
     let lists = [candidates(&accounts[0]), candidates(&accounts[1])];
-    let stations = if sides.iter().any(saturated) {
+    let machine = match given {
+        [Some(first), _] => first.is_machine(),
+        _ => sides.iter().any(saturated),
+    };
+    let stations = if machine {
         let who: Vec<&str> = sides.iter().filter(|side| saturated(side)).map(|side| side.label.as_str()).collect();
         notes.push(format!(
             "every CPU is busy in {}: the whole machine is the station, and its utilisation counts CPUs",
@@ -180,7 +199,11 @@ pub(super) fn waterfall(
         ));
         [of_machine(&accounts[0], works[0]), of_machine(&accounts[1], works[1])]
     } else {
-        let (first, second) = choose(&lists[0], &lists[1])
+        let same =
+            |index: usize| lists[index].iter().find(|candidate| given[index].is_some_and(|given| candidate.is(given)));
+        let (first, second) = same(0)
+            .zip(same(1))
+            .or_else(|| choose(&lists[0], &lists[1]))
             .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
         [of_task(&accounts[0], works[0], first), of_task(&accounts[1], works[1], second)]
     };

@@ -6,7 +6,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::{Explanation, WorkKind, text::rate};
+use super::{Explanation, Figure, Of, WorkKind, text::rate};
 use crate::choices::Clock;
 
 const SIZE: (u32, u32) = (1200, 700);
@@ -15,6 +15,8 @@ const LEFT: i32 = 290;
 const RIGHT: i32 = 1060;
 const TOP: i32 = 96;
 const BOTTOM: i32 = 640;
+/// How strong the colour is of a step that cannot be told from nothing.
+const PALE: f64 = 0.35;
 /// Steps that are drawn one by one; the others are drawn as one.
 const STEPS: usize = 18;
 
@@ -34,17 +36,37 @@ struct Bar {
     to: i64,
     colour: RGBColor,
     hatched: bool,
+    /// Half of the step's interval, where it is known.
+    half: Option<f64>,
 }
 
-fn number(kind: WorkKind, value: i64) -> String {
-    match kind {
-        WorkKind::RequestResponse => format!("{:.2} us", value as f64 / 1e3),
-        WorkKind::Stream => format!("{:.4} ns/B", ((value as f64 / 100.0).round() + 0.0) / 1e4),
+impl Bar {
+    /// Whether it is a step that cannot be told from nothing.
+    fn is_pale(&self) -> bool {
+        self.half.is_some_and(|half| (self.to - self.from).unsigned_abs() as f64 <= half)
     }
 }
 
+fn unit(kind: WorkKind) -> &'static str {
+    match kind {
+        WorkKind::RequestResponse => "us",
+        WorkKind::Stream => "ns/B",
+    }
+}
+
+fn digits(kind: WorkKind, value: i64) -> String {
+    match kind {
+        WorkKind::RequestResponse => format!("{:.2}", value as f64 / 1e3),
+        WorkKind::Stream => format!("{:.4}", ((value as f64 / 100.0).round() + 0.0) / 1e4),
+    }
+}
+
+fn number(kind: WorkKind, value: i64) -> String {
+    format!("{} {}", digits(kind, value), unit(kind))
+}
+
 fn signed(kind: WorkKind, value: i64) -> String {
-    format!("{}{}", if value > 0 { "+" } else { "" }, number(kind, value))
+    format!("{}{}", if value > 0 { "+" } else { "" }, digits(kind, value))
 }
 
 fn bars(found: &Explanation) -> Vec<Bar> {
@@ -56,6 +78,7 @@ fn bars(found: &Explanation) -> Vec<Bar> {
         to: value,
         colour: TOTAL,
         hatched: false,
+        half: None,
     };
     let mut order: Vec<usize> = (0..fall.rows.len()).filter(|index| fall.rows[*index].delta() != 0).collect();
     order.sort_by_key(|index| (std::cmp::Reverse(fall.rows[*index].delta().unsigned_abs()), *index));
@@ -64,13 +87,16 @@ fn bars(found: &Explanation) -> Vec<Bar> {
     shown.sort_unstable();
     let mut bars = vec![total(found.baseline.label.clone(), fall.baseline)];
     let mut at = fall.baseline;
-    let mut step = |name: String, delta: i64, rest: bool| {
+    let mut step = |name: String, delta: i64, rest: bool, figure: Option<Figure>| {
         let colour = match delta {
             _ if rest => REST,
             delta if delta > 0 => MORE,
             _ => LESS,
         };
-        bars.push(Bar { name, value: signed(kind, delta), from: at, to: at + delta, colour, hatched: rest });
+        let half = figure.and_then(|figure| found.sure.half(&figure));
+        let sure = half.map_or(String::new(), |half| format!(" ±{}", digits(kind, half.round() as i64)));
+        let value = format!("{}{sure} {}", signed(kind, delta), unit(kind));
+        bars.push(Bar { name, value, from: at, to: at + delta, colour, hatched: rest, half });
         at += delta;
     };
     for row in shown.iter().map(|index| &fall.rows[*index]) {
@@ -78,12 +104,22 @@ fn bars(found: &Explanation) -> Vec<Bar> {
             "" | "cpu" => String::new(),
             kind => format!(" ({kind})"),
         };
-        step(format!("{}{of_kind}", fall.name(row)), row.delta(), !row.slot.is_explained());
+        step(
+            format!("{}{of_kind}", fall.name(row)),
+            row.delta(),
+            !row.slot.is_explained(),
+            Some(Figure::Row(row.slot, Of::Change)),
+        );
     }
     if !small.is_empty() {
-        step(format!("{} smaller rows", small.len()), small.iter().map(|index| fall.rows[*index].delta()).sum(), false);
+        step(
+            format!("{} smaller rows", small.len()),
+            small.iter().map(|index| fall.rows[*index].delta()).sum(),
+            false,
+            None,
+        );
     }
-    step(fall.remainder.name.into(), fall.remainder.delta(), true);
+    step(fall.remainder.name.into(), fall.remainder.delta(), true, Some(Figure::Remainder(Of::Change)));
     bars.push(total(found.target.label.clone(), fall.target));
     bars
 }
@@ -130,16 +166,19 @@ fn rates(found: &Explanation) -> String {
     let unit = if found.clock == Clock::Instructions { " in guest time that counts instructions" } else { "" };
     format!(
         "{what}{unit}; measured {} and {}; layers predict {}",
-        rate(found.kind, found.baseline.measured),
-        rate(found.kind, found.target.measured),
-        rate(found.kind, found.target.predicted_from_baseline)
+        rate(found.kind, found.baseline.measured, None),
+        rate(found.kind, found.target.measured, None),
+        rate(found.kind, found.target.predicted_from_baseline, found.sure.half(&Figure::FromBaseline))
     )
 }
 
 /// How much of the difference the layers answer for.
 fn verdict(found: &Explanation) -> String {
     match found.explained_share {
-        Some(share) => format!("layers answer for {:.0} % of the difference", 100.0 * share),
+        Some(share) => {
+            let half = found.sure.half(&Figure::Share).map_or(String::new(), |half| format!(" ± {:.0}", 100.0 * half));
+            format!("layers answer for {:.0}{half} % of the difference", 100.0 * share)
+        }
         None if found.no_difference => "the two do not differ measurably (less than 2 %)".into(),
         None => "nothing was measured on both sides".into(),
     }
@@ -149,8 +188,7 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
     let area = SVGBackend::with_string(out, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let write = |text: &str, at: (i32, i32), size: f64, colour: &RGBColor, side: HPos| {
-        let font = ("DejaVu Sans, Verdana, sans-serif", size).into_font();
-        area.draw(&Text::new(text.to_owned(), at, font.color(colour).pos(Pos::new(side, VPos::Center))))
+        write(&area, text, at, size, (colour, side))
     };
     let bars = bars(found);
     let (low, high) = limits(&bars);
@@ -182,9 +220,14 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
         let start = if bar.colour == TOTAL { bar.from.max(low.ceil() as i64) } else { bar.from };
         let ends = [across(start as f64), across(bar.to as f64)];
         let (left, right) = (ends[0].min(ends[1]), ends[0].max(ends[1]).max(ends[0].min(ends[1]) + 1));
-        area.draw(&Rectangle::new([(left, top), (right, bottom)], bar.colour.filled()))?;
+        let strength = if bar.is_pale() { PALE } else { 1.0 };
+        area.draw(&Rectangle::new([(left, top), (right, bottom)], bar.colour.mix(strength).filled()))?;
         if bar.hatched {
             hatch(&area, (left, top), (right, bottom))?;
+        }
+        if let Some(half) = bar.half {
+            let ends = [-half, half].map(|by| across((bar.to as f64 + by).clamp(low, high)));
+            whisker(&area, ends, y as i32, (height / 4.0) as i32)?;
         }
         if index + 1 < bars.len() {
             let x = across(bar.to as f64);
@@ -195,17 +238,40 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
         write(&bar.value, (RIGHT + 10, y as i32), 12.5, &bar_ink(bar), HPos::Left)?;
     }
 
+    legend(&area)?;
+    area.present()?;
+    Ok(())
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn write(area: &Area<'_>, text: &str, at: (i32, i32), size: f64, (colour, side): (&RGBColor, HPos)) -> Drawn {
+    let font = ("DejaVu Sans, Verdana, sans-serif", size).into_font();
+    area.draw(&Text::new(text.to_owned(), at, font.color(colour).pos(Pos::new(side, VPos::Center))))?;
+    Ok(())
+}
+
+fn legend(area: &Area<'_>) -> Drawn {
+    let write = |text: &str, at: (i32, i32)| write(area, text, at, 12.0, (&INK, HPos::Left));
     let legend = [("slower", MORE, false), ("faster", LESS, false), ("no layer answers for it", REST, true)];
+    write("pale: cannot be told from nothing; whiskers: 95 %", (LEFT, 671))?;
     let mut x = 640;
     for (name, colour, hatched) in legend {
         area.draw(&Rectangle::new([(x, 664), (x + 14, 678)], colour.filled()))?;
         if hatched {
-            hatch(&area, (x, 664), (x + 14, 678))?;
+            hatch(area, (x, 664), (x + 14, 678))?;
         }
-        write(name, (x + 20, 671), 12.0, &INK, HPos::Left)?;
+        write(name, (x + 20, 671))?;
         x += 110;
     }
-    area.present()?;
+    Ok(())
+}
+
+/// The interval of a step, around its end.
+fn whisker(area: &Area<'_>, [left, right]: [i32; 2], y: i32, cap: i32) -> Drawn {
+    for line in [[(left, y), (right, y)], [(left, y - cap), (left, y + cap)], [(right, y - cap), (right, y + cap)]] {
+        area.draw(&PathElement::new(line.to_vec(), INK))?;
+    }
     Ok(())
 }
 
@@ -218,11 +284,7 @@ fn short(text: &str) -> String {
 }
 
 /// Diagonal lines over a rectangle.
-fn hatch(
-    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-    (left, top): (i32, i32),
-    (right, bottom): (i32, i32),
-) -> Drawn {
+fn hatch(area: &Area<'_>, (left, top): (i32, i32), (right, bottom): (i32, i32)) -> Drawn {
     let height = bottom - top;
     let mut start = left - height;
     while start < right {
@@ -248,7 +310,7 @@ mod tests {
             explain(&rr(1, 100_000.0), &rr(3, 80_000.0), &["a<b".into(), "slow".into()]).expect("the test has it");
         let text = render(&found).expect("the test has it");
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
-        for part in ["backlog (wait)", "remainder", "slow", "a&lt;b", "+2.00 us"] {
+        for part in ["backlog (wait)", "remainder", "slow", "a&lt;b", "+2.00"] {
             assert!(text.contains(part), "{part}");
         }
         assert!(!text.contains("a<b"));

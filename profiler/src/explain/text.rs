@@ -5,15 +5,14 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::{
-    Cause, Explanation, Proof, Side, WorkKind,
-    parts::{self, grouped},
+    Cause, Explanation, Figure, Of, Proof, Side, WorkKind, parts,
+    table::{self, signed},
 };
 use crate::{
     output::{clip, wrapped},
     report::text::{benchmark_line, count},
 };
 
-const BAR: usize = 28;
 /// It is said if layers change against the difference by more than this part of it.
 const OPPOSED: f64 = 1.0;
 
@@ -21,18 +20,24 @@ const OPPOSED: f64 = 1.0;
 pub(super) fn render(found: &Explanation) -> Result<String> {
     let mut out = String::new();
     head(&mut out, found)?;
-    waterfall(&mut out, found)?;
+    table::waterfall(&mut out, found)?;
     parts::table(&mut out, found)?;
     verdict(&mut out, found)?;
     Ok(out)
 }
 
-pub(super) fn rate(kind: WorkKind, value: Option<f64>) -> String {
-    match (kind, value) {
-        (_, None) => "-".into(),
-        (WorkKind::RequestResponse, Some(value)) => format!("{} /s", count(value.round() as u64)),
-        (WorkKind::Stream, Some(value)) => format!("{:.2} Gbit/s", value / 1e9),
-    }
+/// A rate, with half of its interval where that is known.
+pub(super) fn rate(kind: WorkKind, value: Option<f64>, half: Option<f64>) -> String {
+    let sure = |text: &dyn Fn(f64) -> String| half.map_or(String::new(), |half| format!(" ±{}", text(half)));
+    let number = |value: f64| match kind {
+        WorkKind::RequestResponse => count(value.round() as u64),
+        WorkKind::Stream => format!("{:.2}", value / 1e9),
+    };
+    let unit = match kind {
+        WorkKind::RequestResponse => "/s",
+        WorkKind::Stream => "Gbit/s",
+    };
+    value.map_or("-".into(), |value| format!("{}{} {unit}", number(value), sure(&number)))
 }
 
 fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
@@ -48,52 +53,74 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
         }
     }
     writeln!(out)?;
-    let mut row = |name: &str, first: String, second: String, more: String| {
-        let line = format!("  {name:<38} {:>18} {:>18} {more:>12}", clip(&first, 18), clip(&second, 18));
-        writeln!(out, "{}", line.trim_end())
-    };
-    let change = |first: Option<f64>, second: Option<f64>| match (first, second) {
+    row(out, "", [first.label.clone(), second.label.clone()], String::new())?;
+    rates(out, found)?;
+    station(out, found)?;
+    if !first.cpus.is_empty() && !second.cpus.is_empty() {
+        row(out, "busy share of each CPU", [busy(first), busy(second)], String::new())?;
+    }
+    row(out, "trust", [first, second].map(|side| side.verdict.name().into()), String::new())?;
+    reasons(out, [first, second])
+}
+
+fn row(out: &mut String, name: &str, sides: [String; 2], more: String) -> std::fmt::Result {
+    let [first, second] = sides.map(|text| clip(&text, 20));
+    let line = format!("  {name:<36} {first:>20} {second:>20} {more:>10}");
+    writeln!(out, "{}", line.trim_end())
+}
+
+fn change(first: Option<f64>, second: Option<f64>) -> String {
+    match (first, second) {
         (Some(first), Some(second)) if first > 0.0 => format!("{:+.1} %", 100.0 * (second / first - 1.0)),
         _ => String::new(),
-    };
-    row("", first.label.clone(), second.label.clone(), String::new())?;
-    let mut rates = |name: &str, of: fn(&Side) -> Option<f64>| {
+    }
+}
+
+/// What was measured and what is predicted.
+fn rates(out: &mut String, found: &Explanation) -> std::fmt::Result {
+    let (first, second) = (&found.baseline, &found.target);
+    let mut both = |name: &str, of: fn(&Side) -> Option<f64>, figure: fn(Of) -> Figure| {
         let (first, second) = (of(first), of(second));
         if first.is_none() && second.is_none() {
             return Ok(());
         }
-        row(name, rate(found.kind, first), rate(found.kind, second), change(first, second))
+        let sides = [(first, Of::Baseline), (second, Of::Target)]
+            .map(|(value, of)| rate(found.kind, value, found.sure.half(&figure(of))));
+        row(out, name, sides, change(first, second))
     };
-    rates("measured", |side| side.measured)?;
-    rates("  while journeys were observed", |side| side.recorded)?;
-    rates("predicted from its own spans", |side| side.predicted)?;
+    both("measured", |side| side.measured, Figure::Measured)?;
+    both("  while journeys were observed", |side| side.recorded, Figure::Recorded)?;
+    both("predicted from its own spans", |side| side.predicted, Figure::Predicted)?;
     if first.predicted != first.predicted_raw || second.predicted != second.predicted_raw {
-        rates("  the same, probes included", |side| side.predicted_raw)?;
+        both("  the same, probes included", |side| side.predicted_raw, Figure::PredictedRaw)?;
     }
     let from = match found.kind {
         WorkKind::RequestResponse => "predicted: baseline + layers",
         WorkKind::Stream => "predicted: CPU/byte, baseline's use",
     };
-    row(
-        from,
-        "-".into(),
-        rate(found.kind, second.predicted_from_baseline),
-        change(first.measured, second.predicted_from_baseline),
-    )?;
-    if let [Some(a), Some(b)] = [&first.station, &second.station] {
-        row("busiest station", a.name.clone(), b.name.clone(), String::new())?;
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        row("  its utilisation", percent(a.utilisation), percent(b.utilisation), String::new())?;
-        let cost = |ns: f64| format!("{ns:.4} ns");
-        let (x, y) = (a.cpu_ns_per_byte, b.cpu_ns_per_byte);
-        row("  its CPU time per byte", cost(x), cost(y), change(Some(x), Some(y)))?;
-        row("  of it in softirqs", percent(a.softirq_share), percent(b.softirq_share), String::new())?;
-    }
-    if !first.cpus.is_empty() && !second.cpus.is_empty() {
-        row("busy share of each CPU", busy(first), busy(second), String::new())?;
-    }
-    row("trust", first.verdict.name().into(), second.verdict.name().into(), String::new())?;
-    reasons(out, [first, second])
+    let predicted = second.predicted_from_baseline;
+    let text = rate(found.kind, predicted, found.sure.half(&Figure::FromBaseline));
+    row(out, from, ["-".into(), text], change(first.measured, predicted))
+}
+
+/// The busiest station of a stream.
+fn station(out: &mut String, found: &Explanation) -> std::fmt::Result {
+    let [Some(a), Some(b)] = [&found.baseline.station, &found.target.station] else { return Ok(()) };
+    row(out, "busiest station", [a.name.clone(), b.name.clone()], String::new())?;
+    let both = |figure: fn(Of) -> Figure, ends: [f64; 2], text: &dyn Fn(f64) -> String, unit: &str| {
+        [(Of::Baseline, ends[0]), (Of::Target, ends[1])].map(|(of, value)| {
+            let half = found.sure.half(&figure(of)).map_or(String::new(), |half| format!(" ±{}", text(half)));
+            format!("{}{half} {unit}", text(value))
+        })
+    };
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let utilisation = both(Figure::Utilisation, [a.utilisation, b.utilisation], &percent, "%");
+    row(out, "  its utilisation", utilisation, String::new())?;
+    let costs = [a.cpu_ns_per_byte, b.cpu_ns_per_byte];
+    let cost = both(Figure::CpuPerByte, costs, &|ns| format!("{ns:.4}"), "ns");
+    row(out, "  its CPU time per byte", cost, change(Some(costs[0]), Some(costs[1])))?;
+    let softirqs = both(Figure::Softirqs, [a.softirq_share, b.softirq_share], &percent, "%");
+    row(out, "  of it in softirqs", softirqs, String::new())
 }
 
 /// Why a recording is not to be trusted as it is.
@@ -112,87 +139,17 @@ fn busy(side: &Side) -> String {
     if shares.len() > 4 { format!("{} CPUs", shares.len()) } else { format!("{} %", shares.join(", ")) }
 }
 
-fn value(kind: WorkKind, number: i64) -> String {
-    match kind {
-        WorkKind::RequestResponse => grouped(number),
-        // To the shown digit first: no "-0.00000".
-        WorkKind::Stream => format!("{:.5}", ((number as f64 / 10.0).round() + 0.0) / 1e5),
-    }
-}
-
-fn signed(kind: WorkKind, number: i64) -> String {
-    let text = value(kind, number);
-    let zero = text.chars().all(|letter| matches!(letter, '0' | '.'));
-    format!("{}{text}", if number > 0 && !zero { "+" } else { "" })
-}
-
-fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Result {
-    let (kind, fall) = (found.kind, &found.waterfall);
-    let title = match kind {
-        WorkKind::RequestResponse => &format!("Time of one transaction of one pair, in ns ({})", parts::of_what(found)),
-        WorkKind::Stream => "Wall time per byte, in ns (the busiest station's CPU time over its utilisation)",
-    };
-    writeln!(out, "\n{title}")?;
-    let unit = if kind == WorkKind::Stream { "Gbit/s" } else { "" };
-    let line = |cells: [&str; 6], bar: &str| {
-        let [layer, work, first, second, delta, rate] = cells;
-        let line = format!("  {layer:<14} {work:<8} {first:>10} {second:>10} {delta:>10} {rate:>8}  {bar}");
-        format!("{}\n", line.trim_end())
-    };
-    out.push_str(&line(["layer", "kind", "baseline", "target", "change", unit], ""));
-    let rate = |total: i64| match kind {
-        WorkKind::Stream if total > 0 => format!("{:.2}", 8e6 / total as f64),
-        _ => String::new(),
-    };
-    let ends =
-        if found.baseline.measured.is_some() && found.target.measured.is_some() { "measured" } else { "account" };
-    out.push_str(&line(["baseline", ends, &value(kind, fall.baseline), "", "", &rate(fall.baseline)], ""));
-    let deltas = fall.rows.iter().map(|row| row.delta()).chain([fall.remainder.delta()]);
-    let largest = deltas.map(i64::unsigned_abs).max().unwrap_or(0).max(1);
-    let bar = |delta: i64| {
-        let cells = (delta.unsigned_abs() as f64 / largest as f64 * BAR as f64).round() as usize;
-        if delta < 0 { "-".repeat(cells) } else { "#".repeat(cells) }
-    };
-    let mut total = fall.baseline;
-    for row in fall.rows.iter().filter(|row| row.baseline.value != 0 || row.target.value != 0) {
-        total += row.delta();
-        let name = fall.name(row);
-        let (name, work) = if name.len() > 14 { (name, "") } else { (name, row.slot.kind()) };
-        out.push_str(&line(
-            [
-                &clip(&name, 23),
-                work,
-                &value(kind, row.baseline.value),
-                &value(kind, row.target.value),
-                &signed(kind, row.delta()),
-                &rate(total),
-            ],
-            &bar(row.delta()),
-        ));
-    }
-    let rest = &fall.remainder;
-    total += rest.delta();
-    let cells = [value(kind, rest.baseline), value(kind, rest.target), signed(kind, rest.delta())];
-    let name = if rest.name.len() > 23 {
-        writeln!(out, "  {}", rest.name)?;
-        ""
-    } else {
-        rest.name
-    };
-    out.push_str(&line([name, "", &cells[0], &cells[1], &cells[2], &rate(total)], &bar(rest.delta())));
-    let delta = signed(kind, fall.delta());
-    out.push_str(&line(["target", ends, "", &value(kind, fall.target), &delta, &rate(fall.target)], ""));
-    Ok(())
-}
-
 fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     writeln!(out)?;
     match found.explained_share {
         Some(share) if share >= 0.0 => {
-            writeln!(out, "Layers answer for {:.0} % of the measured difference.", 100.0 * share)?;
+            unsure(out, found)?;
+            let half = found.sure.half(&Figure::Share).map_or(String::new(), |half| format!(" ± {:.0}", 100.0 * half));
+            writeln!(out, "Layers answer for {:.0}{half} % of the measured difference.", 100.0 * share)?;
             opposed(out, found)?;
         }
         Some(_) => {
+            unsure(out, found)?;
             writeln!(out, "The layers do not explain the measured difference: they miss it by more than its size.")?
         }
         None if found.no_difference => writeln!(
@@ -221,6 +178,26 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// What is to be known first: that the pair cannot be explained exactly, and what it takes.
+fn unsure(out: &mut String, found: &Explanation) -> std::fmt::Result {
+    let Some(half) = found.sure.half(&Figure::Share) else {
+        return lines(
+            out,
+            "",
+            "How sure this is cannot be told: the recordings are too short to hold three parts that were observed. Record for \
+             longer, or merge several.",
+        );
+    };
+    let Some(repeats) = found.repeats_needed() else { return Ok(()) };
+    let sentence = format!(
+        "This pair cannot be explained more exactly than ±{:.0} points: recordings {repeats} times as long, or {repeats} of each \
+         (explain --baseline A1 A2 ... --target B1 B2 ...), would tell it within ±{:.0}.",
+        100.0 * half,
+        100.0 * super::SURE
+    );
+    lines(out, "", &sentence)
 }
 
 /// Layers that add and layers that take away are told where a small difference is the rest of large ones.

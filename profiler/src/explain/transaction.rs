@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     analysis::Account,
-    profile::{Histogram, Profile},
+    profile::{Far, Profile},
 };
 
 /// Packets of a transaction from one namespace to another.
@@ -28,6 +28,20 @@ pub struct Leg {
     pub times: f64,
     /// Nanoseconds of a transaction.
     pub ns: Part,
+}
+
+impl Leg {
+    /// What tells it from others.
+    pub fn name(&self) -> String {
+        format!("{} -> {} {}", self.from, self.to, self.fate)
+    }
+}
+
+impl Turn {
+    /// What tells it from others.
+    pub fn key(&self) -> String {
+        format!("{} in {}", self.pid, self.netns)
+    }
 }
 
 /// What a process takes between reads and its next sends.
@@ -66,6 +80,8 @@ pub(super) struct Times {
     pub parts: BTreeMap<Slot, Part>,
     /// What few packets have that took far longer than most; in no part.
     pub rare_ns: f64,
+    /// The same of such as are many, which is in the parts.
+    pub kept_ns: f64,
     /// Whether the application's own time is among them.
     pub turns: bool,
     /// Whether some journeys end before the wake-up and the copy.
@@ -97,18 +113,16 @@ impl Sum {
     }
 }
 
-/// The share of a histogram's sum that few values have which are far larger than most.
-fn rare_share(histogram: &Histogram) -> f64 {
-    histogram.rare_sum() as f64 / histogram.sum.max(1) as f64
-}
-
-/// What all packets of a group took by layer, and the sum of rare delays, which is not in it.
-fn sums(group: &Group<'_>) -> (BTreeMap<Slot, Sum>, f64) {
+/// What all packets of a group took by layer; the sum of rare delays, which is not in it, and that of others, which is.
+fn sums(profile: &Profile, group: &Group<'_>) -> (BTreeMap<Slot, Sum>, [f64; 2]) {
     let mut sums: BTreeMap<Slot, (u64, u64)> = BTreeMap::from([(Slot::Unattributed, (0, 0))]);
-    let mut rare_sum = 0;
+    let (mut rare_sum, mut kept_sum) = (0, 0);
     for path in &group.paths {
         let until = spans_of(&path.record, group.fate);
-        let rare: Vec<f64> = path.record.spans.iter().map(rare_share).collect();
+        let far: Vec<Far> = (0..until).map(|span| profile.far(&path.record, span)).collect();
+        kept_sum += far.iter().map(|far| far.sum - far.rare_sum()).sum::<u64>();
+        let share = |span: usize| far[span].rare_sum() as f64 / path.record.spans[span].sum.max(1) as f64;
+        let rare: Vec<f64> = (0..until).map(share).collect();
         let mut known = 0;
         for span in path.spans.iter().filter(|span| span.index < until) {
             let slot = span.layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, span.kind.into()));
@@ -129,7 +143,7 @@ fn sums(group: &Group<'_>) -> (BTreeMap<Slot, Sum>, f64) {
         *entry = (entry.0 + unattributed, entry.1 + unattributed);
     }
     let sums = sums.into_iter().map(|(slot, (raw, value))| (slot, Sum { raw: raw as f64, value: value as f64 }));
-    (sums.collect(), rare_sum as f64)
+    (sums.collect(), [rare_sum as f64, kept_sum as f64])
 }
 
 /// The name of a process: that of the thread of it which was sampled most.
@@ -157,9 +171,9 @@ pub(super) fn times(profile: &Profile, account: &Account, label: &str) -> Option
     let namespace = |netns: u32| profile.topology.namespace_name(netns);
     let mut parts: BTreeMap<Slot, Sum> = BTreeMap::from([(Slot::Unattributed, Sum::default())]);
     let mut of = Transaction { packets: legs.packets, ..Transaction::default() };
-    let (mut rare_ns, mut of_connections) = (0.0, Sum::default());
+    let (mut rare_ns, mut kept_ns, mut of_connections) = (0.0, 0.0, Sum::default());
     for group in &legs.groups {
-        let (sums, rare) = sums(group);
+        let (sums, [rare, kept]) = sums(profile, group);
         let by = group.times / group.packets.max(1) as f64;
         let mut whole = Sum::default();
         for (slot, sum) in sums {
@@ -167,6 +181,7 @@ pub(super) fn times(profile: &Profile, account: &Account, label: &str) -> Option
             whole.add(sum.times(by));
         }
         rare_ns += rare * by;
+        kept_ns += kept * by;
         if group.fate == Fate::Kept {
             of_connections.add(whole);
         }
@@ -186,7 +201,8 @@ pub(super) fn times(profile: &Profile, account: &Account, label: &str) -> Option
     }
     for answers in &legs.answers {
         let connects = connection::for_each_transaction(profile) && connection::is_client(profile, answers.pid);
-        let own = Sum { raw: answers.mean, value: answers.mean }.times(answers.times);
+        let value = (answers.mean - answers.probes).max(0.0);
+        let own = Sum { raw: answers.mean, value }.times(answers.times);
         let (slot, own) = if connects {
             let rest = |all: f64, part: f64| (all - part).max(0.0);
             (
@@ -198,6 +214,7 @@ pub(super) fn times(profile: &Profile, account: &Account, label: &str) -> Option
         };
         parts.entry(slot).or_default().add(own);
         rare_ns += answers.times * answers.rare;
+        kept_ns += answers.times * answers.kept;
         of.turns.push(Turn {
             pid: answers.pid,
             name: name_of(profile, answers.pid),
@@ -210,7 +227,7 @@ pub(super) fn times(profile: &Profile, account: &Account, label: &str) -> Option
     of.beyond = legs.leave_at.clone().map(|device| (device, None));
     let notes = notes(profile, &legs, label);
     let parts = parts.into_iter().map(|(slot, sum)| (slot, sum.part())).collect();
-    Some(Times { parts, rare_ns, turns: !legs.answers.is_empty(), announced: legs.is_announced(), of, notes })
+    Some(Times { parts, rare_ns, kept_ns, turns: !legs.answers.is_empty(), announced: legs.is_announced(), of, notes })
 }
 
 /// What is to be known of how a transaction was counted.
@@ -253,14 +270,9 @@ impl Times {
         self.parts.values().map(part).sum()
     }
 
-    /// Stretches all parts alike.
-    pub(super) fn scale(&mut self, by: f64) {
-        let stretch = |ns: i64| (ns as f64 * by).round() as i64;
-        let legs = self.of.legs.iter_mut().map(|leg| &mut leg.ns);
-        let turns = self.of.turns.iter_mut().map(|turn| &mut turn.ns);
-        for part in self.parts.values_mut().chain(legs).chain(turns) {
-            *part = Part { raw: stretch(part.raw), value: stretch(part.value) };
-        }
+    /// Enters what the benchmark itself measured of rare delays, but those that are in the parts.
+    pub(super) fn put_delays(&mut self, far_ns: f64) {
+        self.parts.insert(Slot::Delays, Part::plain((far_ns - self.kept_ns).max(0.0).round() as i64));
     }
 
     /// What was not seen in both profiles is comparable in none.

@@ -46,6 +46,8 @@ pub enum Slot {
     Connection,
     /// What a transaction takes without what was seen of it: it goes on beyond a device of this host.
     Beyond,
+    /// What few transactions take that are far longer than most, as the benchmark measured it.
+    Delays,
     /// Time or samples that no layer has.
     Unattributed,
     /// The station was more or less busy than the baseline's.
@@ -60,6 +62,7 @@ impl Slot {
             Self::Turnaround => Layer::Userspace.name(),
             Self::Connection => "connection",
             Self::Beyond => "beyond",
+            Self::Delays => "rare delays",
             Self::Unattributed => "unattributed",
             Self::Utilisation => "utilisation",
         }
@@ -74,9 +77,9 @@ impl Slot {
         }
     }
 
-    /// Whether a layer answers for the row, so that it counts as explained.
+    /// Whether a layer answers for the row, or the benchmark itself, so that it counts as explained.
     pub fn is_explained(self) -> bool {
-        matches!(self, Self::Layer(..) | Self::Turnaround)
+        matches!(self, Self::Layer(..) | Self::Turnaround | Self::Delays)
     }
 }
 
@@ -183,6 +186,22 @@ impl Waterfall {
         let others = self.rows.iter().filter(|row| !row.slot.is_explained()).map(Row::delta);
         let left: u64 = others.chain([self.remainder.delta()]).map(i64::unsigned_abs).sum();
         (self.delta() != 0).then(|| 1.0 - left as f64 / self.delta().unsigned_abs() as f64)
+    }
+
+    /// The same where each step that no layer answers for counts with the sign that it has in another waterfall: a sum, to which
+    /// errors add nothing in the mean.
+    pub fn explained_like(&self, other: &Self) -> Option<f64> {
+        let sign = |slot: Option<Slot>| {
+            let step = match slot {
+                Some(slot) => other.rows.iter().find(|row| row.slot == slot).map_or(0, Row::delta),
+                None => other.remainder.delta(),
+            };
+            step.signum()
+        };
+        let others = self.rows.iter().filter(|row| !row.slot.is_explained());
+        let left: i64 = others.map(|row| sign(Some(row.slot)) * row.delta()).sum();
+        let left = left + sign(None) * self.remainder.delta();
+        (self.delta() != 0).then(|| 1.0 - left as f64 / (other.delta().signum() * self.delta()) as f64)
     }
 
     /// What the layers add and what they take away, each for itself.

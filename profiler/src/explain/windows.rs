@@ -3,12 +3,12 @@
 //! A budget often allows to observe some tenths of a second of a run of some seconds. A machine that shares its cores with
 //! others is faster and slower in turns of about that length, a connection that has just begun is slow, and the probes
 //! themselves take time. The benchmark knows the mean of the whole run only. But the kernel counts its softirqs all the
-//! time: with so many for each transaction, their count in the windows tells how fast transactions were there.
+//! time: with so many for each transaction, their count in the windows tells how fast transactions were there. A workload of
+//! our own tells itself what it did when, and so what it did in the windows.
 
 use netstrata_common::Vector;
 
-use super::pairs;
-use crate::profile::Profile;
+use crate::profile::{BatchWork, Profile};
 
 /// Less observed time than this tells nothing.
 const LEAST_NS: u64 = 20_000_000;
@@ -16,15 +16,6 @@ const LEAST_NS: u64 = 20_000_000;
 const LEAST_TRANSACTIONS: f64 = 100.0;
 /// Pieces that differ more from the middle one are not of the work alone: it began or ended in them.
 const ALIKE: std::ops::RangeInclusive<f64> = 0.5..=1.5;
-
-/// What the windows saw.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Windows {
-    /// Transactions a second, probes attached.
-    pub rate: f64,
-    /// Time of a transaction of one pair without what the probes took of it.
-    pub transaction_ns: f64,
-}
 
 /// Receiving softirqs of a recording.
 fn softirqs(profile: &Profile) -> u64 {
@@ -35,20 +26,51 @@ fn softirqs(profile: &Profile) -> u64 {
 /// Which part of the work of a recording the windows saw, by its softirqs (0 to 1); `None` if all of it was observed, or
 /// nothing was counted.
 pub(super) fn share(profile: &Profile) -> Option<f64> {
-    let (seen, all): (u64, u64) = (profile.sampling.looks.iter().map(|look| look.1).sum(), softirqs(profile));
+    let (seen, all): (u64, u64) = (looks(profile).iter().map(|look| look.1).sum(), softirqs(profile));
     (seen > 0 && all >= seen).then(|| seen as f64 / all as f64)
 }
 
-/// What the windows of a profile saw; `None` if all of it was observed, or nothing can be said.
-pub(super) fn windows(profile: &Profile, transactions_per_s: f64) -> Option<Windows> {
-    let benchmark = profile.meta.benchmark.as_ref()?;
-    let transactions = transactions_per_s * benchmark.duration_s?;
+/// What a built-in workload did while journeys were observed.
+pub(super) fn work(profile: &Profile) -> Option<BatchWork> {
+    let work = profile.batches.iter().filter_map(|batch| batch.work_in_windows);
+    let sum = work.reduce(|sum, next| BatchWork { ns: sum.ns + next.ns, done: sum.done + next.done })?;
+    (sum.done > 0).then_some(sum)
+}
+
+/// Time with traffic and softirqs of pieces of the observed time.
+fn looks(profile: &Profile) -> Vec<(u64, u64)> {
+    let of_batches: Vec<_> = profile.batches.iter().map(|batch| batch.look).filter(|look| look.1 > 0).collect();
+    if of_batches.is_empty() { profile.sampling.looks.clone() } else { of_batches }
+}
+
+/// Transactions a second in the windows, probes attached; `None` if all was observed, or nothing can be said.
+pub(super) fn rate(profile: &Profile, transactions_per_s: f64) -> Option<f64> {
+    if profile.sampling.looks.is_empty() {
+        return None;
+    }
+    let seen = match work(profile) {
+        Some(work) => Seen { ns: work.ns, transactions: work.done as f64 },
+        None => by_softirqs(profile, transactions_per_s)?,
+    };
+    let enough = seen.ns >= LEAST_NS && seen.transactions >= LEAST_TRANSACTIONS;
+    enough.then(|| seen.transactions * 1e9 / seen.ns as f64)
+}
+
+/// Work that was observed.
+struct Seen {
+    ns: u64,
+    transactions: f64,
+}
+
+/// What was seen by the softirqs that the kernel counts.
+fn by_softirqs(profile: &Profile, transactions_per_s: f64) -> Option<Seen> {
+    let transactions = transactions_per_s * profile.meta.benchmark.as_ref()?.duration_s?;
     let each = softirqs(profile) as f64 / transactions;
     if each.is_nan() || each <= 0.0 {
         return None;
     }
     let rate_of = |look: &(u64, u64)| look.1 as f64 / look.0.max(1) as f64;
-    let mut looks = profile.sampling.looks.clone();
+    let mut looks = looks(profile);
     looks.sort_by(|a, b| rate_of(a).total_cmp(&rate_of(b)));
     let all: u64 = looks.iter().map(|look| look.1).sum();
     let mut below = 0;
@@ -58,32 +80,16 @@ pub(super) fn windows(profile: &Profile, transactions_per_s: f64) -> Option<Wind
     })?);
     let busy = looks.iter().filter(|look| ALIKE.contains(&(rate_of(look) / middle)));
     let (ns, count) = busy.fold((0, 0), |sum, look| (sum.0 + look.0, sum.1 + look.1));
-    let seen = count as f64 / each;
-    if ns < LEAST_NS || seen < LEAST_TRANSACTIONS {
-        return None;
-    }
-    let rate = seen * 1e9 / ns as f64;
-    // One pair's transaction waits for all its own probes; of many, each CPU that is busy works on another.
-    let pairs = pairs(Some(benchmark));
-    let machine = benchmark.machine.map_or(1.0, |machine| machine.busy_ns as f64 / machine.elapsed_ns.max(1) as f64);
-    let probes = probes_ns(profile) / (all as f64 / each);
-    let transaction_ns = pairs * 1e9 / rate - probes * (pairs / machine.max(1.0)).max(1.0);
-    (transaction_ns > 0.0).then_some(Windows { rate, transaction_ns })
-}
-
-/// CPU time of the probes of journeys, all of it spent in the windows.
-fn probes_ns(profile: &Profile) -> f64 {
-    let observer = &profile.observer;
-    let turned_away = observer.crossings.saturating_sub(observer.followed_crossings) as f64;
-    let pace = if observer.pace > 0.0 { observer.pace } else { 1.0 };
-    turned_away * observer.ns_per_crossing
-        + observer.followed_crossings as f64 * observer.ns_per_followed_crossing * pace
+    Some(Seen { ns, transactions: count as f64 / each })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{explain::testdata::rr, profile::SoftirqVector};
+    use crate::{
+        explain::testdata::rr,
+        profile::{BatchRecord, SoftirqVector},
+    };
 
     /// Two softirqs for each of 20,000 transactions of a second.
     fn recorded(looks: &[(u64, u64)]) -> Profile {
@@ -97,29 +103,31 @@ mod tests {
 
     #[test]
     fn windows_that_are_slower_than_the_run_are_known_by_their_softirqs() {
-        let mut profile = recorded(&[(50_000_000, 1800), (50_000_000, 1400)]);
-        let found = windows(&profile, 20_000.0).expect("the test has it");
-        assert!((found.rate - 16_000.0).abs() < 1e-6, "{found:?}");
-        assert!((found.transaction_ns - 62_500.0).abs() < 1e-6, "{found:?}");
-        // 1600 transactions with ten crossings of 100 ns each.
-        profile.observer.crossings = 16_000;
-        profile.observer.ns_per_crossing = 100.0;
-        let found = windows(&profile, 20_000.0).expect("the test has it");
-        assert!((found.transaction_ns - 61_500.0).abs() < 1e-6, "{found:?}");
+        let profile = recorded(&[(50_000_000, 1800), (50_000_000, 1400)]);
+        let found = rate(&profile, 20_000.0).expect("the test has it");
+        assert!((found - 16_000.0).abs() < 1e-6, "{found:?}");
+    }
+
+    #[test]
+    fn a_workload_of_our_own_tells_what_it_did_in_the_windows() {
+        let mut profile = recorded(&[(50_000_000, 1800)]);
+        let work = |ns, done| BatchRecord { work_in_windows: Some(BatchWork { ns, done }), ..BatchRecord::default() };
+        profile.batches = vec![work(30_000_000, 500), work(20_000_000, 300), work(0, 0)];
+        assert_eq!(rate(&profile, 20_000.0), Some(16_000.0));
     }
 
     #[test]
     fn what_lies_before_the_work_began_is_left_out() {
         let looks = [(100_000_000, 200), (50_000_000, 2000), (5_000_000, 400)];
-        let found = windows(&recorded(&looks), 20_000.0).expect("the test has it");
-        assert!((found.rate - 20_000.0).abs() < 1e-6, "{found:?}");
+        let found = rate(&recorded(&looks), 20_000.0).expect("the test has it");
+        assert!((found - 20_000.0).abs() < 1e-6, "{found:?}");
     }
 
     #[test]
     fn nothing_is_said_where_all_was_observed_or_too_little() {
-        assert_eq!(windows(&recorded(&[]), 20_000.0), None);
-        assert_eq!(windows(&recorded(&[(1_000_000, 40)]), 20_000.0), None);
-        assert_eq!(windows(&recorded(&[(50_000_000, 0)]), 20_000.0), None);
+        assert_eq!(rate(&recorded(&[]), 20_000.0), None);
+        assert_eq!(rate(&recorded(&[(1_000_000, 40)]), 20_000.0), None);
+        assert_eq!(rate(&recorded(&[(50_000_000, 0)]), 20_000.0), None);
         assert_eq!((share(&recorded(&[])), share(&recorded(&[(50_000_000, 10_000)]))), (None, Some(0.25)));
     }
 }

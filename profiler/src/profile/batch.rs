@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Far, PathRecord, Profile, TurnRecord};
+
 /// Batches beyond this are joined with their neighbours.
 pub const MOST_BATCHES: usize = 64;
 
 /// The sums of a slice of the recording. What was still on its way at the end is in none.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct BatchRecord {
     /// When it ended, in nanoseconds since the recording began.
@@ -37,7 +39,7 @@ pub struct BatchRecord {
 }
 
 /// Turnarounds of a process in a batch; weighted.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct BatchTurns {
     /// Namespace of its socket.
@@ -48,6 +50,9 @@ pub struct BatchTurns {
     pub count: u64,
     /// Their nanoseconds.
     pub sum_ns: u64,
+    /// Values that are far larger than most.
+    #[serde(skip_serializing_if = "Far::is_nothing")]
+    pub far: Far,
 }
 
 /// Work of all pairs in some time.
@@ -69,13 +74,19 @@ impl BatchWork {
     }
 }
 
+/// See [`is_zero`].
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+pub(super) fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
 /// For what stands in a file only where it is not 0.
 pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
 /// The sums of a path in a batch; weighted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct BatchPath {
     /// Packets with an end-to-end time.
@@ -84,6 +95,9 @@ pub struct BatchPath {
     pub sum_ns: u64,
     /// The same of each span.
     pub spans_ns: Vec<u64>,
+    /// Values that are far larger than most, by span.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub far: BTreeMap<u32, Far>,
 }
 
 impl BatchRecord {
@@ -99,11 +113,14 @@ impl BatchRecord {
         self.look = (self.look.0 + next.look.0, self.look.1 + next.look.1);
         for turns in next.turnarounds {
             match self.turnarounds.iter_mut().find(|own| (own.netns, own.pid) == (turns.netns, turns.pid)) {
-                Some(own) => (own.count, own.sum_ns) = (own.count + turns.count, own.sum_ns + turns.sum_ns),
+                Some(own) => {
+                    (own.count, own.sum_ns) = (own.count + turns.count, own.sum_ns + turns.sum_ns);
+                    own.far = own.far.plus(turns.far);
+                }
                 None => self.turnarounds.push(turns),
             }
         }
-        self.turnarounds.sort();
+        self.turnarounds.sort_by_key(|turns| (turns.netns, turns.pid));
         next.samples.into_iter().for_each(|(entry, count)| *self.samples.entry(entry).or_default() += count);
         next.bursts.into_iter().for_each(|(entry, count)| *self.bursts.entry(entry).or_default() += count);
         self.samples_ns += next.samples_ns;
@@ -115,6 +132,10 @@ impl BatchRecord {
             sum.sum_ns += path.sum_ns;
             sum.spans_ns.resize(sum.spans_ns.len().max(path.spans_ns.len()), 0);
             sum.spans_ns.iter_mut().zip(&path.spans_ns).for_each(|(sum, ns)| *sum += ns);
+            for (span, far) in path.far {
+                let sum = sum.far.entry(span).or_default();
+                *sum = sum.plus(far);
+            }
         }
     }
 
@@ -134,18 +155,43 @@ impl BatchRecord {
     }
 }
 
+impl Profile {
+    /// Values of a span that are far larger than most.
+    pub fn far(&self, path: &PathRecord, span: usize) -> Far {
+        if self.batches.is_empty() {
+            return path.spans.get(span).map_or(Far::default(), |all| all.far(all));
+        }
+        let own = self.batches.iter().filter_map(|batch| batch.paths.get(&path.id)?.far.get(&(span as u32)));
+        own.fold(Far::default(), |sum, far| sum.plus(*far))
+    }
+
+    /// The same of turnarounds.
+    pub fn far_turns(&self, turn: &TurnRecord) -> Far {
+        if self.batches.is_empty() {
+            return turn.ns.far(&turn.ns);
+        }
+        let all = self.batches.iter().flat_map(|batch| &batch.turnarounds);
+        let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
+        own.fold(Far::default(), |sum, own| sum.plus(own.far))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn far() -> BTreeMap<u32, Far> {
+        BTreeMap::from([(1, Far { values: 1.0, sum: 5 })])
+    }
+
     fn batch(end_ns: u64) -> BatchRecord {
-        let path = BatchPath { packets: 2, sum_ns: 3 * end_ns, spans_ns: vec![end_ns, 2 * end_ns] };
+        let path = BatchPath { packets: 2, sum_ns: 3 * end_ns, spans_ns: vec![end_ns, 2 * end_ns], far: far() };
         BatchRecord {
             end_ns,
             paths: BTreeMap::from([(7, path)]),
             windows: vec![(end_ns - 1, end_ns)],
             look: (1, 2),
-            turnarounds: vec![BatchTurns { netns: 1, pid: 2, count: 3, sum_ns: 4 }],
+            turnarounds: vec![BatchTurns { netns: 1, pid: 2, count: 3, sum_ns: 4, far: far()[&1] }],
             samples: BTreeMap::from([(0, 1), (1, 2)]),
             bursts: BTreeMap::from([(0, 3)]),
             samples_ns: 5,
@@ -166,11 +212,17 @@ mod tests {
             sum
         });
         let sum = 1000 * 1001 / 2;
-        let path = BatchPath { packets: 2000, sum_ns: 3 * sum, spans_ns: vec![sum, 2 * sum] };
+        let path = BatchPath {
+            packets: 2000,
+            sum_ns: 3 * sum,
+            spans_ns: vec![sum, 2 * sum],
+            far: BTreeMap::from([(1, Far { values: 1000.0, sum: 5000 })]),
+        };
         let all = all.expect("there are some");
         assert_eq!(all.paths, BTreeMap::from([(7, path)]));
         assert_eq!((all.end_ns, all.look, all.samples_ns, all.windows.len()), (1000, (1000, 2000), 5000, 1));
-        assert_eq!(all.turnarounds, [BatchTurns { netns: 1, pid: 2, count: 3000, sum_ns: 4000 }]);
+        let far = Far { values: 1000.0, sum: 5000 };
+        assert_eq!(all.turnarounds, [BatchTurns { netns: 1, pid: 2, count: 3000, sum_ns: 4000, far }]);
         assert_eq!(all.samples, BTreeMap::from([(0, 1000), (1, 2000)]));
         assert_eq!(all.bursts, BTreeMap::from([(0, 3000)]));
         assert_eq!((all.work, all.work_in_windows), (Some(BatchWork { ns: 1000, done: 2000 }), None));

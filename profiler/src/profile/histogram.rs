@@ -15,12 +15,42 @@ pub struct Histogram {
     pub sum: u64,
     /// Largest value.
     pub max: u64,
+    /// Crossings of other packets on the same CPU meanwhile, weighted: each took what a packet costs that is turned away.
+    #[serde(skip_serializing_if = "super::batch::is_none")]
+    pub others: u64,
     /// (bucket, weighted count) of the buckets that are not empty, ascending.
     pub buckets: Vec<(u16, u64)>,
 }
 
+/// Values that are far larger than most.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Far {
+    /// How many, not weighted.
+    pub values: f64,
+    /// What they have above the limit, weighted.
+    pub sum: u64,
+}
+
+impl Far {
+    /// Whether there are none.
+    pub fn is_nothing(&self) -> bool {
+        self.sum == 0
+    }
+
+    /// Both.
+    pub fn plus(self, other: Self) -> Self {
+        Self { values: self.values + other.values, sum: self.sum + other.sum }
+    }
+
+    /// What they have above the limit, if they are so few that they say little about how often such ones are.
+    pub fn rare_sum(&self) -> u64 {
+        if self.values < FEW { self.sum } else { 0 }
+    }
+}
+
 /// How many times the median a value is that is far from it.
-const FAR: u64 = 20;
+pub const FAR: u64 = 20;
 /// Fewer values than this say little about how often such ones are.
 const FEW: f64 = 10.0;
 
@@ -32,6 +62,7 @@ impl Histogram {
             count: weight,
             sum: value * weight,
             max: value,
+            others: 0,
             buckets: vec![(bucket_of(value) as u16, weight)],
         });
     }
@@ -42,6 +73,7 @@ impl Histogram {
         self.count += other.count;
         self.sum += other.sum;
         self.max = self.max.max(other.max);
+        self.others += other.others;
         for &(bucket, count) in &other.buckets {
             match self.buckets.binary_search_by_key(&bucket, |entry| entry.0) {
                 Ok(at) => self.buckets[at].1 += count,
@@ -51,14 +83,14 @@ impl Histogram {
     }
 
     /// From dense buckets as the kernel keeps them.
-    pub fn from_dense(samples: u64, count: u64, sum: u64, max: u64, dense: &[u32; BUCKETS]) -> Self {
+    pub fn from_dense([samples, count, sum, max, others]: [u64; 5], dense: &[u32; BUCKETS]) -> Self {
         let buckets = dense
             .iter()
             .enumerate()
             .filter(|entry| *entry.1 > 0)
             .map(|(at, count)| (at as u16, u64::from(*count)))
             .collect();
-        Self { samples, count, sum, max, buckets }
+        Self { samples, count, sum, max, others, buckets }
     }
 
     /// Mean, or 0 without values.
@@ -66,11 +98,9 @@ impl Histogram {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
-    /// The part of the sum that a few values have which are far larger than most: too few to stand for others, and enough to
-    /// move a mean. What lies above 20 times the median, if fewer than ten values do; within the
-    /// width of a bucket.
-    pub fn rare_sum(&self) -> u64 {
-        let limit = FAR * self.quantile(0.5).max(1);
+    /// Values above 20 times the median of `all`, which these are among; within the width of a bucket.
+    pub fn far(&self, all: &Self) -> Far {
+        let limit = FAR * all.quantile(0.5).max(1);
         let far = self.buckets.iter().filter(|(bucket, _)| bucket_low(*bucket as usize) > limit);
         let (mut count, mut sum) = (0, 0);
         for &(bucket, weight) in far {
@@ -79,7 +109,7 @@ impl Histogram {
             sum += ((low + (high - low) / 2).min(self.max) - limit) * weight;
         }
         let values = count as f64 * self.samples as f64 / self.count.max(1) as f64;
-        if values < FEW { sum.min(self.sum) } else { 0 }
+        Far { values, sum: sum.min(self.sum) }
     }
 
     /// The value below which `share` (0 to 1) of the values lie, within 6.25 %; never above the largest value.
@@ -119,15 +149,15 @@ mod tests {
         for _ in 0..1000 {
             histogram.add(100, 8);
         }
-        assert_eq!(histogram.rare_sum(), 0);
+        assert_eq!(histogram.far(&histogram).rare_sum(), 0);
         histogram.add(1_000_000, 8);
         // What lies above 20 times the median, within the width of a bucket.
-        let rare = histogram.rare_sum() as f64 / 8.0;
+        let rare = histogram.far(&histogram).rare_sum() as f64 / 8.0;
         assert!((rare / 998_000.0 - 1.0).abs() < 0.07, "{rare}");
         for _ in 0..20 {
             histogram.add(1_000_000, 8);
         }
-        assert_eq!(histogram.rare_sum(), 0);
-        assert_eq!(Histogram::default().rare_sum(), 0);
+        assert_eq!(histogram.far(&histogram).rare_sum(), 0);
+        assert_eq!(Histogram::default().far(&Histogram::default()).rare_sum(), 0);
     }
 }

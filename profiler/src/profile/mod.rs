@@ -3,6 +3,7 @@
 mod batch;
 mod file;
 mod histogram;
+mod leave_out;
 pub mod measures;
 mod model;
 mod observer;
@@ -13,7 +14,8 @@ pub mod worker;
 
 pub use batch::{BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
-pub use histogram::Histogram;
+pub use histogram::{FAR, Far, Histogram};
+pub use leave_out::Even;
 pub use model::*;
 pub use observer::*;
 pub use progress::Progress;

@@ -182,6 +182,8 @@ pub struct Benchmark {
     pub transactions_per_s: Option<f64>,
     /// Mean round trip.
     pub round_trip_ns: Option<f64>,
+    /// The part of it above 20 times the median: delays that interrupt the work.
+    pub round_trip_far_ns: Option<f64>,
     /// Median round trip.
     pub round_trip_p50_ns: Option<f64>,
     /// 90th percentile of the round trip.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Histogram;
+
 /// What a pair of entry and exit of a hook costs, measured on this machine at start, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -83,6 +85,13 @@ pub struct Observer {
 }
 
 impl Observer {
+    /// What the probes take of a turnaround in the mean, which is never more than it: the rest of the one at which it begins, the
+    /// beginning of the one at which it ends, and those of other packets in between.
+    pub fn in_turnaround(&self, turns: &Histogram) -> f64 {
+        let others = turns.others as f64 / turns.count.max(1) as f64;
+        (self.ns_in_span_per_crossing + others * self.ns_per_crossing).min(turns.mean())
+    }
+
     /// Whether it is known how far the cost within a span is known: not in profiles from before.
     pub fn has_interval(&self) -> bool {
         self.ns_in_span_high > 0.0

@@ -65,6 +65,8 @@ pub struct WorkerReport {
 pub struct RoundTrip {
     /// Mean.
     pub mean_ns: f64,
+    /// The part of it above [`super::FAR`] times the median.
+    pub far_ns: f64,
     /// Median.
     pub p50_ns: u64,
     /// 90th percentile.
@@ -117,6 +119,7 @@ impl WorkerReport {
             throughput_bits_per_s: rate(self.bytes * 8, self.duration_ns).filter(|_| arrived),
             transactions_per_s: rate(self.transactions, self.duration_ns).filter(|_| answered),
             round_trip_ns: round_trip.map(|trip| trip.mean_ns),
+            round_trip_far_ns: round_trip.map(|trip| trip.far_ns),
             round_trip_p50_ns: round_trip.map(|trip| trip.p50_ns as f64),
             round_trip_p90_ns: round_trip.map(|trip| trip.p90_ns as f64),
             round_trip_p99_ns: round_trip.map(|trip| trip.p99_ns as f64),

@@ -70,12 +70,14 @@ impl Gathered {
                 "TURNS",
                 |key: &TurnKey| batches.holds(key.batch),
                 |key: TurnKey, node: &Node| {
-                    self.turns.entry((key.netns, key.pid)).or_default().merge(&histogram(node));
                     let TurnKey { netns, pid, .. } = key;
-                    record.turnarounds.push(BatchTurns { netns, pid, count: node.count, sum_ns: node.sum_ns });
+                    let (all, own) = (self.turns.entry((netns, pid)).or_default(), histogram(node));
+                    all.merge(&own);
+                    let far = own.far(all);
+                    record.turnarounds.push(BatchTurns { netns, pid, count: own.count, sum_ns: own.sum, far });
                 },
             )?;
-            record.turnarounds.sort();
+            record.turnarounds.sort_by_key(|turns| (turns.netns, turns.pid));
         }
         BatchRecord::enter(&mut self.batches, record);
         Ok(())

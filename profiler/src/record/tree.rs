@@ -54,7 +54,13 @@ impl Tree {
                 }
                 let index = (key.index as usize).wrapping_sub(1);
                 let Some(span) = record.spans.get_mut(index) else { return };
-                span.merge(&histogram(node));
+                let own = histogram(node);
+                span.merge(&own);
+                let far = own.far(span);
+                if !far.is_nothing() {
+                    let sum = sums.far.entry(index as u32).or_default();
+                    *sum = sum.plus(far);
+                }
                 sums.spans_ns.resize(record.spans.len(), 0);
                 sums.spans_ns[index] += node.sum_ns;
             },
@@ -120,8 +126,9 @@ impl Tree {
             }
             let record = self.enter(journey.path_id(), &Path::of(journey));
             record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
-            for (span, crossing) in record.spans.iter_mut().zip(&journey.crossings[1..]) {
-                span.add(crossing.delta_ns, weight);
+            for (span, ends) in record.spans.iter_mut().zip(journey.crossings.windows(2)) {
+                span.add(ends[1].delta_ns, weight);
+                span.others += u64::from(ends[1].others_since(&ends[0])) * weight;
             }
         }
         Ok(swept)
@@ -152,5 +159,5 @@ pub fn reason_name(reasons: &HashMap<u32, String>, reason: u32) -> String {
 
 /// A node as a histogram.
 pub fn histogram(node: &Node) -> Histogram {
-    Histogram::from_dense(node.samples, node.count, node.sum_ns, node.max_ns, &node.buckets)
+    Histogram::from_dense([node.samples, node.count, node.sum_ns, node.max_ns, node.others], &node.buckets)
 }

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use hdrhistogram::Histogram;
 
-use crate::profile::{measures::FlowTimes, worker::RoundTrip};
+use crate::profile::{FAR, measures::FlowTimes, worker::RoundTrip};
 
 /// Longer times count as this: no run waits an hour for an answer.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -56,10 +56,20 @@ impl Times {
         self.histogram.value_at_quantile(share).min(self.max_ns)
     }
 
+    /// What few of them have above so many times their median, over all of them: delays that interrupt the work, as when the
+    /// machine is taken away. Within the width of a bucket.
+    fn far_ns(&self) -> f64 {
+        let limit = FAR * self.quantile(0.5).max(1);
+        let above = self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
+        let sum: u64 = above.map(|(ns, count)| ns.min(self.max_ns).saturating_sub(limit) * count).sum();
+        if self.count() == 0 { 0.0 } else { sum as f64 / self.count() as f64 }
+    }
+
     /// As round trips; none without any.
     pub fn round_trip(&self) -> Option<RoundTrip> {
         (self.count() > 0).then(|| RoundTrip {
             mean_ns: self.mean_ns(),
+            far_ns: self.far_ns(),
             p50_ns: self.quantile(0.5),
             p90_ns: self.quantile(0.9),
             p99_ns: self.quantile(0.99),
@@ -117,6 +127,15 @@ mod tests {
             merged.merge(&of(&b));
             prop_assert_eq!(merged.round_trip(), of(&[a, b].concat()).round_trip());
         }
+    }
+
+    #[test]
+    fn what_lies_far_above_the_median_is_known() {
+        let mut values = vec![1000; 99];
+        assert_eq!(of(&values).far_ns(), 0.0);
+        values.push(500_000);
+        let far = of(&values).far_ns();
+        assert!((far / ((500_000.0 - 20_000.0) / 100.0) - 1.0).abs() < 0.002, "{far}");
     }
 
     #[test]
