@@ -32,8 +32,9 @@ impl Crossing {
     /// probes took there did not delay this one.
     #[inline(always)]
     pub fn others_since(&self, before: &Self) -> u32 {
-        let since = self.seen.wrapping_sub(before.seen);
-        if self.cpu == before.cpu { since.saturating_sub(1) } else { 0 }
+        // An interrupt between reading and writing the count takes some back.
+        let since = self.seen.wrapping_sub(before.seen) as i32;
+        if self.cpu == before.cpu && since > 1 { since as u32 - 1 } else { 0 }
     }
 }
 

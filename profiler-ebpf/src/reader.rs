@@ -109,7 +109,8 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
         // SAFETY: a valid pointer into the map.
         let node = unsafe { &mut *node };
         // But the send itself, which is the turn's end.
-        let others = (cpu.crossings as u32).wrapping_sub(cpu.turn_seen).saturating_sub(1);
+        let others = (cpu.crossings as u32).wrapping_sub(cpu.turn_seen) as i32 - 1;
+        let others = if others > 0 { others as u32 } else { 0 };
         node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64, others);
     }
     0

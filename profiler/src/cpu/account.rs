@@ -58,6 +58,33 @@ pub struct TaskAccount {
     pub contexts: BTreeMap<Context, u64>,
     /// Busy samples by context and layer.
     pub layers: BTreeMap<(Context, Option<Layer>), u64>,
+    /// Busy samples by CPU, context and layer.
+    pub stations: BTreeMap<Station, u64>,
+}
+
+/// A task that has at least this part of its time in layers of the datapath is one of the traffic.
+const OF_TRAFFIC: f64 = 0.05;
+
+impl TaskAccount {
+    /// Busy samples.
+    pub fn busy(&self) -> u64 {
+        self.layers.values().sum()
+    }
+
+    /// Whether it sends, receives or forwards, and does not only bear softirqs that interrupt it.
+    fn is_of_traffic(&self) -> bool {
+        let own = |context: Context| context != Context::Softirq && context != Context::Hardirq;
+        let layers = || self.layers.iter().filter(|((context, _), _)| own(*context));
+        let datapath = layers().filter(|((_, layer), _)| layer.is_some_and(Layer::is_datapath)).map(|entry| entry.1);
+        datapath.sum::<u64>() as f64 >= OF_TRAFFIC * layers().map(|entry| entry.1).sum::<u64>().max(1) as f64
+    }
+
+    /// Samples that are work of the traffic: of a task of it all, of another one the softirqs on top of it.
+    pub fn of_traffic(&self) -> impl Iterator<Item = (&Station, u64)> {
+        let all = self.is_of_traffic();
+        let counts = move |station: &Station| all || station.context == Context::Softirq;
+        self.stations.iter().filter(move |(station, _)| counts(station)).map(|(station, samples)| (station, *samples))
+    }
 }
 
 /// Where CPU time went. Counts are samples; `period_ns` turns them into time.
@@ -157,7 +184,9 @@ pub fn account(profile: &Profile) -> CpuAccount {
             None => account.unattributed += count,
         }
         *by_task.layers.entry((context, layer)).or_default() += count;
-        *account.stations.entry(Station { cpu: sample.cpu, context, layer }).or_default() += count;
+        let station = Station { cpu: sample.cpu, context, layer };
+        *by_task.stations.entry(station).or_default() += count;
+        *account.stations.entry(station).or_default() += count;
     }
     account
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    Cause, Explanation, Figure, Leg, Of, Part, Row, Side, Sure, Transaction, Turn, WorkKind, stream::StationFacts,
+    Cause, Explanation, Figure, Leg, Of, Part, Row, Side, Sure, Transaction, Turn, WorkKind, station::StationFacts,
 };
 
 /// The account as JSON, for people too.

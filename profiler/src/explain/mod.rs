@@ -10,6 +10,7 @@ mod json;
 mod legs;
 mod parts;
 mod rr;
+mod station;
 mod stream;
 mod sure;
 mod svg;
@@ -95,7 +96,7 @@ pub struct Side {
     /// What one transaction consists of (request/response only).
     pub transaction: Option<Transaction>,
     /// The busiest station (streams only).
-    pub station: Option<stream::StationFacts>,
+    pub station: Option<station::StationFacts>,
     /// Busy share of each CPU (0 to 1).
     pub cpus: Vec<(u16, f64)>,
 }
@@ -205,7 +206,7 @@ fn compare(
     profiles: [&Profile; 2],
     accounts: &[Account; 2],
     labels: &[String; 2],
-    stations: [Option<&stream::StationFacts>; 2],
+    stations: [Option<&station::StationFacts>; 2],
 ) -> Result<Explanation, Failure> {
     let mut notes = Vec::new();
     let (kind, compared) = choose(profiles, accounts, labels, &mut notes)?;

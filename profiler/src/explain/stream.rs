@@ -8,53 +8,13 @@ use netstrata_common::Layer;
 
 use super::{
     Side, protocol, reaches_reader,
+    station::{StationFacts, Work, stations},
     waterfall::{Part, Row, RowKind, Slot, Waterfall},
 };
-use crate::{
-    analysis::Account,
-    cpu::{Context, TaskAccount, TaskKey},
-    failure::Failure,
-    profile::Profile,
-    threads,
-};
+use crate::{analysis::Account, cpu::Context, failure::Failure, profile::Profile};
 
-/// Above this share of every CPU the whole machine is the station.
-const SATURATED: f64 = 0.95;
-/// Stations this near to the busiest may be it.
-const NEAR: f64 = 0.05;
-/// Name of the station that is the whole machine.
-const MACHINE: &str = "all CPUs";
 /// Values of a waterfall per nanosecond per byte.
 const SCALE: f64 = 1e6;
-
-/// A task with the softirqs on top of it, or the whole machine.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StationFacts {
-    /// Process; 0 for idle CPUs and the whole machine.
-    pub pid: u32,
-    /// Name of the task, or "all CPUs".
-    pub name: String,
-    /// Container it runs in, if any.
-    pub container: Option<String>,
-    /// CPU time over recording time; of the whole machine: in CPUs.
-    pub utilisation: f64,
-    /// CPU time per byte of the application, nanoseconds.
-    pub cpu_ns_per_byte: f64,
-    /// Bytes a second: utilisation / CPU time per byte.
-    pub bytes_per_s: f64,
-    /// Busy samples.
-    pub samples: u64,
-    /// Part of them in softirqs on top of the task (0 to 1).
-    pub softirq_share: f64,
-    /// CPU time per byte by layer, nanoseconds.
-    pub layers: BTreeMap<Option<Layer>, f64>,
-}
-
-impl StationFacts {
-    fn is_machine(&self) -> bool {
-        self.name == MACHINE
-    }
-}
 
 /// Busy share of each CPU.
 pub(super) fn cpu_shares(profile: &Profile, account: &Account) -> Vec<(u16, f64)> {
@@ -67,7 +27,7 @@ pub(super) fn cpu_shares(profile: &Profile, account: &Account) -> Vec<(u16, f64)
 }
 
 /// Time of the work in seconds and the bytes that the reader got in it.
-fn work(profile: &Profile, account: &Account, side: &Side) -> (f64, f64) {
+fn work(profile: &Profile, account: &Account, side: &Side) -> Work {
     let recorded = profile.meta.duration_ns as f64 / 1e9;
     let ran = side.benchmark.as_ref().and_then(|benchmark| benchmark.duration_s).filter(|ran| *ran > 0.0);
     match side.measured {
@@ -82,89 +42,6 @@ fn work(profile: &Profile, account: &Account, side: &Side) -> (f64, f64) {
             (recorded, bytes as f64 * account.scale)
         }
     }
-}
-
-/// A candidate with its busy samples.
-struct Candidate<'a> {
-    task: &'a TaskKey,
-    account: &'a TaskAccount,
-    busy: u64,
-}
-
-impl Candidate<'_> {
-    fn is(&self, station: &StationFacts) -> bool {
-        (self.task.pid, &self.task.comm, &self.task.container) == (station.pid, &station.name, &station.container)
-    }
-}
-
-/// Stations of a profile, busiest first.
-fn candidates(account: &Account) -> Vec<Candidate<'_>> {
-    // The recorder's threads are no station of the traffic.
-    let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
-    let mut found: Vec<Candidate<'_>> = tasks
-        .map(|(task, of)| Candidate { task, account: of, busy: of.layers.values().sum() })
-        .filter(|candidate| candidate.busy > 0)
-        .collect();
-    found.sort_by(|a, b| b.busy.cmp(&a.busy).then(a.task.cmp(b.task)));
-    found
-}
-
-/// The busiest stations of both. Where several are about as busy, those with the same name in both are compared.
-fn choose<'a>(
-    first: &'a [Candidate<'a>],
-    second: &'a [Candidate<'a>],
-) -> Option<(&'a Candidate<'a>, &'a Candidate<'a>)> {
-    let near = |list: &'a [Candidate<'a>]| {
-        let least = list.first().map_or(0.0, |top| top.busy as f64 * (1.0 - NEAR));
-        list.iter().take_while(move |candidate| candidate.busy as f64 >= least)
-    };
-    for candidate in near(first) {
-        if let Some(other) = near(second).find(|other| other.task.comm == candidate.task.comm) {
-            return Some((candidate, other));
-        }
-    }
-    Some((first.first()?, second.first()?))
-}
-
-fn facts(
-    account: &Account,
-    (seconds, bytes): (f64, f64),
-    name: (u32, String, Option<String>),
-    layers: BTreeMap<Option<Layer>, u64>,
-    softirqs: u64,
-) -> StationFacts {
-    let samples: u64 = layers.values().sum();
-    let per_byte = |samples: u64| account.cpu.ns(samples) as f64 / bytes;
-    StationFacts {
-        pid: name.0,
-        name: name.1,
-        container: name.2,
-        utilisation: account.cpu.ns(samples) as f64 / 1e9 / seconds,
-        cpu_ns_per_byte: per_byte(samples),
-        bytes_per_s: bytes / seconds,
-        samples,
-        softirq_share: softirqs as f64 / samples.max(1) as f64,
-        layers: layers.into_iter().map(|(layer, samples)| (layer, per_byte(samples))).collect(),
-    }
-}
-
-fn of_task(account: &Account, work: (f64, f64), candidate: &Candidate<'_>) -> StationFacts {
-    let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
-    for ((_, layer), samples) in &candidate.account.layers {
-        *layers.entry(*layer).or_default() += samples;
-    }
-    let task = candidate.task;
-    let softirqs = candidate.account.contexts.get(&Context::Softirq).copied().unwrap_or(0);
-    facts(account, work, (task.pid, task.comm.clone(), task.container.clone()), layers, softirqs)
-}
-
-fn of_machine(account: &Account, work: (f64, f64)) -> StationFacts {
-    let mut layers: BTreeMap<Option<Layer>, u64> =
-        account.cpu.layers.iter().map(|(layer, samples)| (Some(*layer), *samples)).collect();
-    layers.insert(None, account.cpu.unattributed);
-    let of = |context| account.cpu.contexts.get(&context).copied().unwrap_or(0);
-    let softirqs = of(Context::Softirq) + of(Context::Ksoftirqd);
-    facts(account, work, (0, MACHINE.into(), None), layers, softirqs)
 }
 
 /// The waterfall of wall time per byte; fills in the stations and what they predict.
@@ -185,35 +62,9 @@ pub(super) fn waterfall(
             return Err(Failure::Untrusted(format!("{label} holds no CPU samples: streams are split by CPU time")));
         }
     }
-    let saturated = |side: &Side| !side.cpus.is_empty() && side.cpus.iter().all(|(_, share)| *share > SATURATED);
-    let lists = [candidates(&accounts[0]), candidates(&accounts[1])];
-    let machine = match given {
-        [Some(first), _] => first.is_machine(),
-        _ => sides.iter().any(saturated),
-    };
-    let stations = if machine {
-        let who: Vec<&str> = sides.iter().filter(|side| saturated(side)).map(|side| side.label.as_str()).collect();
-        notes.push(format!(
-            "every CPU is busy in {}: the whole machine is the station, and its utilisation counts CPUs",
-            who.join(" and ")
-        ));
-        [of_machine(&accounts[0], works[0]), of_machine(&accounts[1], works[1])]
-    } else {
-        let same =
-            |index: usize| lists[index].iter().find(|candidate| given[index].is_some_and(|given| candidate.is(given)));
-        let (first, second) = same(0)
-            .zip(same(1))
-            .or_else(|| choose(&lists[0], &lists[1]))
-            .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
-        [of_task(&accounts[0], works[0], first), of_task(&accounts[1], works[1], second)]
-    };
+    let (stations, alike) = stations(profiles, accounts, &works, sides, given)?;
+    notes.extend(alike);
     let [first, second] = &stations;
-    if first.name != second.name {
-        notes.push(format!(
-            "the busiest station is {} in {} and {} in {}: the layers compare two different tasks",
-            first.name, sides[0].label, second.name, sides[1].label
-        ));
-    }
     let sample = |index: usize| accounts[index].cpu.period_ns as f64 / works[index].1 / first.utilisation;
     notes.push(format!(
         "one CPU sample is {:.5} ns/byte in {} and {:.5} in {}: rows of a few samples are noise",

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cause, Explanation, Side, Slot, WorkKind, compare, stream::StationFacts};
+use super::{Cause, Explanation, Side, Slot, WorkKind, compare, station::StationFacts};
 use crate::{
     analysis::{Account, account},
     numbers::Spread,

@@ -1,0 +1,266 @@
+//! What limits a stream: the station whose CPU time its bytes wait for.
+
+use std::collections::BTreeMap;
+
+use netstrata_common::Layer;
+
+use super::Side;
+use crate::{
+    analysis::Account,
+    cpu::{Context, Station, TaskAccount, TaskKey},
+    failure::Failure,
+    profile::Profile,
+    threads,
+};
+
+/// Above this share of every CPU the whole machine is the station.
+const SATURATED: f64 = 0.95;
+/// Stations this near to the busiest may be it.
+const NEAR: f64 = 0.05;
+/// A CPU with less of the traffic than this part of the time is none of its stations.
+const TRAFFIC: f64 = 0.5;
+/// Several tasks share a CPU where all but the largest have at least this part of what the traffic takes of it.
+const SHARED: f64 = 0.1;
+/// How the name of a station that is one CPU begins.
+const CORE: &str = "CPU ";
+/// Name of the station that is the whole machine.
+const MACHINE: &str = "all CPUs";
+/// Time of the work in seconds, and the bytes that the reader got in it.
+pub(super) type Work = (f64, f64);
+
+/// A task with the softirqs on top of it, or the whole machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StationFacts {
+    /// Process; 0 for idle CPUs and the whole machine.
+    pub pid: u32,
+    /// Name of the task, or "all CPUs".
+    pub name: String,
+    /// Container it runs in, if any.
+    pub container: Option<String>,
+    /// CPU time over recording time; of the whole machine: in CPUs.
+    pub utilisation: f64,
+    /// CPU time per byte of the application, nanoseconds.
+    pub cpu_ns_per_byte: f64,
+    /// Bytes a second: utilisation / CPU time per byte.
+    pub bytes_per_s: f64,
+    /// Busy samples.
+    pub samples: u64,
+    /// Part of them in softirqs on top of the task (0 to 1).
+    pub softirq_share: f64,
+    /// CPU time per byte by layer, nanoseconds.
+    pub layers: BTreeMap<Option<Layer>, f64>,
+}
+
+impl StationFacts {
+    /// What it is; `None` for a task.
+    fn kind(&self) -> Option<Kind> {
+        if self.pid != 0 {
+            return None;
+        }
+        if self.name == MACHINE {
+            return Some(Kind::Machine);
+        }
+        let cpu = self.name.strip_prefix(CORE)?.parse().ok()?;
+        Some(Kind::Core([cpu, cpu]))
+    }
+}
+
+/// A candidate with its busy samples.
+struct Candidate<'a> {
+    task: &'a TaskKey,
+    account: &'a TaskAccount,
+    busy: u64,
+}
+
+impl Candidate<'_> {
+    fn is(&self, station: &StationFacts) -> bool {
+        (self.task.pid, &self.task.comm, &self.task.container) == (station.pid, &station.name, &station.container)
+    }
+}
+
+/// Stations of a profile, busiest first.
+fn candidates(account: &Account) -> Vec<Candidate<'_>> {
+    // The recorder's threads are no station of the traffic.
+    let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
+    let mut found: Vec<Candidate<'_>> = tasks
+        .map(|(task, of)| Candidate { task, account: of, busy: of.layers.values().sum() })
+        .filter(|candidate| candidate.busy > 0)
+        .collect();
+    found.sort_by(|a, b| b.busy.cmp(&a.busy).then(a.task.cmp(b.task)));
+    found
+}
+
+/// The busiest stations of both. Where several are about as busy, those with the same name in both are compared.
+fn choose<'a>(
+    first: &'a [Candidate<'a>],
+    second: &'a [Candidate<'a>],
+) -> Option<(&'a Candidate<'a>, &'a Candidate<'a>)> {
+    let near = |list: &'a [Candidate<'a>]| {
+        let least = list.first().map_or(0.0, |top| top.busy as f64 * (1.0 - NEAR));
+        list.iter().take_while(move |candidate| candidate.busy as f64 >= least)
+    };
+    for candidate in near(first) {
+        if let Some(other) = near(second).find(|other| other.task.comm == candidate.task.comm) {
+            return Some((candidate, other));
+        }
+    }
+    Some((first.first()?, second.first()?))
+}
+
+fn facts(
+    account: &Account,
+    (seconds, bytes): Work,
+    name: (u32, String, Option<String>),
+    layers: BTreeMap<Option<Layer>, u64>,
+    softirqs: u64,
+) -> StationFacts {
+    let samples: u64 = layers.values().sum();
+    let per_byte = |samples: u64| account.cpu.ns(samples) as f64 / bytes;
+    StationFacts {
+        pid: name.0,
+        name: name.1,
+        container: name.2,
+        utilisation: account.cpu.ns(samples) as f64 / 1e9 / seconds,
+        cpu_ns_per_byte: per_byte(samples),
+        bytes_per_s: bytes / seconds,
+        samples,
+        softirq_share: softirqs as f64 / samples.max(1) as f64,
+        layers: layers.into_iter().map(|(layer, samples)| (layer, per_byte(samples))).collect(),
+    }
+}
+
+fn of_task(account: &Account, work: Work, candidate: &Candidate<'_>) -> StationFacts {
+    let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
+    for ((_, layer), samples) in &candidate.account.layers {
+        *layers.entry(*layer).or_default() += samples;
+    }
+    let task = candidate.task;
+    let softirqs = candidate.account.contexts.get(&Context::Softirq).copied().unwrap_or(0);
+    facts(account, work, (task.pid, task.comm.clone(), task.container.clone()), layers, softirqs)
+}
+
+/// Samples of the traffic: with the task, where they are of a task of it.
+fn of_traffic(account: &Account) -> impl Iterator<Item = (&TaskKey, &Station, u64)> {
+    let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
+    tasks.flat_map(|(task, of)| of.of_traffic().map(move |(station, samples)| (task, station, samples)))
+}
+
+/// A station of all tasks of the traffic: one CPU, or all of them. What else ran there makes its utilisation smaller.
+fn of_cpus(account: &Account, work: Work, cpu: Option<u16>) -> StationFacts {
+    let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
+    let mut softirqs = 0;
+    for (_, station, samples) in of_traffic(account).filter(|(_, station, _)| cpu.is_none_or(|cpu| station.cpu == cpu))
+    {
+        *layers.entry(station.layer).or_default() += samples;
+        softirqs += if matches!(station.context, Context::Softirq | Context::Ksoftirqd) { samples } else { 0 };
+    }
+    let name = cpu.map_or_else(|| MACHINE.into(), |cpu| format!("{CORE}{cpu}"));
+    facts(account, work, (0, name, None), layers, softirqs)
+}
+
+/// What the stations of two profiles are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One task of each.
+    Task,
+    /// One CPU of each, with several tasks of the traffic.
+    Core([u16; 2]),
+    /// All CPUs.
+    Machine,
+}
+
+/// The CPUs that are full, and the traffic's part of each: its time, and the part of it that is not of its largest task.
+fn full_cpus(account: &Account, side: &Side) -> BTreeMap<u16, (u64, f64)> {
+    let full = side.cpus.iter().filter(|(_, share)| *share > SATURATED).map(|(cpu, _)| *cpu);
+    full.map(|cpu| {
+        let mut tasks: BTreeMap<&TaskKey, u64> = BTreeMap::new();
+        for (task, _, samples) in of_traffic(account).filter(|(_, station, _)| station.cpu == cpu) {
+            *tasks.entry(task).or_default() += samples;
+        }
+        let (sum, most) = (tasks.values().sum::<u64>(), tasks.values().max().copied().unwrap_or(0));
+        (cpu, (sum, (sum - most) as f64 / sum.max(1) as f64))
+    })
+    .collect()
+}
+
+/// What limits both: the machine where all CPUs of one are full of the traffic; a CPU where one is full and several tasks share
+/// it; else a task.
+fn kind(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> Kind {
+    let full = [0, 1].map(|index| full_cpus(&accounts[index], &sides[index]));
+    let enough = |index: usize, samples: u64| {
+        accounts[index].cpu.ns(samples) as f64 >= TRAFFIC * profiles[index].meta.duration_ns as f64
+    };
+    let machine = |index: usize| {
+        let cpus = &full[index];
+        !cpus.is_empty() && cpus.len() == sides[index].cpus.len() && cpus.values().all(|(sum, _)| enough(index, *sum))
+    };
+    if machine(0) || machine(1) {
+        return Kind::Machine;
+    }
+    let shared = |index: usize| {
+        let cpus = full[index].iter().filter(|(_, (sum, others))| enough(index, *sum) && *others >= SHARED);
+        cpus.max_by_key(|(_, (sum, _))| *sum).map(|(cpu, _)| *cpu)
+    };
+    match [shared(0), shared(1)] {
+        [Some(first), Some(second)] => Kind::Core([first, second]),
+        _ => Kind::Task,
+    }
+}
+
+/// The stations of two profiles, those that are given where they are; with what is to be known of them.
+pub(super) fn stations(
+    profiles: [&Profile; 2],
+    accounts: &[Account; 2],
+    works: &[Work; 2],
+    sides: &[Side; 2],
+    given: [Option<&StationFacts>; 2],
+) -> Result<([StationFacts; 2], Option<String>), Failure> {
+    let kind = match given {
+        [Some(first), Some(second)] => {
+            first.kind().zip(second.kind()).map_or(Kind::Task, |(first, second)| match (first, second) {
+                (Kind::Core([a, _]), Kind::Core([b, _])) => Kind::Core([a, b]),
+                (kind, _) => kind,
+            })
+        }
+        _ => kind(profiles, accounts, sides),
+    };
+    let cpus = |cpus: [Option<u16>; 2]| [0, 1].map(|index| of_cpus(&accounts[index], works[index], cpus[index]));
+    match kind {
+        Kind::Machine => {
+            let note =
+                "every CPU is full of the traffic: the whole machine is the station, and its utilisation counts CPUs";
+            Ok((cpus([None, None]), Some(note.into())))
+        }
+        Kind::Core([first, second]) => {
+            let note = "several tasks of the traffic share a CPU that is full: the CPU is the station, with what they took of it";
+            Ok((cpus([Some(first), Some(second)]), Some(note.into())))
+        }
+        Kind::Task => {
+            let stations = of_tasks(accounts, works, given)?;
+            let [first, second] = &stations;
+            let note = (first.name != second.name).then(|| {
+                format!(
+                    "the busiest station is {} in {} and {} in {}: the layers compare two different tasks",
+                    first.name, sides[0].label, second.name, sides[1].label
+                )
+            });
+            Ok((stations, note))
+        }
+    }
+}
+
+/// The busiest task of each, or the ones that are given.
+fn of_tasks(
+    accounts: &[Account; 2],
+    works: &[Work; 2],
+    given: [Option<&StationFacts>; 2],
+) -> Result<[StationFacts; 2], Failure> {
+    let lists = [candidates(&accounts[0]), candidates(&accounts[1])];
+    let same =
+        |index: usize| lists[index].iter().find(|candidate| given[index].is_some_and(|given| candidate.is(given)));
+    let (first, second) = same(0)
+        .zip(same(1))
+        .or_else(|| choose(&lists[0], &lists[1]))
+        .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
+    Ok([of_task(&accounts[0], works[0], first), of_task(&accounts[1], works[1], second)])
+}
