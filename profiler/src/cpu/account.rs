@@ -75,7 +75,8 @@ impl TaskAccount {
     fn is_of_traffic(&self) -> bool {
         let own = |context: Context| context != Context::Softirq && context != Context::Hardirq;
         let layers = || self.layers.iter().filter(|((context, _), _)| own(*context));
-        let datapath = layers().filter(|((_, layer), _)| layer.is_some_and(Layer::is_datapath)).map(|entry| entry.1);
+        let on_way = |layer: Layer| layer.is_datapath() && layer != Layer::Userspace;
+        let datapath = layers().filter(|((_, layer), _)| layer.is_some_and(on_way)).map(|entry| entry.1);
         datapath.sum::<u64>() as f64 >= OF_TRAFFIC * layers().map(|entry| entry.1).sum::<u64>().max(1) as f64
     }
 
@@ -195,6 +196,22 @@ pub fn account(profile: &Profile) -> CpuAccount {
 mod tests {
     use super::*;
     use crate::cpu::testdata;
+
+    #[test]
+    fn a_task_that_only_bears_softirqs_or_computes_is_none_of_the_traffic() {
+        let of = |entries: &[(Context, Layer, u64)]| {
+            let mut task = TaskAccount::default();
+            for &(context, layer, count) in entries {
+                let layer = Some(layer);
+                *task.layers.entry((context, layer)).or_default() += count;
+                *task.stations.entry(Station { cpu: 0, context, layer }).or_default() += count;
+            }
+            task.of_traffic().map(|(_, samples)| samples).sum::<u64>()
+        };
+        assert_eq!(of(&[(Context::User, Layer::Userspace, 900), (Context::Softirq, Layer::Tcp, 100)]), 100);
+        assert_eq!(of(&[(Context::User, Layer::Userspace, 900), (Context::Task, Layer::Tcp, 100)]), 1000);
+        assert_eq!(of(&[(Context::Task, Layer::Memory, 990), (Context::Task, Layer::Tcp, 10)]), 0);
+    }
 
     #[test]
     fn every_sample_is_counted_once_in_each_view() {
