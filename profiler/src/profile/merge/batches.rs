@@ -1,0 +1,44 @@
+//! Batches of all parts, each as wide as it takes for all of them to have room.
+//!
+//! A batch of level L is 2^L consecutive ones of its recording, so the level that a set needs follows from how many each of its
+//! recordings had: it is the same whichever way the set was put together. Batches of two recordings are never one.
+
+use std::mem::take;
+
+use crate::profile::{BatchRecord, MOST_BATCHES, Profile};
+
+/// The batches in the order of their parts, and their level. `entries` tells which CPU samples became which.
+pub(super) fn sum(profiles: &mut [Profile], entries: &[Vec<u32>]) -> (Vec<BatchRecord>, u32) {
+    let mut parts: Vec<(u32, Vec<BatchRecord>)> = Vec::new();
+    for (profile, entries) in profiles.iter_mut().zip(entries) {
+        let level = profile.meta.joined;
+        for mut batch in take(&mut profile.batches) {
+            let samples = take(&mut batch.samples).into_iter();
+            let known = samples.filter_map(|(entry, count)| Some((*entries.get(entry as usize)?, count)));
+            known.for_each(|(entry, count)| *batch.samples.entry(entry).or_default() += count);
+            match parts.iter_mut().find(|(_, batches)| batches[0].part == batch.part) {
+                Some((_, batches)) => batches.push(batch),
+                None => parts.push((level, vec![batch])),
+            }
+        }
+    }
+    parts.sort_by_key(|(_, batches)| batches[0].part);
+    let least = profiles.iter().map(|profile| profile.meta.joined).max().unwrap_or(0);
+    let needed =
+        |level: u32| -> usize { parts.iter().map(|(own, batches)| batches.len().div_ceil(1 << (level - own))).sum() };
+    let level = (least..).find(|level| needed(*level) <= MOST_BATCHES).unwrap_or(least);
+    let joined = parts.into_iter().flat_map(|(own, batches)| join(batches, 1 << (level - own)));
+    (joined.collect(), level)
+}
+
+/// Each so many neighbours become one.
+fn join(batches: Vec<BatchRecord>, width: usize) -> Vec<BatchRecord> {
+    let mut joined: Vec<BatchRecord> = Vec::new();
+    for (at, batch) in batches.into_iter().enumerate() {
+        match joined.last_mut() {
+            Some(last) if at % width != 0 => last.join(batch),
+            _ => joined.push(batch),
+        }
+    }
+    joined
+}
