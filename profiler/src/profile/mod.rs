@@ -8,6 +8,7 @@ mod merge;
 mod model;
 mod observer;
 mod parts;
+mod set;
 mod topology;
 pub mod worker;
 
@@ -17,4 +18,5 @@ pub use histogram::Histogram;
 pub use merge::{MergeError, merge};
 pub use model::*;
 pub use observer::*;
+pub use set::read_set;
 pub use topology::*;

@@ -175,6 +175,10 @@ pub struct PartRecord {
     pub budget: f64,
     /// (time since its start in ns, follow one in this many), in order.
     pub rates: Vec<(u64, u32)>,
+    /// CPU samples taken.
+    pub samples: u64,
+    /// Time between two samples of one CPU: what one of them costs on the machine decides it, so no two recordings have the same.
+    pub period_ns: u64,
     /// What recording it cost.
     pub observer: Observer,
 }
@@ -321,7 +325,7 @@ pub struct CrossingRecord {
 pub struct CpuRecord {
     /// "cpu-clock" or "cycles".
     pub source: String,
-    /// Time between two samples of one CPU.
+    /// Time between two samples of one CPU; of several recordings the mean by sample.
     pub period_ns: u64,
     /// Samples that the period and the duration ask for, over all CPUs.
     pub expected: u64,

@@ -1,6 +1,7 @@
 //! What recordings must have in common to be added.
 //!
-//! Rates of following packets and budgets need not be the same: every count bears its weight, and a budget only says how much
+//! CPU samples of recordings with the same settings are still not taken equally often: that follows from what a sample costs on
+//! the machine at the time. Rates of following packets and budgets need not be the same: every count bears its weight, and a budget only says how much
 //! might be spent.
 
 use std::collections::BTreeMap;
@@ -9,6 +10,9 @@ use netstrata_common::Hook;
 
 use super::MergeError;
 use crate::profile::{Benchmark, HookRecord, Profile};
+
+/// Periods of CPU samples that differ by more than this factor are not added.
+pub(super) const MOST_APART: f64 = 2.0;
 
 /// Refuses recordings that must not be added, saying which two and why.
 pub(super) fn check(named: &[(String, Profile)]) -> Result<(), MergeError> {
@@ -35,10 +39,7 @@ pub(super) fn check(named: &[(String, Profile)]) -> Result<(), MergeError> {
 fn difference(one: &Profile, other: &Profile) -> Option<String> {
     let (metas, cpus) = ([&one.meta, &other.meta], [&one.cpu, &other.cpu]);
     let tiers = metas.map(|meta| meta.tiers.iter().map(|tier| tier.name()).collect::<Vec<_>>().join(", "));
-    let samples = cpus.map(|cpu| match cpu.period_ns {
-        0 => "none".to_owned(),
-        ns => format!("one of {} in {ns} ns", cpu.source),
-    });
+    let samples = cpus.map(|cpu| if cpu.period_ns == 0 { "none".to_owned() } else { cpu.source.clone() });
     let rows = [
         ("kernels", metas.map(|meta| meta.kernel.clone())),
         ("architectures", metas.map(|meta| meta.arch.clone())),
@@ -46,11 +47,19 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
         ("clocks", metas.map(|meta| meta.clock.name().to_owned())),
         ("tiers", tiers),
         ("filters", metas.map(|meta| or_none(meta.filters.join(" ")))),
-        ("CPU samples", samples),
+        ("sources of CPU samples", samples),
     ];
     let words = |what: &str, [one, other]: [String; 2]| format!("their {what} differ, {one} and {other}");
     if let Some((what, two)) = rows.into_iter().find(|(_, [one, other])| one != other) {
         return Some(words(what, two));
+    }
+    let periods = [one, other].map(periods);
+    let (least, most) =
+        periods.iter().flatten().fold((u64::MAX, 0), |(least, most), ns| (least.min(*ns), most.max(*ns)));
+    if most as f64 > MOST_APART * least as f64 {
+        return Some(format!(
+            "their CPU samples stand for {least} to {most} ns each, too different to be added (budgets or frequencies differ)"
+        ));
     }
     match (&one.meta.benchmark, &other.meta.benchmark) {
         (None, None) => None,
@@ -62,6 +71,14 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
                 .find(|(one, other)| one != other)
                 .map(|((what, one), (_, other))| words(what, [one, other]))
         }
+    }
+}
+
+/// The time between two samples, of each recording.
+fn periods(profile: &Profile) -> Vec<u64> {
+    match &profile.meta.parts[..] {
+        [] => vec![profile.cpu.period_ns],
+        parts => parts.iter().map(|part| part.period_ns).collect(),
     }
 }
 

@@ -26,6 +26,18 @@ pub(super) fn steal_share(parts: &[PartRecord]) -> f64 {
     by_time(parts, |part| part.steal_share)
 }
 
+/// Time that a CPU sample stands for: with it the samples of all stand for as much time as those of each did for themselves.
+/// Which layer they are put down to counts by samples, not by time; that is the same where parts did the same work, and
+/// periods that differ by more than [`super::alike::MOST_APART`] are refused.
+pub(super) fn period(parts: &[PartRecord]) -> u64 {
+    let sum = |by: fn(&PartRecord) -> u64| -> (u128, u128) {
+        let of = parts.iter().map(|part| (u128::from(part.period_ns) * u128::from(by(part)), u128::from(by(part))));
+        of.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    };
+    let (ns, samples) = Some(sum(|part| part.samples)).filter(|sum| sum.1 > 0).unwrap_or_else(|| sum(|_| 1));
+    (ns / samples.max(1)) as u64
+}
+
 /// Each version once.
 pub(super) fn recorders(parts: &[PartRecord]) -> String {
     let mut versions: Vec<&str> = parts.iter().map(|part| part.recorder.as_str()).collect();

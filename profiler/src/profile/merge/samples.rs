@@ -25,7 +25,6 @@ pub(super) fn sum(profiles: &[Profile]) -> (CpuRecord, Vec<Vec<u32>>) {
     let first = cpus().next().cloned().unwrap_or_default();
     let sum = CpuRecord {
         source: first.source,
-        period_ns: first.period_ns,
         expected: cpus().map(|cpu| cpu.expected).sum(),
         samples: cpus().map(|cpu| cpu.samples).sum(),
         kernel_busy_ns: cpus().map(|cpu| cpu.kernel_busy_ns).sum(),
@@ -35,6 +34,8 @@ pub(super) fn sum(profiles: &[Profile]) -> (CpuRecord, Vec<Vec<u32>>) {
         symbols: tables.symbols.into_keys().map(str::to_owned).collect(),
         stacks: tables.stacks.into_keys().collect(),
         tasks: tables.tasks.into_keys().collect(),
+        // From the parts.
+        period_ns: 0,
     };
     (sum, became)
 }

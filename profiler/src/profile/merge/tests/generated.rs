@@ -247,8 +247,8 @@ fn cpu(dice: &mut Dice) -> CpuRecord {
     let (entries, bursts) = (dice.some(6, sample), dice.some(3, sample));
     CpuRecord {
         source: "cpu-clock".into(),
-        period_ns: 9,
-        samples: 3,
+        period_ns: 9 + dice.below(3) * 4,
+        samples: dice.below(99),
         symbols,
         stacks,
         tasks,

@@ -187,17 +187,19 @@ fn one_recording_alone_stays_as_it_is() {
 
 #[test]
 fn what_must_not_be_added_is_refused_by_name() {
-    let base = recording(7, 1);
+    let mut base = recording(7, 1);
+    base.cpu.period_ns = 9;
     type Edit = fn(&mut Profile);
-    let edits: [(Edit, &str); 14] = [
+    let edits: [(Edit, &str); 15] = [
         (|profile| profile.meta.kernel = "6.1".into(), "kernels differ, 6.18 and 6.1"),
         (|profile| profile.meta.arch = "aarch64".into(), "architectures"),
         (|profile| profile.meta.cpus = 8, "numbers of CPUs differ, 2 and 8"),
         (|profile| profile.meta.clock = crate::choices::Clock::Instructions, "clocks differ, wall and instructions"),
         (|profile| profile.meta.tiers.clear(), "tiers differ"),
         (|profile| profile.meta.filters.push("tcp".into()), "filters differ, none and tcp"),
-        (|profile| profile.cpu.period_ns = 0, "CPU samples differ, one of cpu-clock in 9 ns and none"),
+        (|profile| profile.cpu.period_ns = 0, "sources of CPU samples differ, cpu-clock and none"),
         (|profile| profile.cpu.source = "cycles".into(), "CPU samples differ"),
+        (|profile| profile.cpu.period_ns = 19, "CPU samples stand for 9 to 19 ns each"),
         (|profile| profile.meta.benchmark = None, "only the first holds a benchmark's result"),
         (|profile| benchmark(profile).workload = "udp-rr".into(), "workloads differ, tcp-rr and udp-rr"),
         (|profile| benchmark(profile).message_bytes = Some(64), "message sizes differ, unknown and 64"),
@@ -207,6 +209,7 @@ fn what_must_not_be_added_is_refused_by_name() {
     ];
     for (edit, words) in edits {
         let mut other = recording(8, 2);
+        other.cpu.period_ns = 9;
         edit(&mut other);
         let said = refusal(&base, &other);
         assert!(said.starts_with("a.prof and b.prof cannot be added: ") && said.contains(words), "{said}");
@@ -215,6 +218,19 @@ fn what_must_not_be_added_is_refused_by_name() {
 
 fn benchmark(profile: &mut Profile) -> &mut crate::profile::Benchmark {
     profile.meta.benchmark.as_mut().unwrap()
+}
+
+#[test]
+fn samples_stand_for_as_much_time_as_before() {
+    let mut parts = [recording(1, 1), recording(2, 2), recording(3, 3)];
+    for (profile, (samples, period)) in parts.iter_mut().zip([(100, 10), (300, 20), (0, 15)]) {
+        (profile.cpu.samples, profile.cpu.period_ns) = (samples, period);
+    }
+    let sum = merged(&[&parts[0], &merged(&[&parts[1], &parts[2]])]);
+    assert_eq!((sum.cpu.samples, sum.cpu.period_ns), (400, 7000 / 400));
+    // Far apart only through a third one.
+    parts[2].cpu.period_ns = 30;
+    assert!(refusal(&parts[0], &merged(&[&parts[1], &parts[2]])).contains("10 to 30 ns"));
 }
 
 #[test]
