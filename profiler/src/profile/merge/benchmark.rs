@@ -20,6 +20,10 @@ pub(super) fn of_parts(parts: &[PartRecord]) -> Option<Benchmark> {
         throughput_bits_per_s: by_time(|run| run.throughput_bits_per_s),
         transactions_per_s: by_time(|run| run.transactions_per_s),
         round_trip_ns: of_all(&runs, |run| run.round_trip_ns, |run| run.transactions),
+        round_trip_p50_ns: None,
+        round_trip_p90_ns: None,
+        round_trip_p99_ns: None,
+        round_trip_p999_ns: None,
         round_trip_max_ns: largest(&runs, |run| run.round_trip_max_ns),
         messages_per_s: by_time(|run| run.messages_per_s),
         message_bytes: first.message_bytes,
@@ -36,7 +40,6 @@ pub(super) fn of_parts(parts: &[PartRecord]) -> Option<Benchmark> {
         datagrams: datagrams(&runs),
         creation: creation(&runs),
         neighbours: neighbours(&runs),
-        ..Benchmark::default()
     })
 }
 
@@ -120,8 +123,10 @@ fn flows(runs: &[Run<'_>]) -> Vec<FlowTimes> {
             flow_bytes: flows.flow_bytes,
             count: alike.iter().map(|flows| flows.count).sum(),
             mean_ns: mean(alike.iter().map(|flows| (flows.mean_ns, flows.count as f64))),
+            p50_ns: None,
+            p90_ns: None,
+            p99_ns: None,
             max_ns: alike.iter().map(|flows| flows.max_ns).max().unwrap_or(0),
-            ..FlowTimes::default()
         }
     };
     first.benchmark.flows.iter().map(class).collect()

@@ -54,7 +54,10 @@ pub(super) fn sampling(profiles: &[Profile], parts: &[PartRecord]) -> Sampling {
         rates.extend(part.rates.iter().map(|(since_ns, every)| (before + since_ns, *every)));
         before += part.duration_ns;
     }
-    let mut looks: Vec<(u64, u64)> = all().flat_map(|sampling| sampling.looks.iter().copied()).collect();
+    // They stand for all that was observed, or for nothing.
+    let looked = all().all(|sampling| !sampling.looks.is_empty());
+    let mut looks: Vec<(u64, u64)> =
+        all().filter(|_| looked).flat_map(|sampling| sampling.looks.iter().copied()).collect();
     looks.sort_unstable();
     Sampling {
         budget: by_time(parts, |part| part.budget),

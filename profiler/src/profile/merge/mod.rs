@@ -64,10 +64,9 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
     cpu.period_ns = figures::period(&parts);
     let chains = paths::rename_chains(&mut profiles);
     let (batches, joined) = batches::sum(&mut profiles, &entries);
-    let mut meta = meta(&profiles);
-    (meta.benchmark, meta.joined) = (benchmark::of_parts(&parts), joined);
-    (meta.steal_share, meta.recorder) = (figures::steal_share(&parts), figures::recorders(&parts));
-    let mut sum = Profile {
+    let (journeys, left_out) = tables::journeys(&mut profiles);
+    // Every field of a profile stands here, so that the compiler asks what becomes of a new one.
+    Ok(Profile {
         topology: tables::topology(&profiles)?,
         sampling: figures::sampling(&profiles, &parts),
         observer: figures::observer(&parts),
@@ -77,20 +76,18 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         turnarounds: tables::turnarounds(&profiles),
         devices: tables::devices(&profiles),
         retransmits: profiles.iter().map(|profile| profile.retransmits).sum(),
-        lost: tables::lost(&profiles),
+        lost: tables::lost(&profiles, left_out),
         hooks: tables::hooks(&profiles),
         chains,
         batches,
-        meta: Meta { parts, ..meta },
-        ..Profile::default()
-    };
-    tables::keep_journeys(&mut sum, &mut profiles);
-    sum.paths = paths::sum(profiles);
-    Ok(sum)
+        journeys,
+        meta: meta(&profiles, parts, joined),
+        paths: paths::sum(profiles),
+    })
 }
 
 /// What of the meta data all have in common, and what can be added of the rest.
-fn meta(profiles: &[Profile]) -> Meta {
+fn meta(profiles: &[Profile], parts: Vec<PartRecord>, joined: u32) -> Meta {
     let metas = || profiles.iter().map(|profile| &profile.meta);
     let Some(first) = metas().next() else { return Meta::default() };
     let mut probes: Vec<String> = metas().flat_map(|meta| meta.probes.iter().cloned()).collect();
@@ -115,7 +112,11 @@ fn meta(profiles: &[Profile]) -> Meta {
         command: if same_command { first.command.clone() } else { Vec::new() },
         exit_code: metas().filter_map(|meta| meta.exit_code).max(),
         started_ns: metas().map(|meta| meta.started_ns).min().unwrap_or(0),
-        ..Meta::default()
+        benchmark: benchmark::of_parts(&parts),
+        steal_share: figures::steal_share(&parts),
+        recorder: figures::recorders(&parts),
+        parts,
+        joined,
     }
 }
 

@@ -30,17 +30,15 @@ pub(super) fn rename_chains(profiles: &mut [Profile]) -> BTreeMap<Hook, String> 
 /// Paths of all profiles, busiest first; equal ones by id.
 pub(super) fn sum(profiles: Vec<Profile>) -> Vec<PathRecord> {
     let mut sums: BTreeMap<u64, PathRecord> = BTreeMap::new();
-    for path in profiles.into_iter().flat_map(|profile| profile.paths) {
-        let sum = sums.entry(path.id).or_insert_with(|| PathRecord {
-            id: path.id,
-            crossings: path.crossings.clone(),
-            end: path.end,
-            reason: path.reason.clone(),
-            protocol: path.protocol,
-            edges: path.edges.clone(),
-            ..PathRecord::default()
-        });
-        add(sum, path);
+    for mut path in profiles.into_iter().flat_map(|profile| profile.paths) {
+        match sums.get_mut(&path.id) {
+            Some(sum) => add(sum, path),
+            None => {
+                let functions = take(&mut path.functions);
+                let sum = sums.entry(path.id).or_insert(path);
+                add_functions(&mut sum.functions, functions);
+            }
+        }
     }
     let mut paths: Vec<PathRecord> = sums.into_values().collect();
     paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
@@ -48,36 +46,74 @@ pub(super) fn sum(profiles: Vec<Profile>) -> Vec<PathRecord> {
 }
 
 fn add(sum: &mut PathRecord, path: PathRecord) {
-    sum.samples += path.samples;
-    sum.packets += path.packets;
-    sum.wire_packets += path.wire_packets;
-    sum.bytes += path.bytes;
-    sum.payload_bytes += path.payload_bytes;
-    sum.skbs_at_end_micro += path.skbs_at_end_micro;
-    sum.cpu_hops += path.cpu_hops;
-    sum.end_to_end.merge(&path.end_to_end);
-    sum.spans.resize(sum.spans.len().max(path.spans.len()), Histogram::default());
-    sum.spans.iter_mut().zip(&path.spans).for_each(|(sum, span)| sum.merge(span));
-    for function in path.functions {
-        let alike = |own: &FunctionRecord| (own.span, own.hook).cmp(&(function.span, function.hook));
-        match sum.functions.binary_search_by(alike) {
-            Ok(at) => add_function(&mut sum.functions[at], &function),
-            Err(at) => sum.functions.insert(at, function),
+    // Every field stands here, so that the compiler asks what becomes of a new one. Those of the class are the same.
+    let PathRecord {
+        id: _,
+        crossings: _,
+        end: _,
+        reason: _,
+        protocol: _,
+        edges: _,
+        samples,
+        packets,
+        wire_packets,
+        bytes,
+        payload_bytes,
+        skbs_at_end_micro,
+        cpu_hops,
+        end_to_end,
+        spans,
+        functions,
+    } = path;
+    sum.samples += samples;
+    sum.packets += packets;
+    sum.wire_packets += wire_packets;
+    sum.bytes += bytes;
+    sum.payload_bytes += payload_bytes;
+    sum.skbs_at_end_micro += skbs_at_end_micro;
+    sum.cpu_hops += cpu_hops;
+    sum.end_to_end.merge(&end_to_end);
+    sum.spans.resize(sum.spans.len().max(spans.len()), Histogram::default());
+    sum.spans.iter_mut().zip(&spans).for_each(|(sum, span)| sum.merge(span));
+    add_functions(&mut sum.functions, functions);
+}
+
+/// Adds to a list that holds each hook of a span once, in their order.
+fn add_functions(list: &mut Vec<FunctionRecord>, more: Vec<FunctionRecord>) {
+    for function in more {
+        match list.binary_search_by_key(&(function.span, function.hook), |own| (own.span, own.hook)) {
+            Ok(at) => add_function(&mut list[at], function),
+            Err(at) => list.insert(at, function),
         }
     }
 }
 
-fn add_function(sum: &mut FunctionRecord, function: &FunctionRecord) {
+fn add_function(sum: &mut FunctionRecord, more: FunctionRecord) {
     let both = |sum: &mut [u64; 2], more: [u64; 2]| sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-    sum.calls += function.calls;
-    sum.returns += function.returns;
-    sum.sum_ns += function.sum_ns;
-    sum.value += function.value;
-    both(&mut sum.entered, function.entered);
-    both(&mut sum.left, function.left);
-    both(&mut sum.nested, function.nested);
-    both(&mut sum.idle, function.idle);
-    sum.softirqs += function.softirqs;
-    sum.ends += function.ends;
-    sum.tails += function.tails;
+    let FunctionRecord {
+        span: _,
+        hook: _,
+        calls,
+        returns,
+        sum_ns,
+        value,
+        entered,
+        left,
+        nested,
+        idle,
+        softirqs,
+        ends,
+        tails,
+    } = more;
+    sum.calls += calls;
+    sum.returns += returns;
+    sum.sum_ns += sum_ns;
+    sum.value += value;
+    both(&mut sum.entered, entered);
+    both(&mut sum.left, left);
+    both(&mut sum.nested, nested);
+    both(&mut sum.idle, idle);
+    sum.softirqs += softirqs;
+    sum.ends += ends;
+    sum.tails += tails;
 }

@@ -11,7 +11,7 @@ use crate::profile::{
 };
 
 /// Whole journeys that a merged profile keeps, as many as a recording does.
-const MOST_JOURNEYS: usize = 2000;
+pub(super) const MOST_JOURNEYS: usize = 2000;
 
 /// Rows of one key become one, in the order of keys.
 fn add_up<T, K: Ord>(rows: impl Iterator<Item = T>, key: fn(&T) -> K, add: fn(&mut T, T)) -> Vec<T> {
@@ -29,13 +29,14 @@ pub(super) fn softirqs(profiles: &[Profile]) -> SoftirqRecord {
     let all = || profiles.iter().map(|profile| &profile.softirqs);
     let vectors = all().flat_map(|softirqs| softirqs.vectors.iter().cloned());
     let add = |sum: &mut SoftirqVector, more: SoftirqVector| {
-        sum.total += more.total;
-        sum.count += more.count;
-        sum.ns += more.ns;
-        sum.waits += more.waits;
-        sum.wait_ns += more.wait_ns;
-        sum.polls += more.polls;
-        sum.polled += more.polled;
+        let SoftirqVector { cpu: _, vector: _, total, count, ns, waits, wait_ns, polls, polled } = more;
+        sum.total += total;
+        sum.count += count;
+        sum.ns += ns;
+        sum.waits += waits;
+        sum.wait_ns += wait_ns;
+        sum.polls += polls;
+        sum.polled += polled;
     };
     SoftirqRecord {
         observed_ns: all().map(|softirqs| softirqs.observed_ns).sum(),
@@ -58,20 +59,24 @@ pub(super) fn turnarounds(profiles: &[Profile]) -> Vec<TurnRecord> {
 pub(super) fn devices(profiles: &[Profile]) -> Vec<DeviceCounters> {
     let rows = profiles.iter().flat_map(|profile| profile.devices.iter().copied());
     let add = |sum: &mut DeviceCounters, more: DeviceCounters| {
-        sum.rx_packets += more.rx_packets;
-        sum.rx_bytes += more.rx_bytes;
-        sum.tx_packets += more.tx_packets;
-        sum.tx_bytes += more.tx_bytes;
-        sum.rx_dropped += more.rx_dropped;
-        sum.tx_dropped += more.tx_dropped;
+        let DeviceCounters { netns: _, ifindex: _, rx_packets, rx_bytes, tx_packets, tx_bytes, rx_dropped, tx_dropped } =
+            more;
+        sum.rx_packets += rx_packets;
+        sum.rx_bytes += rx_bytes;
+        sum.tx_packets += tx_packets;
+        sum.tx_bytes += tx_bytes;
+        sum.rx_dropped += rx_dropped;
+        sum.tx_dropped += tx_dropped;
     };
     add_up(rows, |device| (device.netns, device.ifindex), add)
 }
 
-pub(super) fn lost(profiles: &[Profile]) -> BTreeMap<Loss, u64> {
+/// With whole journeys that merging leaves out.
+pub(super) fn lost(profiles: &[Profile], left_out: u64) -> BTreeMap<Loss, u64> {
     let mut sums = BTreeMap::new();
-    let losses = profiles.iter().flat_map(|profile| &profile.lost);
-    losses.for_each(|(loss, count)| *sums.entry(*loss).or_default() += count);
+    let losses = profiles.iter().flat_map(|profile| &profile.lost).map(|(loss, count)| (*loss, *count));
+    let losses = losses.chain(Some((Loss::JourneysNotKept, left_out)).filter(|_| left_out > 0));
+    losses.for_each(|(loss, count)| *sums.entry(loss).or_default() += count);
     sums
 }
 
@@ -126,22 +131,19 @@ fn union(list: &mut Vec<u32>, more: impl IntoIterator<Item = u32>) {
     list.dedup();
 }
 
-/// As many whole journeys as a profile has room for: a choice by what they are, which is the same in whatever order they come,
-/// and like one by chance.
-pub(super) fn keep_journeys(sum: &mut Profile, profiles: &mut [Profile]) {
-    let journeys = profiles.iter_mut().flat_map(|profile| std::mem::take(&mut profile.journeys));
-    // By the last digits of times first, which no two recordings have in common.
+/// As many whole journeys as a profile has room for, and how many are left out: a choice by what they are, which is the same in
+/// whatever order they come, and like one by chance.
+pub(super) fn journeys(profiles: &mut [Profile]) -> (Vec<JourneyRecord>, u64) {
+    let all = profiles.iter_mut().flat_map(|profile| std::mem::take(&mut profile.journeys));
     let lot = |journey: &JourneyRecord| {
-        let times = journey.crossings.iter().map(|crossing| crossing.0);
-        times.fold(journey.start_ns, |lot, ns| (lot ^ ns).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let times = std::iter::once(journey.start_ns).chain(journey.crossings.iter().map(|crossing| crossing.0));
+        times.fold(1_u64, |lot, ns| (lot.rotate_left(32) ^ ns).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     };
-    let mut journeys: Vec<(u64, JourneyRecord)> = journeys.map(|journey| (lot(&journey), journey)).collect();
+    let mut drawn: Vec<(u64, JourneyRecord)> = all.map(|journey| (lot(&journey), journey)).collect();
+    drawn.sort();
+    let left_out = drawn.len().saturating_sub(MOST_JOURNEYS) as u64;
+    drawn.truncate(MOST_JOURNEYS);
+    let mut journeys: Vec<JourneyRecord> = drawn.into_iter().map(|(_, journey)| journey).collect();
     journeys.sort();
-    let left_out = journeys.len().saturating_sub(MOST_JOURNEYS) as u64;
-    journeys.truncate(MOST_JOURNEYS);
-    sum.journeys = journeys.into_iter().map(|(_, journey)| journey).collect();
-    sum.journeys.sort();
-    if left_out > 0 {
-        *sum.lost.entry(Loss::JourneysNotKept).or_default() += left_out;
-    }
+    (journeys, left_out)
 }

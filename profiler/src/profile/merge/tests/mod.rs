@@ -4,13 +4,14 @@
 
 mod generated;
 
-use netstrata_common::Point;
+use netstrata_common::{Hook, Loss, Point};
 use proptest::prelude::*;
 
 use self::generated::{Dice, recording};
 use super::*;
 use crate::profile::{
-    BatchPath, CrossingRecord, Device, Histogram, Namespace, PathRecord, TaskRecord, TurnRecord, measures::FlowTimes,
+    BatchPath, CrossingRecord, Device, FunctionRecord, Histogram, JourneyRecord, Namespace, PathRecord, TaskRecord,
+    TurnRecord, measures::FlowTimes,
 };
 
 /// Merges with names of their own.
@@ -248,6 +249,65 @@ fn more_recordings_than_batches_are_refused() {
     assert_eq!(merge(parts[..64].to_vec()).unwrap().batches.len(), 64);
     let said = merge(parts).unwrap_err().to_string();
     assert!(said.starts_with("65 recordings are too many"), "{said}");
+}
+
+#[test]
+fn whole_journeys_are_drawn_by_lot_and_the_rest_is_counted() {
+    let part = |at: u64| {
+        let mut profile = with_batches(1, at);
+        let journey = |start_ns: u64| JourneyRecord { start_ns: start_ns * 77 + at, ..JourneyRecord::default() };
+        profile.journeys = (0..1500).map(journey).collect();
+        profile
+    };
+    let parts = [part(1), part(2), part(3)];
+    let sum = merged(&[&parts[0], &parts[1], &parts[2]]);
+    assert_eq!((sum.journeys.len(), sum.lost[&Loss::JourneysNotKept]), (2000, 2500));
+    assert_eq!(sum, merged(&[&parts[1], &merged(&[&parts[2], &parts[0]])]));
+    for part in 0..3 {
+        let share = sum.journeys.iter().filter(|journey| journey.part == part).count();
+        assert!((500..850).contains(&share), "{share} of part {part}");
+    }
+}
+
+/// A recording that met chains of these names in this order, each once.
+fn with_chains(names: &[String], at: u64) -> Profile {
+    let mut profile = with_batches(1, at);
+    let rows = Hook::ALL.iter().copied().filter(|hook| hook.is_chain());
+    profile.chains = rows.zip(names.iter().cloned()).collect();
+    let functions =
+        profile.chains.keys().map(|hook| FunctionRecord { hook: *hook, calls: 1, ..FunctionRecord::default() });
+    profile.paths = vec![PathRecord { functions: functions.collect(), ..PathRecord::default() }];
+    profile
+}
+
+#[test]
+fn chains_are_told_by_name_and_those_without_a_row_together() {
+    let name = |number: u64| format!("table/chain{number:02}");
+    let parts =
+        [0, 1, 2].map(|at| with_chains(&(0..9).map(|row| name((row * 7 + at * 8) % 25)).collect::<Vec<_>>(), at));
+    let sum = merged(&[&parts[0], &parts[1], &parts[2]]);
+    assert_eq!(sum, merged(&[&parts[2], &merged(&[&parts[0], &parts[1]])]));
+    assert_eq!(sum, merged(&[&merged(&[&parts[2], &parts[0]]), &parts[1]]));
+    assert_eq!(sum.chains.len(), 16);
+    let functions = &sum.paths[0].functions;
+    let calls = |of: fn(Hook) -> bool| functions.iter().filter(|own| of(own.hook)).map(|own| own.calls).sum::<u64>();
+    assert_eq!(calls(|_| true), 27);
+    assert!(calls(|hook| hook == Hook::NftChain) > 0 && calls(Hook::is_chain) > 16, "{functions:?}");
+    for (hook, name) in &sum.chains {
+        let met = parts.iter().filter(|part| part.chains.values().any(|other| other == name)).count() as u64;
+        assert_eq!(functions.iter().find(|own| own.hook == *hook).map(|own| own.calls), Some(met), "{name}");
+    }
+}
+
+#[test]
+fn looks_stand_for_all_that_was_observed_or_for_nothing() {
+    let mut parts = [with_batches(1, 1), with_batches(1, 2), with_batches(1, 3)];
+    parts[0].sampling.looks = vec![(5, 1)];
+    parts[1].sampling.looks = vec![(3, 2)];
+    let two = merged(&[&parts[0], &parts[1]]);
+    assert_eq!(two.sampling.looks, [(3, 2), (5, 1)]);
+    let three = merged(&[&two, &parts[2]]);
+    assert_eq!((three.sampling.looks.len(), &three), (0, &merged(&[&merged(&[&parts[2], &parts[0]]), &parts[1]])));
 }
 
 #[test]
