@@ -24,13 +24,16 @@ pub struct BatchRecord {
     pub paths: BTreeMap<u64, BatchPath>,
     /// The application's own time between a read and its next send.
     pub turnarounds: Vec<BatchTurns>,
-    /// CPU samples by their index into [`super::CpuRecord::entries`]. They are taken less often than the rest: where there
-    /// are none, those of `samples_ns` are in a later batch.
+    /// CPU samples by their index into [`super::CpuRecord::entries`].
     pub samples: BTreeMap<u32, u64>,
+    /// The same of the samples of bursts, [`super::CpuRecord::bursts`].
+    pub bursts: BTreeMap<u32, u64>,
     /// The time in which they were taken.
     pub samples_ns: u64,
-    /// What a built-in workload did in the windows.
+    /// What a built-in workload did in that time.
     pub work: Option<BatchWork>,
+    /// What it did in the windows.
+    pub work_in_windows: Option<BatchWork>,
 }
 
 /// Turnarounds of a process in a batch; weighted.
@@ -47,16 +50,23 @@ pub struct BatchTurns {
     pub sum_ns: u64,
 }
 
-/// Work that was done while journeys were observed.
+/// Work of all pairs in some time.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct BatchWork {
-    /// The part of the windows that lies in the time that the workload measured.
+    /// The part of it that lies in the time that the workload measured.
     pub ns: u64,
-    /// Transactions of all pairs in it.
-    pub transactions: u64,
-    /// Bytes that a reader got in it.
-    pub bytes: u64,
+    /// Transactions; bytes that a reader got, where it is a stream.
+    pub done: u64,
+}
+
+impl BatchWork {
+    fn add(to: &mut Option<Self>, more: Option<Self>) {
+        if let Some(more) = more {
+            let own = to.get_or_insert_default();
+            *own = Self { ns: own.ns + more.ns, done: own.done + more.done };
+        }
+    }
 }
 
 /// For what stands in a file only where it is not 0.
@@ -103,19 +113,19 @@ impl BatchRecord {
     /// Adds the batch that comes after this one.
     pub fn join(&mut self, next: Self) {
         self.end_ns = next.end_ns;
-        self.windows.extend(next.windows);
+        for window in next.windows {
+            match self.windows.last_mut() {
+                Some(last) if last.1 == window.0 => last.1 = window.1,
+                _ => self.windows.push(window),
+            }
+        }
         self.look = (self.look.0 + next.look.0, self.look.1 + next.look.1);
         BatchTurns::add(&mut self.turnarounds, next.turnarounds);
         next.samples.into_iter().for_each(|(entry, count)| *self.samples.entry(entry).or_default() += count);
+        next.bursts.into_iter().for_each(|(entry, count)| *self.bursts.entry(entry).or_default() += count);
         self.samples_ns += next.samples_ns;
-        if let Some(work) = next.work {
-            let own = self.work.get_or_insert_default();
-            *own = BatchWork {
-                ns: own.ns + work.ns,
-                transactions: own.transactions + work.transactions,
-                bytes: own.bytes + work.bytes,
-            };
-        }
+        BatchWork::add(&mut self.work, next.work);
+        BatchWork::add(&mut self.work_in_windows, next.work_in_windows);
         for (id, path) in next.paths {
             self.paths.entry(id).or_default().add(&path);
         }
@@ -150,8 +160,10 @@ mod tests {
             look: (1, 2),
             turnarounds: vec![BatchTurns { netns: 1, pid: 2, count: 3, sum_ns: 4 }],
             samples: BTreeMap::from([(0, 1), (1, 2)]),
+            bursts: BTreeMap::from([(0, 3)]),
             samples_ns: 5,
-            work: Some(BatchWork { ns: 1, transactions: 2, bytes: 3 }),
+            work: Some(BatchWork { ns: 1, done: 2 }),
+            work_in_windows: None,
             part: 0,
         }
     }
@@ -170,9 +182,10 @@ mod tests {
         let path = BatchPath { packets: 2000, sum_ns: 3 * sum, spans_ns: vec![sum, 2 * sum] };
         let all = all.expect("there are some");
         assert_eq!(all.paths, BTreeMap::from([(7, path)]));
-        assert_eq!((all.end_ns, all.look, all.samples_ns, all.windows.len()), (1000, (1000, 2000), 5000, 1000));
+        assert_eq!((all.end_ns, all.look, all.samples_ns, all.windows.len()), (1000, (1000, 2000), 5000, 1));
         assert_eq!(all.turnarounds, [BatchTurns { netns: 1, pid: 2, count: 3000, sum_ns: 4000 }]);
         assert_eq!(all.samples, BTreeMap::from([(0, 1000), (1, 2000)]));
-        assert_eq!(all.work, Some(BatchWork { ns: 1000, transactions: 2000, bytes: 3000 }));
+        assert_eq!(all.bursts, BTreeMap::from([(0, 3000)]));
+        assert_eq!((all.work, all.work_in_windows), (Some(BatchWork { ns: 1000, done: 2000 }), None));
     }
 }

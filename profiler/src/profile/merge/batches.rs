@@ -3,19 +3,19 @@
 //! A batch of level L is 2^L consecutive ones of its recording, so the level that a set needs follows from how many each of its
 //! recordings had: it is the same whichever way the set was put together. Batches of two recordings are never one.
 
-use std::mem::take;
+use std::{collections::BTreeMap, mem::take};
 
+use super::samples::Became;
 use crate::profile::{BatchRecord, MOST_BATCHES, Profile};
 
-/// The batches in the order of their parts, and their level. `entries` tells which CPU samples became which.
-pub(super) fn sum(profiles: &mut [Profile], entries: &[Vec<u32>]) -> (Vec<BatchRecord>, u32) {
+/// The batches in the order of their parts, and their level. `became` tells which CPU samples are which now.
+pub(super) fn sum(profiles: &mut [Profile], became: &[Became]) -> (Vec<BatchRecord>, u32) {
     let mut parts: Vec<(u32, Vec<BatchRecord>)> = Vec::new();
-    for (profile, entries) in profiles.iter_mut().zip(entries) {
+    for (profile, became) in profiles.iter_mut().zip(became) {
         let level = profile.meta.joined;
         for mut batch in take(&mut profile.batches) {
-            let samples = take(&mut batch.samples).into_iter();
-            let known = samples.filter_map(|(entry, count)| Some((*entries.get(entry as usize)?, count)));
-            known.for_each(|(entry, count)| *batch.samples.entry(entry).or_default() += count);
+            renumber(&mut batch.samples, &became.entries);
+            renumber(&mut batch.bursts, &became.bursts);
             match parts.iter_mut().find(|(_, batches)| batches[0].part == batch.part) {
                 Some((_, batches)) => batches.push(batch),
                 None => parts.push((level, vec![batch])),
@@ -29,6 +29,14 @@ pub(super) fn sum(profiles: &mut [Profile], entries: &[Vec<u32>]) -> (Vec<BatchR
     let level = (least..).find(|level| needed(*level) <= MOST_BATCHES).unwrap_or(least);
     let joined = parts.into_iter().flat_map(|(own, batches)| join(batches, 1 << (level - own)));
     (joined.collect(), level)
+}
+
+fn renumber(samples: &mut BTreeMap<u32, u64>, places: &[u32]) {
+    for (sample, count) in take(samples) {
+        if let Some(place) = places.get(sample as usize) {
+            *samples.entry(*place).or_default() += count;
+        }
+    }
 }
 
 /// Each so many neighbours become one.

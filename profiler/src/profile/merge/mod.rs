@@ -60,10 +60,10 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
     named.iter_mut().for_each(|(_, profile)| roles::write_down(profile));
     let parts = in_order(&mut named)?;
     let mut profiles: Vec<Profile> = named.into_iter().map(|(_, profile)| profile).collect();
-    let (mut cpu, entries) = samples::sum(&profiles);
+    let (mut cpu, became) = samples::sum(&profiles);
     cpu.period_ns = figures::period(&parts);
     let chains = paths::rename_chains(&mut profiles);
-    let (batches, joined) = batches::sum(&mut profiles, &entries);
+    let (batches, joined) = batches::sum(&mut profiles, &became);
     let (journeys, left_out) = tables::journeys(&mut profiles);
     // Every field of a profile stands here, so that the compiler asks what becomes of a new one.
     Ok(Profile {

@@ -7,8 +7,14 @@ use crate::profile::{CpuRecord, CrossingRecord, Profile, SampleRecord, TaskRecor
 /// What samples have in common that are alike.
 type Alike = (Option<u32>, u32, u16, bool, Option<CrossingRecord>);
 
-/// The sum, and for each profile which of its entries became which.
-pub(super) fn sum(profiles: &[Profile]) -> (CpuRecord, Vec<Vec<u32>>) {
+/// Which of a profile's samples became which: places in the new lists by those in the old ones.
+pub(super) struct Became {
+    pub entries: Vec<u32>,
+    pub bursts: Vec<u32>,
+}
+
+/// The sum, and what became of the samples of each profile.
+pub(super) fn sum(profiles: &[Profile]) -> (CpuRecord, Vec<Became>) {
     let cpus = || profiles.iter().map(|profile| &profile.cpu);
     let tables = Tables::of(cpus());
     let tally = |of: fn(&CpuRecord) -> &[SampleRecord]| {
@@ -18,10 +24,16 @@ pub(super) fn sum(profiles: &[Profile]) -> (CpuRecord, Vec<Vec<u32>>) {
         counts
     };
     let (entries, bursts) = (tally(|cpu| &cpu.entries), tally(|cpu| &cpu.bursts));
-    let places: BTreeMap<Alike, u32> = entries.keys().copied().zip(0..).collect();
-    let became =
-        |cpu: &CpuRecord| cpu.entries.iter().map(|sample| places[&tables.alike(cpu, sample)]).collect::<Vec<u32>>();
-    let became = cpus().map(became).collect();
+    let became = |cpu: &CpuRecord, of: &[SampleRecord], sums: &BTreeMap<Alike, u32>| -> Vec<u32> {
+        of.iter().filter_map(|sample| sums.get(&tables.alike(cpu, sample)).copied()).collect()
+    };
+    let [places, burst_places] =
+        [&entries, &bursts].map(|sums| sums.keys().copied().zip(0..).collect::<BTreeMap<Alike, u32>>());
+    let became = cpus().map(|cpu| Became {
+        entries: became(cpu, &cpu.entries, &places),
+        bursts: became(cpu, &cpu.bursts, &burst_places),
+    });
+    let became = became.collect();
     let first = cpus().next().cloned().unwrap_or_default();
     let sum = CpuRecord {
         source: first.source,

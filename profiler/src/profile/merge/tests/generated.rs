@@ -56,7 +56,7 @@ pub(super) fn recording(seed: u64, at: u64) -> Profile {
     let cpu = cpu(dice);
     let ids: Vec<u64> = paths.iter().map(|path| path.id).collect();
     let most = dice.one(&[0, 3, 64]);
-    let batches = dice.some(most, |dice| batch(dice, &ids, cpu.entries.len() as u32));
+    let batches = dice.some(most, |dice| batch(dice, &ids, cpu.entries.len() as u32, cpu.bursts.len() as u32));
     let journeys = if ids.is_empty() { Vec::new() } else { dice.some(5, |dice| journey(dice, &ids)) };
     let turns = dice.some(4, |dice| TurnRecord { netns: dice.one(&INODES), pid: dice.small(), ns: histogram(dice) });
     let turns: BTreeMap<_, _> = turns.into_iter().map(|turn| ((turn.netns, turn.pid), turn)).collect();
@@ -258,12 +258,13 @@ fn cpu(dice: &mut Dice) -> CpuRecord {
     }
 }
 
-fn batch(dice: &mut Dice, ids: &[u64], entries: u32) -> BatchRecord {
+fn batch(dice: &mut Dice, ids: &[u64], entries: u32, bursts: u32) -> BatchRecord {
     let path =
         |dice: &mut Dice| BatchPath { packets: dice.below(9), sum_ns: dice.below(99), spans_ns: vec![dice.below(99)] };
     BatchRecord {
         end_ns: dice.below(1 << 30),
-        windows: dice.some(2, |dice| (dice.below(9), dice.below(9))),
+        // None that begins where another ends: those become one.
+        windows: dice.some(2, |dice| (10 + dice.below(9), dice.below(9))),
         look: (dice.below(9), dice.below(9)),
         paths: dice.some_of(ids.iter().copied(), path),
         turnarounds: dice.some(3, |dice| BatchTurns {
@@ -273,9 +274,10 @@ fn batch(dice: &mut Dice, ids: &[u64], entries: u32) -> BatchRecord {
             sum_ns: dice.below(99),
         }),
         samples: dice.some_of(0..entries, |dice| dice.below(9)),
+        bursts: dice.some_of(0..bursts, |dice| dice.below(9)),
         samples_ns: dice.below(99),
-        work: dice.one(&[None, Some(BatchWork { ns: 1, transactions: 2, bytes: 3 })]),
-        part: 0,
+        work: dice.one(&[None, Some(BatchWork { ns: 1, done: 2 })]),
+        ..BatchRecord::default()
     }
 }
 

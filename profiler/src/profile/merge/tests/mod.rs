@@ -67,7 +67,7 @@ proptest! {
             |batch| batch.paths.values().map(|path| path.packets + path.sum_ns).sum(),
             |batch| batch.paths.values().flat_map(|path| &path.spans_ns).sum(),
             |batch| batch.turnarounds.iter().map(|turns| turns.count + turns.sum_ns).sum(),
-            |batch| batch.samples.values().sum::<u64>() + batch.windows.len() as u64 + batch.look.1,
+            |batch| batch.samples.values().chain(batch.bursts.values()).sum::<u64>() + batch.windows.len() as u64 + batch.look.1,
         ];
         for (at, count) in batched.iter().enumerate() {
             for (part, alone) in parts.iter().enumerate() {
