@@ -175,6 +175,8 @@ pub struct PartRecord {
     pub budget: f64,
     /// (time since its start in ns, follow one in this many), in order.
     pub rates: Vec<(u64, u32)>,
+    /// Time during which its journeys were observed.
+    pub observed_ns: u64,
     /// CPU samples taken.
     pub samples: u64,
     /// Time between two samples of one CPU: what one of them costs on the machine decides it, so no two recordings have the same.

@@ -58,6 +58,7 @@ pub(super) fn write_down(profile: &mut Profile) {
         steal_share: meta.steal_share,
         budget: profile.sampling.budget,
         rates: profile.sampling.rates.clone(),
+        observed_ns: profile.sampling.observed_ns,
         samples: profile.cpu.samples,
         period_ns: profile.cpu.period_ns,
         observer: profile.observer.clone(),
