@@ -27,7 +27,7 @@ pub(super) fn sum(profiles: &mut [Profile], became: &[Became]) -> (Vec<BatchReco
     let needed =
         |level: u32| -> usize { parts.iter().map(|(own, batches)| batches.len().div_ceil(1 << (level - own))).sum() };
     let level = (least..).find(|level| needed(*level) <= MOST_BATCHES).unwrap_or(least);
-    let joined = parts.into_iter().flat_map(|(own, batches)| join(batches, 1 << (level - own)));
+    let joined = parts.into_iter().flat_map(|(own, batches)| (own..level).fold(batches, |batches, _| join(batches)));
     (joined.collect(), level)
 }
 
@@ -39,12 +39,12 @@ fn renumber(samples: &mut BTreeMap<u32, u64>, places: &[u32]) {
     }
 }
 
-/// Each so many neighbours become one.
-fn join(batches: Vec<BatchRecord>, width: usize) -> Vec<BatchRecord> {
+/// Each two neighbours become one: level by level, so that it is the same if it was done in part before, fractions too.
+fn join(batches: Vec<BatchRecord>) -> Vec<BatchRecord> {
     let mut joined: Vec<BatchRecord> = Vec::new();
     for (at, batch) in batches.into_iter().enumerate() {
         match joined.last_mut() {
-            Some(last) if at % width != 0 => last.join(batch),
+            Some(last) if at % 2 == 1 => last.join(batch),
             _ => joined.push(batch),
         }
     }
