@@ -86,29 +86,6 @@ pub struct BatchPath {
     pub spans_ns: Vec<u64>,
 }
 
-impl BatchTurns {
-    /// Adds turnarounds to a list that holds each process once, in their order.
-    pub(super) fn add(list: &mut Vec<Self>, more: impl IntoIterator<Item = Self>) {
-        for turns in more {
-            match list.iter_mut().find(|own| (own.netns, own.pid) == (turns.netns, turns.pid)) {
-                Some(own) => (own.count, own.sum_ns) = (own.count + turns.count, own.sum_ns + turns.sum_ns),
-                None => list.push(turns),
-            }
-        }
-        list.sort();
-    }
-}
-
-impl BatchPath {
-    /// Adds the sums of other packets of the path.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.packets += other.packets;
-        self.sum_ns += other.sum_ns;
-        self.spans_ns.resize(self.spans_ns.len().max(other.spans_ns.len()), 0);
-        self.spans_ns.iter_mut().zip(&other.spans_ns).for_each(|(sum, ns)| *sum += ns);
-    }
-}
-
 impl BatchRecord {
     /// Adds the batch that comes after this one.
     pub fn join(&mut self, next: Self) {
@@ -120,14 +97,24 @@ impl BatchRecord {
             }
         }
         self.look = (self.look.0 + next.look.0, self.look.1 + next.look.1);
-        BatchTurns::add(&mut self.turnarounds, next.turnarounds);
+        for turns in next.turnarounds {
+            match self.turnarounds.iter_mut().find(|own| (own.netns, own.pid) == (turns.netns, turns.pid)) {
+                Some(own) => (own.count, own.sum_ns) = (own.count + turns.count, own.sum_ns + turns.sum_ns),
+                None => self.turnarounds.push(turns),
+            }
+        }
+        self.turnarounds.sort();
         next.samples.into_iter().for_each(|(entry, count)| *self.samples.entry(entry).or_default() += count);
         next.bursts.into_iter().for_each(|(entry, count)| *self.bursts.entry(entry).or_default() += count);
         self.samples_ns += next.samples_ns;
         BatchWork::add(&mut self.work, next.work);
         BatchWork::add(&mut self.work_in_windows, next.work_in_windows);
         for (id, path) in next.paths {
-            self.paths.entry(id).or_default().add(&path);
+            let sum = self.paths.entry(id).or_default();
+            sum.packets += path.packets;
+            sum.sum_ns += path.sum_ns;
+            sum.spans_ns.resize(sum.spans_ns.len().max(path.spans_ns.len()), 0);
+            sum.spans_ns.iter_mut().zip(&path.spans_ns).for_each(|(sum, ns)| *sum += ns);
         }
     }
 

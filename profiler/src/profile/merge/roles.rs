@@ -4,9 +4,9 @@
 //! Each recording by itself, so that the numbers do not depend on what it is merged with. Real numbers lie outside the ranges
 //! of these: what bears no name, or shares it, keeps its own and is never taken for another thing.
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
+use std::{cmp::Reverse, collections::BTreeMap, mem::take, ops::Range};
 
-use crate::profile::{BatchTurns, CrossingRecord, PartRecord, PathRecord, Profile};
+use crate::profile::{BatchRecord, CrossingRecord, PartRecord, PathRecord, Profile};
 
 /// Numbers of namespaces. The kernel's begin at 0xf000_0000.
 const NAMESPACES: Range<u32> = 1..0xf000_0000;
@@ -24,15 +24,17 @@ pub(super) fn write_down(profile: &mut Profile) {
     let ids = roles.paths(&mut profile.paths);
     let id = |id: u64| ids.get(&id).copied().unwrap_or(id);
     for batch in &mut profile.batches {
-        let paths = std::mem::take(&mut batch.paths);
-        paths.into_iter().for_each(|(path, sums)| batch.paths.entry(id(path)).or_default().add(&sums));
-        let turns = std::mem::take(&mut batch.turnarounds).into_iter().map(|turns| BatchTurns {
-            netns: roles.netns(turns.netns),
-            pid: roles.pid(turns.pid),
-            ..turns
-        });
-        BatchTurns::add(&mut batch.turnarounds, turns);
-        batch.part = 0;
+        // What has become one is joined like what follows each other.
+        let mut written = BatchRecord::default();
+        for (path, sums) in take(&mut batch.paths) {
+            written.join(BatchRecord { paths: [(id(path), sums)].into(), ..BatchRecord::default() });
+        }
+        let mut turnarounds = take(&mut batch.turnarounds);
+        for turns in &mut turnarounds {
+            (turns.netns, turns.pid) = (roles.netns(turns.netns), roles.pid(turns.pid));
+        }
+        written.join(BatchRecord { turnarounds, ..BatchRecord::default() });
+        (batch.paths, batch.turnarounds, batch.part) = (written.paths, written.turnarounds, 0);
     }
     profile.journeys.iter_mut().for_each(|journey| (journey.path, journey.part) = (id(journey.path), 0));
     for turn in &mut profile.turnarounds {

@@ -259,20 +259,23 @@ fn cpu(dice: &mut Dice) -> CpuRecord {
 }
 
 fn batch(dice: &mut Dice, ids: &[u64], entries: u32, bursts: u32) -> BatchRecord {
-    let path =
-        |dice: &mut Dice| BatchPath { packets: dice.below(9), sum_ns: dice.below(99), spans_ns: vec![dice.below(99)] };
+    let path = |dice: &mut Dice| {
+        let mut path = BatchPath::default();
+        (path.packets, path.sum_ns, path.spans_ns) = (dice.below(9), dice.below(99), vec![dice.below(99)]);
+        path
+    };
+    let turns = |dice: &mut Dice| {
+        let mut turns = BatchTurns::default();
+        (turns.netns, turns.pid, turns.count, turns.sum_ns) = (dice.one(&INODES), dice.small(), 1, dice.below(99));
+        turns
+    };
     BatchRecord {
         end_ns: dice.below(1 << 30),
         // None that begins where another ends: those become one.
         windows: dice.some(2, |dice| (10 + dice.below(9), dice.below(9))),
         look: (dice.below(9), dice.below(9)),
         paths: dice.some_of(ids.iter().copied(), path),
-        turnarounds: dice.some(3, |dice| BatchTurns {
-            netns: dice.one(&INODES),
-            pid: dice.small(),
-            count: 1,
-            sum_ns: dice.below(99),
-        }),
+        turnarounds: dice.some(3, turns),
         samples: dice.some_of(0..entries, |dice| dice.below(9)),
         bursts: dice.some_of(0..bursts, |dice| dice.below(9)),
         samples_ns: dice.below(99),

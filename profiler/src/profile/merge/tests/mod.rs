@@ -143,7 +143,8 @@ fn one_packet(at: u64, client: (u32, u32), server: (u32, u32), pid: u32) -> Prof
     });
     profile.cpu.tasks = vec![TaskRecord { pid, comm: "app".into(), container: None }];
     profile.turnarounds = vec![TurnRecord { netns: server.0, pid, ns: times }];
-    let path = BatchPath { packets: 1, sum_ns: 100, spans_ns: vec![100] };
+    let mut path = BatchPath::default();
+    (path.packets, path.sum_ns, path.spans_ns) = (1, 100, vec![100]);
     profile.batches.push(BatchRecord { paths: [(at, path)].into(), ..BatchRecord::default() });
     profile
 }
