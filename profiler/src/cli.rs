@@ -42,6 +42,8 @@ pub enum Command {
     },
     /// Explain why TARGET is slower than BASELINE, layer by layer
     Explain(ExplainArgs),
+    /// Add recordings of the same work into one file
+    Merge(MergeArgs),
     /// List what `report` and `explain` write (the demo asks)
     #[command(hide = true)]
     Formats,
@@ -139,8 +141,9 @@ pub enum ReportFormat {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The profile
-    pub file: PathBuf,
+    /// Recordings, which are added if they are several: files, a directory of `lab run`, or DIRECTORY/MODE
+    #[arg(required = true, value_name = "PROFILE")]
+    pub files: Vec<PathBuf>,
     /// Format of the output
     #[arg(long, value_enum, default_value = "text")]
     pub format: ReportFormat,
@@ -161,12 +164,38 @@ pub enum ExplainFormat {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Profile of the faster mode
-    pub baseline: PathBuf,
+    #[arg(required_unless_present = "baselines", conflicts_with_all = ["baselines", "targets"], requires = "target")]
+    pub baseline: Option<PathBuf>,
     /// Profile of the slower mode, doing the same work
-    pub target: PathBuf,
+    pub target: Option<PathBuf>,
+    /// Several recordings of the faster mode: files, a directory of `lab run`, or DIRECTORY/MODE
+    #[arg(long = "baseline", value_name = "PROFILE", num_args = 1.., requires = "targets")]
+    pub baselines: Vec<PathBuf>,
+    /// Several recordings of the slower mode
+    #[arg(long = "target", value_name = "PROFILE", num_args = 1.., requires = "baselines")]
+    pub targets: Vec<PathBuf>,
     /// Format of the output
     #[arg(long, value_enum, default_value = "text")]
     pub format: ExplainFormat,
+}
+
+impl ExplainArgs {
+    /// The recordings of the faster and of the slower mode.
+    pub fn sides(&self) -> [Vec<PathBuf>; 2] {
+        let side = |one: &Option<PathBuf>, several: &[PathBuf]| one.iter().chain(several).cloned().collect();
+        [side(&self.baseline, &self.baselines), side(&self.target, &self.targets)]
+    }
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Recordings of the same work: files, a directory of `lab run`, or DIRECTORY/MODE
+    #[arg(required = true, value_name = "PROFILE")]
+    pub profiles: Vec<PathBuf>,
+    /// File to write the profile to that all are together
+    #[arg(short, long)]
+    pub output: PathBuf,
 }
 
 /// Commands of the lab.

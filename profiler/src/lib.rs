@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod lab;
 pub mod logger;
 pub mod machine;
+pub mod merge;
 pub mod numbers;
 pub mod output;
 #[cfg(test)]

@@ -95,6 +95,8 @@ fn no_command_is_forgotten() {
     let is_tried = |path: &[&str]| tried.iter().any(|words| words.iter().take(path.len()).eq(path));
     // These need root, and so are tried by root only.
     let is_excused = |path: &[&str]| !is_root() && [&["record"][..], &["lab", "run"]].contains(&path);
+    // Prints nothing: what it makes is a file.
+    let is_silent = |path: &[&str]| path == ["merge"];
     let command = Cli::command();
     let mut leaves = 0;
     for first in command.get_subcommands().filter(|command| !command.is_hide_set()) {
@@ -106,7 +108,7 @@ fn no_command_is_forgotten() {
             seconds.into_iter().map(|second| vec![first.get_name(), second]).collect()
         };
         for path in paths {
-            assert!(is_tried(&path) || is_excused(&path), "no test closes the pipe of {path:?}");
+            assert!(is_tried(&path) || is_excused(&path) || is_silent(&path), "no test closes the pipe of {path:?}");
             leaves += 1;
         }
     }

@@ -10,7 +10,7 @@ use netstrata::{
         BatchPath, BatchRecord, Benchmark, CpuRecord, CrossingRecord, DropRecord, Histogram, PathRecord, Profile,
         SampleRecord, TaskRecord, TurnRecord,
         measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
-        read,
+        merge, read,
     },
     report::json::value,
 };
@@ -113,6 +113,16 @@ fn reports_of_hand_made_profiles_keep_to_the_schema() {
     for profile in [Profile::default(), hand_made()] {
         assert_eq!(complaints(&report(&profile)), Vec::<String>::new());
     }
+}
+
+#[test]
+fn reports_of_several_recordings_keep_to_the_schema() {
+    let mut again = hand_made();
+    again.meta.started_ns = 1;
+    let report = report(&merge(vec![("one".into(), hand_made()), ("other".into(), again)]).unwrap());
+    assert_eq!(report["meta"]["recordings"], 2);
+    assert_eq!(report["meta"]["benchmark"]["flows"][0]["p50_ns"], Value::Null);
+    assert_eq!(complaints(&report), Vec::<String>::new());
 }
 
 #[test]

@@ -47,7 +47,10 @@ const ROOMS: &[Room] = &[
     room(
         "main",
         Part::Top,
-        &["cli", "doctor", "exit", "explain", "lab", "logger", "machine", "output", "record", "report", "topology"],
+        &[
+            "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "merge", "output", "record", "report",
+            "topology",
+        ],
         "the program: chooses the command",
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
@@ -102,6 +105,7 @@ const ROOMS: &[Room] = &[
         &["analysis", "choices", "cli", "cpu", "output", "profile"],
         "a profile as text, JSON, folded stacks, SVG",
     ),
+    room("merge", Part::Pure, &["cli", "profile"], "several recordings as one file"),
     room("analysis", Part::Pure, &["cpu", "numbers", "page", "profile"], "from a profile to an account"),
     room("cpu", Part::Pure, &["page", "profile"], "kernel symbols to layers, samples to layers and contexts"),
     room("benchmark", Part::Pure, &["profile"], "what benchmarks print"),

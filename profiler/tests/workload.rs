@@ -7,8 +7,11 @@ mod support;
 
 use serde_json::Value;
 use support::{
+    errors,
     lab::{Ended, Lab},
+    netstrata,
     ready::{is_installed, say_left_out},
+    succeeded,
 };
 
 /// A short run without a recording.
@@ -172,7 +175,8 @@ fn fifty_pairs_run_at_one_time() {
 fn sizes_and_repeats_have_rows_intervals_and_profiles_of_their_own() {
     let Some(_alone) = ready!() else { return };
     let words = ["host", "bridge", "--workload", "tcp-rr", "--size", "1,4K", "--repeat", "2", "--pin", "same"];
-    let outcome = Lab::run(&[&words[..], &["--duration", "300ms"]].concat());
+    let mut lab = Lab::start(&[&words[..], &["--duration", "300ms"]].concat());
+    let outcome = lab.end();
     if outcome.code != Some(0) && outcome.err.contains("BTF") {
         skip!("{}", outcome.err);
     }
@@ -196,6 +200,17 @@ fn sizes_and_repeats_have_rows_intervals_and_profiles_of_their_own() {
         assert!(outcome.files.iter().any(|file| file == name), "{name} of {:?}", outcome.files);
     }
     assert_eq!(outcome.files.len(), 9);
+    // The repeats of a mode and size are a set by their name; of different sizes there is no sum.
+    let [host, bridge, both] = ["host-1B", "bridge-1B", "bridge"].map(|set| lab.file(set).to_str().unwrap().to_owned());
+    let report = succeeded(&netstrata(&["report", &bridge, "--format", "json"]));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((number(&report, "/meta/recordings"), number(&report, "/meta/benchmark/message_bytes")), (2.0, 1.0));
+    let output = netstrata(&["explain", "--baseline", &host, "--target", &bridge]);
+    // Runs as short as these may be told to prove nothing.
+    let said = String::from_utf8(output.stdout.clone()).unwrap() + &errors(&output);
+    assert!(matches!(output.status.code(), Some(0 | 4)) && said.contains("1B (2 recordings)"), "{said}");
+    let refused = netstrata(&["report", &both]);
+    assert!(refused.status.code() == Some(2) && errors(&refused).contains("message sizes"), "{}", errors(&refused));
 }
 
 fn ascending_or_zero(figure: &Value) {

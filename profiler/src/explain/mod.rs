@@ -22,7 +22,7 @@ mod transaction;
 mod waterfall;
 mod windows;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use netstrata_common::{End, Points, Protocol};
 
@@ -75,7 +75,7 @@ impl WorkKind {
 /// One of the two profiles in the account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
-    /// Stem of the file's name.
+    /// Stem of the file's name, or what several are called.
     pub label: String,
     /// What ran, as its benchmark tells.
     pub benchmark: Option<Benchmark>,
@@ -142,9 +142,9 @@ impl Explanation {
 /// [`Failure::Usage`] if the two did different work, [`Failure::Untrusted`] if one cannot be judged by, and whatever
 /// reading the files gives.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (baseline, target) = (profile::read(&args.baseline)?, profile::read(&args.target)?);
-    let labels = [label(&args.baseline), label(&args.target)];
-    let explanation = explain(&baseline, &target, &labels)?;
+    let [baseline, target] = args.sides();
+    let ((baseline, one), (target, other)) = (profile::read_set(&baseline)?, profile::read_set(&target)?);
+    let explanation = explain(&baseline, &target, &[one, other])?;
     print(&(format(args.format).render)(&explanation)?)
 }
 
@@ -164,10 +164,6 @@ fn format(name: ExplainFormat) -> Format<Render> {
 /// The formats, for programs.
 pub fn formats() -> String {
     list("explain", format)
-}
-
-fn label(path: &Path) -> String {
-    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Explains why a target is slower than a baseline.

@@ -50,14 +50,12 @@ pub const METRICS: &[Metric] = &[
     metric("round_trip_p99_ns", "p99 µs", "µs", MICRO, |run| run.round_trip_p99_ns),
     metric("round_trip_p999_ns", "p99.9 µs", "µs", MICRO, |run| run.round_trip_p999_ns),
     metric("round_trip_max_ns", "max µs", "µs", MICRO, |run| run.round_trip_max_ns),
-    metric("flow_completion_p50_ns", "FCT p50 ms", "ms", MILLI, |run| Some(flows(run, "all")?.p50_ns as f64)),
-    metric("flow_completion_p99_ns", "FCT p99 ms", "ms", MILLI, |run| Some(flows(run, "all")?.p99_ns as f64)),
+    metric("flow_completion_p50_ns", "FCT p50 ms", "ms", MILLI, |run| percentile(flows(run, "all")?.p50_ns)),
+    metric("flow_completion_p99_ns", "FCT p99 ms", "ms", MILLI, |run| percentile(flows(run, "all")?.p99_ns)),
     metric("mice_completion_mean_ns", "mice mean", "ms", MILLI, |run| Some(flows(run, "mice")?.mean_ns)),
-    metric("mice_completion_p99_ns", "mice p99", "ms", MILLI, |run| Some(flows(run, "mice")?.p99_ns as f64)),
+    metric("mice_completion_p99_ns", "mice p99", "ms", MILLI, |run| percentile(flows(run, "mice")?.p99_ns)),
     metric("elephants_completion_mean_ns", "eleph. mean", "ms", MILLI, |run| Some(flows(run, "elephants")?.mean_ns)),
-    metric("elephants_completion_p99_ns", "eleph. p99", "ms", MILLI, |run| {
-        Some(flows(run, "elephants")?.p99_ns as f64)
-    }),
+    metric("elephants_completion_p99_ns", "eleph. p99", "ms", MILLI, |run| percentile(flows(run, "elephants")?.p99_ns)),
     metric("lost_share", "lost %", "%", PERCENT, |run| Some(run.datagrams?.lost_share)),
     metric("reordered", "reordered", "", WHOLE, |run| Some(run.datagrams?.reordered? as f64)),
     metric("retransmits", "retransmits", "", WHOLE, |run| run.retransmits.map(|count| count as f64)),
@@ -90,6 +88,10 @@ impl Metric {
 
 fn flows<'a>(run: &'a Benchmark, class: &str) -> Option<&'a FlowTimes> {
     run.flows.iter().find(|flows| flows.class == class)
+}
+
+fn percentile(ns: Option<u64>) -> Option<f64> {
+    ns.map(|ns| ns as f64)
 }
 
 fn per_transaction(side: Option<SideUse>) -> Option<f64> {

@@ -14,7 +14,7 @@ use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use serde_json::error::Category;
 use thiserror::Error;
 
-use super::Profile;
+use super::{Profile, merge::MergeError};
 
 /// Version of the format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -64,6 +64,22 @@ pub enum ProfileError {
         /// What is not known.
         what: String,
     },
+    /// A directory without any.
+    #[error("{0} holds no recordings (*.prof); give files, or a directory that `netstrata lab run -o` wrote")]
+    NoRecordings(String),
+    /// A directory of which it is not said which of its recordings are meant.
+    #[error("{path} holds recordings of several modes ({modes}); give one of them, like {like}")]
+    SeveralModes {
+        /// The directory.
+        path: String,
+        /// What there is.
+        modes: String,
+        /// What to give.
+        like: String,
+    },
+    /// Several that must not be added.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
 }
 
 /// Writes a profile; the file appears whole or not at all.

@@ -87,12 +87,12 @@ pub struct FlowTimes {
     pub flow_bytes: Option<u64>,
     /// Mean.
     pub mean_ns: f64,
-    /// Median.
-    pub p50_ns: u64,
+    /// Median; none over several recordings, as of the others.
+    pub p50_ns: Option<u64>,
     /// 90th percentile.
-    pub p90_ns: u64,
+    pub p90_ns: Option<u64>,
     /// 99th percentile.
-    pub p99_ns: u64,
+    pub p99_ns: Option<u64>,
     /// Largest.
     pub max_ns: u64,
 }

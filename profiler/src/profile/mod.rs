@@ -2,9 +2,11 @@
 
 mod batch;
 mod file;
+mod files;
 mod histogram;
 mod leave_out;
 pub mod measures;
+mod merge;
 mod model;
 mod observer;
 mod parts;
@@ -14,8 +16,10 @@ pub mod worker;
 
 pub use batch::{BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
+pub use files::read_set;
 pub use histogram::{FAR, Far, Histogram};
 pub use leave_out::Even;
+pub use merge::{MergeError, merge};
 pub use model::*;
 pub use observer::*;
 pub use progress::Progress;

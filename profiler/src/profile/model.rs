@@ -67,7 +67,7 @@ pub const NOT_THERE: &str = "no function";
 pub const NOT_ASKED: &str = "not asked for";
 
 /// A hooked function.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HookRecord {
     /// The hook.
     pub hook: Hook,
@@ -156,7 +156,8 @@ pub struct Meta {
     pub joined: u32,
 }
 
-/// One of the recordings that were merged.
+/// One of the recordings that were merged: what tells it from others, and all of its figures that cannot be added, from which
+/// those of the whole are made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct PartRecord {
@@ -164,8 +165,24 @@ pub struct PartRecord {
     pub started_ns: u64,
     /// Time between attached and detached.
     pub duration_ns: u64,
+    /// Version of netstrata that recorded.
+    pub recorder: String,
     /// What its benchmark measured.
     pub benchmark: Option<Benchmark>,
+    /// Share of all CPU time that the hypervisor took (0 to 1).
+    pub steal_share: f64,
+    /// Budget asked for, as a share of each CPU.
+    pub budget: f64,
+    /// (time since its start in ns, follow one in this many), in order.
+    pub rates: Vec<(u64, u32)>,
+    /// Time during which its journeys were observed.
+    pub observed_ns: u64,
+    /// CPU samples taken.
+    pub samples: u64,
+    /// Time between two samples of one CPU: what one of them costs on the machine decides it, so no two recordings have the same.
+    pub period_ns: u64,
+    /// What recording it cost.
+    pub observer: Observer,
 }
 
 /// What a benchmark program reported.
@@ -312,7 +329,7 @@ pub struct CrossingRecord {
 pub struct CpuRecord {
     /// "cpu-clock" or "cycles".
     pub source: String,
-    /// Time between two samples of one CPU.
+    /// Time between two samples of one CPU; of several recordings the mean by sample.
     pub period_ns: u64,
     /// Samples that the period and the duration ask for, over all CPUs.
     pub expected: u64,
@@ -335,10 +352,10 @@ pub struct CpuRecord {
 }
 
 /// A task seen by the sampler.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(default)]
 pub struct TaskRecord {
-    /// Process id; 0 is the idle task.
+    /// Process id; 0 is the idle task. In a merged profile the number of its role, where it has one.
     pub pid: u32,
     /// Name of the thread.
     pub comm: String,
@@ -401,12 +418,15 @@ pub struct SoftirqVector {
 }
 
 /// The journey of a single packet.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(default)]
 pub struct JourneyRecord {
+    /// Which recording it is of where several were merged: an index into [`Meta::parts`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub part: u32,
     /// Path class.
     pub path: u64,
-    /// Time of the first crossing since the start of the recording.
+    /// Time of the first crossing since the start of its recording.
     pub start_ns: u64,
     /// Bytes at the first device.
     pub bytes: u32,

@@ -14,7 +14,7 @@ pub struct Topology {
 }
 
 /// A network namespace.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Namespace {
     /// Inode number: the identity.
     pub inum: u32,
@@ -27,7 +27,7 @@ pub struct Namespace {
 }
 
 /// A container.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
     /// Full id.
     pub id: String,
@@ -44,7 +44,7 @@ pub struct Container {
 }
 
 /// A device.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Device {
     /// Inode of its namespace.
     pub netns: u32,
@@ -76,7 +76,7 @@ pub struct Device {
 }
 
 /// Parameters of a tunnel.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tunnel {
     /// VXLAN or Geneve network identifier.
     pub id: Option<u32>,

@@ -151,6 +151,7 @@ fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord
                     .iter()
                     .map(|crossing| (crossing.delta_ns, crossing.cpu))
                     .collect(),
+                ..JourneyRecord::default()
             })
         })
         .collect()

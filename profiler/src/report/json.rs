@@ -53,7 +53,7 @@ fn share(part: f64, whole: f64) -> f64 {
 
 fn meta(profile: &Profile) -> Value {
     let meta = &profile.meta;
-    json!({
+    let mut value = json!({
         "kernel": meta.kernel,
         "arch": meta.arch,
         "cpus": meta.cpus,
@@ -67,7 +67,11 @@ fn meta(profile: &Profile) -> Value {
         "exit_code": meta.exit_code,
         "benchmark": meta.benchmark,
         "recorder": meta.recorder,
-    })
+    });
+    if meta.parts.len() > 1 {
+        value["recordings"] = meta.parts.len().into();
+    }
+    value
 }
 
 fn trust(profile: &Profile, account: &Account) -> Value {

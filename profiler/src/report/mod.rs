@@ -37,6 +37,6 @@ pub fn formats() -> String {
 
 /// Runs `netstrata report`.
 pub fn run(args: &ReportArgs) -> Result<ExitCode> {
-    let profile = profile::read(&args.file)?;
+    let (profile, _) = profile::read_set(&args.files)?;
     print(&(format(args.format).render)(&profile, &account(&profile)))
 }

@@ -100,6 +100,9 @@ fn head(out: &mut String, profile: &Profile) -> std::fmt::Result {
         time(meta.duration_ns as f64),
         time(profile.sampling.observed_ns as f64),
     )?;
+    if meta.parts.len() > 1 {
+        writeln!(out, "sum of {} recordings", meta.parts.len())?;
+    }
     if let Some(note) = meta.clock.note() {
         writeln!(out, "{note}")?;
     }

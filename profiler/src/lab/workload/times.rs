@@ -85,9 +85,9 @@ impl Times {
             count: self.count(),
             flow_bytes,
             mean_ns: self.mean_ns(),
-            p50_ns: self.quantile(0.5),
-            p90_ns: self.quantile(0.9),
-            p99_ns: self.quantile(0.99),
+            p50_ns: Some(self.quantile(0.5)),
+            p90_ns: Some(self.quantile(0.9)),
+            p99_ns: Some(self.quantile(0.99)),
             max_ns: self.max_ns,
         })
     }
