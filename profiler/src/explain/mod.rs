@@ -172,8 +172,9 @@ pub fn formats() -> String {
 /// [`Failure::Usage`] if the two did different work; [`Failure::Untrusted`] if a profile is void or holds nothing that
 /// could be explained.
 pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Result<Explanation, Failure> {
-    let profiles = [baseline, target];
-    let accounts = [account(baseline), account(target)];
+    let balanced = [baseline, target].map(Profile::balanced);
+    let profiles = balanced.each_ref();
+    let accounts = profiles.map(account);
     for ((profile, account), label) in profiles.iter().zip(&accounts).zip(labels) {
         if account.trust.verdict == Verdict::Void {
             return Err(Failure::Untrusted(format!("{label} is void: {}", account.trust.reasons.join("; "))));

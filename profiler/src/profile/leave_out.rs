@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{BatchRecord, Benchmark, Histogram, PathRecord, Profile, SampleRecord};
+use super::{BatchRecord, Benchmark, Histogram, Meta, PathRecord, Profile, SampleRecord, merge::of_parts};
 
 /// At most so many parts: more make the degrees of freedom no better, and each takes an analysis of its own.
 const MOST_SLICES: f64 = 20.0;
+/// Fewer recordings than this tell less than their own parts.
+const LEAST_RECORDINGS: usize = 3;
 /// A part of about the size of the others has at least this of it.
 const ENOUGH: f64 = 0.7;
 
@@ -28,9 +30,15 @@ impl Even {
 }
 
 impl Profile {
-    /// The batches in parts that follow each other and hold about as much; at least so many as there are batches that are not
-    /// much smaller than others.
+    /// The batches in parts that follow each other: those of a recording each, where at least three were merged; else such as
+    /// hold about as much, about as many as there are batches that are not much smaller than others.
     pub fn slices(&self, even: Even) -> Vec<Range<usize>> {
+        if self.meta.parts.len() >= LEAST_RECORDINGS {
+            let ends = (1..=self.batches.len())
+                .filter(|at| self.batches.get(*at).map(|batch| batch.part) != Some(self.batches[at - 1].part));
+            let mut begin = 0;
+            return ends.map(|end| std::mem::replace(&mut begin, end)..end).collect();
+        }
         let sizes: Vec<f64> = self.batches.iter().map(|batch| even.of(batch)).collect();
         let (sum, squares) = (sizes.iter().sum::<f64>(), sizes.iter().map(|size| size * size).sum::<f64>());
         if sum <= 0.0 {
@@ -87,7 +95,24 @@ impl Profile {
         rest.cpu.burst_samples =
             rest.cpu.burst_samples.saturating_sub(lessen_samples(&mut rest.cpu.bursts, &out.bursts));
         rest.lessen_time(&out);
+        rest.lessen_benchmark(&out, left_of(&self.meta, &rest.meta));
         rest
+    }
+
+    /// Without a recording of several its benchmark is that of the others.
+    fn lessen_benchmark(&mut self, out: &BatchRecord, left: f64) {
+        let of_others = self.batches.iter().all(|batch| batch.part != out.part);
+        match self.meta.parts.get_mut(out.part as usize).filter(|_| of_others) {
+            Some(part) => {
+                part.benchmark = None;
+                self.meta.benchmark = of_parts(&self.meta.parts);
+            }
+            None => {
+                if let Some(benchmark) = &mut self.meta.benchmark {
+                    benchmark.lessen(out, left);
+                }
+            }
+        }
     }
 
     /// What is counted by time.
@@ -113,10 +138,12 @@ impl Profile {
             let counts = [&mut vector.total, &mut vector.count, &mut vector.ns, &mut vector.waits, &mut vector.wait_ns];
             counts.into_iter().chain([&mut vector.polls, &mut vector.polled]).for_each(less);
         }
-        if let Some(benchmark) = &mut self.meta.benchmark {
-            benchmark.lessen(out, left);
-        }
     }
+}
+
+/// The part of the time that is left.
+fn left_of(before: &Meta, after: &Meta) -> f64 {
+    after.duration_ns as f64 / before.duration_ns.max(1) as f64
 }
 
 impl Benchmark {

@@ -1,5 +1,6 @@
 //! The profile: its data and its file.
 
+mod balance;
 mod batch;
 mod file;
 mod files;

@@ -10,7 +10,7 @@ use crate::profile::{
 };
 
 /// The result over all parts; none where they hold none.
-pub(super) fn of_parts(parts: &[PartRecord]) -> Option<Benchmark> {
+pub(in crate::profile) fn of_parts(parts: &[PartRecord]) -> Option<Benchmark> {
     let runs: Vec<Run<'_>> = parts.iter().filter_map(Run::of).collect();
     let first = runs.first()?.benchmark;
     let by_time = |figure: fn(&Benchmark) -> Option<f64>| of_all(&runs, figure, |run| run.seconds);

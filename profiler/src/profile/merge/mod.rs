@@ -17,6 +17,8 @@ mod tests;
 
 use thiserror::Error;
 
+pub(super) use benchmark::of_parts;
+
 use super::{BatchRecord, MOST_BATCHES, Meta, Observer, PartRecord, Profile};
 
 /// Why recordings cannot be added.
@@ -112,7 +114,7 @@ fn meta(profiles: &[Profile], parts: Vec<PartRecord>, joined: u32) -> Meta {
         command: if same_command { first.command.clone() } else { Vec::new() },
         exit_code: metas().filter_map(|meta| meta.exit_code).max(),
         started_ns: metas().map(|meta| meta.started_ns).min().unwrap_or(0),
-        benchmark: benchmark::of_parts(&parts),
+        benchmark: of_parts(&parts),
         steal_share: figures::steal_share(&parts),
         recorder: figures::recorders(&parts),
         parts,

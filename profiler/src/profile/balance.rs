@@ -1,0 +1,141 @@
+//! Recordings of several, each with the weight of the work that it did.
+//!
+//! A benchmark's mean is over all transactions. Journeys are observed for as large a part of a recording as the budget allows: all of
+//! it where work is slow, some hundredths where it is fast. Added as they are, the slow ones would count more than they did.
+
+use std::collections::BTreeMap;
+
+use super::{BatchRecord, Histogram, Profile};
+
+/// Weights are whole numbers of this part.
+const PARTS_OF_ONE: f64 = 1024.0;
+
+impl Profile {
+    /// The same with journeys and turnarounds of each recording as many as its share of the transactions. As it is where it is of
+    /// one recording, or the work of one is not known.
+    pub fn balanced(&self) -> Self {
+        let mut balanced = self.clone();
+        if let Some(weights) = self.weights() {
+            for batch in &mut balanced.batches {
+                let weight = weights.get(&batch.part).copied().unwrap_or(1);
+                weigh(batch, weight);
+            }
+            balanced.sum_batches();
+        }
+        balanced
+    }
+
+    /// Weights of the recordings: transactions that were done for each that was observed.
+    fn weights(&self) -> Option<BTreeMap<u32, u64>> {
+        if self.meta.parts.len() < 2 {
+            return None;
+        }
+        let mut ratios = BTreeMap::new();
+        for (place, part) in (0_u32..).zip(&self.meta.parts) {
+            let benchmark = part.benchmark.as_ref()?;
+            let done = benchmark.transactions_per_s? * benchmark.duration_s?;
+            let own = || self.batches.iter().filter(move |batch| batch.part == place);
+            let seen: u64 = own().map(|batch| batch.work_in_windows.map_or(batch.look.1, |work| work.done)).sum();
+            if seen == 0 {
+                return None;
+            }
+            ratios.insert(place, done / seen as f64);
+        }
+        let least = ratios.values().copied().fold(f64::INFINITY, f64::min);
+        let weight = |ratio: f64| (ratio / least * PARTS_OF_ONE).round() as u64;
+        Some(ratios.into_iter().map(|(part, ratio)| (part, weight(ratio))).collect())
+    }
+
+    /// Makes the sums of paths and turnarounds those of their batches.
+    fn sum_batches(&mut self) {
+        for path in &mut self.paths {
+            let own: Vec<_> = self.batches.iter().filter_map(|batch| batch.paths.get(&path.id)).collect();
+            let (before, count) = (path.end_to_end.count, own.iter().map(|sums| sums.packets).sum());
+            set(&mut path.end_to_end, count, own.iter().map(|sums| sums.sum_ns).sum());
+            for (at, span) in path.spans.iter_mut().enumerate() {
+                set(span, count, own.iter().filter_map(|sums| sums.spans_ns.get(at)).sum());
+            }
+            let scaled = |number: u64| (u128::from(number) * u128::from(count) / u128::from(before.max(1))) as u64;
+            path.packets = scaled(path.packets);
+            path.wire_packets = scaled(path.wire_packets);
+            path.bytes = scaled(path.bytes);
+            path.payload_bytes = scaled(path.payload_bytes);
+            path.cpu_hops = scaled(path.cpu_hops);
+            path.skbs_at_end_micro = scaled(path.skbs_at_end_micro);
+        }
+        for turn in &mut self.turnarounds {
+            let all = self.batches.iter().flat_map(|batch| &batch.turnarounds);
+            let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
+            let (count, sum) = own.fold((0, 0), |sums, own| (sums.0 + own.count, sums.1 + own.sum_ns));
+            set(&mut turn.ns, count, sum);
+        }
+    }
+}
+
+fn weigh(batch: &mut BatchRecord, weight: u64) {
+    for sums in batch.paths.values_mut() {
+        sums.packets *= weight;
+        sums.sum_ns *= weight;
+        sums.spans_ns.iter_mut().for_each(|ns| *ns *= weight);
+        sums.far.values_mut().for_each(|far| far.sum *= weight);
+    }
+    for turns in &mut batch.turnarounds {
+        (turns.count, turns.sum_ns) = (turns.count * weight, turns.sum_ns * weight);
+        turns.far.sum *= weight;
+    }
+    if let Some(work) = &mut batch.work_in_windows {
+        (work.ns, work.done) = (work.ns * weight, work.done * weight);
+    }
+}
+
+fn set(histogram: &mut Histogram, count: u64, sum: u64) {
+    let part = u128::from(histogram.others) * u128::from(count) / u128::from(histogram.count.max(1));
+    (histogram.others, histogram.count, histogram.sum) = (part as u64, count, sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{BatchPath, BatchWork, Benchmark, PartRecord, PathRecord};
+
+    #[test]
+    fn a_recording_counts_as_much_as_the_work_that_it_did() {
+        // The slow one was observed all the time, the fast one for a tenth of it.
+        let part = |rate| PartRecord {
+            benchmark: Some(Benchmark {
+                transactions_per_s: Some(rate),
+                duration_s: Some(1.0),
+                ..Benchmark::default()
+            }),
+            ..PartRecord::default()
+        };
+        let batch = |part, done, ns: u64| {
+            let sums =
+                BatchPath { packets: done, sum_ns: done * ns, spans_ns: vec![done * ns], ..BatchPath::default() };
+            BatchRecord {
+                part,
+                paths: BTreeMap::from([(1, sums)]),
+                work_in_windows: Some(BatchWork { ns: 1, done }),
+                ..BatchRecord::default()
+            }
+        };
+        let mut path = PathRecord { id: 1, packets: 2000, spans: vec![Histogram::default()], ..PathRecord::default() };
+        for (count, ns) in [(1000, 1000), (1000, 100)] {
+            path.end_to_end.add(ns, count);
+            path.spans[0].add(ns, count);
+        }
+        let mut profile = Profile {
+            paths: vec![path],
+            batches: vec![batch(0, 1000, 1000), batch(1, 1000, 100)],
+            ..Profile::default()
+        };
+        assert_eq!(profile.balanced(), profile, "one recording");
+        profile.meta.parts = vec![part(1000.0), part(10_000.0)];
+        let balanced = profile.balanced();
+        let wanted = (1000.0 * 1000.0 + 10_000.0 * 100.0) / 11_000.0;
+        assert!((balanced.paths[0].end_to_end.mean() - wanted).abs() < 0.1);
+        assert!((balanced.paths[0].spans[0].mean() - wanted).abs() < 0.1);
+        profile.meta.parts[0].benchmark = None;
+        assert_eq!(profile.balanced(), profile, "what one did is not known");
+    }
+}
