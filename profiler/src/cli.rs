@@ -262,6 +262,13 @@ pub struct LabRunArgs {
     /// Runs of each mode, taken in turns
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
+    /// Runs of each mode, in the order A B B A, until each explanation against the first mode is known within so much on
+    /// either side, like 10%
+    #[arg(long, value_parser = units::parse_share, conflicts_with_all = ["repeat", "no_record"])]
+    pub until: Option<f64>,
+    /// After so long --until begins no more runs
+    #[arg(long, default_value = "5m", value_parser = units::parse_duration)]
+    pub at_most: std::time::Duration,
     /// CPU time that the recording may cost, as a share of each CPU
     #[arg(long, default_value = "1%", value_parser = units::parse_share)]
     pub budget: f64,

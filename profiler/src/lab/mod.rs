@@ -22,6 +22,7 @@ mod page;
 pub mod programs;
 pub mod rootfs;
 pub mod traffic;
+mod until;
 pub mod workload;
 
 use crate::note;
@@ -41,6 +42,7 @@ use self::{
     modes::Mode,
     network::{Network, Shared},
     traffic::Driven,
+    until::Until,
 };
 use crate::{
     choices::Workload,
@@ -160,6 +162,9 @@ impl Standing {
 fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     let wanted: Vec<&'static Mode> = args.modes.iter().map(|name| modes::find(name)).collect::<Result<_, _>>()?;
     let workload = programs::find(args)?;
+    if args.until.is_some() && wanted.iter().all(|mode| mode.name == wanted[0].name) {
+        return Err(Failure::Usage("--until explains modes against the first one: give at least two".into()).into());
+    }
     need_root()?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     signal::heed()?;
@@ -187,24 +192,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     }
     let turns: Vec<(&Built, u64)> =
         built.iter().flat_map(|built| sizes.iter().map(move |size| (built, *size))).collect();
-    let mut runs: Vec<ModeRuns> =
-        turns.iter().map(|(built, size)| ModeRuns { mode: built.mode.into(), size: *size, runs: Vec::new() }).collect();
-    progress.set_length(turns.len() as u64 * u64::from(args.repeat));
-    for repeat in 1..=args.repeat {
-        for ((network, size), runs) in turns.iter().zip(&mut runs) {
-            let name = run_name(network.mode, (sizes.len() > 1).then_some(*size), (args.repeat > 1).then_some(repeat));
-            progress.set_message(name.clone());
-            let file = args.output.join(format!("{name}.prof"));
-            let of_size = LabRunArgs { size: vec![*size], ..args.clone() };
-            let measured = runtime::wait(measure(workload, &of_size, &lab, network, &file))
-                .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
-            if let Some(profile) = &measured.profile {
-                profile::write(profile, &file)?;
-            }
-            runs.runs.push(measured.driven.benchmark);
-            progress.inc(1);
-        }
-    }
+    let (runs, summary) = take_turns(args, workload, &lab, &turns, &progress)?;
     progress.finish_and_clear();
     // Away with the networks first: a reader that closes the pipe early must not keep them.
     drop(turns);
@@ -215,7 +203,60 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     let json = compare::json(&rows, args, &sizes);
     let path = args.output.join("comparison.json");
     fs::write(&path, format!("{json:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
-    print(&compare::table(&rows)).map(drop)
+    print(&(compare::table(&rows) + &summary)).map(drop)
+}
+
+/// Runs all networks in turns, as often as it is asked for; with what the explanations say where that decides it.
+fn take_turns(
+    args: &LabRunArgs,
+    workload: &'static Workload,
+    lab: &Lab,
+    turns: &[(&Built, u64)],
+    progress: &ProgressBar,
+) -> anyhow::Result<(Vec<ModeRuns>, String)> {
+    let mut runs: Vec<ModeRuns> =
+        turns.iter().map(|(built, size)| ModeRuns { mode: built.mode.into(), size: *size, runs: Vec::new() }).collect();
+    let sizes = turns.iter().filter(|(built, _)| built.mode == turns[0].0.mode).count();
+    let mut until = turns.first().and_then(|(first, _)| Until::new(args, first.mode));
+    let numbered = args.repeat > 1 || until.is_some();
+    let mut said = String::new();
+    for repeat in 1.. {
+        // There and back, so that what drifts does so for all alike.
+        let mut order: Vec<usize> = (0..turns.len()).collect();
+        if until.is_some() && repeat % 2 == 0 {
+            order.reverse();
+        }
+        progress.set_length(turns.len() as u64 * u64::from(if until.is_some() { repeat } else { args.repeat }));
+        for at in order {
+            let (network, size) = turns[at];
+            let name = run_name(network.mode, (sizes > 1).then_some(size), numbered.then_some(repeat));
+            progress.set_message(format!("{name}{said}"));
+            let file = args.output.join(format!("{name}.prof"));
+            let of_size = LabRunArgs { size: vec![size], ..args.clone() };
+            let measured = runtime::wait(measure(workload, &of_size, lab, network, &file))
+                .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
+            if let Some(profile) = measured.profile {
+                profile::write(&profile, &file)?;
+                if let Some(until) = &mut until {
+                    until.add(network.mode, size, name, profile);
+                }
+            }
+            runs[at].runs.push(measured.driven.benchmark);
+            progress.inc(1);
+        }
+        let enough = match &until {
+            None => repeat >= args.repeat,
+            Some(until) => {
+                let (enough, present) = until.enough(repeat);
+                said = format!(" (explained within {present})");
+                enough
+            }
+        };
+        if enough {
+            break;
+        }
+    }
+    Ok((runs, until.map(|until| until.summary()).unwrap_or_default()))
 }
 
 /// Name of a run's profile: with the size where there are several, with the number of the repeat where there are more.

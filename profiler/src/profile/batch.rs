@@ -76,7 +76,7 @@ impl BatchWork {
 
 /// See [`is_zero`].
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
-pub(super) fn is_none(number: &u64) -> bool {
+pub(crate) fn is_none(number: &u64) -> bool {
     *number == 0
 }
 

@@ -331,6 +331,9 @@ pub struct CpuRecord {
     pub source: String,
     /// Time between two samples of one CPU; of several recordings the mean by sample.
     pub period_ns: u64,
+    /// Samples a second that were asked for; the budget may allow fewer. 0 in recordings from before.
+    #[serde(skip_serializing_if = "super::batch::is_none")]
+    pub asked_hz: u64,
     /// Samples that the period and the duration ask for, over all CPUs.
     pub expected: u64,
     /// Samples taken.

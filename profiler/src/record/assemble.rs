@@ -208,6 +208,7 @@ fn cpu(
     Ok(CpuRecord {
         source: recording.source.into(),
         period_ns: 1_000_000_000_u64.checked_div(frequency).unwrap_or(0),
+        asked_hz: recording.asked_hz,
         expected: (duration.as_secs_f64() * frequency as f64 * online()?.len() as f64) as u64,
         samples: sum(states, |state| state.samples),
         kernel_busy_ns: 0,

@@ -60,6 +60,8 @@ pub(super) struct Recording {
     pub governor: Governor,
     pub config: Config,
     pub frequency: u64,
+    /// The rate of CPU samples that was asked for.
+    pub asked_hz: u64,
     pub source: &'static str,
     pub started: Instant,
     /// CLOCK_MONOTONIC at the start, as the programs see it.
@@ -195,6 +197,7 @@ impl Recording {
             governor,
             config,
             frequency,
+            asked_hz: args.frequency,
             source: "",
             started: Instant::now(),
             started_ns: monotonic_ns(),

@@ -11,7 +11,7 @@ use netstrata_common::Hook;
 use super::MergeError;
 use crate::profile::{Benchmark, HookRecord, Profile};
 
-/// Periods of CPU samples that differ by more than this factor are not added.
+/// Periods of CPU samples that differ by more than this factor are not added where it is not known what was asked for.
 pub(super) const MOST_APART: f64 = 2.0;
 
 /// Refuses recordings that must not be added, saying which two and why.
@@ -48,6 +48,7 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
         ("tiers", tiers),
         ("filters", metas.map(|meta| or_none(meta.filters.join(" ")))),
         ("sources of CPU samples", samples),
+        ("rates of CPU samples asked for", cpus.map(|cpu| format!("{} a second", cpu.asked_hz))),
     ];
     let words = |what: &str, [one, other]: [String; 2]| format!("their {what} differ, {one} and {other}");
     if let Some((what, two)) = rows.into_iter().find(|(_, [one, other])| one != other) {
@@ -56,7 +57,8 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
     let periods = [one, other].map(periods);
     let (least, most) =
         periods.iter().flatten().fold((u64::MAX, 0), |(least, most), ns| (least.min(*ns), most.max(*ns)));
-    if most as f64 > MOST_APART * least as f64 {
+    // With one rate asked for, they follow from what a sample cost when each began.
+    if one.cpu.asked_hz == 0 && most as f64 > MOST_APART * least as f64 {
         return Some(format!(
             "their CPU samples stand for {least} to {most} ns each, too different to be added (budgets or frequencies differ)"
         ));

@@ -37,6 +37,7 @@ pub(super) fn sum(profiles: &[Profile]) -> (CpuRecord, Vec<Became>) {
     let first = cpus().next().cloned().unwrap_or_default();
     let sum = CpuRecord {
         source: first.source,
+        asked_hz: first.asked_hz,
         expected: cpus().map(|cpu| cpu.expected).sum(),
         samples: cpus().map(|cpu| cpu.samples).sum(),
         kernel_busy_ns: cpus().map(|cpu| cpu.kernel_busy_ns).sum(),
