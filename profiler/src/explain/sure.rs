@@ -10,7 +10,7 @@ use super::{Cause, Explanation, Side, Slot, WorkKind, compare, station::StationF
 use crate::{
     analysis::{Account, account},
     numbers::Spread,
-    profile::{Even, Profile},
+    profile::{Even, Observer, Profile},
 };
 
 /// Of which profile, or of the step from one to the other.
@@ -205,36 +205,40 @@ pub(super) fn sure(
         };
         vec![of(0), of(1)]
     };
-    let corrections = [0, 1].map(|side| correction(&again, side));
+    let correction = correction(&again);
     let half = |figure: &Figure| -> Option<f64> {
         let mut sum = Spread::known(0.0);
         for spreads in &sums {
             sum = sum.plus(*spreads.get(figure)?);
         }
-        for halves in corrections.iter().flatten() {
-            sum = sum.plus(Spread::known(halves.get(figure).copied().unwrap_or(0.0)));
-        }
+        let of_correction = correction.as_ref().and_then(|halves| halves.get(figure)).copied();
+        sum = sum.plus(Spread::known(of_correction.unwrap_or(0.0)));
         // What is the same without each part was not told by them.
         Some(sum.half()).filter(|half| *half > 0.0)
     };
     Sure(wanted.keys().filter_map(|figure| Some((figure.clone(), half(figure)?))).collect())
 }
 
-/// By how much figures change within what is known of the probes' own cost, which is the same in all parts of a recording.
-fn correction(again: &Again<'_>, side: usize) -> Option<BTreeMap<Figure, f64>> {
-    let observer = &again.profiles[side].observer;
-    if !observer.has_interval() {
+/// By how much figures change within what is known of the probes' own cost. It is not known whether what was not seen to grow
+/// since it was measured did so, too; on one machine it is the one or the other in both profiles.
+fn correction(again: &Again<'_>) -> Option<BTreeMap<Figure, f64>> {
+    if !again.profiles.iter().any(|profile| profile.observer.has_interval()) {
         return None;
     }
-    let of = |ns: f64| {
-        let mut other = again.profiles[side].clone();
-        other.observer.ns_in_span_per_crossing = ns;
-        again.with(side, &other)
+    let of = |ns: fn(&Observer) -> f64| {
+        let others = again.profiles.map(|profile| {
+            let mut other = profile.clone();
+            if other.observer.has_interval() {
+                other.observer.ns_in_span_per_crossing = ns(&other.observer);
+            }
+            other
+        });
+        again.figures(others.each_ref().map(Some))
     };
-    let (low, high) = (of(observer.ns_in_span_low)?, of(observer.ns_in_span_high)?);
-    Some(
-        low.into_iter()
-            .filter_map(|(figure, low)| Some((high.get(&figure)? - low).abs() / 2.0).map(|half| (figure, half)))
-            .collect(),
-    )
+    let (low, high) = (of(|observer| observer.ns_in_span_low)?, of(|observer| observer.ns_in_span_high)?);
+    let half = |(figure, low): (Figure, f64)| {
+        let half = (high.get(&figure)? - low).abs() / 2.0;
+        Some((figure, half))
+    };
+    Some(low.into_iter().filter_map(half).collect())
 }

@@ -64,8 +64,8 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
 }
 
 fn row(out: &mut String, name: &str, sides: [String; 2], more: String) -> std::fmt::Result {
-    let [first, second] = sides.map(|text| clip(&text, 20));
-    let line = format!("  {name:<36} {first:>20} {second:>20} {more:>10}");
+    let [first, second] = sides.map(|text| clip(&text, 24));
+    let line = format!("  {name:<32} {first:>24} {second:>24} {more:>10}");
     writeln!(out, "{}", line.trim_end())
 }
 
@@ -96,7 +96,7 @@ fn rates(out: &mut String, found: &Explanation) -> std::fmt::Result {
     }
     let from = match found.kind {
         WorkKind::RequestResponse => "predicted: baseline + layers",
-        WorkKind::Stream => "predicted: CPU/byte, baseline's use",
+        WorkKind::Stream => "predicted: at the baseline's use",
     };
     let predicted = second.predicted_from_baseline;
     let text = rate(found.kind, predicted, found.sure.half(&Figure::FromBaseline));
