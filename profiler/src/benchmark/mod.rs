@@ -6,6 +6,7 @@ mod netperf;
 mod sockperf;
 #[cfg(test)]
 mod testdata;
+mod wrk;
 
 use crate::profile::{Benchmark, worker::WorkerReport};
 
@@ -13,7 +14,8 @@ use crate::profile::{Benchmark, worker::WorkerReport};
 type Read = fn(&[&str], &str) -> Option<Benchmark>;
 
 /// The tools by name; the first that a command names has run.
-const TOOLS: &[(&str, Read)] = &[("iperf3", iperf3::read), ("sockperf", sockperf::read), ("netperf", netperf::read)];
+const TOOLS: &[(&str, Read)] =
+    &[("iperf3", iperf3::read), ("sockperf", sockperf::read), ("netperf", netperf::read), ("wrk", wrk::read)];
 
 /// What the benchmark `command` measured, from its standard output; none where the output is not understood.
 pub fn parse(command: &[String], stdout: &str) -> Option<Benchmark> {

@@ -42,7 +42,7 @@ pub(super) struct Facts {
 impl Facts {
     pub fn new(kind: WorkKind, profile: &Profile, account: &Account, side: &Side) -> Self {
         let (paths, packets): (Vec<&PathAccount>, u64) = match kind {
-            WorkKind::RequestResponse => {
+            WorkKind::RequestResponse | WorkKind::Saturated => {
                 let paths = legs::paths(profile, account);
                 let packets = legs::endpoint_packets(&paths);
                 (paths.into_iter().map(|(path, _)| path).collect(), packets)

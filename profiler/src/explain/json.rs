@@ -57,8 +57,9 @@ fn account(found: &Explanation) -> Value {
         "kind": found.kind.name(),
         "unit": unit,
         "rate_unit": found.kind.rate_unit(),
-        "baseline": side(&found.baseline, Of::Baseline, &found.sure),
-        "target": side(&found.target, Of::Target, &found.sure),
+        "limited_by": found.kind.limited_by(),
+        "baseline": side(&found.baseline, Of::Baseline, (&found.sure, found.kind)),
+        "target": side(&found.target, Of::Target, (&found.sure, found.kind)),
         "total": total,
         "waterfall": waterfall.rows.iter().map(row).collect::<Vec<_>>(),
         "remainder": remainder,
@@ -76,7 +77,7 @@ fn account(found: &Explanation) -> Value {
 /// Name of the unit of a waterfall.
 fn unit(kind: WorkKind) -> &'static str {
     match kind {
-        WorkKind::RequestResponse => "ns",
+        WorkKind::RequestResponse | WorkKind::Saturated => "ns",
         WorkKind::Stream => "ns_per_byte",
     }
 }
@@ -84,7 +85,7 @@ fn unit(kind: WorkKind) -> &'static str {
 /// A value in its unit: whole nanoseconds, or nanoseconds per byte with six digits, in which sums are exact too.
 fn scaled(kind: WorkKind, number: i64) -> Value {
     match kind {
-        WorkKind::RequestResponse => json!(number),
+        WorkKind::RequestResponse | WorkKind::Saturated => json!(number),
         WorkKind::Stream => json!(number as f64 / 1e6),
     }
 }
@@ -114,25 +115,28 @@ fn ends(sure: &Sure, figure: &Figure, value: Option<f64>, digits: i32) -> Option
     Some(sure.interval(figure, value?)?.map(|end| round(end, digits)))
 }
 
-fn station(station: &StationFacts, of: Of, sure: &Sure) -> Value {
+fn station(station: &StationFacts, of: Of, (sure, kind): (&Sure, WorkKind)) -> Value {
+    let stream = kind == WorkKind::Stream;
+    let (cost, rate) =
+        if stream { ("cpu_ns_per_byte", "bytes_per_s") } else { ("cpu_ns_per_transaction", "transactions_per_s") };
     json!({
         "pid": station.pid,
         "name": station.name,
         "container": station.container,
         "utilisation": round(station.utilisation, 6),
-        "cpu_ns_per_byte": round(station.cpu_ns_per_byte, 9),
-        "bytes_per_s": round(station.bytes_per_s, 3),
+        cost: round(station.cpu_ns_each, 9),
+        rate: round(station.per_s, 3),
         "samples": station.samples,
         "softirq_share": round(station.softirq_share, 6),
         "intervals": {
             "utilisation": ends(sure, &Figure::Utilisation(of), Some(station.utilisation), 6),
-            "cpu_ns_per_byte": ends(sure, &Figure::CpuPerByte(of), Some(station.cpu_ns_per_byte), 9),
+            cost: ends(sure, &Figure::CpuOfEach(of), Some(station.cpu_ns_each), 9),
             "softirq_share": ends(sure, &Figure::Softirqs(of), Some(station.softirq_share), 6),
         },
     })
 }
 
-fn side(side: &Side, of: Of, sure: &Sure) -> Value {
+fn side(side: &Side, of: Of, (sure, kind): (&Sure, WorkKind)) -> Value {
     let rate = |value: Option<f64>| value.map(|value| round(value, 3));
     let cpu = |(cpu, busy): &(u16, f64)| {
         json!({
@@ -158,7 +162,7 @@ fn side(side: &Side, of: Of, sure: &Sure) -> Value {
             "predicted_from_baseline": ends(sure, &Figure::FromBaseline, side.predicted_from_baseline, 3),
         },
         "transaction": side.transaction.as_ref().map(|all| transaction(all, of, sure)),
-        "station": side.station.as_ref().map(|found| station(found, of, sure)),
+        "station": side.station.as_ref().map(|found| station(found, of, (sure, kind))),
         "cpus": side.cpus.iter().map(cpu).collect::<Vec<_>>(),
     })
 }

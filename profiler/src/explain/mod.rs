@@ -50,6 +50,8 @@ const LEAST_DIFFERENCE: f64 = 0.02;
 pub enum WorkKind {
     /// One message there, one back, and again.
     RequestResponse,
+    /// The same, many at a time on a CPU that is full: it is the limit, and not the way.
+    Saturated,
     /// Bytes in one direction, as many as go.
     Stream,
 }
@@ -58,7 +60,7 @@ impl WorkKind {
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            Self::RequestResponse => "request-response",
+            Self::RequestResponse | Self::Saturated => "request-response",
             Self::Stream => "stream",
         }
     }
@@ -66,8 +68,16 @@ impl WorkKind {
     /// Unit of measured and predicted rates.
     pub fn rate_unit(self) -> &'static str {
         match self {
-            Self::RequestResponse => "transactions_per_s",
+            Self::RequestResponse | Self::Saturated => "transactions_per_s",
             Self::Stream => "bits_per_s",
+        }
+    }
+
+    /// What limits its rate: how long the way of one takes, or the CPU time of a station.
+    pub fn limited_by(self) -> &'static str {
+        match self {
+            Self::RequestResponse => "way",
+            Self::Saturated | Self::Stream => "station",
         }
     }
 }
@@ -225,9 +235,15 @@ fn compare(
             cpus: stream::cpu_shares(profiles[index], &accounts[index]),
         }
     });
+    let many = compared && sides.iter().all(|side| pairs(side.benchmark.as_ref()) > 1.0);
+    let full =
+        |profiles, sides: &[Side; 2]| stations[0].is_some() || many && station::is_full(profiles, accounts, sides);
+    let kind = if kind == WorkKind::RequestResponse && full(profiles, &sides) { WorkKind::Saturated } else { kind };
     let waterfall = match kind {
         WorkKind::RequestResponse => rr::waterfall(profiles, accounts, &mut sides, &mut notes)?,
-        WorkKind::Stream => stream::waterfall(profiles, accounts, &mut sides, &mut notes, stations)?,
+        WorkKind::Saturated | WorkKind::Stream => {
+            stream::waterfall(kind, profiles, accounts, &mut sides, &mut notes, stations)?
+        }
     };
     let causes = causes::causes(kind, profiles, accounts, &sides);
     let [baseline, target] = sides;
@@ -250,7 +266,7 @@ fn compare(
 
 fn measured(kind: WorkKind, benchmark: &Benchmark) -> Option<f64> {
     let rate = match kind {
-        WorkKind::RequestResponse => benchmark.transactions_per_s.or_else(|| {
+        WorkKind::RequestResponse | WorkKind::Saturated => benchmark.transactions_per_s.or_else(|| {
             let trip = benchmark.round_trip_ns.filter(|ns| *ns > 0.0)?;
             Some(pairs(Some(benchmark)) * 1e9 / trip)
         }),

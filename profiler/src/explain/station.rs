@@ -25,7 +25,7 @@ const SHARED: f64 = 0.1;
 const CORE: &str = "CPU ";
 /// Name of the station that is the whole machine.
 const MACHINE: &str = "all CPUs";
-/// Time of the work in seconds, and the bytes that the reader got in it.
+/// Time of the work in seconds, and what was done in it: bytes that the reader got, or transactions.
 pub(super) type Work = (f64, f64);
 
 /// A task with the softirqs on top of it, or the whole machine.
@@ -39,15 +39,15 @@ pub struct StationFacts {
     pub container: Option<String>,
     /// CPU time over recording time; of the whole machine: in CPUs.
     pub utilisation: f64,
-    /// CPU time per byte of the application, nanoseconds.
-    pub cpu_ns_per_byte: f64,
-    /// Bytes a second: utilisation / CPU time per byte.
-    pub bytes_per_s: f64,
+    /// CPU time per byte of the application, or per transaction, nanoseconds.
+    pub cpu_ns_each: f64,
+    /// Bytes or transactions a second: utilisation / CPU time of each.
+    pub per_s: f64,
     /// Busy samples.
     pub samples: u64,
     /// Part of them in softirqs on top of the task (0 to 1).
     pub softirq_share: f64,
-    /// CPU time per byte by layer, nanoseconds.
+    /// The same CPU time by layer, nanoseconds.
     pub layers: BTreeMap<Option<Layer>, f64>,
 }
 
@@ -109,23 +109,23 @@ fn choose<'a>(
 
 fn facts(
     account: &Account,
-    (seconds, bytes): Work,
+    (seconds, done): Work,
     name: (u32, String, Option<String>),
     layers: BTreeMap<Option<Layer>, u64>,
     softirqs: u64,
 ) -> StationFacts {
     let samples: u64 = layers.values().sum();
-    let per_byte = |samples: u64| account.cpu.ns(samples) as f64 / bytes;
+    let each = |samples: u64| account.cpu.ns(samples) as f64 / done;
     StationFacts {
         pid: name.0,
         name: name.1,
         container: name.2,
         utilisation: account.cpu.ns(samples) as f64 / 1e9 / seconds,
-        cpu_ns_per_byte: per_byte(samples),
-        bytes_per_s: bytes / seconds,
+        cpu_ns_each: each(samples),
+        per_s: done / seconds,
         samples,
         softirq_share: softirqs as f64 / samples.max(1) as f64,
-        layers: layers.into_iter().map(|(layer, samples)| (layer, per_byte(samples))).collect(),
+        layers: layers.into_iter().map(|(layer, samples)| (layer, each(samples))).collect(),
     }
 }
 
@@ -205,6 +205,18 @@ fn kind(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> 
         [Some(first), Some(second)] => Kind::Core([first, second]),
         _ => Kind::Task,
     }
+}
+
+/// A task that has less than this part of a CPU's time is not full.
+const FULL: f64 = 0.9;
+
+/// Whether a station of each of two profiles is full.
+pub(super) fn is_full(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> bool {
+    let task = |index: usize| {
+        let most = candidates(&accounts[index]).first().map_or(0, |candidate| candidate.busy);
+        accounts[index].cpu.ns(most) as f64 >= FULL * profiles[index].meta.duration_ns as f64
+    };
+    kind(profiles, accounts, sides) != Kind::Task || (task(0) && task(1))
 }
 
 /// The stations of two profiles, those that are given where they are; with what is to be known of them.

@@ -7,14 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use netstrata_common::Layer;
 
 use super::{
-    Side, protocol, reaches_reader,
+    Side, WorkKind, pairs, protocol, reaches_reader,
     station::{StationFacts, Work, stations},
+    transaction,
     waterfall::{Part, Row, RowKind, Slot, Waterfall},
 };
 use crate::{analysis::Account, cpu::Context, failure::Failure, profile::Profile};
 
-/// Values of a waterfall per nanosecond per byte.
-const SCALE: f64 = 1e6;
+/// Values of a waterfall in a nanosecond: of bytes millions, of transactions one.
+fn scale(kind: WorkKind) -> f64 {
+    if kind == WorkKind::Stream { 1e6 } else { 1.0 }
+}
+
+/// What a rate counts a second: bits are an eighth of a byte.
+fn units(kind: WorkKind) -> f64 {
+    if kind == WorkKind::Stream { 8.0 } else { 1.0 }
+}
 
 /// Busy share of each CPU.
 pub(super) fn cpu_shares(profile: &Profile, account: &Account) -> Vec<(u16, f64)> {
@@ -26,14 +34,14 @@ pub(super) fn cpu_shares(profile: &Profile, account: &Account) -> Vec<(u16, f64)
     busy.into_iter().map(|(cpu, samples)| (cpu, account.cpu.ns(samples) as f64 / duration)).collect()
 }
 
-/// Time of the work in seconds and the bytes that the reader got in it.
-fn work(profile: &Profile, account: &Account, side: &Side) -> Work {
+/// Time of the work in seconds and the bytes that the reader got in it, or the transactions.
+fn work(kind: WorkKind, profile: &Profile, account: &Account, side: &Side) -> Work {
     let recorded = profile.meta.duration_ns as f64 / 1e9;
     let ran = side.benchmark.as_ref().and_then(|benchmark| benchmark.duration_s).filter(|ran| *ran > 0.0);
     match side.measured {
         Some(rate) => {
             let seconds = ran.map_or(recorded, |ran| ran.min(recorded));
-            (seconds, rate / 8.0 * seconds)
+            (seconds, rate / units(kind) * seconds)
         }
         None => {
             let protocol = protocol(profile);
@@ -44,15 +52,16 @@ fn work(profile: &Profile, account: &Account, side: &Side) -> Work {
     }
 }
 
-/// The waterfall of wall time per byte; fills in the stations and what they predict.
+/// The waterfall of wall time per byte, or per transaction; fills in the stations and what they predict.
 pub(super) fn waterfall(
+    kind: WorkKind,
     profiles: [&Profile; 2],
     accounts: &[Account; 2],
     sides: &mut [Side; 2],
     notes: &mut Vec<String>,
     given: [Option<&StationFacts>; 2],
 ) -> Result<Waterfall, Failure> {
-    let works = [0, 1].map(|index| work(profiles[index], &accounts[index], &sides[index]));
+    let works = [0, 1].map(|index| work(kind, profiles[index], &accounts[index], &sides[index]));
     for (index, &(seconds, bytes)) in works.iter().enumerate() {
         let label = &sides[index].label;
         if !(bytes > 0.0 && seconds > 0.0) {
@@ -66,18 +75,24 @@ pub(super) fn waterfall(
     notes.extend(alike);
     let [first, second] = &stations;
     let sample = |index: usize| accounts[index].cpu.period_ns as f64 / works[index].1 / first.utilisation;
+    let unit = if kind == WorkKind::Stream { "ns/byte" } else { "ns/transaction" };
     notes.push(format!(
-        "one CPU sample is {:.5} ns/byte in {} and {:.5} in {}: rows of a few samples are noise",
+        "one CPU sample is {:.5} {unit} in {} and {:.5} in {}: rows of a few samples are noise",
         sample(0),
         sides[0].label,
         sample(1),
         sides[1].label
     ));
-    let rows = rows(first, second);
-    let total = |station: &StationFacts| (SCALE * 1e9 / station.bytes_per_s).round() as i64;
+    if kind == WorkKind::Saturated {
+        for index in [0, 1] {
+            notes.push(in_flight(profiles[index], &accounts[index], &sides[index], &stations[index]));
+        }
+    }
+    let rows = rows(scale(kind), first, second);
+    let total = |station: &StationFacts| (scale(kind) * 1e9 / station.per_s).round() as i64;
     let waterfall = Waterfall::new(total(first), total(second), rows, "remainder");
     if sides[0].measured.is_some() {
-        sides[1].predicted_from_baseline = Some(8e9 * first.utilisation / second.cpu_ns_per_byte);
+        sides[1].predicted_from_baseline = Some(units(kind) * 1e9 * first.utilisation / second.cpu_ns_each);
     }
     for (side, station) in sides.iter_mut().zip(stations) {
         side.station = Some(station);
@@ -85,9 +100,28 @@ pub(super) fn waterfall(
     Ok(waterfall)
 }
 
+/// How full a station was, and whether its queue is what Little's law makes of the rate and of the time that journeys and processes
+/// take: as many transactions at a time as the benchmark drives.
+fn in_flight(profile: &Profile, account: &Account, side: &Side, station: &StationFacts) -> String {
+    let pairs = pairs(side.benchmark.as_ref());
+    let seen = transaction::times(profile, account, &side.label);
+    let seen =
+        seen.filter(|times| times.turns).map(|times| station.per_s * times.total(|part| part.value) as f64 / 1e9);
+    let law = match seen {
+        Some(seen) => format!("by their ways {seen:.1} were under way at a time (rate x time), {pairs:.0} were driven"),
+        None => format!("{pairs:.0} were driven at a time"),
+    };
+    format!(
+        "{}: {} was busy for {:.0} % of the time with the traffic, so its CPU time is the limit, and waits follow from it; {law}",
+        side.label,
+        station.name,
+        100.0 * station.utilisation
+    )
+}
+
 /// Layers at the baseline's utilisation, then what the target's own utilisation changes.
-fn rows(first: &StationFacts, second: &StationFacts) -> Vec<Row> {
-    let part = |value: f64| Part::plain((SCALE * value).round() as i64);
+fn rows(scale: f64, first: &StationFacts, second: &StationFacts) -> Vec<Row> {
+    let part = |value: f64| Part::plain((scale * value).round() as i64);
     let layers: BTreeSet<Option<Layer>> = first.layers.keys().chain(second.layers.keys()).copied().collect();
     let of = |station: &StationFacts, layer: &Option<Layer>| {
         part(station.layers.get(layer).copied().unwrap_or(0.0) / first.utilisation)
@@ -103,7 +137,7 @@ fn rows(first: &StationFacts, second: &StationFacts) -> Vec<Row> {
     rows.push(Row {
         slot: Slot::Utilisation,
         baseline: Part::default(),
-        target: part(second.cpu_ns_per_byte * (1.0 / second.utilisation - 1.0 / first.utilisation)),
+        target: part(second.cpu_ns_each * (1.0 / second.utilisation - 1.0 / first.utilisation)),
     });
     rows.sort_by_key(|row| row.slot);
     rows
@@ -131,13 +165,38 @@ mod tests {
     }
 
     #[test]
+    fn many_transactions_on_a_full_cpu_are_limited_by_it_and_one_at_a_time_is_not() {
+        let profile = |entries: &[(u32, &str, u64)], rate: f64, pairs| {
+            let mut profile = stream(entries);
+            let benchmark = profile.meta.benchmark.as_mut().expect("the test has it");
+            (benchmark.throughput_bits_per_s, benchmark.transactions_per_s) = (None, Some(rate));
+            benchmark.pairs = Some(pairs);
+            profile
+        };
+        // 1 ms samples of a second: 980 ms for 50,000 transactions, then for 40,000 of which the bridge takes a fifth.
+        let (first, second) = ([(1, TCP, 980)], [(1, TCP, 784), (1, BRIDGE, 196)]);
+        let of = |pairs| explain(&profile(&first, 5e4, pairs), &profile(&second, 4e4, pairs), &labels());
+        let found = of(16).expect("the test has it");
+        assert_eq!((found.kind, found.kind.limited_by()), (WorkKind::Saturated, "station"));
+        assert_eq!((found.waterfall.baseline, found.waterfall.target), (20_000, 25_000));
+        let row = |name: &str| found.waterfall.rows.iter().find(|row| row.slot.name() == name).map(Row::delta);
+        assert_eq!((row("tcp"), row("bridge"), row("utilisation")), (Some(0), Some(5000), Some(0)));
+        assert_eq!(found.explained_share, Some(1.0));
+        assert!(found.notes.iter().any(|note| note.contains("16 were driven")), "{:?}", found.notes);
+        // A CPU that is not full is not the limit, and neither is one that one at a time keeps busy.
+        let idle = explain(&profile(&[(1, TCP, 400)], 5e4, 16), &profile(&[(1, TCP, 300)], 4e4, 16), &labels());
+        assert!(idle.is_err() || idle.is_ok_and(|found| found.kind == WorkKind::RequestResponse));
+        assert!(of(1).is_err() || of(1).is_ok_and(|found| found.kind == WorkKind::RequestResponse));
+    }
+
+    #[test]
     fn layers_at_the_baselines_utilisation_predict_the_target() {
         // A second of 1 ms samples; the reader gets 1 GB, then 0.5 GB.
         let (first, mut second) = (stream(&[(1, TCP, 800)]), stream(&[(1, TCP, 400), (1, BRIDGE, 200)]));
         second.meta.benchmark.as_mut().expect("the test has it").throughput_bits_per_s = Some(4e9);
         let found = explain(&first, &second, &labels()).expect("the test has it");
         let station = found.target.station.as_ref().expect("the test has it");
-        assert!((station.cpu_ns_per_byte - 1.2).abs() < 1e-9 && (station.utilisation - 0.6).abs() < 1e-9);
+        assert!((station.cpu_ns_each - 1.2).abs() < 1e-9 && (station.utilisation - 0.6).abs() < 1e-9);
         assert!((found.target.predicted_from_baseline.expect("the test has it") - 8e9 * 0.8 / 1.2).abs() < 1.0);
         assert_eq!((found.waterfall.baseline, found.waterfall.target), (1_000_000, 2_000_000));
         let delta = |name: &str| {
@@ -162,7 +221,7 @@ mod tests {
         profile.meta.benchmark = None;
         let found = explain(&profile, &profile, &labels()).expect("the test has it");
         let bytes: u64 = profile.paths.iter().map(|path| path.bytes).sum();
-        assert!((found.baseline.station.expect("the test has it").bytes_per_s - bytes as f64).abs() < 1e-6);
+        assert!((found.baseline.station.expect("the test has it").per_s - bytes as f64).abs() < 1e-6);
         assert_eq!(found.target.predicted_from_baseline, None);
     }
 

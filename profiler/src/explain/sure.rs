@@ -47,8 +47,8 @@ pub enum Figure {
     FromBaseline,
     /// The station's utilisation.
     Utilisation(Of),
-    /// The station's CPU time per byte.
-    CpuPerByte(Of),
+    /// The station's CPU time per byte or transaction.
+    CpuOfEach(Of),
     /// The part of the station in softirqs.
     Softirqs(Of),
     /// Busy share of a CPU.
@@ -125,7 +125,7 @@ fn of_side(side: &Side, of: Of) -> Vec<(Figure, f64)> {
     let mut all: Vec<(Figure, f64)> = rates.into_iter().filter_map(|(figure, rate)| Some((figure, rate?))).collect();
     if let Some(station) = &side.station {
         all.push((Figure::Utilisation(of), station.utilisation));
-        all.push((Figure::CpuPerByte(of), station.cpu_ns_per_byte));
+        all.push((Figure::CpuOfEach(of), station.cpu_ns_each));
         all.push((Figure::Softirqs(of), station.softirq_share));
     }
     all.extend(side.cpus.iter().map(|(cpu, busy)| (Figure::Cpu(*cpu, of), *busy)));
@@ -187,7 +187,7 @@ pub(super) fn sure(
     let again = Again { profiles, accounts, labels, found };
     let even = match found.kind {
         WorkKind::RequestResponse => Even::Packets,
-        WorkKind::Stream => Even::Time,
+        WorkKind::Saturated | WorkKind::Stream => Even::Time,
     };
     let slices = profiles.map(|profile| profile.slices(even));
     let in_pairs = profiles.iter().zip(&slices).all(|(profile, slices)| profile.meta.parts.len() == slices.len())

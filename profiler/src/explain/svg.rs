@@ -49,14 +49,14 @@ impl Bar {
 
 fn unit(kind: WorkKind) -> &'static str {
     match kind {
-        WorkKind::RequestResponse => "us",
+        WorkKind::RequestResponse | WorkKind::Saturated => "us",
         WorkKind::Stream => "ns/B",
     }
 }
 
 fn digits(kind: WorkKind, value: i64) -> String {
     match kind {
-        WorkKind::RequestResponse => format!("{:.2}", value as f64 / 1e3),
+        WorkKind::RequestResponse | WorkKind::Saturated => format!("{:.2}", value as f64 / 1e3),
         WorkKind::Stream => format!("{:.4}", ((value as f64 / 100.0).round() + 0.0) / 1e4),
     }
 }
@@ -161,6 +161,7 @@ type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 fn rates(found: &Explanation) -> String {
     let what = match found.kind {
         WorkKind::RequestResponse => "time of one transaction",
+        WorkKind::Saturated => "wall time per transaction at the full station",
         WorkKind::Stream => "wall time per byte at the busiest station",
     };
     let unit = if found.clock == Clock::Instructions { " in guest time that counts instructions" } else { "" };

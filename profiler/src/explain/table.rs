@@ -16,7 +16,7 @@ const LONG_NAME: usize = 23;
 /// A value of the waterfall in its unit.
 fn value(kind: WorkKind, number: i64) -> String {
     match kind {
-        WorkKind::RequestResponse => grouped(number),
+        WorkKind::RequestResponse | WorkKind::Saturated => grouped(number),
         // To the shown digit first: no "-0.00000".
         WorkKind::Stream => format!("{:.5}", ((number as f64 / 10.0).round() + 0.0) / 1e5),
     }
@@ -104,6 +104,7 @@ pub(super) fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Resu
     let (kind, fall) = (found.kind, &found.waterfall);
     let title = match kind {
         WorkKind::RequestResponse => &format!("Time of one transaction of one pair, in ns ({})", parts::of_what(found)),
+        WorkKind::Saturated => "Wall time per transaction, in ns (the full station's CPU time over its utilisation)",
         WorkKind::Stream => "Wall time per byte, in ns (the busiest station's CPU time over its utilisation)",
     };
     writeln!(out, "\n{title}")?;

@@ -30,11 +30,11 @@ pub(super) fn render(found: &Explanation) -> Result<String> {
 pub(super) fn rate(kind: WorkKind, value: Option<f64>, half: Option<f64>) -> String {
     let sure = |text: &dyn Fn(f64) -> String| half.map_or(String::new(), |half| format!(" ±{}", text(half)));
     let number = |value: f64| match kind {
-        WorkKind::RequestResponse => count(value.round() as u64),
+        WorkKind::RequestResponse | WorkKind::Saturated => count(value.round() as u64),
         WorkKind::Stream => format!("{:.2}", value / 1e9),
     };
     let unit = match kind {
-        WorkKind::RequestResponse => "/s",
+        WorkKind::RequestResponse | WorkKind::Saturated => "/s",
         WorkKind::Stream => "Gbit/s",
     };
     value.map_or("-".into(), |value| format!("{}{} {unit}", number(value), sure(&number)))
@@ -44,6 +44,7 @@ fn head(out: &mut String, found: &Explanation) -> std::fmt::Result {
     let (first, second) = (&found.baseline, &found.target);
     let what = match found.kind {
         WorkKind::RequestResponse => "request/response",
+        WorkKind::Saturated => "request/response, limited by a full CPU",
         WorkKind::Stream => "stream",
     };
     lines(out, "", &format!("{} against {}: {what}", second.label, first.label))?;
@@ -96,7 +97,7 @@ fn rates(out: &mut String, found: &Explanation) -> std::fmt::Result {
     }
     let from = match found.kind {
         WorkKind::RequestResponse => "predicted: baseline + layers",
-        WorkKind::Stream => "predicted: at the baseline's use",
+        WorkKind::Saturated | WorkKind::Stream => "predicted: at the baseline's use",
     };
     let predicted = second.predicted_from_baseline;
     let text = rate(found.kind, predicted, found.sure.half(&Figure::FromBaseline));
@@ -116,9 +117,12 @@ fn station(out: &mut String, found: &Explanation) -> std::fmt::Result {
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let utilisation = both(Figure::Utilisation, [a.utilisation, b.utilisation], &percent, "%");
     row(out, "  its utilisation", utilisation, String::new())?;
-    let costs = [a.cpu_ns_per_byte, b.cpu_ns_per_byte];
-    let cost = both(Figure::CpuPerByte, costs, &|ns| format!("{ns:.4}"), "ns");
-    row(out, "  its CPU time per byte", cost, change(Some(costs[0]), Some(costs[1])))?;
+    let costs = [a.cpu_ns_each, b.cpu_ns_each];
+    let stream = found.kind == WorkKind::Stream;
+    let digits = if stream { 4 } else { 0 };
+    let cost = both(Figure::CpuOfEach, costs, &|ns| format!("{ns:.digits$}"), "ns");
+    let name = if stream { "  its CPU time per byte" } else { "  its CPU time per transaction" };
+    row(out, name, cost, change(Some(costs[0]), Some(costs[1])))?;
     let softirqs = both(Figure::Softirqs, [a.softirq_share, b.softirq_share], &percent, "%");
     row(out, "  of it in softirqs", softirqs, String::new())
 }

@@ -151,15 +151,22 @@ impl Benchmark {
     /// what the benchmark measured, over all of them.
     fn lessen(&mut self, out: &BatchRecord, left: f64) {
         let Some(seconds) = self.duration_s else { return };
+        // Many transactions at a time are limited by CPU time, as bytes are.
+        let many = self.pairs.is_some_and(|pairs| pairs > 1);
         let stream = self.throughput_bits_per_s.filter(|_| self.transactions_per_s.is_none());
         let work = out.work.filter(|work| (work.ns as f64) < seconds * 1e9);
-        let Some((bits, work)) = stream.zip(work) else {
+        let rate = stream.map(|bits| bits / 8.0).or(self.transactions_per_s.filter(|_| many));
+        let Some((rate, work)) = rate.zip(work) else {
             self.duration_s = Some(seconds * left);
             return;
         };
         let rest = seconds - work.ns as f64 / 1e9;
         self.duration_s = Some(rest);
-        self.throughput_bits_per_s = Some(((bits * seconds - 8.0 * work.done as f64) / rest).max(0.0));
+        let rate = ((rate * seconds - work.done as f64) / rest).max(0.0);
+        match stream {
+            Some(_) => self.throughput_bits_per_s = Some(8.0 * rate),
+            None => self.transactions_per_s = Some(rate),
+        }
     }
 }
 
