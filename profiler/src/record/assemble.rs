@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
+    kernel::symbols::Symbols,
     profile::{
         CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, PathRecord, Profile, SampleRecord,
         Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
@@ -51,7 +52,9 @@ pub(super) fn profile(
         lost.insert(Loss::FunctionMissed, missed);
     }
     lost.insert(Loss::JourneysNotKept, recording.journeys_not_kept);
-    let mut cpu = cpu(&recording, duration, &states, &watched.topology)?;
+    // A third of the time until a recording began went into them, and nothing needs them before.
+    let symbols = recording.symbols.take().map_or_else(Symbols::running, Ok)?;
+    let mut cpu = cpu(&recording, &symbols, duration, &states, &watched.topology)?;
     let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
     let used = used.context("the clock of the CPUs went back")?;
     cpu.kernel_busy_ns = used.busy_ns;
@@ -109,7 +112,7 @@ pub(super) fn profile(
         paths: tree.into_records(),
         cpu,
         softirqs: softirqs(&recording, after)?,
-        drops: drops(&recording, &reasons)?,
+        drops: drops(&recording, &symbols, &reasons)?,
         turnarounds: turnarounds(&recording),
         devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
@@ -153,7 +156,13 @@ fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord
         .collect()
 }
 
-fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology: &Topology) -> Result<CpuRecord> {
+fn cpu(
+    recording: &Recording,
+    symbols: &Symbols,
+    duration: Duration,
+    states: &[CpuState],
+    topology: &Topology,
+) -> Result<CpuRecord> {
     let mut names = Interner::default();
     let mut stack_index: HashMap<u64, Option<u32>> = HashMap::new();
     let mut stack_list: Interner<Vec<u32>> = Interner::default();
@@ -167,7 +176,7 @@ fn cpu(recording: &Recording, duration: Duration, states: &[CpuState], topology:
     for (key, count) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
             let frames = stacks.get(&key.stack)?.iter();
-            let frames = frames.map(|address| names.index(recording.symbols.name(*address).to_owned())).collect();
+            let frames = frames.map(|address| names.index(symbols.name(*address).to_owned())).collect();
             Some(stack_list.index(frames))
         });
         let comm = String::from_utf8_lossy(key.comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
@@ -261,10 +270,10 @@ fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
     })
 }
 
-fn drops(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Vec<DropRecord>> {
+fn drops(recording: &Recording, symbols: &Symbols, reasons: &HashMap<u32, String>) -> Result<Vec<DropRecord>> {
     let mut by_place: BTreeMap<(String, String, u32, u32), u64> = BTreeMap::new();
     for (key, count) in recording.session.entries::<DropKey, u64>("DROPS")? {
-        let function = recording.symbols.name(key.location).to_owned();
+        let function = symbols.name(key.location).to_owned();
         *by_place.entry((reason_name(reasons, key.reason), function, key.netns, key.ifindex)).or_default() += count;
     }
     Ok(by_place

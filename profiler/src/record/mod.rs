@@ -3,6 +3,7 @@
 mod assemble;
 mod assemble_functions;
 mod attach;
+mod batched;
 mod calibrate;
 mod command;
 mod crossing_cost;

@@ -22,7 +22,7 @@ use super::{
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
-    tier,
+    tier::{self, Hooks},
     tree::Tree,
 };
 use crate::{
@@ -46,7 +46,8 @@ const UNDISTURBED: f64 = 4.0;
 /// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
     pub session: Session,
-    pub symbols: Symbols,
+    /// Functions that were looked for at the start; else they are read at the end.
+    pub symbols: Option<Symbols>,
     /// Taken at the end.
     pub watcher: Option<Watcher>,
     pub costs: Calibration,
@@ -109,6 +110,7 @@ pub(super) struct Recording {
 /// The programs, loaded, and what they cost here.
 struct Prepared {
     session: Session,
+    symbols: Option<Symbols>,
     costs: Calibration,
     hook_costs: HookCosts,
     softirq_cost: f64,
@@ -116,7 +118,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(args: &RecordArgs, symbols: &Symbols, types: &KernelTypes) -> Result<Self> {
+    fn new(args: &RecordArgs, types: &KernelTypes) -> Result<Self> {
         let sizes = Sizes {
             slots: args.debug_slots,
             ring_bytes: args.debug_ring_bytes,
@@ -124,20 +126,21 @@ impl Prepared {
             level: logger::asked() as u8,
             ..Sizes::default()
         };
-        let (mut session, ways) = tier::load(args, sizes, symbols, types)?;
+        let (mut session, hooks) = tier::load(args, sizes, types)?;
         let costs = calibrate(&mut session)?;
         log::info!("{costs:?}");
         let (mut hook_costs, mut softirq_cost) = (HookCosts::default(), 0.0);
-        let mut no_functions = None;
-        match ways {
-            Ok(mut ways) => {
-                hook_costs = function_costs::measure(&mut session, symbols, types, &mut ways);
+        let (mut symbols, mut no_functions) = (None, None);
+        match hooks {
+            Ok(Hooks { mut ways, symbols: known }) => {
+                hook_costs = function_costs::measure(&mut session, &known, types, &mut ways);
                 softirq_cost = function_costs::softirq_cost(&mut session)?;
-                session.attach_functions(symbols, types, &ways)?;
+                session.attach_functions(&known, types, &ways)?;
+                symbols = Some(known);
             }
             Err(reason) => no_functions = Some(reason),
         }
-        Ok(Self { session, costs, hook_costs, softirq_cost, no_functions })
+        Ok(Self { session, symbols, costs, hook_costs, softirq_cost, no_functions })
     }
 }
 
@@ -148,26 +151,18 @@ impl Recording {
         filter::check(args, &watcher.current())?;
         let hurry = Hurry::begin();
         let types = KernelTypes::running()?;
-        let symbols = Symbols::running()?;
-        let prepared = Prepared::new(args, &symbols, &types)?;
+        Symbols::check()?;
+        let prepared = Prepared::new(args, &types)?;
         drop(hurry);
         let reasons = types.drop_reasons().into_iter().collect();
-        // Freeing a million small pieces takes its time.
-        drop(types);
-        let mut recording = Self::of(args, prepared, watcher, symbols, reasons);
+        let mut recording = Self::of(args, prepared, watcher, reasons);
         recording.begin(args)?;
         Ok(recording)
     }
 
     /// Nothing is attached yet but hooks.
-    fn of(
-        args: &RecordArgs,
-        prepared: Prepared,
-        watcher: Watcher,
-        symbols: Symbols,
-        reasons: HashMap<u32, String>,
-    ) -> Self {
-        let Prepared { session, costs, hook_costs, softirq_cost, no_functions } = prepared;
+    fn of(args: &RecordArgs, prepared: Prepared, watcher: Watcher, reasons: HashMap<u32, String>) -> Self {
+        let Prepared { session, symbols, costs, hook_costs, softirq_cost, no_functions } = prepared;
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
         let mut config = Config {
