@@ -12,6 +12,7 @@ use netstrata_common::{
 
 use super::{
     assemble_functions as functions, calibrate, filter,
+    kept::{self, Place},
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
     tree::{Tree, reason_name},
@@ -304,7 +305,11 @@ fn observer<'a>(
         + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
         + recording.own_cpu.as_nanos() as f64;
     let available = duration.as_nanos() as f64 * online()?.len() as f64;
-    let within = Within::new(&costs, slower, within::bound(paths));
+    let bound = within::bound(paths);
+    if let Some(key) = recording.key.as_ref().filter(|_| kept::contradicted(&costs, pace, bound)) {
+        Place::default().forget(key);
+    }
+    let within = Within::new(&costs, slower, bound);
     Ok(Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,

@@ -129,6 +129,8 @@ mod tests {
         crossings_per_datagram: 6.0,
         ns_per_turn: 1e7,
         ns_per_sample: 2000.0,
+        system_call_ns: 100.0,
+        calm: true,
     };
 
     #[test]

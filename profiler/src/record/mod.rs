@@ -13,6 +13,7 @@ mod function_probe;
 mod functions;
 mod gathered;
 mod governor;
+mod kept;
 mod kernel_counters;
 mod load;
 mod look;

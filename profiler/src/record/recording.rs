@@ -15,6 +15,7 @@ use super::{
     function_costs::{self, HookCosts},
     gathered::Gathered,
     governor::Governor,
+    kept::{self, Costs, Key, Place},
     kernel_counters::Counters,
     load::Sizes,
     look::Look,
@@ -51,6 +52,8 @@ pub(super) struct Recording {
     /// Taken at the end.
     pub watcher: Option<Watcher>,
     pub costs: Calibration,
+    /// Under which they are kept, if they are.
+    pub key: Option<Key>,
     /// What hooks cost, by way; zero without the function tier.
     pub hook_costs: HookCosts,
     /// What a program at the beginning or the end of a softirq costs; zero without the function tier.
@@ -112,6 +115,7 @@ struct Prepared {
     session: Session,
     symbols: Option<Symbols>,
     costs: Calibration,
+    key: Option<Key>,
     hook_costs: HookCosts,
     softirq_cost: f64,
     no_functions: Option<String>,
@@ -127,21 +131,54 @@ impl Prepared {
             ..Sizes::default()
         };
         let (mut session, hooks) = tier::load(args, sizes, types)?;
-        let costs = calibrate(&mut session)?;
-        log::info!("{costs:?}");
-        let (mut hook_costs, mut softirq_cost) = (HookCosts::default(), 0.0);
+        // What was asked for beyond that are other programs.
+        let usual = sizes.level == 0 && sizes.slots.is_none() && sizes.nodes.is_none() && sizes.ring_bytes.is_none();
+        let key = if usual { Key::now(hooks.is_ok()) } else { None };
+        let place = Place::default();
+        let found = key.as_ref().and_then(|key| place.find(key, kept::system_call_ns));
+        let is_kept = found.is_some();
         let (mut symbols, mut no_functions) = (None, None);
-        match hooks {
-            Ok(Hooks { mut ways, symbols: known }) => {
-                hook_costs = function_costs::measure(&mut session, &known, types, &mut ways);
-                softirq_cost = function_costs::softirq_cost(&mut session)?;
-                session.attach_functions(&known, types, &ways)?;
-                symbols = Some(known);
+        let costs = match hooks {
+            Ok(mut hooked) => {
+                let costs = match found {
+                    Some(costs) => costs,
+                    None => measure(&mut session, types, Some(&mut hooked))?,
+                };
+                let ways = &mut hooked.ways;
+                if let Some(kept::Hooks { lacking: [no_fentry, no_kprobe], .. }) = costs.hooks.clone() {
+                    ways.no_fentry = ways.no_fentry.take().or(no_fentry);
+                    ways.no_kprobe = ways.no_kprobe.take().or(no_kprobe);
+                }
+                session.attach_functions(&hooked.symbols, types, &hooked.ways)?;
+                symbols = Some(hooked.symbols);
+                costs
             }
-            Err(reason) => no_functions = Some(reason),
+            Err(reason) => {
+                no_functions = Some(reason);
+                found.map_or_else(|| measure(&mut session, types, None), Ok)?
+            }
+        };
+        log::info!("{}: {:?}", if is_kept { "costs were kept" } else { "costs were measured" }, costs.points);
+        if let Some(key) = key.as_ref().filter(|_| !is_kept && costs.points.calm) {
+            place.keep(key, &costs);
         }
-        Ok(Self { session, symbols, costs, hook_costs, softirq_cost, no_functions })
+        let (hook_costs, softirq_cost) = costs.hooks.map(|hooks| (hooks.costs, hooks.softirq_ns)).unwrap_or_default();
+        Ok(Self { session, symbols, costs: costs.points, key, hook_costs, softirq_cost, no_functions })
     }
+}
+
+/// What probes cost now, and hooks where there are any.
+fn measure(session: &mut Session, types: &KernelTypes, hooks: Option<&mut Hooks>) -> Result<Costs> {
+    let points = calibrate(session)?;
+    let hooks = match hooks {
+        Some(Hooks { ways, symbols }) => {
+            let costs = function_costs::measure(session, symbols, types, ways);
+            let softirq_ns = function_costs::softirq_cost(session)?;
+            Some(kept::Hooks { costs, softirq_ns, lacking: [ways.no_fentry.clone(), ways.no_kprobe.clone()] })
+        }
+        None => None,
+    };
+    Ok(Costs { points, hooks })
 }
 
 impl Recording {
@@ -162,7 +199,7 @@ impl Recording {
 
     /// Nothing is attached yet but hooks.
     fn of(args: &RecordArgs, prepared: Prepared, watcher: Watcher, reasons: HashMap<u32, String>) -> Self {
-        let Prepared { session, symbols, costs, hook_costs, softirq_cost, no_functions } = prepared;
+        let Prepared { session, symbols, costs, key, hook_costs, softirq_cost, no_functions } = prepared;
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
         let mut config = Config {
@@ -179,6 +216,7 @@ impl Recording {
             symbols,
             watcher: Some(watcher),
             costs,
+            key,
             hook_costs,
             softirq_cost,
             first_tally: Tally::default(),
