@@ -11,7 +11,9 @@ use netstrata_common::{
 };
 
 use super::{
-    assemble_functions as functions, calibrate, filter,
+    assemble_functions as functions,
+    bill::Bill,
+    calibrate, filter,
     kept::{self, Place},
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
@@ -69,8 +71,7 @@ pub(super) fn profile(
     functions::read(&recording, &mut tree.paths)?;
     let chains = functions::chains(&recording)?;
     let (hooks, missing_hooks) = recording.session.detach_functions();
-    let mut observer = observer(&recording, &states, &cpu, duration, tree.paths.values())?;
-    functions::cost(&mut observer, &recording, duration)?;
+    let observer = observer(&recording, &states, duration, tree.paths.values())?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
     let counted = [Loss::MissedNested].into_iter().chain(heads.is_some().then_some(Loss::FunctionMissed));
@@ -291,20 +292,24 @@ fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {
 fn observer<'a>(
     recording: &Recording,
     states: &[CpuState],
-    cpu: &CpuRecord,
     duration: Duration,
     paths: impl Iterator<Item = &'a PathRecord>,
 ) -> Result<Observer> {
-    let crossings = sum(states, |state| state.crossings);
-    let followed_crossings = sum(states, |state| state.followed_crossings);
     let costs = recording.costs;
     let pace = calibrate::pace(&costs, states);
     let slower = pace.unwrap_or(1.0);
-    let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
-        + followed_crossings as f64 * costs.ns_per_followed_crossing * slower
-        + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
-        + recording.own_cpu.as_nanos() as f64;
-    let available = duration.as_nanos() as f64 * online()?.len() as f64;
+    let mut observer = Observer::default();
+    let bill = Bill {
+        costs: &costs,
+        pace: slower,
+        states,
+        softirqs: &calibrate::timed_softirqs(&recording.session)?,
+        hooks_ns: &functions::cost(&mut observer, recording)?,
+        own: recording.own_cpu,
+        own_by_cpu: &recording.own_by_cpu,
+        duration,
+    };
+    let shares = bill.shares(online()?.len());
     let bound = within::bound(paths);
     if let Some(key) = recording.key.as_ref().filter(|_| kept::contradicted(&costs, pace, bound)) {
         Place::default().forget(key);
@@ -319,13 +324,15 @@ fn observer<'a>(
         ns_in_span_high: within.high,
         ns_in_span_at_return: within::grown(costs.ns_in_span_at_return, &costs, slower),
         ns_in_span_at_ready: costs.ns_in_span_at_ready,
-        crossings,
-        followed_crossings,
+        crossings: sum(states, |state| state.crossings),
+        followed_crossings: sum(states, |state| state.followed_crossings),
         hooks: recording.hook_costs,
         ns_per_sample: costs.ns_per_sample,
-        cpu_share: spent / available.max(1.0),
+        ns_per_timed_softirq: costs.ns_per_timed_softirq,
+        cpu_share: shares.mean,
+        busiest_cpu_share: shares.busiest,
         recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),
         recorder_rss_bytes: own_peak_memory(),
-        ..Observer::default()
+        ..observer
     })
 }

@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, PathKey, Point, Protocol, Timed};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, PathKey, Point, Protocol, Softirq, Timed};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -67,6 +67,8 @@ pub struct Calibration {
     pub alike_ns: f64,
     /// A CPU sample.
     pub ns_per_sample: f64,
+    /// The programs that time a softirq, all of them.
+    pub ns_per_timed_softirq: f64,
     /// CPU time of attaching the journey probes and detaching them again; the kernel patches its code and stops every other CPU
     /// for it, too, for less.
     pub ns_per_turn: f64,
@@ -204,6 +206,7 @@ impl Measured {
             crossings_per_datagram: per_datagram,
             alike_ns: self.alike.fastest(pace),
             ns_per_sample: 0.0,
+            ns_per_timed_softirq: 0.0,
             ns_per_turn: median(&self.turns),
             system_call_ns: 0.0,
             calm: false,
@@ -236,6 +239,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
     check_offsets(session, netns)?;
     let costs = Calibration {
         ns_per_sample: sampler_cost(session, traffic, cpu)?,
+        ns_per_timed_softirq: timed_softirq_cost(session, traffic, cpu, &measured.plain)?,
         system_call_ns: traffic.calm(),
         calm: calm(&measured),
         ..measured.costs()?
@@ -275,6 +279,33 @@ fn sampler_cost(session: &mut Session, traffic: &Traffic, cpu: usize) -> Result<
     let per_batch = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
     let slower = (median(&sampled) - median(&free)).max(0.0) * PER_BATCH;
     Ok(if per_batch > 0.0 { (slower / per_batch).max(LEAST_SAMPLE_NS) } else { LEAST_SAMPLE_NS })
+}
+
+/// Cost of timing a softirq: by how much traffic of which each datagram raises one slows down.
+fn timed_softirq_cost(session: &mut Session, traffic: &Traffic, cpu: usize, plain: &Times) -> Result<f64> {
+    let timed = |session: &Session| -> Result<u64> { Ok(timed_softirqs(session)?.get(cpu).copied().unwrap_or(0)) };
+    let (mut times, mut per_datagram) = (Times::default(), Vec::new());
+    session.attach(Group::Softirq)?;
+    for _ in 0..ALTERNATIONS {
+        let batches = traffic.batches(|| timed(session))?;
+        times.add_all(&batches);
+        per_datagram.extend(batches.iter().map(|batch| (batch.after - batch.before) as f64 / PER_BATCH));
+    }
+    session.detach(Group::Softirq)?;
+    let pace = times.pace().max(plain.pace());
+    let slower = (times.fastest(pace) - plain.fastest(pace)).max(0.0);
+    // Where softirqs are not timed at all there are none to pay for.
+    Ok(slower / median(&per_datagram).max(1.0))
+}
+
+/// Softirqs that were timed so far, by CPU.
+pub(super) fn timed_softirqs(session: &Session) -> Result<Vec<u64>> {
+    let mut counts = Vec::new();
+    for cpus in session.per_cpu::<Softirq>("SOFTIRQ")? {
+        counts.resize(cpus.len(), 0);
+        counts.iter_mut().zip(cpus).for_each(|(count, softirq)| *count += softirq.count);
+    }
+    Ok(counts)
 }
 
 /// The programs must have seen this thread's datagrams on device 1 of this thread's namespace.

@@ -15,7 +15,9 @@ const SAMPLER_SHARE: f64 = 0.25;
 const BURST_SHARE: f64 = 0.25;
 /// Samples a second in a burst: so many that a burst is short, and few enough that their own time is not most of it.
 pub const BURST_FREQUENCY: u64 = 7_993;
-/// Share of the budget that attaching and detaching may use.
+/// The least share of it that remains for packets, whatever samples and the recorder itself use.
+const LEAST_LEFT: f64 = 0.2;
+/// Share of the budget that attaching and detaching may use, and what else is done in each turn.
 const TURNS_SHARE: f64 = 0.25;
 /// Length of a turn of attaching and detaching: at least, and at most.
 const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(5000)];
@@ -36,6 +38,8 @@ pub struct Load {
     pub crossings: f64,
     /// Crossings of followed packets.
     pub followed_crossings: f64,
+    /// Share of the CPU that the recorder itself uses there.
+    pub own: f64,
 }
 
 /// Decides rates.
@@ -44,6 +48,8 @@ pub struct Governor {
     budget: f64,
     costs: Calibration,
     fixed: bool,
+    /// What a turn has taken so far, all that the recorder does in it included, and how many there were.
+    turns: (Duration, u32),
     /// Follow one packet in this many.
     pub every: u32,
     /// Part of the time in which the probes are attached.
@@ -53,12 +59,36 @@ pub struct Governor {
 impl Governor {
     /// `fixed` follows one packet in so many, all the time, whatever it costs.
     pub fn new(budget: f64, costs: Calibration, fixed: Option<u32>) -> Self {
-        Self { budget, costs, fixed: fixed.is_some(), every: fixed.unwrap_or(64), duty: 1.0 }
+        Self { budget, costs, fixed: fixed.is_some(), turns: Default::default(), every: fixed.unwrap_or(64), duty: 1.0 }
     }
 
     /// How often the probes may be attached anew.
     pub fn turn(&self) -> Duration {
-        Duration::from_nanos((self.costs.ns_per_turn / (TURNS_SHARE * self.budget)) as u64).clamp(TURN[0], TURN[1])
+        let attaching = Duration::from_nanos(self.costs.ns_per_turn as u64);
+        let (used, turns) = self.turns;
+        let one = used.checked_div(turns).unwrap_or_default().max(attaching);
+        one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], TURN[1])
+    }
+
+    /// Notes what the recorder used in a turn: that is more than attaching and detaching.
+    pub fn note_turn(&mut self, used: Duration) {
+        self.turns = (self.turns.0 + used, self.turns.1 + 1);
+    }
+
+    /// The load of the CPU that pays most.
+    pub fn busiest(&self, loads: impl Iterator<Item = Load>) -> Load {
+        let cost = |load: &Load| {
+            let [plain, followed] = self.shares(load);
+            plain + followed + load.own
+        };
+        loads.max_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or_default()
+    }
+
+    /// Shares of a CPU that packets cost which are turned away, and which are followed.
+    fn shares(&self, load: &Load) -> [f64; 2] {
+        let plain = (load.crossings - load.followed_crossings).max(0.0) * self.costs.ns_per_crossing;
+        let followed = load.followed_crossings * self.costs.ns_per_followed_crossing;
+        [plain, followed].map(|ns| if load.seconds > 0.0 { ns / load.seconds / 1e9 } else { 0.0 })
     }
 
     /// The rate of CPU samples that fits.
@@ -91,10 +121,8 @@ impl Governor {
             return false;
         }
         let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9 + BURST_SHARE * self.budget;
-        let left = (self.budget - sampler).max(0.2 * self.budget);
-        let plain =
-            (load.crossings - load.followed_crossings).max(0.0) / load.seconds * self.costs.ns_per_crossing / 1e9;
-        let followed = load.followed_crossings / load.seconds * self.costs.ns_per_followed_crossing / 1e9;
+        let left = (self.budget - sampler - load.own).max(LEAST_LEFT * self.budget);
+        let [plain, followed] = self.shares(&load);
         // The probes stay attached during a burst, too.
         let attached = if plain > 0.0 { left * (1.0 - FOLLOWED_SHARE) / plain } else { 1.0 };
         self.duty = if attached < 1.0 { (attached - self.burst_duty()).max(LEAST_DUTY) } else { 1.0 };
@@ -129,6 +157,7 @@ mod tests {
         crossings_per_datagram: 6.0,
         ns_per_turn: 1e7,
         ns_per_sample: 2000.0,
+        ns_per_timed_softirq: 100.0,
         system_call_ns: 100.0,
         calm: true,
     };
@@ -136,15 +165,48 @@ mod tests {
     #[test]
     fn an_idle_host_is_watched_all_the_time() {
         let mut governor = Governor::new(0.01, COSTS, None);
-        governor.adapt(Load { seconds: 1.0, crossings: 100.0, followed_crossings: 10.0 }, 999);
+        governor.adapt(Load { seconds: 1.0, crossings: 100.0, followed_crossings: 10.0, own: 0.0 }, 999);
         assert_eq!(governor.duty, 1.0);
     }
 
     #[test]
     fn a_fixed_rate_stays() {
         let mut governor = Governor::new(0.01, COSTS, Some(1));
-        governor.adapt(Load { seconds: 1.0, crossings: 1e8, followed_crossings: 1e8 }, 999);
+        governor.adapt(Load { seconds: 1.0, crossings: 1e8, followed_crossings: 1e8, own: 0.0 }, 999);
         assert_eq!((governor.every, governor.duty), (1, 1.0));
+    }
+
+    #[test]
+    fn rates_are_those_of_the_cpu_that_pays_most() {
+        let governor = Governor::new(0.01, COSTS, None);
+        let load = |crossings, followed_crossings, own| Load { seconds: 1.0, crossings, followed_crossings, own };
+        // More packets, but few that are followed; and one that the recorder is on.
+        let loads = [load(2e5, 0.0, 0.0), load(1e5, 2e4, 0.0), load(0.0, 0.0, 0.009)];
+        assert_eq!(governor.busiest(loads.into_iter()).followed_crossings, 2e4);
+        assert_eq!(governor.busiest(loads[..1].iter().copied().chain([loads[2]])).own, 0.009);
+        assert_eq!(governor.busiest(std::iter::empty()).seconds, 0.0);
+    }
+
+    #[test]
+    fn what_the_recorder_uses_is_taken_from_what_packets_may_cost() {
+        let duty = |own| {
+            let mut governor = Governor::new(0.01, COSTS, None);
+            governor.adapt(Load { seconds: 1.0, crossings: 3e5, followed_crossings: 0.0, own }, 199);
+            governor.duty
+        };
+        assert!(duty(0.0) > duty(0.002) && duty(0.002) > duty(0.004), "{} {}", duty(0.0), duty(0.002));
+        assert_eq!(duty(0.02), duty(1.0), "a part is left for packets");
+    }
+
+    #[test]
+    fn turns_are_the_longer_the_more_is_done_in_them() {
+        let mut governor = Governor::new(0.01, Calibration { ns_per_turn: 1e6, ..COSTS }, None);
+        assert_eq!(governor.turn(), TURN[0]);
+        governor.note_turn(Duration::from_millis(3));
+        governor.note_turn(Duration::from_millis(7));
+        assert_eq!(governor.turn(), Duration::from_secs(2));
+        governor.note_turn(Duration::from_secs(1));
+        assert_eq!(governor.turn(), TURN[1]);
     }
 
     proptest! {
@@ -154,7 +216,7 @@ mod tests {
             let frequency = governor.sampler_frequency(999);
             for _ in 0..20 {
                 let followed = crossings / f64::from(governor.every);
-                governor.adapt(Load { seconds: 1.0, crossings, followed_crossings: followed }, frequency);
+                governor.adapt(Load { seconds: 1.0, crossings, followed_crossings: followed, own: 0.0 }, frequency);
             }
             let followed = crossings / f64::from(governor.every);
             let cost = governor.duty * ((crossings - followed) * 15.0 + followed * 400.0) / 1e9

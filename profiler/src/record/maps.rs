@@ -9,7 +9,7 @@ use aya::{
 };
 use netstrata_common::{
     Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, Node, NodeKey, Path, PathKey,
-    SampleKey, Stack, Tally, TurnKey,
+    SOFTIRQS, SampleKey, Softirq, Stack, Tally, TurnKey,
 };
 
 use super::{batched, session::Session};
@@ -54,8 +54,13 @@ impl Session {
 
     /// What hooks did so far, on all CPUs.
     pub fn tally(&self) -> Result<Tally> {
+        Ok(self.tallies()?.iter().fold(Tally::default(), |sum, tally| sum.plus(tally)))
+    }
+
+    /// The same by CPU.
+    pub fn tallies(&self) -> Result<Vec<Tally>> {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-        Ok(heads.iter().fold(Tally::default(), |sum, head| sum.plus(&head.tally)))
+        Ok(heads.into_iter().map(|head| head.tally).collect())
     }
 
     /// Entries of a hash map. Of those that come or go meanwhile some are missed.
@@ -136,6 +141,9 @@ impl Session {
         self.clear_hash::<FunctionKey, FunctionNode>("FUNCTIONS")?;
         let cpus = self.cpu_states()?.len();
         self.set_per_cpu("CPUS", 0, vec![CpuState::default(); cpus])?;
+        for vector in 0..SOFTIRQS as u32 {
+            self.set_per_cpu("SOFTIRQ", vector, vec![Softirq::default(); cpus])?;
+        }
         self.drain_ring(|_| ())?;
         // The addresses of followed packets, which the programs keep in their global memory.
         let map = self.ebpf.map_mut(".bss").context("no map .bss")?;

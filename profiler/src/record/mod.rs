@@ -4,6 +4,7 @@ mod assemble;
 mod assemble_functions;
 mod attach;
 mod batched;
+mod bill;
 mod calibrate;
 mod command;
 mod crossing_cost;

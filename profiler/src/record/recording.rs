@@ -1,7 +1,7 @@
 //! Everything that a recording holds, from loading its programs to detaching them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -58,8 +58,8 @@ pub(super) struct Recording {
     pub hook_costs: HookCosts,
     /// What a program at the beginning or the end of a softirq costs; zero without the function tier.
     pub softirq_cost: f64,
-    /// What hooks had done before the recording began.
-    pub first_tally: Tally,
+    /// What hooks had done before the recording began, by CPU.
+    pub first_tally: Vec<Tally>,
     /// Why spans are not split over functions, unless they are.
     pub no_functions: Option<String>,
     pub governor: Governor,
@@ -90,6 +90,10 @@ pub(super) struct Recording {
     pub counters: Counters,
     /// CPU time of this process: at the start, at the end used meanwhile.
     pub own_cpu: Duration,
+    /// That of the thread that records, by CPU.
+    pub own_by_cpu: BTreeMap<usize, Duration>,
+    /// And in this turn.
+    pub used_in_turn: Duration,
     /// Since when journeys are observed, if they are.
     pub window: Option<Instant>,
     /// Time and NET_RX softirqs between two looks while journeys were observed in turns.
@@ -219,7 +223,7 @@ impl Recording {
             key,
             hook_costs,
             softirq_cost,
-            first_tally: Tally::default(),
+            first_tally: Vec::new(),
             no_functions,
             rates: vec![(0, governor.every)],
             governor,
@@ -239,6 +243,8 @@ impl Recording {
             journeys_not_kept: 0,
             counters: Counters::default(),
             own_cpu: own_time().total(),
+            own_by_cpu: BTreeMap::new(),
+            used_in_turn: Duration::ZERO,
             window: None,
             looks: Vec::new(),
             last_look: Look::default(),
@@ -270,7 +276,7 @@ impl Recording {
         }
         self.started = Instant::now();
         self.started_ns = monotonic_ns();
-        self.first_tally = self.session.tally()?;
+        self.first_tally = self.session.tallies()?;
         self.counters = Counters::read()?;
         self.own_cpu = own_time().total();
         self.turn = self.started;

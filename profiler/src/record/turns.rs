@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, SOFTIRQS, Softirq};
+use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     cli::RecordArgs,
-    host::cpu::{online, own_time},
+    host::{
+        clock::thread_cpu_ns,
+        cpu::{here, online, own_time},
+    },
 };
 
 /// The longest time between two looks whether anything is due. The ring tells by itself when it fills; a timer remains for the
@@ -37,6 +40,8 @@ const JOURNEYS_PER_SECOND: f64 = 20.0;
 const MOST_JOURNEYS: usize = 2000;
 /// Packets chosen between two looks that tell when traffic began or ended.
 const TELLING: u64 = 20;
+/// Of a shorter time the recorder's own share is not told.
+const LONG_ENOUGH: Duration = Duration::from_secs(1);
 /// Beyond so many looks, neighbours become one.
 const MOST_LOOKS: usize = 4096;
 /// A program that began before a batch ended has ended by then.
@@ -50,8 +55,9 @@ impl Recording {
         let mut looked = Instant::now();
         let mut sliced = looked;
         let mut softirqs_due = true;
-        let turn = self.governor.turn();
+        let mut used = thread_cpu_ns();
         loop {
+            let turn = self.governor.turn();
             let pause = sleep(self.pause(turn, looked));
             tokio::select! {
                 biased;
@@ -87,8 +93,13 @@ impl Recording {
             if self.softirq_window.is_some_and(|opened| opened.elapsed() >= SOFTIRQ_WINDOW) {
                 self.close_softirq_window()?;
             }
+            used = self.note_own(used);
             if self.turn.elapsed() >= turn {
                 self.turn = Instant::now();
+                let used_in_turn = std::mem::take(&mut self.used_in_turn);
+                if self.governor.duty < 1.0 {
+                    self.governor.note_turn(used_in_turn);
+                }
                 self.refresh_filters(args)?;
                 softirqs_due = true;
                 if self.window.is_none() {
@@ -96,10 +107,20 @@ impl Recording {
                 }
             }
         }
+        self.note_own(used);
         self.on_time = None;
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
         Ok(())
+    }
+
+    /// Bills what this thread used since the last time; on the CPU on which it is, where it was most of the time.
+    fn note_own(&mut self, before: u64) -> u64 {
+        let now = thread_cpu_ns();
+        let used = Duration::from_nanos(now.saturating_sub(before));
+        self.used_in_turn += used;
+        *self.own_by_cpu.entry(here()).or_default() += used;
+        now
     }
 
     /// Until something is due.
@@ -138,21 +159,18 @@ impl Recording {
             return Ok(());
         }
         let before = |cpu: usize| self.last_load.0.get(cpu).copied().unwrap_or_default();
-        let busiest = states
-            .iter()
-            .enumerate()
-            .map(|(cpu, state)| {
-                let crossings = state.crossings.saturating_sub(before(cpu).crossings) as f64;
-                let followed = state.followed_crossings.saturating_sub(before(cpu).followed_crossings) as f64;
-                (crossings, followed)
-            })
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .unwrap_or_default();
+        let running = self.started.elapsed();
+        let loads = states.iter().enumerate().map(|(cpu, state)| Load {
+            seconds,
+            crossings: state.crossings.saturating_sub(before(cpu).crossings) as f64,
+            followed_crossings: state.followed_crossings.saturating_sub(before(cpu).followed_crossings) as f64,
+            own: self.own_by_cpu.get(&cpu).map_or(0.0, |own| share_of(*own, running)),
+        });
+        let load = self.governor.busiest(loads);
         let followed: u64 = states.iter().map(|state| state.followed).sum();
         let followed_before: u64 = self.last_load.0.iter().map(|state| state.followed).sum();
         let per_second = followed.saturating_sub(followed_before) as f64 / seconds;
         self.last_load = (states, attached);
-        let load = Load { seconds, crossings: busiest.0, followed_crossings: busiest.1 };
         let ring_every = ((per_second / JOURNEYS_PER_SECOND) as u32).max(1);
         if self.governor.adapt(load, self.frequency) {
             self.rates.push((self.started.elapsed().as_nanos() as u64, self.governor.every));
@@ -286,8 +304,7 @@ impl Recording {
 
     fn open_softirq_window(&mut self) -> Result<()> {
         // An entry or raise seen in the last window has nothing to do with this one.
-        for vector in 0..SOFTIRQS as u32 {
-            let mut values: Vec<Softirq> = self.session.per_cpu::<Softirq>("SOFTIRQ")?.swap_remove(vector as usize);
+        for (vector, mut values) in (0..).zip(self.session.per_cpu::<Softirq>("SOFTIRQ")?) {
             for value in &mut values {
                 (value.entry_ns, value.raise_ns) = (0, 0);
             }
@@ -323,6 +340,11 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+/// The share of a CPU that the recorder uses; what it takes to begin is no measure of a recording of any length.
+fn share_of(own: Duration, running: Duration) -> f64 {
+    own.as_secs_f64() / running.max(LONG_ENOUGH).as_secs_f64()
 }
 
 fn new_nodes(states: &[CpuState]) -> u64 {
