@@ -59,6 +59,7 @@ impl Session {
     pub fn load(types: &KernelTypes, sizes: &Sizes) -> Result<Self> {
         let begun = Instant::now();
         let mut ebpf = object(types, sizes)?;
+        log::debug!("the object is read and its maps are made after {:?}", begun.elapsed());
         let mut found = Found::default();
         let wanted = probes::tracepoints().filter(|probe| is_known(types, probe)).map(|probe| probe.name);
         let mut verified = verify(&mut ebpf, &wanted.chain([SAMPLER, BURST]).collect());

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use netstrata_common::{
     Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, Node, NodeKey, Path, PathKey,
@@ -85,6 +85,23 @@ impl Session {
                 taken.push(*key);
             }
         })?;
+        batched::remove(self.descriptor(name)?, &taken).with_context(|| format!("cannot take from map {name}"))
+    }
+
+    /// The same of entries whose keys are known, if they are there.
+    pub fn take_known<K: Pod, V: Pod>(&mut self, name: &str, keys: &[K], mut take: impl FnMut(K, &V)) -> Result<()> {
+        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
+        let mut taken = Vec::new();
+        for key in keys {
+            match map.get(key, 0) {
+                Ok(value) => {
+                    take(*key, &value);
+                    taken.push(*key);
+                }
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read map {name}")),
+            }
+        }
         batched::remove(self.descriptor(name)?, &taken).with_context(|| format!("cannot take from map {name}"))
     }
 
