@@ -90,7 +90,7 @@ impl Recording {
                     self.open_softirq_window()?;
                 }
             }
-            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= SOFTIRQ_WINDOW) {
+            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= self.softirq_time()) {
                 self.close_softirq_window()?;
             }
             used = self.note_own(used);
@@ -123,10 +123,16 @@ impl Recording {
         now
     }
 
+    /// How long softirqs are timed: half as long where there are so many that the budget does not pay for all crossings.
+    fn softirq_time(&self) -> Duration {
+        if self.governor.duty < 1.0 { SOFTIRQ_WINDOW / 2 } else { SOFTIRQ_WINDOW }
+    }
+
     /// Until something is due.
     fn pause(&self, turn: Duration, looked: Instant) -> Duration {
         let in_turn = |part: f64| turn.mul_f64(part).saturating_sub(self.turn.elapsed());
-        let mut due = TICK.min(in_turn(1.0));
+        // Without a window nothing is due before the next one that does not tell by itself.
+        let mut due = if self.window.is_some() { TICK.min(in_turn(1.0)) } else { in_turn(1.0) };
         if let Some(begun) = self.batch_begun {
             due = due.min(SETTLED.saturating_sub(begun.elapsed()));
         }
@@ -137,7 +143,7 @@ impl Recording {
             }
         }
         if let Some(opened) = self.softirq_window {
-            due = due.min(SOFTIRQ_WINDOW.saturating_sub(opened.elapsed()));
+            due = due.min(self.softirq_time().saturating_sub(opened.elapsed()));
         }
         due.max(Duration::from_micros(100))
     }
