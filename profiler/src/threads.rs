@@ -7,6 +7,8 @@ pub const RECORD: &str = "ns-recorder";
 pub const WATCH: &str = "ns-watch";
 /// It looks at them once, from one namespace to the next.
 pub const SCAN: &str = "ns-scan";
+/// They have the kernel verify programs.
+pub const VERIFY: &str = "ns-verify";
 /// It sends the packets that costs are measured with.
 pub const CALIBRATE: &str = "ns-calibrate";
 /// It passes on what the recorded command says.
@@ -15,7 +17,7 @@ pub const OUTPUT: &str = "ns-output";
 pub const BLOCKING: &str = "ns-blocking";
 
 /// All of them.
-pub const RECORDER: [&str; 6] = [RECORD, WATCH, SCAN, CALIBRATE, OUTPUT, BLOCKING];
+pub const RECORDER: [&str; 7] = [RECORD, WATCH, SCAN, VERIFY, CALIBRATE, OUTPUT, BLOCKING];
 
 #[cfg(test)]
 mod tests {

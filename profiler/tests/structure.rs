@@ -132,7 +132,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// Crates through which a program looks at its machine, or changes it. What only thinks names none of them.
-const LIVE_CRATES: &[&str] = &["aya", "aya_obj", "btf_rs", "indicatif", "libc", "netlink_packet_route", "rtnetlink"];
+const LIVE_CRATES: &[&str] = &["aya", "aya_obj", "indicatif", "libc", "netlink_packet_route", "rtnetlink"];
 
 fn sources(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("src")

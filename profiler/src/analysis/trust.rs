@@ -44,10 +44,10 @@ named! {
         reason: undersampled,
         because: "idle CPUs may stop their clock, busy ones may not"
     };
-    Observer "observer" "CPU time that the probes used, of their budget" {
-        figure: |profile, _| Some(profile.observer.cpu_share / profile.sampling.budget), unit: Unit::Share,
+    Observer "observer" "time of the busiest CPU that observing used, of its budget" {
+        figure: |profile, _| Some(profile.observer.judged_share() / profile.sampling.budget), unit: Unit::Share,
         degraded: Bound::Above(2.0), void: None,
-        telling: Some(Telling { by: |profile| 100.0 * profile.observer.cpu_share, above: 2.0, of: "% of all CPU time" }),
+        telling: Some(Telling { by: |profile| 100.0 * profile.observer.judged_share(), above: 2.0, of: "% of a CPU" }),
         reason: costly,
         because: "what is observed ran slower than without"
     };
@@ -214,8 +214,10 @@ fn undersampled(profile: &Profile, seen: &Seen) -> String {
 }
 
 fn costly(profile: &Profile, _: &Seen) -> String {
-    let [took, budget] = [profile.observer.cpu_share, profile.sampling.budget].map(|share| 100.0 * share);
-    format!("observer: the probes used {took:.1} % of the CPU time, the budget was {budget:.1} %")
+    let observer = &profile.observer;
+    let [took, budget] = [observer.judged_share(), profile.sampling.budget].map(|share| 100.0 * share);
+    let of = if observer.busiest_cpu_share > 0.0 { "the busiest CPU's time" } else { "the CPU time" };
+    format!("observer: the probes used {took:.1} % of {of}, the budget was {budget:.1} %")
 }
 
 /// A profile from before has no interval: nothing bounds its correction, and it is not judged by that.
@@ -358,6 +360,18 @@ mod tests {
             assert!((telling.by)(&profile) <= telling.above, "{doubt:?}");
             assert_eq!(trust(&profile, seen).verdict, Verdict::Ok, "{doubt:?}");
         }
+    }
+
+    #[test]
+    fn the_budget_is_judged_on_the_busiest_cpu() {
+        let (mut profile, seen) = doubted(Doubt::Observer, 0.1);
+        profile.observer.busiest_cpu_share = 0.6;
+        let judged = trust(&profile, seen);
+        assert_eq!(judged.verdict, Verdict::Degraded);
+        assert!(judged.reasons[0].contains("60.0 % of the busiest CPU's time"), "{:?}", judged.reasons);
+        profile.observer.cpu_share = 0.6;
+        profile.observer.busiest_cpu_share = 0.001;
+        assert_eq!(trust(&profile, seen).verdict, Verdict::Ok);
     }
 
     #[test]

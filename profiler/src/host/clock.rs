@@ -10,6 +10,11 @@ pub fn thread_cpu_ns() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Time since the boot, that in which the machine slept included, nanoseconds.
+pub fn since_boot_ns() -> u64 {
+    read(libc::CLOCK_BOOTTIME)
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure outlives the call, which only writes to it.

@@ -31,10 +31,15 @@ pub fn stay_on(cpu: usize) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The CPU on which this thread runs at this moment; 0 where nobody tells.
+pub fn here() -> usize {
+    // SAFETY: a plain call without arguments.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
 /// Keeps this thread on the CPU on which it runs; its number.
 pub fn stay() -> Result<usize> {
-    // SAFETY: a plain system call without arguments.
-    let cpu = usize::try_from(unsafe { libc::sched_getcpu() }).context("which CPU this is")?;
+    let cpu = here();
     stay_on(cpu).context("cannot stay on a CPU")?;
     Ok(cpu)
 }

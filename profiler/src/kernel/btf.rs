@@ -3,12 +3,12 @@
 //! The programs are built once and read kernel structures at offsets that are looked up here when they are loaded. The
 //! offsets are checked against a device that is known before any figure is believed (`record::calibrate`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use btf_rs::{Btf, BtfType, Type};
 use netstrata_common::Offsets;
 
+use super::types::{Kind, Type, Types};
 use crate::failure::Failure;
 
 /// Where the running kernel keeps its BTF.
@@ -16,7 +16,7 @@ pub const RUNNING: &str = "/sys/kernel/btf/vmlinux";
 
 /// Type information of a kernel.
 pub struct KernelTypes {
-    btf: Btf,
+    types: Arc<Types>,
     modules: Modules,
 }
 
@@ -36,18 +36,15 @@ impl KernelTypes {
                 "this kernel does not tell its types ({RUNNING}: {error}); boot one built with CONFIG_DEBUG_INFO_BTF=y"
             ))
         };
-        // Read at once: the library reads a file in many small pieces.
         let bytes = std::fs::read(RUNNING).map_err(|error| refused(&error))?;
-        let btf = Btf::from_bytes(&bytes).map_err(|error| refused(&error))?;
-        Ok(Self { btf, modules: Modules::Loaded })
+        let types = Types::new(bytes, None).map_err(|error| refused(&error))?;
+        Ok(Self { types: Arc::new(types), modules: Modules::Loaded })
     }
 
     /// Of a recorded kernel.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Ok(Self {
-            btf: Btf::from_bytes(bytes).context("this is not BTF")?,
-            modules: Modules::Recorded(BTreeMap::new()),
-        })
+        let types = Types::new(bytes.to_vec(), None).context("this is not BTF")?;
+        Ok(Self { types: Arc::new(types), modules: Modules::Recorded(BTreeMap::new()) })
     }
 
     /// The same with a module of it.
@@ -60,62 +57,28 @@ impl KernelTypes {
 
     /// Byte offset of a field, through anonymous members, like `sock`, `__sk_common.skc_net`.
     pub fn offset(&self, structure: &str, path: &str) -> Result<u32> {
-        let candidates = self
-            .btf
-            .resolve_types_by_name(structure)
-            .with_context(|| format!("the kernel has no `struct {structure}`"))?;
+        let candidates = self.types.named(structure);
+        anyhow::ensure!(!candidates.is_empty(), "the kernel has no `struct {structure}`");
         let found = candidates.into_iter().find_map(|candidate| {
             let mut offset = 0;
             let mut current = candidate;
             for field in path.split('.') {
-                let (bits, member) = self.member(&current, field)?;
+                let (bits, inner) = member(current, field)?;
                 offset += bits;
-                current = member;
+                current = inner;
             }
             (offset % 8 == 0).then_some(offset / 8)
         });
         found.with_context(|| format!("`struct {structure}` of this kernel has no field `{path}`"))
     }
 
-    /// Bit offset and type of a member, looked for in anonymous structures and unions too.
-    fn member(&self, structure: &Type, field: &str) -> Option<(u32, Type)> {
-        let (Type::Struct(structure) | Type::Union(structure)) = structure else { return None };
-        structure.members.iter().find_map(|member| {
-            let name = self.btf.resolve_name(member).unwrap_or_default();
-            let inner = self.strip(self.btf.resolve_chained_type(member).ok()?);
-            if name == field {
-                Some((member.bit_offset(), inner))
-            } else if name.is_empty() {
-                self.member(&inner, field).map(|(offset, found)| (member.bit_offset() + offset, found))
-            } else {
-                None
-            }
-        })
-    }
-
-    /// The type behind typedefs and qualifiers.
-    fn strip(&self, mut current: Type) -> Type {
-        loop {
-            let next = match &current {
-                Type::Typedef(inner) => self.btf.resolve_chained_type(inner),
-                Type::Const(inner) | Type::Volatile(inner) | Type::Restrict(inner) => {
-                    self.btf.resolve_chained_type(inner)
-                }
-                _ => return current,
-            };
-            match next {
-                Ok(next) => current = next,
-                Err(_) => return current,
-            }
-        }
-    }
-
     /// Types of a module, if it is loaded and tells them.
     fn module(&self, name: &str) -> Option<Self> {
         match &self.modules {
             Modules::Loaded => {
-                let btf = Btf::from_split_file(format!("/sys/kernel/btf/{name}"), &self.btf).ok()?;
-                Some(Self { btf, modules: Modules::Loaded })
+                let bytes = std::fs::read(format!("/sys/kernel/btf/{name}")).ok()?;
+                let types = Types::new(bytes, Some(Arc::clone(&self.types))).ok()?;
+                Some(Self { types: Arc::new(types), modules: Modules::Loaded })
             }
             Modules::Recorded(recorded) => Self::from_bytes(recorded.get(name)?).ok(),
         }
@@ -123,40 +86,33 @@ impl KernelTypes {
 
     /// Number of arguments that a raw tracepoint passes, or `None` if the kernel has no such tracepoint.
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let types = self.btf.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
+        let types = self.types.named(&format!("btf_trace_{name}"));
         types.into_iter().find_map(|typedef| {
-            let Type::Typedef(typedef) = typedef else { return None };
-            let Type::Ptr(pointer) = self.btf.resolve_chained_type(&typedef).ok()? else { return None };
-            let Type::FuncProto(prototype) = self.btf.resolve_chained_type(&pointer).ok()? else { return None };
+            let pointer = target_of(typedef, Kind::Typedef)?;
+            let prototype = target_of(pointer, Kind::Pointer)?;
             // The first parameter is the tracepoint's private data.
-            Some(prototype.parameters.len().saturating_sub(1))
+            (prototype.kind() == Kind::Prototype).then(|| prototype.len().saturating_sub(1))
         })
     }
 
     /// Number of arguments of a function of the kernel itself, or `None` if the types do not describe it.
     pub fn function_arguments(&self, name: &str) -> Option<usize> {
-        let types = self.btf.resolve_types_by_name(name).ok()?;
-        types.into_iter().find_map(|function| {
-            let Type::Func(function) = function else { return None };
-            let Type::FuncProto(prototype) = self.btf.resolve_chained_type(&function).ok()? else { return None };
-            Some(prototype.parameters.len())
+        self.types.named(name).into_iter().find_map(|function| {
+            let prototype = target_of(function, Kind::Function)?;
+            (prototype.kind() == Kind::Prototype).then(|| prototype.len())
         })
     }
 
     /// Names of the reasons for which packets are dropped, by number.
     pub fn drop_reasons(&self) -> Vec<(u32, String)> {
-        let Ok(types) = self.btf.resolve_types_by_name("skb_drop_reason") else { return Vec::new() };
-        let mut reasons = Vec::new();
-        for kind in types {
-            if let Type::Enum(list) = kind {
-                for member in &list.members {
-                    let name = self.btf.resolve_name(member as &dyn BtfType).unwrap_or_default();
-                    let short = name.trim_start_matches("SKB_DROP_REASON_").trim_start_matches("SKB_").to_owned();
-                    reasons.push((member.val(), short));
-                }
-            }
-        }
-        reasons
+        let kinds = self.types.named("skb_drop_reason").into_iter().filter(|kind| kind.kind() == Kind::Enum);
+        let values = kinds.flat_map(Type::values);
+        values
+            .map(|(name, value)| {
+                let name = String::from_utf8_lossy(name);
+                (value, name.trim_start_matches("SKB_DROP_REASON_").trim_start_matches("SKB_").to_owned())
+            })
+            .collect()
     }
 
     /// All offsets that the programs need.
@@ -174,4 +130,34 @@ impl KernelTypes {
         }
         Ok(offsets)
     }
+}
+
+/// Bit offset and type of a member, looked for in anonymous structures and unions too.
+fn member<'a>(structure: Type<'a>, field: &str) -> Option<(u32, Type<'a>)> {
+    if structure.kind() != Kind::Composite {
+        return None;
+    }
+    structure.members().find_map(|(name, of, bits)| {
+        let inner = of.map(strip);
+        if name == field.as_bytes() {
+            Some((bits, inner?))
+        } else if name.is_empty() {
+            member(inner?, field).map(|(offset, found)| (bits + offset, found))
+        } else {
+            None
+        }
+    })
+}
+
+/// The type behind typedefs and qualifiers.
+fn strip(mut current: Type<'_>) -> Type<'_> {
+    while let (Kind::Typedef | Kind::Qualifier, Some(next)) = (current.kind(), current.target()) {
+        current = next;
+    }
+    current
+}
+
+/// What a type of a kind points to or names.
+fn target_of(of: Type<'_>, kind: Kind) -> Option<Type<'_>> {
+    if of.kind() == kind { of.target() } else { None }
 }

@@ -3,3 +3,4 @@
 pub mod btf;
 pub mod privilege;
 pub mod symbols;
+mod types;

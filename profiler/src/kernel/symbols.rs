@@ -1,11 +1,18 @@
 //! Names of kernel functions by address, from `/proc/kallsyms`.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{BufRead, BufReader},
+};
 
 use anyhow::{Context as _, Result};
 use netstrata_common::Hook;
 
 use crate::failure::Failure;
+
+const RUNNING: &str = "/proc/kallsyms";
+const CANNOT_READ: &str = "cannot read /proc/kallsyms";
 
 /// Functions by address.
 pub struct Symbols {
@@ -28,6 +35,15 @@ pub struct Function {
     pub ambiguous: bool,
 }
 
+fn hidden() -> anyhow::Error {
+    Failure::Refused(
+        "the kernel hides its symbol addresses: run as root or with CAP_SYSLOG, or set kernel.kptr_restrict=0 and \
+         kernel.perf_event_paranoid=1"
+            .into(),
+    )
+    .into()
+}
+
 /// The name that the source gives a function: without the suffixes of clones.
 fn source_name(name: &str) -> &str {
     let base = name.find('.').map_or(name, |dot| &name[..dot]);
@@ -36,19 +52,35 @@ fn source_name(name: &str) -> &str {
 }
 
 impl Symbols {
-    /// Of the running kernel. Addresses are all zero without CAP_SYSLOG: refused, because no stack could be named.
+    /// Of the running kernel.
+    ///
+    /// # Errors
+    /// As [`Symbols::check`].
     pub fn running() -> Result<Self> {
-        let text = std::fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
+        let text = std::fs::read_to_string(RUNNING).context(CANNOT_READ)?;
         let symbols = Self::parse(&text);
-        if symbols.table.is_empty() {
-            return Err(Failure::Refused(
-                "the kernel hides its symbol addresses: run as root or with CAP_SYSLOG, or set \
-                 kernel.kptr_restrict=0 and kernel.perf_event_paranoid=1"
-                    .into(),
-            )
-            .into());
+        if symbols.table.is_empty() { Err(hidden()) } else { Ok(symbols) }
+    }
+
+    /// Whether the running kernel tells its symbols, without reading a hundred thousand of them.
+    ///
+    /// # Errors
+    /// Addresses are all zero without CAP_SYSLOG: refused, because no stack could be named.
+    pub fn check() -> Result<()> {
+        Self::check_first(BufReader::new(File::open(RUNNING).context(CANNOT_READ)?))
+    }
+
+    /// The first function tells what all the others would: of data there are symbols at zero.
+    fn check_first(text: impl BufRead) -> Result<()> {
+        for line in text.lines() {
+            let line = line.context(CANNOT_READ)?;
+            let mut words = line.split_ascii_whitespace();
+            if let (Some(address), Some("t" | "T")) = (words.next(), words.next()) {
+                let seen = u64::from_str_radix(address, 16).is_ok_and(|address| address != 0);
+                return if seen { Ok(()) } else { Err(hidden()) };
+            }
         }
-        Ok(symbols)
+        Err(hidden())
     }
 
     /// Reads the format of kallsyms; only code, only real addresses.
@@ -126,6 +158,14 @@ mod tests {
             [function("gre_rcv", "gre", true), function("gre_rcv", "ip_gre", true)]
         );
         assert!(symbols.functions("br_forward").is_empty() && symbols.functions("unheard_of").is_empty());
+    }
+
+    #[test]
+    fn hidden_addresses_are_seen_at_the_first_function() {
+        let check = |text: &str| Symbols::check_first(text.as_bytes()).is_ok();
+        assert!(check("0000000000000000 A fixed_percpu_data\nffffffff81000000 T _text\n0000000000000000 T odd\n"));
+        assert!(!check("0000000000000000 A fixed_percpu_data\n0000000000000000 T _text\n"));
+        assert!(!check(""));
     }
 
     #[test]

@@ -75,9 +75,14 @@ pub struct Observer {
     pub hook_calls: u64,
     /// Cost of one CPU sample, measured.
     pub ns_per_sample: f64,
-    /// Share of all CPU time that recording took: probes and sampler (counts times the measured costs), and the recorder's
-    /// own process while it recorded.
+    /// Cost of timing a softirq, measured; 0 in profiles from before.
+    pub ns_per_timed_softirq: f64,
+    /// Share of all CPU time that recording took: probes of packets and of softirqs, hooks and sampler (counts times the measured
+    /// costs), and the recorder's own process while it recorded.
     pub cpu_share: f64,
+    /// The same of the CPU that paid most, on which the budget is kept and judged; what of the recorder's own time is not known by
+    /// CPU is counted there. 0 in profiles from before.
+    pub busiest_cpu_share: f64,
     /// Share of one CPU that the recorder's own process used while it recorded (part of `cpu_share`).
     pub recorder_share: f64,
     /// Largest resident memory of the recorder.
@@ -90,6 +95,11 @@ impl Observer {
     pub fn in_turnaround(&self, turns: &Histogram) -> f64 {
         let others = turns.others as f64 / turns.count.max(1) as f64;
         (self.ns_in_span_per_crossing + others * self.ns_per_crossing).min(turns.mean())
+    }
+
+    /// What the budget is about. Profiles from before have only the mean.
+    pub fn judged_share(&self) -> f64 {
+        if self.busiest_cpu_share > 0.0 { self.busiest_cpu_share } else { self.cpu_share }
     }
 
     /// Whether it is known how far the cost within a span is known: not in profiles from before.

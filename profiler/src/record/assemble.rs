@@ -11,8 +11,11 @@ use netstrata_common::{
 };
 
 use super::{
-    assemble_functions as functions, calibrate, filter,
+    assemble_functions as functions,
+    bill::Bill,
+    calibrate, filter,
     interner::Interner,
+    kept::{self, Place},
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
     tree::{Tree, reason_name},
@@ -21,6 +24,7 @@ use super::{
 use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
+    kernel::symbols::Symbols,
     profile::{
         BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, PathRecord, Profile,
         SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
@@ -52,8 +56,10 @@ pub(super) fn profile(
         lost.insert(Loss::FunctionMissed, missed);
     }
     lost.insert(Loss::JourneysNotKept, recording.journeys_not_kept);
+    // A third of the time until a recording began went into them, and nothing needs them before.
+    let symbols = recording.symbols.take().map_or_else(Symbols::running, Ok)?;
     let mut batches = std::mem::take(&mut recording.gathered.batches);
-    let mut cpu = cpu(&recording, duration, &states, &watched.topology, &mut batches)?;
+    let mut cpu = cpu(&recording, &symbols, duration, &states, &watched.topology, &mut batches)?;
     let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
     let used = used.context("the clock of the CPUs went back")?;
     cpu.kernel_busy_ns = used.busy_ns;
@@ -67,8 +73,7 @@ pub(super) fn profile(
     functions::read(&recording, &mut tree.paths)?;
     let chains = functions::chains(&recording)?;
     let (hooks, missing_hooks) = recording.session.detach_functions();
-    let mut observer = observer(&recording, &states, &cpu, duration, tree.paths.values())?;
-    functions::cost(&mut observer, &recording, duration)?;
+    let observer = observer(&recording, &states, duration, tree.paths.values())?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
     let counted = [Loss::MissedNested].into_iter().chain(heads.is_some().then_some(Loss::FunctionMissed));
@@ -112,7 +117,7 @@ pub(super) fn profile(
         paths: tree.into_records(),
         cpu,
         softirqs: softirqs(&recording, after)?,
-        drops: drops(&recording, &reasons)?,
+        drops: drops(&recording, &symbols, &reasons)?,
         turnarounds: turnarounds(&recording),
         devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
@@ -160,6 +165,7 @@ fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord
 /// The samples. In the batches their numbers become those of the records.
 fn cpu(
     recording: &Recording,
+    symbols: &Symbols,
     duration: Duration,
     states: &[CpuState],
     topology: &Topology,
@@ -177,7 +183,7 @@ fn cpu(
     for (number, key) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
             let frames = stacks.get(&key.stack)?.iter();
-            let frames = frames.map(|address| names.index(recording.symbols.name(*address).to_owned())).collect();
+            let frames = frames.map(|address| names.index(symbols.name(*address).to_owned())).collect();
             Some(stack_list.index(frames))
         });
         let comm = String::from_utf8_lossy(key.comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
@@ -269,10 +275,10 @@ fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
     })
 }
 
-fn drops(recording: &Recording, reasons: &HashMap<u32, String>) -> Result<Vec<DropRecord>> {
+fn drops(recording: &Recording, symbols: &Symbols, reasons: &HashMap<u32, String>) -> Result<Vec<DropRecord>> {
     let mut by_place: BTreeMap<(String, String, u32, u32), u64> = BTreeMap::new();
     for (key, count) in recording.session.entries::<DropKey, u64>("DROPS")? {
-        let function = recording.symbols.name(key.location).to_owned();
+        let function = symbols.name(key.location).to_owned();
         *by_place.entry((reason_name(reasons, key.reason), function, key.netns, key.ifindex)).or_default() += count;
     }
     Ok(by_place
@@ -289,21 +295,29 @@ fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {
 fn observer<'a>(
     recording: &Recording,
     states: &[CpuState],
-    cpu: &CpuRecord,
     duration: Duration,
     paths: impl Iterator<Item = &'a PathRecord>,
 ) -> Result<Observer> {
-    let crossings = sum(states, |state| state.crossings);
-    let followed_crossings = sum(states, |state| state.followed_crossings);
     let costs = recording.costs;
     let pace = calibrate::pace(&costs, states);
     let slower = pace.unwrap_or(1.0);
-    let spent = crossings.saturating_sub(followed_crossings) as f64 * costs.ns_per_crossing
-        + followed_crossings as f64 * costs.ns_per_followed_crossing * slower
-        + (cpu.samples + cpu.burst_samples) as f64 * costs.ns_per_sample
-        + recording.own_cpu.as_nanos() as f64;
-    let available = duration.as_nanos() as f64 * online()?.len() as f64;
-    let within = Within::new(&costs, slower, within::bound(paths));
+    let mut observer = Observer::default();
+    let bill = Bill {
+        costs: &costs,
+        pace: slower,
+        states,
+        softirqs: &calibrate::timed_softirqs(&recording.session)?,
+        hooks_ns: &functions::cost(&mut observer, recording)?,
+        own: recording.own_cpu,
+        own_by_cpu: &recording.own_by_cpu,
+        duration,
+    };
+    let shares = bill.shares(online()?.len());
+    let bound = within::bound(paths);
+    if let Some(key) = recording.key.as_ref().filter(|_| kept::contradicted(&costs, pace, bound)) {
+        Place::default().forget(key);
+    }
+    let within = Within::new(&costs, slower, bound);
     Ok(Observer {
         ns_per_crossing: costs.ns_per_crossing,
         ns_per_followed_crossing: costs.ns_per_followed_crossing,
@@ -313,13 +327,15 @@ fn observer<'a>(
         ns_in_span_high: within.high,
         ns_in_span_at_return: within::grown(costs.ns_in_span_at_return, &costs, slower),
         ns_in_span_at_ready: costs.ns_in_span_at_ready,
-        crossings,
-        followed_crossings,
+        crossings: sum(states, |state| state.crossings),
+        followed_crossings: sum(states, |state| state.followed_crossings),
         hooks: recording.hook_costs,
         ns_per_sample: costs.ns_per_sample,
-        cpu_share: spent / available.max(1.0),
+        ns_per_timed_softirq: costs.ns_per_timed_softirq,
+        cpu_share: shares.mean,
+        busiest_cpu_share: shares.busiest,
         recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),
         recorder_rss_bytes: own_peak_memory(),
-        ..Observer::default()
+        ..observer
     })
 }

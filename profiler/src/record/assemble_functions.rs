@@ -1,12 +1,11 @@
 //! What the function tier adds to a profile.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook, KIND_KPROBE};
 
 use super::{functions::Attached, recording::Recording};
-use crate::host::cpu::online;
 use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
 
 /// What hooks look at first, of each CPU; none where the function tier was not in use.
@@ -69,26 +68,26 @@ pub fn hooks(attached: Vec<Attached>) -> Vec<HookRecord> {
     attached.into_iter().map(record).collect()
 }
 
-/// Puts the cost of hooks on the bill: what was called, times what that costs.
-pub fn cost(observer: &mut Observer, recording: &Recording, duration: Duration) -> Result<()> {
-    if recording.no_functions.is_some() {
-        return Ok(());
-    }
+/// What hooks took, by CPU, nanoseconds: what was called, times what that costs. Enters the calls.
+pub fn cost(observer: &mut Observer, recording: &Recording) -> Result<Vec<f64>> {
+    let Some(heads) = heads(recording)? else { return Ok(Vec::new()) };
     observer.ns_per_softirq = recording.softirq_cost;
-    let tally = recording.session.tally()?.since(&recording.first_tally);
-    let mut spent = 0.0;
-    for (kind, cost) in recording.hook_costs.iter().enumerate() {
-        // A call is an entry and an exit.
-        let busy = (tally.entered[kind] + tally.left[kind]) / 2;
-        let idle = tally.idle[kind] / 2;
-        observer.followed_hook_calls += busy;
-        observer.hook_calls += busy + idle;
-        spent += busy as f64 * cost.ns_per_followed_call + idle as f64 * cost.ns_per_call;
+    let mut spent = Vec::new();
+    for (cpu, head) in heads.iter().enumerate() {
+        let first = recording.first_tally.get(cpu).copied().unwrap_or_default();
+        let tally = head.tally.since(&first);
+        let mut ns = tally.softirqs as f64 * recording.softirq_cost;
+        for (kind, cost) in recording.hook_costs.iter().enumerate() {
+            // A call is an entry and an exit.
+            let busy = (tally.entered[kind] + tally.left[kind]) / 2;
+            let idle = tally.idle[kind] / 2;
+            observer.followed_hook_calls += busy;
+            observer.hook_calls += busy + idle;
+            ns += busy as f64 * cost.ns_per_followed_call + idle as f64 * cost.ns_per_call;
+        }
+        let kprobe = &recording.hook_costs[KIND_KPROBE];
+        ns += tally.tails as f64 * (kprobe.ns_per_followed_call / 2.0 - kprobe.exit() + kprobe.ns_exit_together);
+        spent.push(ns);
     }
-    let kprobe = &recording.hook_costs[KIND_KPROBE];
-    spent += tally.tails as f64 * (kprobe.ns_per_followed_call / 2.0 - kprobe.exit() + kprobe.ns_exit_together);
-    spent += tally.softirqs as f64 * recording.softirq_cost;
-    let available = duration.as_nanos() as f64 * online()?.len() as f64;
-    observer.cpu_share += spent / available.max(1.0);
-    Ok(())
+    Ok(spent)
 }

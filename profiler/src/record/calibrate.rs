@@ -3,7 +3,9 @@
 //! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
 //! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Batches
 //! compare that were made while the machine was equally fast, as fast as it can be if there are such; of a kind the fastest,
-//! because disturbances only ever add. Costs are per crossing, dispatch included.
+//! because disturbances only ever add. Costs are per crossing, dispatch included. Only the calibration's own packets are followed, and
+//! only its own CPU is looked at; that the programs ask each packet whose it is, which packets of a recording without a filter do not
+//! pay, is some nanoseconds a crossing of what following costs.
 //!
 //! During the recording the machine may be slower, and the programs and their data are seldom in its caches when few packets
 //! are followed. What they take between their looks at the clock is known then and now ([`pace`]); what that says of what lies
@@ -12,7 +14,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, PathKey, Point, Protocol, Timed};
+use netstrata_common::{ACCEPT_AND_DISCARD, Config, CpuState, Path, PathKey, Point, Protocol, Softirq, Timed};
+use serde::{Deserialize, Serialize};
 
 use super::{
     crossing_cost::CrossingCost,
@@ -23,15 +26,12 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    host::{
-        clock::thread_cpu_ns,
-        cpu::{online, stay},
-    },
+    host::{clock::thread_cpu_ns, cpu::stay},
     numbers::median,
 };
 
 /// Rounds of attaching and detaching at least.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// After so long there are no more, whether the machine was calm or not.
 const LONG: Duration = Duration::from_millis(600);
 /// Changes between the kinds that need the probes attached, in a round.
@@ -39,12 +39,13 @@ const ALTERNATIONS: usize = 3;
 /// Datagrams of a batch, as a figure.
 const PER_BATCH: f64 = DATAGRAMS as f64;
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
-const SAMPLER_HZ: u64 = 5_000;
-const SAMPLER_SPIN: Duration = Duration::from_millis(2);
-const SAMPLER_ROUNDS: usize = 8;
+const SAMPLER_HZ: u64 = 10_000;
+const SAMPLER_ROUNDS: usize = 3;
+/// No sample takes less, whatever was measured.
+const LEAST_SAMPLE_NS: f64 = 100.0;
 
 /// Measured costs, nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Calibration {
     /// A crossing of a packet that is not followed.
     pub ns_per_crossing: f64,
@@ -66,9 +67,15 @@ pub struct Calibration {
     pub alike_ns: f64,
     /// A CPU sample.
     pub ns_per_sample: f64,
+    /// The programs that time a softirq, all of them.
+    pub ns_per_timed_softirq: f64,
     /// CPU time of attaching the journey probes and detaching them again; the kernel patches its code and stops every other CPU
     /// for it, too, for less.
     pub ns_per_turn: f64,
+    /// A system call that does almost nothing: how fast the machine was.
+    pub system_call_ns: f64,
+    /// Whether the machine was as fast as it can be for long enough.
+    pub calm: bool,
 }
 
 /// Measures; refuses if the programs read something else than the known loopback device.
@@ -155,7 +162,7 @@ impl Measured {
     fn add_observed(&mut self, session: &mut Session, traffic: &Traffic, cpu: usize) -> Result<()> {
         let mut least = f64::MAX;
         let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
-            session.set_config(Config { sample_every: 1, accept, ..Config::default() })?;
+            session.set_config(traffic.only_own(Config { sample_every: 1, accept, ..Config::default() }))?;
             let batches = traffic.batches(|| Taken::by(session, cpu))?;
             for batch in &batches {
                 let seen = batch.after.crossings - batch.before.crossings;
@@ -199,7 +206,10 @@ impl Measured {
             crossings_per_datagram: per_datagram,
             alike_ns: self.alike.fastest(pace),
             ns_per_sample: 0.0,
+            ns_per_timed_softirq: 0.0,
             ns_per_turn: median(&self.turns),
+            system_call_ns: 0.0,
+            calm: false,
         })
     }
 }
@@ -208,7 +218,9 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
     let cpu = stay()?;
     let mut measured = Measured::default();
     let begun = Instant::now();
-    while measured.turns.len() < ROUNDS || measured.pace() > traffic.calm() * CALM && begun.elapsed() < LONG {
+    leave_others_alone(session, cpu)?;
+    let calm = |measured: &Measured| measured.pace() <= traffic.calm() * CALM;
+    while measured.turns.len() < ROUNDS || !calm(&measured) && begun.elapsed() < LONG {
         // As many as of the others: the fastest of many is faster than the fastest of few.
         for _ in 0..ALTERNATIONS {
             measured.plain.add_all(&traffic.batches(|| Ok(()))?);
@@ -225,30 +237,75 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
         measured.turns.push((attaching + thread_cpu_ns() - start) as f64);
     }
     check_offsets(session, netns)?;
-    let costs = Calibration { ns_per_sample: sampler_cost(session)?, ..measured.costs()? };
+    let costs = Calibration {
+        ns_per_sample: sampler_cost(session, traffic, cpu)?,
+        ns_per_timed_softirq: timed_softirq_cost(session, traffic, cpu, &measured.plain)?,
+        system_call_ns: traffic.calm(),
+        calm: calm(&measured),
+        ..measured.costs()?
+    };
     session.clear()?;
     Ok(costs)
 }
 
-/// Cost of a sample: by how much a loop of known work slows down.
-fn sampler_cost(session: &mut Session) -> Result<f64> {
-    let spin = || {
-        let start = Instant::now();
-        let mut turns = 0u64;
-        while start.elapsed() < SAMPLER_SPIN {
-            turns += 1;
-        }
-        turns as f64
-    };
-    let (mut free, mut sampled) = (0f64, 0f64);
+/// On other CPUs no packet is chosen: they would be asked whose they are, each of them. Nothing may be attached.
+fn leave_others_alone(session: &mut Session, cpu: usize) -> Result<()> {
+    let mut states = session.cpu_states()?;
+    for (_, state) in states.iter_mut().enumerate().filter(|(other, _)| *other != cpu) {
+        state.skip = i32::MAX as u32;
+    }
+    session.set_per_cpu("CPUS", 0, states)
+}
+
+/// Cost of a sample: by how much the traffic slows down, which has stacks in the kernel as what is recorded has. In a loop in user
+/// space it was a third of that.
+fn sampler_cost(session: &mut Session, traffic: &Traffic, cpu: usize) -> Result<f64> {
+    let (mut free, mut sampled, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+    let only = [u32::try_from(cpu)?];
+    let ns = |batches: &[Batch<u64>]| batches.iter().map(|batch| batch.ns).collect::<Vec<_>>();
     for _ in 0..SAMPLER_ROUNDS {
-        free = free.max(spin());
-        session.attach_sampler(SAMPLER_HZ, &online()?)?;
-        sampled = sampled.max(spin());
+        let taken = |session: &Session| Ok(session.cpu_states()?.get(cpu).map_or(0, |state| state.samples));
+        for _ in 0..ALTERNATIONS {
+            free.extend(ns(&traffic.batches(|| Ok(0))?));
+        }
+        session.attach_sampler(SAMPLER_HZ, &only)?;
+        for _ in 0..ALTERNATIONS {
+            let batches = traffic.batches(|| taken(session))?;
+            sampled.extend(ns(&batches));
+            samples.extend(batches.iter().map(|batch| (batch.after - batch.before) as f64));
+        }
         session.detach_sampler()?;
     }
-    let samples = SAMPLER_SPIN.as_secs_f64() * SAMPLER_HZ as f64;
-    Ok(((1.0 - sampled / free).max(0.0) * SAMPLER_SPIN.as_nanos() as f64 / samples).max(100.0))
+    let per_batch = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
+    let slower = (median(&sampled) - median(&free)).max(0.0) * PER_BATCH;
+    Ok(if per_batch > 0.0 { (slower / per_batch).max(LEAST_SAMPLE_NS) } else { LEAST_SAMPLE_NS })
+}
+
+/// Cost of timing a softirq: by how much traffic of which each datagram raises one slows down.
+fn timed_softirq_cost(session: &mut Session, traffic: &Traffic, cpu: usize, plain: &Times) -> Result<f64> {
+    let timed = |session: &Session| -> Result<u64> { Ok(timed_softirqs(session)?.get(cpu).copied().unwrap_or(0)) };
+    let (mut times, mut per_datagram) = (Times::default(), Vec::new());
+    session.attach(Group::Softirq)?;
+    for _ in 0..ALTERNATIONS {
+        let batches = traffic.batches(|| timed(session))?;
+        times.add_all(&batches);
+        per_datagram.extend(batches.iter().map(|batch| (batch.after - batch.before) as f64 / PER_BATCH));
+    }
+    session.detach(Group::Softirq)?;
+    let pace = times.pace().max(plain.pace());
+    let slower = (times.fastest(pace) - plain.fastest(pace)).max(0.0);
+    // Where softirqs are not timed at all there are none to pay for.
+    Ok(slower / median(&per_datagram).max(1.0))
+}
+
+/// Softirqs that were timed so far, by CPU.
+pub(super) fn timed_softirqs(session: &Session) -> Result<Vec<u64>> {
+    let mut counts = Vec::new();
+    for cpus in session.per_cpu::<Softirq>("SOFTIRQ")? {
+        counts.resize(cpus.len(), 0);
+        counts.iter_mut().zip(cpus).for_each(|(count, softirq)| *count += softirq.count);
+    }
+    Ok(counts)
 }
 
 /// The programs must have seen this thread's datagrams on device 1 of this thread's namespace.

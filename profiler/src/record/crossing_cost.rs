@@ -31,7 +31,12 @@ pub struct CrossingCost {
 impl CrossingCost {
     /// Batches of both kinds; the probes of journeys are attached.
     pub fn add(&mut self, session: &mut Session, traffic: &Traffic, netns: u32) -> Result<()> {
-        session.set_config(Config { sample_every: 1, accept: 1, ring_every: 1, ..Config::default() })?;
+        session.set_config(traffic.only_own(Config {
+            sample_every: 1,
+            accept: 1,
+            ring_every: 1,
+            ..Config::default()
+        }))?;
         let crossed = [Point::Xmit, Point::Rx, Point::Receive];
         add(&mut self.all, &traffic.batches(|| stretch(session, netns, &crossed))?);
         let beside = session.detach_probe(BESIDE)?;

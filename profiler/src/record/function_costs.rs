@@ -18,7 +18,7 @@ use super::{
     traffic::with_traffic,
 };
 use crate::{
-    host::clock::monotonic_ns,
+    host::{clock::monotonic_ns, cpu::stay},
     kernel::{btf::KernelTypes, symbols::Symbols},
     profile::HookCostRecord,
 };
@@ -52,13 +52,19 @@ pub fn measure(session: &mut Session, symbols: &Symbols, types: &KernelTypes, wa
 /// Nanoseconds of one program at the beginning or the end of a softirq.
 pub fn softirq_cost(session: &mut Session) -> Result<f64> {
     with_traffic(|traffic, _| {
+        let cpu = stay()?;
+        // Softirqs of other CPUs are not of this traffic.
+        let seen_by = |session: &Session| -> Result<u64> {
+            let heads = session.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
+            Ok(heads.get(cpu).map_or(0, |head| head.tally.softirqs))
+        };
         let mut best = f64::MAX;
         for _ in 0..ROUNDS {
             let plain = traffic.fastest_ns()?;
             let softirqs = Functions::softirqs(session.ebpf())?;
-            let (before, sent) = (session.tally()?.softirqs, traffic.sent());
+            let (before, sent) = (seen_by(session)?, traffic.sent());
             let time = traffic.fastest_ns()?;
-            let seen = session.tally()?.softirqs - before;
+            let seen = seen_by(session)? - before;
             drop(softirqs);
             anyhow::ensure!(seen > 0, "no softirq was seen");
             best = best.min((time - plain) / (seen as f64 / (traffic.sent() - sent) as f64));

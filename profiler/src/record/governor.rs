@@ -15,12 +15,17 @@ const SAMPLER_SHARE: f64 = 0.25;
 const BURST_SHARE: f64 = 0.25;
 /// Samples a second in a burst: so many that a burst is short, and few enough that their own time is not most of it.
 pub const BURST_FREQUENCY: u64 = 7_993;
-/// Share of the budget that attaching and detaching may use.
+/// The least share of it that remains for packets, whatever samples and the recorder itself use.
+const LEAST_LEFT: f64 = 0.2;
+/// Share of the budget that attaching and detaching may use, and what else is done in each turn.
 const TURNS_SHARE: f64 = 0.25;
 /// Length of a turn of attaching and detaching: at least, and at most.
-const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(5000)];
-/// The least part of a turn that is observed, whatever the budget says.
-const LEAST_DUTY: f64 = 0.05;
+const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(2000)];
+/// The least part of a turn that is observed, whatever the budget says: on a CPU on which dispatch alone takes a fifth of the time,
+/// as in emulated machines, a twentieth of it took as much as the whole budget.
+const LEAST_DUTY: f64 = 0.03;
+/// And the least part of the time that bursts take.
+const LEAST_BURSTS: f64 = 0.005;
 /// Fewer samples a second say too little about a recording of some seconds, whatever they cost.
 const LEAST_FREQUENCY: u64 = 199;
 /// The greatest part of the time that bursts take.
@@ -36,6 +41,8 @@ pub struct Load {
     pub crossings: f64,
     /// Crossings of followed packets.
     pub followed_crossings: f64,
+    /// Share of the CPU that the recorder itself uses there.
+    pub own: f64,
 }
 
 /// Decides rates.
@@ -44,21 +51,58 @@ pub struct Governor {
     budget: f64,
     costs: Calibration,
     fixed: bool,
+    /// What a turn has taken so far, all that the recorder does in it included, and how many there were.
+    turns: (Duration, u32),
+    /// Part of the time that bursts take.
+    bursts: f64,
     /// Follow one packet in this many.
     pub every: u32,
-    /// Part of the time in which the probes are attached.
+    /// Part of the time in which the probes are attached, bursts left out.
     pub duty: f64,
 }
 
 impl Governor {
     /// `fixed` follows one packet in so many, all the time, whatever it costs.
     pub fn new(budget: f64, costs: Calibration, fixed: Option<u32>) -> Self {
-        Self { budget, costs, fixed: fixed.is_some(), every: fixed.unwrap_or(64), duty: 1.0 }
+        let bursts = Self::affordable_bursts(budget, &costs);
+        Self {
+            budget,
+            costs,
+            bursts,
+            fixed: fixed.is_some(),
+            turns: Default::default(),
+            every: fixed.unwrap_or(64),
+            duty: 1.0,
+        }
     }
 
     /// How often the probes may be attached anew.
     pub fn turn(&self) -> Duration {
-        Duration::from_nanos((self.costs.ns_per_turn / (TURNS_SHARE * self.budget)) as u64).clamp(TURN[0], TURN[1])
+        let attaching = Duration::from_nanos(self.costs.ns_per_turn as u64);
+        let (used, turns) = self.turns;
+        let one = used.checked_div(turns).unwrap_or_default().max(attaching);
+        one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], TURN[1])
+    }
+
+    /// Notes what the recorder used in a turn: that is more than attaching and detaching.
+    pub fn note_turn(&mut self, used: Duration) {
+        self.turns = (self.turns.0 + used, self.turns.1 + 1);
+    }
+
+    /// The load of the CPU that pays most.
+    pub fn busiest(&self, loads: impl Iterator<Item = Load>) -> Load {
+        let cost = |load: &Load| {
+            let [plain, followed] = self.shares(load);
+            plain + followed + load.own
+        };
+        loads.max_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or_default()
+    }
+
+    /// Shares of a CPU that packets cost which are turned away, and which are followed.
+    fn shares(&self, load: &Load) -> [f64; 2] {
+        let plain = (load.crossings - load.followed_crossings).max(0.0) * self.costs.ns_per_crossing;
+        let followed = load.followed_crossings * self.costs.ns_per_followed_crossing;
+        [plain, followed].map(|ns| if load.seconds > 0.0 { ns / load.seconds / 1e9 } else { 0.0 })
     }
 
     /// The rate of CPU samples that fits.
@@ -76,13 +120,13 @@ impl Governor {
         if self.fixed || self.duty >= 1.0 {
             return None;
         }
-        Some(self.turn().mul_f64(self.burst_duty()))
+        Some(self.turn().mul_f64(self.bursts))
     }
 
-    /// Part of the time that bursts may take.
-    fn burst_duty(&self) -> f64 {
-        let cost = BURST_FREQUENCY as f64 * self.costs.ns_per_sample / 1e9;
-        (BURST_SHARE * self.budget / cost).min(MOST_BURSTS)
+    /// Part of the time that bursts may take for what their samples cost.
+    fn affordable_bursts(budget: f64, costs: &Calibration) -> f64 {
+        let cost = BURST_FREQUENCY as f64 * costs.ns_per_sample / 1e9;
+        (BURST_SHARE * budget / cost).min(MOST_BURSTS)
     }
 
     /// Adapts to what was seen. Returns whether the rate of followed packets changed.
@@ -91,13 +135,12 @@ impl Governor {
             return false;
         }
         let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9 + BURST_SHARE * self.budget;
-        let left = (self.budget - sampler).max(0.2 * self.budget);
-        let plain =
-            (load.crossings - load.followed_crossings).max(0.0) / load.seconds * self.costs.ns_per_crossing / 1e9;
-        let followed = load.followed_crossings / load.seconds * self.costs.ns_per_followed_crossing / 1e9;
-        // The probes stay attached during a burst, too.
+        let left = (self.budget - sampler - load.own).max(LEAST_LEFT * self.budget);
+        let [plain, followed] = self.shares(&load);
+        // The probes stay attached during a burst, too: of the time that they may be, it takes half at most.
         let attached = if plain > 0.0 { left * (1.0 - FOLLOWED_SHARE) / plain } else { 1.0 };
-        self.duty = if attached < 1.0 { (attached - self.burst_duty()).max(LEAST_DUTY) } else { 1.0 };
+        self.bursts = Self::affordable_bursts(self.budget, &self.costs).min((attached / 2.0).max(LEAST_BURSTS));
+        self.duty = if attached < 1.0 { (attached - self.bursts).max(LEAST_DUTY) } else { 1.0 };
         // While the probes are attached only for a part of the time, packets may be followed more densely.
         let allowed = left * FOLLOWED_SHARE / self.duty;
         let wanted = f64::from(self.every) * followed / allowed;
@@ -129,20 +172,69 @@ mod tests {
         crossings_per_datagram: 6.0,
         ns_per_turn: 1e7,
         ns_per_sample: 2000.0,
+        ns_per_timed_softirq: 100.0,
+        system_call_ns: 100.0,
+        calm: true,
     };
 
     #[test]
     fn an_idle_host_is_watched_all_the_time() {
         let mut governor = Governor::new(0.01, COSTS, None);
-        governor.adapt(Load { seconds: 1.0, crossings: 100.0, followed_crossings: 10.0 }, 999);
+        governor.adapt(Load { seconds: 1.0, crossings: 100.0, followed_crossings: 10.0, own: 0.0 }, 999);
         assert_eq!(governor.duty, 1.0);
     }
 
     #[test]
     fn a_fixed_rate_stays() {
         let mut governor = Governor::new(0.01, COSTS, Some(1));
-        governor.adapt(Load { seconds: 1.0, crossings: 1e8, followed_crossings: 1e8 }, 999);
+        governor.adapt(Load { seconds: 1.0, crossings: 1e8, followed_crossings: 1e8, own: 0.0 }, 999);
         assert_eq!((governor.every, governor.duty), (1, 1.0));
+    }
+
+    #[test]
+    fn rates_are_those_of_the_cpu_that_pays_most() {
+        let governor = Governor::new(0.01, COSTS, None);
+        let load = |crossings, followed_crossings, own| Load { seconds: 1.0, crossings, followed_crossings, own };
+        // More packets, but few that are followed; and one that the recorder is on.
+        let loads = [load(2e5, 0.0, 0.0), load(1e5, 2e4, 0.0), load(0.0, 0.0, 0.009)];
+        assert_eq!(governor.busiest(loads.into_iter()).followed_crossings, 2e4);
+        assert_eq!(governor.busiest(loads[..1].iter().copied().chain([loads[2]])).own, 0.009);
+        assert_eq!(governor.busiest(std::iter::empty()).seconds, 0.0);
+    }
+
+    #[test]
+    fn what_the_recorder_uses_is_taken_from_what_packets_may_cost() {
+        let duty = |own| {
+            let mut governor = Governor::new(0.01, COSTS, None);
+            governor.adapt(Load { seconds: 1.0, crossings: 3e5, followed_crossings: 0.0, own }, 199);
+            governor.duty
+        };
+        assert!(duty(0.0) > duty(0.002) && duty(0.002) > duty(0.004), "{} {}", duty(0.0), duty(0.002));
+        assert_eq!(duty(0.02), duty(1.0), "a part is left for packets");
+    }
+
+    #[test]
+    fn bursts_take_no_more_than_half_of_the_time_that_probes_may_be_attached() {
+        let mut governor = Governor::new(0.01, COSTS, None);
+        let bursts = |governor: &mut Governor, crossings: f64| {
+            governor.adapt(Load { seconds: 1.0, crossings, followed_crossings: 0.0, own: 0.0 }, 199);
+            governor.burst().map(|length| length.div_duration_f64(governor.turn()))
+        };
+        assert_eq!(bursts(&mut governor, 1e3), None, "samples know their place all the time");
+        let [some, many, most] = [1e6, 5e6, 1e9].map(|crossings| bursts(&mut governor, crossings).unwrap_or_default());
+        assert!(some > many && many > most, "{some} {many} {most}");
+        assert!((most - LEAST_BURSTS).abs() < 1e-6, "{most}");
+    }
+
+    #[test]
+    fn turns_are_the_longer_the_more_is_done_in_them() {
+        let mut governor = Governor::new(0.01, Calibration { ns_per_turn: 1e6, ..COSTS }, None);
+        assert_eq!(governor.turn(), TURN[0]);
+        governor.note_turn(Duration::from_millis(3));
+        governor.note_turn(Duration::from_millis(7));
+        assert_eq!(governor.turn(), Duration::from_secs(2));
+        governor.note_turn(Duration::from_secs(1));
+        assert_eq!(governor.turn(), TURN[1]);
     }
 
     proptest! {
@@ -152,12 +244,12 @@ mod tests {
             let frequency = governor.sampler_frequency(999);
             for _ in 0..20 {
                 let followed = crossings / f64::from(governor.every);
-                governor.adapt(Load { seconds: 1.0, crossings, followed_crossings: followed }, frequency);
+                governor.adapt(Load { seconds: 1.0, crossings, followed_crossings: followed, own: 0.0 }, frequency);
             }
             let followed = crossings / f64::from(governor.every);
             let cost = governor.duty * ((crossings - followed) * 15.0 + followed * 400.0) / 1e9
                 + frequency as f64 * COSTS.ns_per_sample / 1e9;
-            let least = (LEAST_DUTY + governor.burst_duty()) * crossings * 15.0 / 1e9;
+            let least = (LEAST_DUTY + governor.bursts) * crossings * 15.0 / 1e9;
             prop_assert!(cost <= budget * 1.1 + least, "{cost} of {budget}");
         }
     }

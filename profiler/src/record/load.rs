@@ -1,12 +1,16 @@
 //! Loading: the object is fitted to the running kernel, and programs are left out that the kernel does not have.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader,
     maps::RingBuf,
-    programs::{PerfEvent, RawTracePoint},
+    programs::{Program, ProgramError},
 };
 use netstrata_common::MAX_SLOTS;
 
@@ -14,12 +18,15 @@ use super::{
     function_probe::FunctionProbe,
     functions::Functions,
     messages::Messages,
-    object::{OBJECT, program},
+    object::OBJECT,
     probes::{self, BURST, Probe, SAMPLER, has_kprobes},
     refusal::Refusal,
     session::Session,
 };
-use crate::kernel::btf::KernelTypes;
+use crate::{host::cpu::online, kernel::btf::KernelTypes, threads};
+
+/// Threads that verify programs beside the first one: more would wait for the longest program.
+const MOST_VERIFIERS: usize = 3;
 
 /// What is loaded, how much it says, and sizes that a hidden option can make tiny.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,16 +59,19 @@ impl Session {
     pub fn load(types: &KernelTypes, sizes: &Sizes) -> Result<Self> {
         let begun = Instant::now();
         let mut ebpf = object(types, sizes)?;
+        log::debug!("the object is read and its maps are made after {:?}", begun.elapsed());
         let mut found = Found::default();
+        let wanted = probes::tracepoints().filter(|probe| is_known(types, probe)).map(|probe| probe.name);
+        let mut verified = verify(&mut ebpf, &wanted.chain([SAMPLER, BURST]).collect());
         for probe in probes::tracepoints() {
-            found.load_tracepoint(&mut ebpf, types, probe)?;
+            found.add_tracepoint(verified.remove(probe.name), probe)?;
         }
         for probe in probes::functions().filter(|_| has_kprobes()) {
             found.load_function(&mut ebpf, probe);
         }
         for name in [SAMPLER, BURST] {
-            let sampler: &mut PerfEvent = program(&mut ebpf, name)?;
-            sampler.load().map_err(|error| Refusal::of_program(name, error))?;
+            let result = verified.remove(name).with_context(|| format!("no program {name}"))?;
+            result.map_err(|error| Refusal::of_program(name, error))?;
         }
         let messages = (sizes.level > 0).then(|| Messages::of(&mut ebpf)).transpose()?;
         let (programs, functions) = (found.available.len(), found.function_probes.len());
@@ -122,23 +132,59 @@ fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
     Ok(loader.load(OBJECT).map_err(Refusal::of_object)?)
 }
 
+/// Whether the kernel has what a program is attached to.
+fn is_known(types: &KernelTypes, probe: &Probe) -> bool {
+    probe.tracepoint().is_some_and(|name| types.tracepoint_arguments(name).is_some())
+}
+
+/// How verifying went, by program.
+type Verified = HashMap<String, Result<(), ProgramError>>;
+
+/// Verifies programs, each once, on all CPUs: that takes most of the time until a recording is ready.
+fn verify(ebpf: &mut Ebpf, names: &HashSet<&str>) -> Verified {
+    let programs = Mutex::new(ebpf.programs_mut().filter(|(name, _)| names.contains(name)));
+    let verified = Mutex::new(Verified::new());
+    let work = || {
+        // Not in the condition of the loop, which would hold the lock while it runs.
+        let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some((name, program)) = next() {
+            let result = match program {
+                Program::RawTracePoint(program) => program.load(),
+                Program::PerfEvent(program) => program.load(),
+                _ => Err(ProgramError::UnexpectedProgramType),
+            };
+            verified.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), result);
+        }
+    };
+    let others = online().map_or(0, |cpus| cpus.len() - 1).min(MOST_VERIFIERS);
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            // One that does not start leaves its work to the others.
+            let _ = std::thread::Builder::new().name(threads::VERIFY.into()).spawn_scoped(scope, work);
+        }
+        work();
+    });
+    verified.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Found {
-    fn load_tracepoint(&mut self, ebpf: &mut Ebpf, types: &KernelTypes, probe: &'static Probe) -> Result<()> {
-        if probe.tracepoint().is_none_or(|name| types.tracepoint_arguments(name).is_none()) {
-            if probe.required {
-                return Err(Refusal::NoTracepoint { name: probe.name, lost: probe.lost }.into());
+    /// `verified` is how it went; `None` if the kernel has no such tracepoint.
+    fn add_tracepoint(
+        &mut self,
+        verified: Option<Result<(), ProgramError>>,
+        probe: &'static Probe,
+    ) -> Result<(), Refusal> {
+        let lost = match verified.map(|result| result.map_err(|error| Refusal::of_program(probe.name, error))) {
+            Some(Ok(())) => {
+                self.available.push(probe);
+                return Ok(());
             }
-            self.missing.insert(probe.name.to_owned(), format!("not in this kernel; lost: {}", probe.lost));
-            return Ok(());
-        }
-        let loaded = program::<RawTracePoint>(ebpf, probe.name)?.load();
-        match loaded.map_err(|error| Refusal::of_program(probe.name, error)) {
-            Ok(()) => self.available.push(probe),
-            Err(refusal) if probe.required => return Err(refusal.into()),
-            Err(refusal) => {
-                self.missing.insert(probe.name.to_owned(), format!("{refusal}; lost: {}", probe.lost));
-            }
-        }
+            Some(Err(refusal)) if probe.required => return Err(refusal),
+            None if probe.required => return Err(Refusal::NoTracepoint { name: probe.name, lost: probe.lost }),
+            Some(Err(refusal)) => format!("{refusal}; lost: {}", probe.lost),
+            None => format!("not in this kernel; lost: {}", probe.lost),
+        };
+        self.missing.insert(probe.name.to_owned(), lost);
         Ok(())
     }
 

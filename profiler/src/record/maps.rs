@@ -1,6 +1,6 @@
 //! The maps of the programs: what they are told, and what they counted.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -9,10 +9,10 @@ use aya::{
 };
 use netstrata_common::{
     Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, Node, NodeKey, Path, PathKey,
-    SampleKey, Stack, Tally, TurnKey,
+    SOFTIRQS, SampleKey, Softirq, Stack, Tally, TurnKey,
 };
 
-use super::session::Session;
+use super::{batched, session::Session};
 
 /// Batches of figures.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +54,23 @@ impl Session {
 
     /// What hooks did so far, on all CPUs.
     pub fn tally(&self) -> Result<Tally> {
+        Ok(self.tallies()?.iter().fold(Tally::default(), |sum, tally| sum.plus(tally)))
+    }
+
+    /// The same by CPU.
+    pub fn tallies(&self) -> Result<Vec<Tally>> {
         let heads: Vec<Head> = self.per_cpu::<Head>("FUNCTION_HEAD")?.swap_remove(0);
-        Ok(heads.iter().fold(Tally::default(), |sum, head| sum.plus(&head.tally)))
+        Ok(heads.into_iter().map(|head| head.tally).collect())
     }
 
-    /// Entries of a hash map. A map that changes meanwhile may repeat or miss some.
+    /// Entries of a hash map. Of those that come or go meanwhile some are missed.
     pub fn entries<K: Pod, V: Pod>(&self, name: &str) -> Result<Vec<(K, V)>> {
-        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
-        map.iter().map(|entry| entry.with_context(|| format!("cannot read map {name}"))).collect()
+        let mut entries = Vec::new();
+        self.read(name, |key, value| entries.push((*key, *value)))?;
+        Ok(entries)
     }
 
-    /// Removes the entries of a hash map that `wanted` wants, and calls `take` for each, one at a time: values may be large.
+    /// Removes the entries of a hash map that `wanted` wants, and calls `take` for each.
     /// Other entries may come meanwhile, and are taken or not; to these no program may add any more.
     pub fn take<K: Pod, V: Pod>(
         &mut self,
@@ -72,32 +78,53 @@ impl Session {
         wanted: impl Fn(&K) -> bool,
         mut take: impl FnMut(K, &V),
     ) -> Result<()> {
-        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
-        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
-        let keys: Vec<K> = map.keys().filter(|key| key.as_ref().map_or(true, &wanted)).collect::<Result<_, _>>()?;
+        let mut taken = Vec::new();
+        self.read(name, |key: &K, value: &V| {
+            if wanted(key) {
+                take(*key, value);
+                taken.push(*key);
+            }
+        })?;
+        batched::remove(self.descriptor(name)?, &taken).with_context(|| format!("cannot take from map {name}"))
+    }
+
+    /// The same of entries whose keys are known, if they are there.
+    pub fn take_known<K: Pod, V: Pod>(&mut self, name: &str, keys: &[K], mut take: impl FnMut(K, &V)) -> Result<()> {
+        let map: HashMap<&MapData, K, V> = HashMap::try_from(self.map(name)?)?;
+        let mut taken = Vec::new();
         for key in keys {
-            match map.get(&key, 0) {
-                Ok(value) => take(key, &value),
-                // The walk came by an entry twice.
-                Err(MapError::KeyNotFound) => continue,
+            match map.get(key, 0) {
+                Ok(value) => {
+                    take(*key, &value);
+                    taken.push(*key);
+                }
+                Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(error).with_context(|| format!("cannot read map {name}")),
             }
-            map.remove(&key).with_context(|| format!("cannot take from map {name}"))?;
         }
-        Ok(())
+        batched::remove(self.descriptor(name)?, &taken).with_context(|| format!("cannot take from map {name}"))
     }
 
     /// The values of an array that `keep` wants.
     pub fn array<V: Pod>(&self, name: &str, keep: impl Fn(&V) -> bool) -> Result<Vec<V>> {
-        let map: Array<&MapData, V> = Array::try_from(self.map(name)?)?;
         let mut kept = Vec::new();
-        for value in map.iter() {
-            let value = value.with_context(|| format!("cannot read map {name}"))?;
-            if keep(&value) {
-                kept.push(value);
+        self.read(name, |_: &u32, value: &V| {
+            if keep(value) {
+                kept.push(*value);
             }
-        }
+        })?;
         Ok(kept)
+    }
+
+    fn read<K: Pod, V: Pod>(&self, name: &str, seen: impl FnMut(&K, &V)) -> Result<()> {
+        batched::read(self.descriptor(name)?, seen).with_context(|| format!("cannot read map {name}"))
+    }
+
+    fn descriptor(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        let (Map::Array(map) | Map::HashMap(map)) = self.map(name)? else {
+            anyhow::bail!("map {name} is read in another way");
+        };
+        Ok(map.fd().as_fd())
     }
 
     /// A per-CPU array: index, then CPU.
@@ -131,6 +158,9 @@ impl Session {
         self.clear_hash::<FunctionKey, FunctionNode>("FUNCTIONS")?;
         let cpus = self.cpu_states()?.len();
         self.set_per_cpu("CPUS", 0, vec![CpuState::default(); cpus])?;
+        for vector in 0..SOFTIRQS as u32 {
+            self.set_per_cpu("SOFTIRQ", vector, vec![Softirq::default(); cpus])?;
+        }
         self.drain_ring(|_| ())?;
         // The addresses of followed packets, which the programs keep in their global memory.
         let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
@@ -139,13 +169,7 @@ impl Session {
     }
 
     fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
-        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
-        let mut map: HashMap<&mut MapData, K, V> = HashMap::try_from(map)?;
-        let keys: Vec<K> = map.keys().collect::<Result<_, _>>()?;
-        for key in keys {
-            map.remove(&key).with_context(|| format!("cannot clear map {name}"))?;
-        }
-        Ok(())
+        self.take(name, |_: &K| true, |_, _: &V| ())
     }
 
     /// A descriptor of the ring that can be waited for.

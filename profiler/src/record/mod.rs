@@ -3,6 +3,8 @@
 mod assemble;
 mod assemble_functions;
 mod attach;
+mod batched;
+mod bill;
 mod calibrate;
 mod command;
 mod crossing_cost;
@@ -13,6 +15,7 @@ mod functions;
 mod gathered;
 mod governor;
 mod interner;
+mod kept;
 mod kernel_counters;
 mod load;
 mod look;

@@ -1,7 +1,7 @@
 //! Everything that a recording holds, from loading its programs to detaching them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use super::{
     function_costs::{self, HookCosts},
     gathered::{Gathered, Slice},
     governor::Governor,
+    kept::{self, Costs, Key, Place},
     kernel_counters::Counters,
     load::Sizes,
     look::Look,
@@ -22,7 +23,7 @@ use super::{
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
-    tier,
+    tier::{self, Hooks},
 };
 use crate::{
     cli::RecordArgs,
@@ -45,16 +46,19 @@ const UNDISTURBED: f64 = 4.0;
 /// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
     pub session: Session,
-    pub symbols: Symbols,
+    /// Functions that were looked for at the start; else they are read at the end.
+    pub symbols: Option<Symbols>,
     /// Taken at the end.
     pub watcher: Option<Watcher>,
     pub costs: Calibration,
+    /// Under which they are kept, if they are.
+    pub key: Option<Key>,
     /// What hooks cost, by way; zero without the function tier.
     pub hook_costs: HookCosts,
     /// What a program at the beginning or the end of a softirq costs; zero without the function tier.
     pub softirq_cost: f64,
-    /// What hooks had done before the recording began.
-    pub first_tally: Tally,
+    /// What hooks had done before the recording began, by CPU.
+    pub first_tally: Vec<Tally>,
     /// Why spans are not split over functions, unless they are.
     pub no_functions: Option<String>,
     pub governor: Governor,
@@ -91,6 +95,10 @@ pub(super) struct Recording {
     pub counters: Counters,
     /// CPU time of this process: at the start, at the end used meanwhile.
     pub own_cpu: Duration,
+    /// That of the thread that records, by CPU.
+    pub own_by_cpu: BTreeMap<usize, Duration>,
+    /// And in this turn.
+    pub used_in_turn: Duration,
     /// Since when journeys are observed, if they are.
     pub window: Option<Instant>,
     /// Time and NET_RX softirqs between two looks while journeys were observed in turns.
@@ -114,14 +122,16 @@ pub(super) struct Recording {
 /// The programs, loaded, and what they cost here.
 struct Prepared {
     session: Session,
+    symbols: Option<Symbols>,
     costs: Calibration,
+    key: Option<Key>,
     hook_costs: HookCosts,
     softirq_cost: f64,
     no_functions: Option<String>,
 }
 
 impl Prepared {
-    fn new(args: &RecordArgs, symbols: &Symbols, types: &KernelTypes) -> Result<Self> {
+    fn new(args: &RecordArgs, types: &KernelTypes) -> Result<Self> {
         let sizes = Sizes {
             slots: args.debug_slots,
             ring_bytes: args.debug_ring_bytes,
@@ -129,21 +139,55 @@ impl Prepared {
             level: logger::asked() as u8,
             ..Sizes::default()
         };
-        let (mut session, ways) = tier::load(args, sizes, symbols, types)?;
-        let costs = calibrate(&mut session)?;
-        log::info!("{costs:?}");
-        let (mut hook_costs, mut softirq_cost) = (HookCosts::default(), 0.0);
-        let mut no_functions = None;
-        match ways {
-            Ok(mut ways) => {
-                hook_costs = function_costs::measure(&mut session, symbols, types, &mut ways);
-                softirq_cost = function_costs::softirq_cost(&mut session)?;
-                session.attach_functions(symbols, types, &ways)?;
+        let (mut session, hooks) = tier::load(args, sizes, types)?;
+        // What was asked for beyond that are other programs.
+        let usual = sizes.level == 0 && sizes.slots.is_none() && sizes.nodes.is_none() && sizes.ring_bytes.is_none();
+        let key = if usual { Key::now(hooks.is_ok()) } else { None };
+        let place = Place::default();
+        let found = key.as_ref().and_then(|key| place.find(key, kept::system_call_ns));
+        let is_kept = found.is_some();
+        let (mut symbols, mut no_functions) = (None, None);
+        let costs = match hooks {
+            Ok(mut hooked) => {
+                let costs = match found {
+                    Some(costs) => costs,
+                    None => measure(&mut session, types, Some(&mut hooked))?,
+                };
+                let ways = &mut hooked.ways;
+                if let Some(kept::Hooks { lacking: [no_fentry, no_kprobe], .. }) = costs.hooks.clone() {
+                    ways.no_fentry = ways.no_fentry.take().or(no_fentry);
+                    ways.no_kprobe = ways.no_kprobe.take().or(no_kprobe);
+                }
+                session.attach_functions(&hooked.symbols, types, &hooked.ways)?;
+                symbols = Some(hooked.symbols);
+                costs
             }
-            Err(reason) => no_functions = Some(reason),
+            Err(reason) => {
+                no_functions = Some(reason);
+                found.map_or_else(|| measure(&mut session, types, None), Ok)?
+            }
+        };
+        log::info!("{}: {:?}", if is_kept { "costs were kept" } else { "costs were measured" }, costs.points);
+        if let Some(key) = key.as_ref().filter(|_| !is_kept && costs.points.calm) {
+            place.keep(key, &costs);
         }
-        Ok(Self { session, costs, hook_costs, softirq_cost, no_functions })
+        let (hook_costs, softirq_cost) = costs.hooks.map(|hooks| (hooks.costs, hooks.softirq_ns)).unwrap_or_default();
+        Ok(Self { session, symbols, costs: costs.points, key, hook_costs, softirq_cost, no_functions })
     }
+}
+
+/// What probes cost now, and hooks where there are any.
+fn measure(session: &mut Session, types: &KernelTypes, hooks: Option<&mut Hooks>) -> Result<Costs> {
+    let points = calibrate(session)?;
+    let hooks = match hooks {
+        Some(Hooks { ways, symbols }) => {
+            let costs = function_costs::measure(session, symbols, types, ways);
+            let softirq_ns = function_costs::softirq_cost(session)?;
+            Some(kept::Hooks { costs, softirq_ns, lacking: [ways.no_fentry.clone(), ways.no_kprobe.clone()] })
+        }
+        None => None,
+    };
+    Ok(Costs { points, hooks })
 }
 
 impl Recording {
@@ -153,26 +197,18 @@ impl Recording {
         filter::check(args, &watcher.current())?;
         let hurry = Hurry::begin();
         let types = KernelTypes::running()?;
-        let symbols = Symbols::running()?;
-        let prepared = Prepared::new(args, &symbols, &types)?;
+        Symbols::check()?;
+        let prepared = Prepared::new(args, &types)?;
         drop(hurry);
         let reasons = types.drop_reasons().into_iter().collect();
-        // Freeing a million small pieces takes its time.
-        drop(types);
-        let mut recording = Self::of(args, prepared, watcher, symbols, reasons);
+        let mut recording = Self::of(args, prepared, watcher, reasons);
         recording.begin(args)?;
         Ok(recording)
     }
 
     /// Nothing is attached yet but hooks.
-    fn of(
-        args: &RecordArgs,
-        prepared: Prepared,
-        watcher: Watcher,
-        symbols: Symbols,
-        reasons: HashMap<u32, String>,
-    ) -> Self {
-        let Prepared { session, costs, hook_costs, softirq_cost, no_functions } = prepared;
+    fn of(args: &RecordArgs, prepared: Prepared, watcher: Watcher, reasons: HashMap<u32, String>) -> Self {
+        let Prepared { session, symbols, costs, key, hook_costs, softirq_cost, no_functions } = prepared;
         let governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
         let mut config = Config {
@@ -189,9 +225,10 @@ impl Recording {
             symbols,
             watcher: Some(watcher),
             costs,
+            key,
             hook_costs,
             softirq_cost,
-            first_tally: Tally::default(),
+            first_tally: Vec::new(),
             no_functions,
             rates: vec![(0, governor.every)],
             governor,
@@ -214,6 +251,8 @@ impl Recording {
             journeys_not_kept: 0,
             counters: Counters::default(),
             own_cpu: own_time().total(),
+            own_by_cpu: BTreeMap::new(),
+            used_in_turn: Duration::ZERO,
             window: None,
             looks: Vec::new(),
             last_look: Look::default(),
@@ -245,7 +284,7 @@ impl Recording {
         }
         self.started = Instant::now();
         self.started_ns = monotonic_ns();
-        self.first_tally = self.session.tally()?;
+        self.first_tally = self.session.tallies()?;
         self.counters = Counters::read()?;
         self.own_cpu = own_time().total();
         self.turn = self.started;

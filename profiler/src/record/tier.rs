@@ -14,14 +14,18 @@ use crate::{
 const FUNCTIONS_FROM: f64 = 0.05;
 const NOT_AFFORDED: &str = "hooks cost more than the budget allows; --tier function, or --budget of at least 5%";
 
-/// Loads the programs in the tier that was asked for; with the ways in which functions can be hooked, or why they are
-/// not.
+/// How functions can be hooked, and where they are.
+pub(super) struct Hooks {
+    pub ways: Ways,
+    pub symbols: Symbols,
+}
+
+/// Loads the programs in the tier that was asked for; with what is needed to hook functions, or why they are not hooked.
 pub(super) fn load(
     args: &RecordArgs,
     sizes: Sizes,
-    symbols: &Symbols,
     types: &KernelTypes,
-) -> Result<(Session, std::result::Result<Ways, String>)> {
+) -> Result<(Session, std::result::Result<Hooks, String>)> {
     if args.tier == TierArg::Tracepoint {
         return Ok((Session::load(types, &sizes)?, Err(NOT_ASKED.into())));
     }
@@ -29,17 +33,18 @@ pub(super) fn load(
         log::info!("tracepoints alone: {NOT_AFFORDED}");
         return Ok((Session::load(types, &sizes)?, Err(NOT_AFFORDED.into())));
     }
+    let symbols = Symbols::running()?;
     // Where there are kprobes the function tier will most likely do; where not, fentry is tried first.
     let mut functions = has_kprobes();
     loop {
         let mut session = Session::load(types, &Sizes { functions, ..sizes })?;
-        let ways = session.function_ways(symbols, types);
+        let ways = session.function_ways(&symbols, types);
         if !ways.any() {
             log::info!("no function can be hooked: {}", ways.reason());
         }
         if ways.any() == functions {
             return match (functions, args.tier) {
-                (true, _) => Ok((session, Ok(ways))),
+                (true, _) => Ok((session, Ok(Hooks { ways, symbols }))),
                 (false, TierArg::Function) => Err(Failure::Refused(format!(
                     "this kernel lets no function be hooked ({}); leave --tier out, or use --tier tracepoint",
                     ways.reason()

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use netstrata_common::{Config, FILTER_FLOW, Protocol};
 
 use super::priority::keep_time;
 use crate::threads;
@@ -20,6 +21,8 @@ const TRIES: usize = 5;
 pub const DATAGRAMS: usize = 150;
 /// System calls that tell whether the machine is as fast as it can be, and by how much it may be slower.
 const SYSTEM_CALLS: u32 = 50;
+/// Looks at how fast it is, of which the fastest counts: some hundred microseconds.
+const LOOKS: usize = 64;
 /// So many times slower than the fastest still counts as calm.
 pub const CALM: f64 = 1.08;
 const WARM_UP: Duration = Duration::from_millis(30);
@@ -48,6 +51,7 @@ pub(super) fn with_traffic<T: Send>(work: impl FnOnce(&Traffic, u32) -> Result<T
 /// Datagrams from a socket to itself.
 pub(super) struct Traffic {
     socket: UdpSocket,
+    port: u16,
     /// Fastest system call seen, nanoseconds.
     calm: Cell<f64>,
     /// Datagrams sent.
@@ -67,9 +71,10 @@ pub(super) struct Batch<T> {
 impl Traffic {
     fn new() -> Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).context("cannot use the loopback device")?;
-        socket.connect(socket.local_addr()?)?;
+        let address = socket.local_addr()?;
+        socket.connect(address)?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Self { socket, calm: Cell::new(f64::MAX), sent: Cell::new(0) })
+        Ok(Self { socket, port: address.port(), calm: Cell::new(f64::MAX), sent: Cell::new(0) })
     }
 
     /// Fastest system call seen, nanoseconds.
@@ -92,6 +97,17 @@ impl Traffic {
         }
         self.sent.set(self.sent.get() + DATAGRAMS as u64);
         Ok(start.elapsed().as_nanos() as f64 / DATAGRAMS as f64)
+    }
+
+    /// The same, only that no packets are followed but these: what else is on this host is in nobody's figures, and pays nothing for
+    /// being followed.
+    pub fn only_own(&self, config: Config) -> Config {
+        Config {
+            filters: FILTER_FLOW,
+            flow_protocol: u32::from(Protocol::UDP.0),
+            flow_port: u32::from(self.port),
+            ..config
+        }
     }
 
     /// Some batches during which the machine was as fast as it can be: a processor that shares its core with another one's
@@ -132,15 +148,25 @@ impl Traffic {
 
     /// Nanoseconds of a system call that does almost nothing.
     fn system_call(&self) -> f64 {
-        let start = Instant::now();
-        for _ in 0..SYSTEM_CALLS {
-            // SAFETY: a query without arguments that cannot fail.
-            unsafe { libc::syscall(libc::SYS_getppid) };
-        }
-        let ns = start.elapsed().as_nanos() as f64 / f64::from(SYSTEM_CALLS);
+        let ns = system_call_ns();
         self.calm.set(self.calm.get().min(ns));
         ns
     }
+}
+
+/// Nanoseconds of a system call that does almost nothing, now.
+fn system_call_ns() -> f64 {
+    let start = Instant::now();
+    for _ in 0..SYSTEM_CALLS {
+        // SAFETY: a query without arguments that cannot fail.
+        unsafe { libc::syscall(libc::SYS_getppid) };
+    }
+    start.elapsed().as_nanos() as f64 / f64::from(SYSTEM_CALLS)
+}
+
+/// The same while nothing disturbs it.
+pub(super) fn calm_system_call_ns() -> f64 {
+    (0..LOOKS).map(|_| system_call_ns()).fold(f64::MAX, f64::min)
 }
 
 /// Moves this thread into a network namespace of its own with a loopback device. Where that is not allowed the current

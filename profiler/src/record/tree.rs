@@ -11,6 +11,10 @@ use netstrata_common::{
 use super::{maps::Batches, session::Session};
 use crate::profile::{BatchPath, CrossingRecord, Histogram, PathRecord};
 
+/// So many nodes are asked for one by one; a walk through their table, which has thousands of lists, takes as long as some hundred
+/// of that.
+const FEW_NODES: usize = 128;
+
 /// What became of journeys that were still open, besides those that were entered; weighted.
 #[derive(Default)]
 pub struct Swept {
@@ -34,37 +38,42 @@ pub struct Tree {
 impl Tree {
     /// Takes batches out of the tables.
     pub fn take(&mut self, session: &mut Session, batches: Batches) -> Result<()> {
+        let mut nodes = Vec::new();
         session.take(
             "PATHS",
             |key: &PathKey| batches.holds(key.batch),
             |key: PathKey, path: &Path| {
                 self.enter(key.path, path);
+                nodes.extend(nodes_of(key, path));
             },
         )?;
-        session.take(
-            "NODES",
-            |key: &NodeKey| batches.holds(key.batch),
-            |key: NodeKey, node: &Node| {
-                let Some(record) = self.paths.get_mut(&key.path) else { return };
-                let sums = self.batch.entry(key.path).or_default();
-                if key.index == END_TO_END {
-                    record.end_to_end.merge(&histogram(node));
-                    (sums.packets, sums.sum_ns) = (sums.packets + node.count, sums.sum_ns + node.sum_ns);
-                    return;
-                }
-                let index = (key.index as usize).wrapping_sub(1);
-                let Some(span) = record.spans.get_mut(index) else { return };
-                let own = histogram(node);
-                span.merge(&own);
-                let far = own.far(span);
-                if !far.is_nothing() {
-                    let sum = sums.far.entry(index as u32).or_default();
-                    *sum = sum.plus(far);
-                }
-                sums.spans_ns.resize(record.spans.len(), 0);
-                sums.spans_ns[index] += node.sum_ns;
-            },
-        )
+        // Of paths that found no room the nodes are known to nobody; but then there are many.
+        if matches!(batches, Batches::Before(_)) && nodes.len() <= FEW_NODES {
+            return session.take_known("NODES", &nodes, |key, node| self.enter_node(key, node));
+        }
+        session.take("NODES", |key: &NodeKey| batches.holds(key.batch), |key, node| self.enter_node(key, node))
+    }
+
+    /// Enters the figures of a span, or of the whole path.
+    fn enter_node(&mut self, key: NodeKey, node: &Node) {
+        let Some(record) = self.paths.get_mut(&key.path) else { return };
+        let sums = self.batch.entry(key.path).or_default();
+        if key.index == END_TO_END {
+            record.end_to_end.merge(&histogram(node));
+            (sums.packets, sums.sum_ns) = (sums.packets + node.count, sums.sum_ns + node.sum_ns);
+            return;
+        }
+        let index = (key.index as usize).wrapping_sub(1);
+        let Some(span) = record.spans.get_mut(index) else { return };
+        let own = histogram(node);
+        span.merge(&own);
+        let far = own.far(span);
+        if !far.is_nothing() {
+            let sum = sums.far.entry(index as u32).or_default();
+            *sum = sum.plus(far);
+        }
+        sums.spans_ns.resize(record.spans.len(), 0);
+        sums.spans_ns[index] += node.sum_ns;
     }
 
     /// Enters the figures of a path; its record is made if it is new.
@@ -140,6 +149,12 @@ impl Tree {
         paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
         paths
     }
+}
+
+/// Where the nodes of a path are.
+fn nodes_of(key: PathKey, path: &Path) -> impl Iterator<Item = NodeKey> + use<> {
+    let spans = 1..path.count.min(MAX_CROSSINGS as u32);
+    spans.chain([END_TO_END]).map(move |index| NodeKey { path: key.path, index, batch: key.batch })
 }
 
 /// The edge of lineage at a crossing, if it is not the same skb as before.

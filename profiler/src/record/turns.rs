@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, SOFTIRQS, Softirq};
+use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     cli::RecordArgs,
-    host::cpu::{online, own_time},
+    host::{
+        clock::thread_cpu_ns,
+        cpu::{here, online, own_time},
+    },
 };
 
 /// The longest time between two looks whether anything is due. The ring tells by itself when it fills; a timer remains for the
@@ -38,6 +41,8 @@ const JOURNEYS_PER_SECOND: f64 = 20.0;
 const MOST_JOURNEYS: usize = 2000;
 /// Packets chosen between two looks that tell when traffic began or ended.
 const TELLING: u64 = 20;
+/// Of a shorter time the recorder's own share is not told.
+const LONG_ENOUGH: Duration = Duration::from_secs(1);
 /// Beyond so many looks, neighbours become one.
 const MOST_LOOKS: usize = 4096;
 /// A program that began before a batch ended has ended by then.
@@ -51,9 +56,10 @@ impl Recording {
         let mut looked = Instant::now();
         let mut sliced = looked;
         let mut softirqs_due = true;
-        let turn = self.governor.turn();
+        let mut used = thread_cpu_ns();
         loop {
-            let pause = sleep(self.pause(turn, looked));
+            let turn = self.governor.turn();
+            let pause = sleep(self.pause(turn, looked, sliced));
             tokio::select! {
                 biased;
                 _ = &mut until => break,
@@ -89,11 +95,16 @@ impl Recording {
                     self.open_softirq_window()?;
                 }
             }
-            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= SOFTIRQ_WINDOW) {
+            if self.softirq_window.is_some_and(|opened| opened.elapsed() >= self.softirq_time()) {
                 self.close_softirq_window()?;
             }
+            used = self.note_own(used);
             if self.turn.elapsed() >= turn {
                 self.turn = Instant::now();
+                let used_in_turn = std::mem::take(&mut self.used_in_turn);
+                if self.governor.duty < 1.0 {
+                    self.governor.note_turn(used_in_turn);
+                }
                 self.refresh_filters(args)?;
                 softirqs_due = true;
                 if self.window.is_none() {
@@ -101,16 +112,33 @@ impl Recording {
                 }
             }
         }
+        self.note_own(used);
         self.on_time = None;
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
         Ok(())
     }
 
+    /// Bills what this thread used since the last time; on the CPU on which it is, where it was most of the time.
+    fn note_own(&mut self, before: u64) -> u64 {
+        let now = thread_cpu_ns();
+        let used = Duration::from_nanos(now.saturating_sub(before));
+        self.used_in_turn += used;
+        *self.own_by_cpu.entry(here()).or_default() += used;
+        now
+    }
+
+    /// How long softirqs are timed: half as long where there are so many that the budget does not pay for all crossings.
+    fn softirq_time(&self) -> Duration {
+        if self.governor.duty < 1.0 { SOFTIRQ_WINDOW / 2 } else { SOFTIRQ_WINDOW }
+    }
+
     /// Until something is due.
-    fn pause(&self, turn: Duration, looked: Instant) -> Duration {
+    fn pause(&self, turn: Duration, looked: Instant, sliced: Instant) -> Duration {
         let in_turn = |part: f64| turn.mul_f64(part).saturating_sub(self.turn.elapsed());
-        let mut due = TICK.min(in_turn(1.0));
+        // Without a window nothing is due before the next one that does not tell by itself, but the end of a batch.
+        let next = if self.window.is_some() { TICK } else { SLICE.saturating_sub(sliced.elapsed()) };
+        let mut due = next.min(in_turn(1.0));
         if let Some(begun) = self.batch_begun {
             due = due.min(SETTLED.saturating_sub(begun.elapsed()));
         }
@@ -121,7 +149,7 @@ impl Recording {
             }
         }
         if let Some(opened) = self.softirq_window {
-            due = due.min(SOFTIRQ_WINDOW.saturating_sub(opened.elapsed()));
+            due = due.min(self.softirq_time().saturating_sub(opened.elapsed()));
         }
         due.max(Duration::from_micros(100))
     }
@@ -144,21 +172,18 @@ impl Recording {
             return Ok(());
         }
         let before = |cpu: usize| self.last_load.0.get(cpu).copied().unwrap_or_default();
-        let busiest = states
-            .iter()
-            .enumerate()
-            .map(|(cpu, state)| {
-                let crossings = state.crossings.saturating_sub(before(cpu).crossings) as f64;
-                let followed = state.followed_crossings.saturating_sub(before(cpu).followed_crossings) as f64;
-                (crossings, followed)
-            })
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .unwrap_or_default();
+        let running = self.started.elapsed();
+        let loads = states.iter().enumerate().map(|(cpu, state)| Load {
+            seconds,
+            crossings: state.crossings.saturating_sub(before(cpu).crossings) as f64,
+            followed_crossings: state.followed_crossings.saturating_sub(before(cpu).followed_crossings) as f64,
+            own: self.own_by_cpu.get(&cpu).map_or(0.0, |own| share_of(*own, running)),
+        });
+        let load = self.governor.busiest(loads);
         let followed: u64 = states.iter().map(|state| state.followed).sum();
         let followed_before: u64 = self.last_load.0.iter().map(|state| state.followed).sum();
         let per_second = followed.saturating_sub(followed_before) as f64 / seconds;
         self.last_load = (states, attached);
-        let load = Load { seconds, crossings: busiest.0, followed_crossings: busiest.1 };
         let ring_every = ((per_second / JOURNEYS_PER_SECOND) as u32).max(1);
         if self.governor.adapt(load, self.frequency) {
             self.rates.push((self.started.elapsed().as_nanos() as u64, self.governor.every));
@@ -305,8 +330,7 @@ impl Recording {
 
     fn open_softirq_window(&mut self) -> Result<()> {
         // An entry or raise seen in the last window has nothing to do with this one.
-        for vector in 0..SOFTIRQS as u32 {
-            let mut values: Vec<Softirq> = self.session.per_cpu::<Softirq>("SOFTIRQ")?.swap_remove(vector as usize);
+        for (vector, mut values) in (0..).zip(self.session.per_cpu::<Softirq>("SOFTIRQ")?) {
             for value in &mut values {
                 (value.entry_ns, value.raise_ns) = (0, 0);
             }
@@ -342,6 +366,11 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+/// The share of a CPU that the recorder uses; what it takes to begin is no measure of a recording of any length.
+fn share_of(own: Duration, running: Duration) -> f64 {
+    own.as_secs_f64() / running.max(LONG_ENOUGH).as_secs_f64()
 }
 
 fn new_nodes(states: &[CpuState]) -> u64 {

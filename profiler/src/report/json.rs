@@ -119,7 +119,11 @@ fn trust(profile: &Profile, account: &Account) -> Value {
         },
         "steal_share": share(profile.meta.steal_share, 1.0),
     });
-    // A profile from before intervals is told as ever.
+    // Profiles from before are told as ever.
+    if observer.busiest_cpu_share > 0.0 {
+        trust["observer"]["busiest_cpu_share"] = share(observer.busiest_cpu_share, 1.0).into();
+        trust["observer"]["ns_per_timed_softirq"] = round(observer.ns_per_timed_softirq).into();
+    }
     if observer.has_interval() {
         trust["observer"]["ns_in_span_low"] = round(observer.ns_in_span_low).into();
         trust["observer"]["ns_in_span_high"] = round(observer.ns_in_span_high).into();

@@ -8,7 +8,7 @@ use crate::{
     analysis::{Account, PathAccount, PathIntervals, Span, device_name},
     cpu::Context,
     output::{clip, clip_left},
-    profile::{Benchmark, NOT_ASKED, NOT_THERE, Profile},
+    profile::{Benchmark, NOT_ASKED, NOT_THERE, Observer, Profile},
 };
 
 /// Paths that are shown whole.
@@ -405,6 +405,14 @@ fn drops(out: &mut String, profile: &Profile) -> std::fmt::Result {
     Ok(())
 }
 
+/// What the CPU paid that paid most, where that is known.
+fn of_the_busiest(observer: &Observer) -> String {
+    match observer.busiest_cpu_share {
+        0.0 => String::new(),
+        share => format!(" ({} of the busiest CPU's)", percent(share)),
+    }
+}
+
 fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
     let (trust, observer) = (&account.trust, &profile.observer);
     writeln!(out, "\nTrust: {}", trust.verdict.name())?;
@@ -425,9 +433,10 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     };
     writeln!(
         out,
-        "  probes: {} of the CPU time; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span),\n    \
+        "  probes: {} of the CPU time{}; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span),\n    \
          {} per CPU sample{interval}",
         percent(observer.cpu_share),
+        of_the_busiest(observer),
         observer.ns_per_crossing,
         observer.ns_per_followed_crossing,
         observer.ns_in_span_per_crossing,

@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often it reads all devices again; on large machines less often, so that it stays cheap.
 const SCAN: Duration = Duration::from_secs(1);
 const SCAN_AT_LEAST: Duration = Duration::from_secs(5);
-/// A scan that takes 1 ms is made once in 250 ms at most.
-const SCAN_SHARE: u32 = 250;
+/// A scan that takes 1 ms is made once in a second at most: a tenth of the default budget.
+const SCAN_SHARE: u32 = 1000;
 
 /// What a watch saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,13 +54,15 @@ impl Watcher {
     pub fn start() -> anyhow::Result<Self> {
         let mut scanner = Scanner::default();
         let shared = Arc::new(Mutex::new(Shared::default()));
+        // Before the scan: what starts meanwhile is looked at again.
+        let newest = newest_pid();
         let took = scan(&mut scanner, &shared)?;
         let (stop, stopped) = mpsc::channel();
         let thread = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name(threads::WATCH.to_owned())
-                .spawn(move || watch(&mut scanner, &shared, &stopped, took))
+                .spawn(move || watch(&mut scanner, &shared, &stopped, (took, newest)))
                 .context("cannot start a thread")?
         };
         Ok(Self { shared, stop, thread })
@@ -100,9 +102,8 @@ fn scan(scanner: &mut Scanner, shared: &Mutex<Shared>) -> anyhow::Result<Duratio
     Ok(begin.elapsed())
 }
 
-fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver<()>, first: Duration) {
-    let mut took = first;
-    let mut before = None;
+fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver<()>, first: (Duration, Option<u32>)) {
+    let (mut took, mut before) = first;
     let mut last_scan = Instant::now();
     let mut again = false;
     loop {

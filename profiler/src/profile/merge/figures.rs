@@ -107,6 +107,8 @@ pub(super) fn observer(parts: &[PartRecord]) -> Observer {
         hook_calls: sum(|observer| observer.hook_calls),
         ns_per_sample: by_time(parts, |part| part.observer.ns_per_sample),
         cpu_share: by_time(parts, |part| part.observer.cpu_share),
+        busiest_cpu_share: by_time(parts, |part| part.observer.busiest_cpu_share),
+        ns_per_timed_softirq: by_time(parts, |part| part.observer.ns_per_timed_softirq),
         recorder_share: by_time(parts, |part| part.observer.recorder_share),
         recorder_rss_bytes: parts.iter().map(|part| part.observer.recorder_rss_bytes).max().unwrap_or(0),
     }
