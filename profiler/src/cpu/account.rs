@@ -63,7 +63,7 @@ pub struct TaskAccount {
 }
 
 /// A task that has at least this part of its time in layers of the datapath is one of the traffic.
-const OF_TRAFFIC: f64 = 0.05;
+const OF_TRAFFIC: f64 = 0.02;
 
 impl TaskAccount {
     /// Busy samples.
@@ -72,7 +72,7 @@ impl TaskAccount {
     }
 
     /// Whether it sends, receives or forwards, and does not only bear softirqs that interrupt it.
-    fn is_of_traffic(&self) -> bool {
+    pub fn is_of_traffic(&self) -> bool {
         let own = |context: Context| context != Context::Softirq && context != Context::Hardirq;
         let layers = || self.layers.iter().filter(|((context, _), _)| own(*context));
         let on_way = |layer: Layer| layer.is_datapath() && layer != Layer::Userspace;
@@ -81,8 +81,7 @@ impl TaskAccount {
     }
 
     /// Samples that are work of the traffic: of a task of it all, of another one the softirqs on top of it.
-    pub fn of_traffic(&self) -> impl Iterator<Item = (&Station, u64)> {
-        let all = self.is_of_traffic();
+    pub fn of_traffic(&self, all: bool) -> impl Iterator<Item = (&Station, u64)> {
         let counts = move |station: &Station| all || station.context == Context::Softirq;
         self.stations.iter().filter(move |(station, _)| counts(station)).map(|(station, samples)| (station, *samples))
     }
@@ -206,11 +205,11 @@ mod tests {
                 *task.layers.entry((context, layer)).or_default() += count;
                 *task.stations.entry(Station { cpu: 0, context, layer }).or_default() += count;
             }
-            task.of_traffic().map(|(_, samples)| samples).sum::<u64>()
+            task.of_traffic(task.is_of_traffic()).map(|(_, samples)| samples).sum::<u64>()
         };
         assert_eq!(of(&[(Context::User, Layer::Userspace, 900), (Context::Softirq, Layer::Tcp, 100)]), 100);
         assert_eq!(of(&[(Context::User, Layer::Userspace, 900), (Context::Task, Layer::Tcp, 100)]), 1000);
-        assert_eq!(of(&[(Context::Task, Layer::Memory, 990), (Context::Task, Layer::Tcp, 10)]), 0);
+        assert_eq!(of(&[(Context::Task, Layer::Memory, 995), (Context::Task, Layer::Tcp, 5)]), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What limits a stream: the station whose CPU time its bytes wait for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netstrata_common::Layer;
 
@@ -47,6 +47,8 @@ pub struct StationFacts {
     pub samples: u64,
     /// Part of them in softirqs on top of the task (0 to 1).
     pub softirq_share: f64,
+    /// The tasks that count as the traffic's.
+    pub traffic: BTreeSet<TaskKey>,
     /// The same CPU time by layer, nanoseconds.
     pub layers: BTreeMap<Option<Layer>, f64>,
 }
@@ -125,6 +127,7 @@ fn facts(
         per_s: done / seconds,
         samples,
         softirq_share: softirqs as f64 / samples.max(1) as f64,
+        traffic: BTreeSet::new(),
         layers: layers.into_iter().map(|(layer, samples)| (layer, each(samples))).collect(),
     }
 }
@@ -140,22 +143,37 @@ fn of_task(account: &Account, work: Work, candidate: &Candidate<'_>) -> StationF
 }
 
 /// Samples of the traffic: with the task, where they are of a task of it.
-fn of_traffic(account: &Account) -> impl Iterator<Item = (&TaskKey, &Station, u64)> {
+fn of_traffic<'a>(
+    account: &'a Account,
+    traffic: &BTreeSet<TaskKey>,
+) -> impl Iterator<Item = (&'a TaskKey, &'a Station, u64)> {
     let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
-    tasks.flat_map(|(task, of)| of.of_traffic().map(move |(station, samples)| (task, station, samples)))
+    tasks.flat_map(|(task, of)| {
+        of.of_traffic(traffic.contains(task)).map(move |(station, samples)| (task, station, samples))
+    })
+}
+
+/// The tasks of the traffic: those of the station that is given, or such as look like it.
+fn traffic(account: &Account, given: Option<&StationFacts>) -> BTreeSet<TaskKey> {
+    let looks_like_it = || {
+        let tasks = account.cpu.tasks.iter().filter(|(_, of)| of.is_of_traffic());
+        tasks.map(|(task, _)| task.clone()).collect()
+    };
+    given.map_or_else(looks_like_it, |station| station.traffic.clone())
 }
 
 /// A station of all tasks of the traffic: one CPU, or all of them. What else ran there makes its utilisation smaller.
-fn of_cpus(account: &Account, work: Work, cpu: Option<u16>) -> StationFacts {
+fn of_cpus(account: &Account, work: Work, cpu: Option<u16>, traffic: &BTreeSet<TaskKey>) -> StationFacts {
     let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
     let mut softirqs = 0;
-    for (_, station, samples) in of_traffic(account).filter(|(_, station, _)| cpu.is_none_or(|cpu| station.cpu == cpu))
+    for (_, station, samples) in
+        of_traffic(account, traffic).filter(|(_, station, _)| cpu.is_none_or(|cpu| station.cpu == cpu))
     {
         *layers.entry(station.layer).or_default() += samples;
         softirqs += if matches!(station.context, Context::Softirq | Context::Ksoftirqd) { samples } else { 0 };
     }
     let name = cpu.map_or_else(|| MACHINE.into(), |cpu| format!("{CORE}{cpu}"));
-    facts(account, work, (0, name, None), layers, softirqs)
+    StationFacts { traffic: traffic.clone(), ..facts(account, work, (0, name, None), layers, softirqs) }
 }
 
 /// What the stations of two profiles are.
@@ -171,10 +189,11 @@ enum Kind {
 
 /// The CPUs that are full, and the traffic's part of each: its time, and the part of it that is not of its largest task.
 fn full_cpus(account: &Account, side: &Side) -> BTreeMap<u16, (u64, f64)> {
+    let traffic = traffic(account, None);
     let full = side.cpus.iter().filter(|(_, share)| *share > SATURATED).map(|(cpu, _)| *cpu);
     full.map(|cpu| {
         let mut tasks: BTreeMap<&TaskKey, u64> = BTreeMap::new();
-        for (task, _, samples) in of_traffic(account).filter(|(_, station, _)| station.cpu == cpu) {
+        for (task, _, samples) in of_traffic(account, &traffic).filter(|(_, station, _)| station.cpu == cpu) {
             *tasks.entry(task).or_default() += samples;
         }
         let (sum, most) = (tasks.values().sum::<u64>(), tasks.values().max().copied().unwrap_or(0));
@@ -236,7 +255,10 @@ pub(super) fn stations(
         }
         _ => kind(profiles, accounts, sides),
     };
-    let cpus = |cpus: [Option<u16>; 2]| [0, 1].map(|index| of_cpus(&accounts[index], works[index], cpus[index]));
+    let of = |index: usize, cpu: Option<u16>| {
+        of_cpus(&accounts[index], works[index], cpu, &traffic(&accounts[index], given[index]))
+    };
+    let cpus = |cpus: [Option<u16>; 2]| [of(0, cpus[0]), of(1, cpus[1])];
     match kind {
         Kind::Machine => {
             let note =

@@ -57,29 +57,37 @@ impl Gathered {
         Self { tree: Tree { reasons, ..Tree::default() }, ..Self::default() }
     }
 
-    /// Takes batches to which no program adds any more: their sums are those of a slice of the recording.
-    pub fn take(&mut self, session: &mut Session, batches: Batches, slice: Slice) -> Result<()> {
-        let Slice { batch, end_ns, samples_ns, windows, look } = slice;
-        self.ends.insert(batch, end_ns);
-        let mut record = BatchRecord { end_ns, samples_ns, windows, look, ..BatchRecord::default() };
+    /// Takes batches to which no program adds any more: their sums are those of slices of the recording.
+    pub fn take(&mut self, session: &mut Session, batches: Batches, slices: Vec<Slice>) -> Result<()> {
+        let mut turns: BTreeMap<u32, Vec<BatchTurns>> = BTreeMap::new();
         // Without a window nothing was added.
-        if !record.windows.is_empty() || matches!(batches, Batches::All) {
+        if slices.iter().any(|slice| !slice.windows.is_empty()) || matches!(batches, Batches::All) {
             self.tree.take(session, batches)?;
-            record.paths = std::mem::take(&mut self.tree.batch);
             session.take(
                 "TURNS",
                 |key: &TurnKey| batches.holds(key.batch),
                 |key: TurnKey, node: &Node| {
-                    let TurnKey { netns, pid, .. } = key;
+                    let TurnKey { netns, pid, batch } = key;
                     let (all, own) = (self.turns.entry((netns, pid)).or_default(), histogram(node));
                     all.merge(&own);
                     let far = own.far(all);
-                    record.turnarounds.push(BatchTurns { netns, pid, count: own.count, sum_ns: own.sum, far });
+                    let own = BatchTurns { netns, pid, count: own.count, sum_ns: own.sum, far };
+                    turns.entry(batch).or_default().push(own);
                 },
             )?;
-            record.turnarounds.sort_by_key(|turns| (turns.netns, turns.pid));
         }
-        BatchRecord::enter(&mut self.batches, record);
+        for slice in slices {
+            let Slice { batch, end_ns, samples_ns, windows, look } = slice;
+            self.ends.insert(batch, end_ns);
+            let mut turnarounds = turns.remove(&batch).unwrap_or_default();
+            turnarounds.sort_by_key(|turns| (turns.netns, turns.pid));
+            let paths = self.tree.batches.remove(&batch).unwrap_or_default();
+            let record =
+                BatchRecord { end_ns, samples_ns, windows, look, paths, turnarounds, ..BatchRecord::default() };
+            BatchRecord::enter(&mut self.batches, record);
+        }
+        // What was added late to one that was taken before is in the whole alone.
+        self.tree.batches.clear();
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use super::{batched, session::Session};
 /// Batches of figures.
 #[derive(Clone, Copy, Debug)]
 pub enum Batches {
-    /// All but the one that programs add to.
+    /// Those with smaller numbers than this.
     Before(u32),
     /// All; nothing may be attached.
     All,
@@ -27,7 +27,7 @@ impl Batches {
     /// Whether one is among them. Numbers may begin again.
     pub fn holds(self, batch: u32) -> bool {
         match self {
-            Self::Before(current) => batch != current,
+            Self::Before(limit) => (batch.wrapping_sub(limit) as i32) < 0,
             Self::All => true,
         }
     }

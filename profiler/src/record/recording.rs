@@ -77,11 +77,11 @@ pub(super) struct Recording {
     pub rates: Vec<(u64, u32)>,
     /// What was taken out of the tables.
     pub gathered: Gathered,
-    /// When the batch that is being filled began, unless the one before has been taken.
-    pub batch_begun: Option<Instant>,
-    /// What is known of the batch that has ended, and of the one that is being filled.
-    pub ended: Slice,
-    /// See `ended`.
+    /// Batches that have ended and were not taken yet, with when they did.
+    pub ended: Vec<(Instant, Slice)>,
+    /// Whether they are to be taken as soon as can be: tables may fill.
+    pub take_soon: bool,
+    /// What is known of the batch that is being filled.
     pub slice: Slice,
     /// CPU samples when their stacks' last batch began, and whether those before are to be taken.
     pub samples_before: u64,
@@ -241,8 +241,8 @@ impl Recording {
             observed: Duration::ZERO,
             softirq_observed: Duration::ZERO,
             gathered: Gathered::new(reasons),
-            batch_begun: None,
-            ended: Slice::default(),
+            ended: Vec::new(),
+            take_soon: false,
             slice: Slice::default(),
             samples_before: 0,
             samples_due: false,
@@ -312,12 +312,9 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
-        if self.batch_begun.take().is_some() {
-            let ended = std::mem::take(&mut self.ended);
-            self.gathered.take(&mut self.session, Batches::Before(self.config.batch), ended)?;
-        }
         let last = self.end_slice(duration);
-        self.gathered.take(&mut self.session, Batches::All, last)?;
+        let slices = self.ended.drain(..).map(|(_, slice)| slice).chain([last]).collect();
+        self.gathered.take(&mut self.session, Batches::All, slices)?;
         self.gathered.take_samples(&mut self.session, Batches::All)?;
         self.session.tell_messages();
         Ok((duration, counters))

@@ -31,8 +31,8 @@ pub struct Tree {
     pub paths: BTreeMap<u64, PathRecord>,
     /// Names of the drop reasons.
     pub reasons: HashMap<u32, String>,
-    /// The sums of what was taken last.
-    pub batch: BTreeMap<u64, BatchPath>,
+    /// The sums of the batches that were taken last.
+    pub batches: BTreeMap<u32, BTreeMap<u64, BatchPath>>,
 }
 
 impl Tree {
@@ -57,7 +57,7 @@ impl Tree {
     /// Enters the figures of a span, or of the whole path.
     fn enter_node(&mut self, key: NodeKey, node: &Node) {
         let Some(record) = self.paths.get_mut(&key.path) else { return };
-        let sums = self.batch.entry(key.path).or_default();
+        let sums = self.batches.entry(key.batch).or_default().entry(key.path).or_default();
         if key.index == END_TO_END {
             record.end_to_end.merge(&histogram(node));
             (sums.packets, sums.sum_ns) = (sums.packets + node.count, sums.sum_ns + node.sum_ns);

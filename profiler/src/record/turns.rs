@@ -32,8 +32,9 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(50);
-/// The length of a batch where journeys are observed all the time; in windows, which are short, it is a look.
+/// The length of a batch, and of one within a window.
 const SLICE: Duration = Duration::from_millis(250);
+const WINDOW_SLICE: Duration = Duration::from_millis(10);
 /// Time of each turn in which softirqs are timed.
 const SOFTIRQ_WINDOW: Duration = Duration::from_millis(50);
 /// Whole journeys that go through the ring, at most about so many a second.
@@ -69,20 +70,18 @@ impl Recording {
             }
             self.drain()?;
             self.take_batch()?;
-            if self.window.is_none() && sliced.elapsed() >= SLICE {
+            if self.window.is_some() && looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.adapt()?;
+            }
+            if sliced.elapsed() >= self.slice_time() {
                 sliced = Instant::now();
+                if self.window.is_some() {
+                    self.note_look()?;
+                }
                 self.begin_batch()?;
             }
             if self.window.is_some() {
-                if looked.elapsed() >= LOOK {
-                    looked = Instant::now();
-                    self.adapt()?;
-                    if self.governor.duty < 1.0 || sliced.elapsed() >= SLICE {
-                        sliced = looked;
-                        self.note_look()?;
-                        self.begin_batch()?;
-                    }
-                }
                 let duty = self.governor.duty;
                 if duty < 1.0 && self.turn.elapsed() >= turn.mul_f64(duty) {
                     self.end_journeys().await?;
@@ -100,22 +99,27 @@ impl Recording {
             }
             used = self.note_own(used);
             if self.turn.elapsed() >= turn {
-                self.turn = Instant::now();
-                let used_in_turn = std::mem::take(&mut self.used_in_turn);
-                if self.governor.duty < 1.0 {
-                    self.governor.note_turn(used_in_turn);
-                }
-                self.refresh_filters(args)?;
+                self.next_turn(args)?;
                 softirqs_due = true;
-                if self.window.is_none() {
-                    self.open_window()?;
-                }
             }
         }
         self.note_own(used);
         self.on_time = None;
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
+        Ok(())
+    }
+
+    fn next_turn(&mut self, args: &RecordArgs) -> Result<()> {
+        self.turn = Instant::now();
+        let used = std::mem::take(&mut self.used_in_turn);
+        if self.governor.duty < 1.0 {
+            self.governor.note_turn(used);
+        }
+        self.refresh_filters(args)?;
+        if self.window.is_none() {
+            self.open_window()?;
+        }
         Ok(())
     }
 
@@ -126,6 +130,16 @@ impl Recording {
         self.used_in_turn += used;
         *self.own_by_cpu.entry(here()).or_default() += used;
         now
+    }
+
+    /// How long a batch lasts. Windows are short, and hold several.
+    fn slice_time(&self) -> Duration {
+        if self.window.is_some() && self.governor.duty < 1.0 { WINDOW_SLICE } else { SLICE }
+    }
+
+    /// How long after its end a batch is taken: several at once, where a window goes on.
+    fn taken_after(&self) -> Duration {
+        if self.window.is_some() && !self.take_soon { LOOK } else { SETTLED }
     }
 
     /// How long softirqs are timed: half as long where there are so many that the budget does not pay for all crossings.
@@ -139,13 +153,13 @@ impl Recording {
         // Without a window nothing is due before the next one that does not tell by itself, but the end of a batch.
         let next = if self.window.is_some() { TICK } else { SLICE.saturating_sub(sliced.elapsed()) };
         let mut due = next.min(in_turn(1.0));
-        if let Some(begun) = self.batch_begun {
-            due = due.min(SETTLED.saturating_sub(begun.elapsed()));
+        if let Some((ended, _)) = self.ended.first() {
+            due = due.min(self.taken_after().saturating_sub(ended.elapsed()));
         }
         if self.window.is_some() {
             due = due.min(LOOK.saturating_sub(looked.elapsed()));
             if self.governor.duty < 1.0 {
-                due = due.min(in_turn(self.governor.duty));
+                due = due.min(in_turn(self.governor.duty)).min(WINDOW_SLICE.saturating_sub(sliced.elapsed()));
             }
         }
         if let Some(opened) = self.softirq_window {
@@ -165,6 +179,7 @@ impl Recording {
         if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 {
             self.note_look()?;
             self.begin_batch()?;
+            self.take_soon = true;
         }
         let attached = self.attached();
         let seconds = (attached.saturating_sub(self.last_load.1)).as_secs_f64();
@@ -210,21 +225,18 @@ impl Recording {
         self.session.set_per_cpu("CPUS", 0, states)
     }
 
-    /// From here on programs add to a new batch, if the last one has been taken.
+    /// From here on programs add to a new batch.
     fn begin_batch(&mut self) -> Result<()> {
-        if self.batch_begun.is_some() {
-            return Ok(());
-        }
         let states = self.session.cpu_states()?;
         let samples = states.iter().map(|state| state.samples + state.burst_samples).sum::<u64>();
-        self.ended = self.end_slice(self.started.elapsed());
+        let ended = self.end_slice(self.started.elapsed());
         self.config.batch = self.config.batch.wrapping_add(1);
         if samples.saturating_sub(self.samples_before) > u64::from(MAX_STACKS) / 2 {
             self.config.stack_batch = self.config.batch;
             (self.samples_before, self.samples_due) = (samples, true);
         }
         self.session.set_config(self.config)?;
-        self.batch_begun = Some(Instant::now());
+        self.ended.push((Instant::now(), ended));
         self.nodes_before = new_nodes(&states);
         Ok(())
     }
@@ -237,18 +249,23 @@ impl Recording {
         Slice { batch: self.config.batch, end_ns, samples_ns: end_ns.saturating_sub(begin_ns), ..slice }
     }
 
-    /// Takes the batches before the present one, when no program can be at work on them any more.
+    /// Takes the batches that have ended, when no program can be at work on them any more.
     fn take_batch(&mut self) -> Result<()> {
-        if self.batch_begun.is_some_and(|begun| begun.elapsed() >= SETTLED) {
-            self.batch_begun = None;
-            let begun = Instant::now();
-            let ended = std::mem::take(&mut self.ended);
-            self.gathered.take(&mut self.session, Batches::Before(self.config.batch), ended)?;
-            if std::mem::take(&mut self.samples_due) {
-                self.gathered.take_samples(&mut self.session, Batches::Before(self.config.batch))?;
-            }
-            log::debug!("batch {} taken in {:?}", self.config.batch.wrapping_sub(1), begun.elapsed());
+        if self.ended.first().is_none_or(|(ended, _)| ended.elapsed() < self.taken_after()) {
+            return Ok(());
         }
+        let settled = self.ended.iter().take_while(|(ended, _)| ended.elapsed() >= SETTLED).count();
+        let slices: Vec<Slice> = self.ended.drain(..settled).map(|(_, slice)| slice).collect();
+        let Some(last) = slices.last().map(|slice| slice.batch) else { return Ok(()) };
+        let (begun, before) = (Instant::now(), Batches::Before(last.wrapping_add(1)));
+        self.take_soon = false;
+        self.gathered.take(&mut self.session, before, slices)?;
+        // Stacks of a batch that has not ended are told by another number.
+        if self.samples_due && self.ended.is_empty() {
+            self.samples_due = false;
+            self.gathered.take_samples(&mut self.session, before)?;
+        }
+        log::debug!("batches to {last} taken in {:?}", begun.elapsed());
         Ok(())
     }
 
