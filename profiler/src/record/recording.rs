@@ -79,8 +79,8 @@ pub(super) struct Recording {
     pub gathered: Gathered,
     /// Batches that have ended and were not taken yet, with when they did.
     pub ended: Vec<(Instant, Slice)>,
-    /// Whether they are to be taken as soon as can be: tables may fill.
-    pub take_soon: bool,
+    /// Whether the last one had so many new nodes that several would fill the tables.
+    pub crowded: bool,
     /// What is known of the batch that is being filled.
     pub slice: Slice,
     /// CPU samples when their stacks' last batch began, and whether those before are to be taken.
@@ -242,7 +242,7 @@ impl Recording {
             softirq_observed: Duration::ZERO,
             gathered: Gathered::new(reasons),
             ended: Vec::new(),
-            take_soon: false,
+            crowded: true,
             slice: Slice::default(),
             samples_before: 0,
             samples_due: false,

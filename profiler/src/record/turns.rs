@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The length of a batch, and of one within a window.
 const SLICE: Duration = Duration::from_millis(250);
 const WINDOW_SLICE: Duration = Duration::from_millis(10);
+/// A batch has few nodes if so many of it would fill the table.
+const CROWD: u64 = 64;
 /// Time of each turn in which softirqs are timed.
 const SOFTIRQ_WINDOW: Duration = Duration::from_millis(50);
 /// Whole journeys that go through the ring, at most about so many a second.
@@ -132,14 +134,18 @@ impl Recording {
         now
     }
 
-    /// How long a batch lasts. Windows are short, and hold several.
+    /// How long a batch lasts. Windows are short, and hold several, unless these would fill the tables.
     fn slice_time(&self) -> Duration {
-        if self.window.is_some() && self.governor.duty < 1.0 { WINDOW_SLICE } else { SLICE }
+        match (self.window.is_some() && self.governor.duty < 1.0, self.crowded) {
+            (false, _) => SLICE,
+            (true, true) => LOOK,
+            (true, false) => WINDOW_SLICE,
+        }
     }
 
     /// How long after its end a batch is taken: several at once, where a window goes on.
     fn taken_after(&self) -> Duration {
-        if self.window.is_some() && !self.take_soon { LOOK } else { SETTLED }
+        if self.window.is_some() && !self.crowded { LOOK } else { SETTLED }
     }
 
     /// How long softirqs are timed: half as long where there are so many that the budget does not pay for all crossings.
@@ -159,7 +165,7 @@ impl Recording {
         if self.window.is_some() {
             due = due.min(LOOK.saturating_sub(looked.elapsed()));
             if self.governor.duty < 1.0 {
-                due = due.min(in_turn(self.governor.duty)).min(WINDOW_SLICE.saturating_sub(sliced.elapsed()));
+                due = due.min(in_turn(self.governor.duty)).min(self.slice_time().saturating_sub(sliced.elapsed()));
             }
         }
         if let Some(opened) = self.softirq_window {
@@ -176,10 +182,9 @@ impl Recording {
     /// Fits the rates to the load of the busiest CPU since the last look.
     fn adapt(&mut self) -> Result<()> {
         let states = self.session.cpu_states()?;
-        if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 {
+        if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 && self.ended.is_empty() {
             self.note_look()?;
             self.begin_batch()?;
-            self.take_soon = true;
         }
         let attached = self.attached();
         let seconds = (attached.saturating_sub(self.last_load.1)).as_secs_f64();
@@ -237,6 +242,7 @@ impl Recording {
         }
         self.session.set_config(self.config)?;
         self.ended.push((Instant::now(), ended));
+        self.crowded = new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / CROWD;
         self.nodes_before = new_nodes(&states);
         Ok(())
     }
@@ -258,7 +264,6 @@ impl Recording {
         let slices: Vec<Slice> = self.ended.drain(..settled).map(|(_, slice)| slice).collect();
         let Some(last) = slices.last().map(|slice| slice.batch) else { return Ok(()) };
         let (begun, before) = (Instant::now(), Batches::Before(last.wrapping_add(1)));
-        self.take_soon = false;
         self.gathered.take(&mut self.session, before, slices)?;
         // Stacks of a batch that has not ended are told by another number.
         if self.samples_due && self.ended.is_empty() {
