@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use netstrata_common::Layer;
+
 use super::{
     Side, pairs,
     transaction::{self, Times},
-    waterfall::{Row, Slot, Waterfall},
+    waterfall::{Part, Row, RowKind, Slot, Waterfall},
     windows,
 };
 use crate::{analysis::Account, failure::Failure, profile::Profile};
@@ -84,6 +86,9 @@ fn one_side(profile: &Profile, side: &mut Side, work: &mut Times, turns: bool, n
     let rate = |ns: i64| (all_seen && ns > 0).then(|| pairs * 1e9 / ns as f64);
     side.predicted = rate(work.total(|part| part.value));
     side.predicted_raw = rate(work.total(|part| part.raw));
+    if let Some(ns) = side.benchmark.as_ref().and_then(|benchmark| windows::probes_ns(profile, benchmark)) {
+        work.parts.insert(Slot::Layer(Layer::Observer, RowKind::Service), Part::plain(ns.round() as i64));
+    }
     let measured = side.measured.map(|rate| (pairs * 1e9 / rate).round() as i64);
     work.put_beyond(measured);
     let total = measured.unwrap_or_else(|| work.total(|part| part.value));

@@ -8,7 +8,8 @@
 
 use netstrata_common::Vector;
 
-use crate::profile::{BatchWork, Profile};
+use super::pairs;
+use crate::profile::{BatchWork, Benchmark, Profile};
 
 /// Less observed time than this tells nothing.
 const LEAST_NS: u64 = 20_000_000;
@@ -54,6 +55,20 @@ pub(super) fn rate(profile: &Profile, transactions_per_s: f64) -> Option<f64> {
     };
     let enough = seen.ns >= LEAST_NS && seen.transactions >= LEAST_TRANSACTIONS;
     enough.then(|| seen.transactions * 1e9 / seen.ns as f64)
+}
+
+/// What the probes took of a transaction in the mean of the run, all of it in the windows. One pair's transaction waits for all its own
+/// probes; of many, each CPU that is busy works on another.
+pub(super) fn probes_ns(profile: &Profile, benchmark: &Benchmark) -> Option<f64> {
+    let transactions = benchmark.transactions_per_s? * benchmark.duration_s?;
+    let observer = &profile.observer;
+    let turned_away = observer.crossings.saturating_sub(observer.followed_crossings) as f64;
+    let pace = if observer.pace > 0.0 { observer.pace } else { 1.0 };
+    let all = turned_away * observer.ns_per_crossing
+        + observer.followed_crossings as f64 * observer.ns_per_followed_crossing * pace;
+    let machine = benchmark.machine.map_or(1.0, |machine| machine.busy_ns as f64 / machine.elapsed_ns.max(1) as f64);
+    let waited = (pairs(Some(benchmark)) / machine.max(1.0)).max(1.0);
+    (transactions > 0.0 && all > 0.0).then(|| all / transactions * waited)
 }
 
 /// Work that was observed.

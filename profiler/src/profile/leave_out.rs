@@ -80,11 +80,6 @@ impl Profile {
                 take(span, sums.packets, *ns);
             }
         }
-        let packets = |batches: &[BatchRecord]| batches.iter().map(|batch| Even::Packets.of(batch)).sum::<f64>();
-        let left = packets(&rest.batches) / packets(&self.batches).max(1.0);
-        for crossings in [&mut rest.observer.crossings, &mut rest.observer.followed_crossings] {
-            *crossings = (*crossings as f64 * left).round() as u64;
-        }
         for sums in &out.turnarounds {
             let own = rest.turnarounds.iter_mut().find(|turn| (turn.netns, turn.pid) == (sums.netns, sums.pid));
             if let Some(turn) = own {
