@@ -123,6 +123,8 @@ impl Profile {
         less(&mut self.retransmits);
         less(&mut self.softirqs.observed_ns);
         less(&mut self.softirqs.backlog_drops);
+        less(&mut self.observer.crossings);
+        less(&mut self.observer.followed_crossings);
         self.drops.iter_mut().for_each(|drop| less(&mut drop.count));
         for device in &mut self.devices {
             let packets =
