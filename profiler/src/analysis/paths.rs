@@ -1,6 +1,9 @@
 //! The account of a path: its spans by layer and device, which with what is unattributed sum to its end-to-end time.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use netstrata_common::{Layer, Point, Points, Protocol, Tier};
 
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     cpu::{Places, split_table},
-    profile::{CrossingRecord, PathRecord, Profile, Topology},
+    profile::{CrossingRecord, Kind, PathRecord, Profile, Topology},
 };
 
 /// Fewer samples than this in a place do not split its spans. Few are enough: a share of ten samples is uncertain by a
@@ -21,9 +24,28 @@ const LEAST_SAMPLES: u64 = 10;
 
 /// Accounts of all paths, in the profile's order.
 pub fn path_accounts(profile: &Profile) -> Vec<PathAccount> {
-    let places = split_table(profile);
+    let mut places = split_table(profile);
+    places_of_classes(profile, &mut places);
     let costs = Costs::new(profile);
     profile.paths.iter().map(|path| path_account(profile, path, &places, &costs)).collect()
+}
+
+/// Samples know the device they were taken at: those of all devices of a kind tell how a class of paths splits.
+fn places_of_classes(profile: &Profile, places: &mut BTreeMap<CrossingRecord, Places>) {
+    let folded = profile.paths.iter().filter(|path| path.folded.is_some());
+    let classes: BTreeSet<CrossingRecord> =
+        folded.flat_map(|path| path.crossings.iter().map(|crossing| place_of(*crossing))).collect();
+    if classes.is_empty() {
+        return;
+    }
+    let kind = |at: &CrossingRecord| (at.point, Kind::of(at.netns, at.ifindex, &profile.topology));
+    let mut by_kind: BTreeMap<_, Places> = BTreeMap::new();
+    places.iter().for_each(|(at, own)| by_kind.entry(kind(at)).or_default().merge(own));
+    for at in classes {
+        if let Some(own) = by_kind.get(&kind(&at)) {
+            places.insert(at, own.clone());
+        }
+    }
 }
 
 fn path_account(

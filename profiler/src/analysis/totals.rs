@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Edge, Hook, Layer, Point};
+use netstrata_common::{Hook, Layer};
 
 use super::{
     correction::Correction,
@@ -122,12 +122,13 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for path in profile.original_paths() {
-        let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
-        let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
-        // A device counts what it is given: segments, if the stack cut the packet for it.
-        let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment);
-        let packets = if cut { path.wire_packets } else { path.packets };
-        *seen.entry((first.netns, first.ifindex)).or_default() += packets;
+        let begun = match &path.folded {
+            Some(folded) => folded.begun.clone(),
+            None => path.begun().into_iter().collect(),
+        };
+        for (device, packets) in begun {
+            *seen.entry(device).or_default() += packets;
+        }
     }
     let (mut all, mut ours) = (0, 0);
     for ((netns, ifindex), packets) in seen {

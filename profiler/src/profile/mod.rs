@@ -3,6 +3,7 @@
 mod batch;
 mod file;
 mod files;
+mod fold;
 mod histogram;
 mod leave_out;
 pub mod measures;
@@ -12,11 +13,13 @@ mod observer;
 mod parts;
 mod progress;
 mod topology;
+mod words;
 pub mod worker;
 
 pub use batch::{BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use files::read_set;
+pub use fold::{Folded, Kind, MOST_PATHS, is_of_class};
 pub use histogram::{FAR, Far, Histogram};
 pub use leave_out::Even;
 pub use merge::{MergeError, merge};

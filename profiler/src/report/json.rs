@@ -71,6 +71,10 @@ fn meta(profile: &Profile) -> Value {
     if meta.parts.len() > 1 {
         value["recordings"] = meta.parts.len().into();
     }
+    let (folded, _) = profile.folded();
+    if folded > 0 {
+        value["folded_paths"] = folded.into();
+    }
     value
 }
 
@@ -166,7 +170,7 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
     set_interval(&mut end_to_end, path.intervals.end_to_end);
     let mut unattributed = mean_only(path.unattributed_ns, record.end_to_end.count);
     unattributed["count"] = record.end_to_end.count.into();
-    json!({
+    let mut value = json!({
         "id": format!("{:016x}", record.id),
         "from": path.from,
         "to": path.to,
@@ -187,7 +191,11 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
         "softirqs_per_packet": path.softirqs,
         "cpu_hops_per_packet": round(record.cpu_hops as f64 / record.packets.max(1) as f64),
         "spans": path.spans.iter().map(|span| span_json(profile, path, span, total)).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(folded) = &record.folded {
+        value["folded_paths"] = folded.paths.into();
+    }
+    value
 }
 
 /// Where one skb goes on as another.

@@ -141,6 +141,14 @@ fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
             percent(rest as f64 / all.max(1) as f64)
         )?;
     }
+    let (folded, classes) = profile.folded();
+    if folded > 0 {
+        writeln!(
+            out,
+            "{} paths of little time are told together, by the kinds of their devices: {classes} of these",
+            count(folded)
+        )?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod generated;
+pub(in crate::profile) mod generated;
 
 use netstrata_common::{Hook, Loss, Point};
 use proptest::prelude::*;
