@@ -110,7 +110,10 @@ fn reports_of_recorded_profiles_keep_to_the_schema() {
 
 #[test]
 fn reports_of_hand_made_profiles_keep_to_the_schema() {
-    for profile in [Profile::default(), hand_made()] {
+    let mut folded = hand_made();
+    folded.fold(0);
+    assert_eq!(report(&folded)["meta"]["folded_paths"], 1);
+    for profile in [Profile::default(), hand_made(), folded] {
         assert_eq!(complaints(&report(&profile)), Vec::<String>::new());
     }
 }

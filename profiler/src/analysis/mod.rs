@@ -1,6 +1,8 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
 mod correction;
+#[cfg(test)]
+mod folding;
 mod functions;
 mod intervals;
 mod paths;

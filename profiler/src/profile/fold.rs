@@ -278,6 +278,3 @@ impl Topology {
         self.devices.extend(devices.into_values());
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -22,6 +22,8 @@ pub use files::read_set;
 pub use fold::{Folded, Kind, MOST_PATHS, is_of_class};
 pub use histogram::{FAR, Far, Histogram};
 pub use leave_out::Even;
+#[cfg(test)]
+pub(crate) use merge::tests::generated;
 pub use merge::{MergeError, merge};
 pub use model::*;
 pub use observer::*;

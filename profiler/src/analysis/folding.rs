@@ -1,12 +1,11 @@
-//! What folding keeps.
+//! Tests: an account is the same before and after paths are folded.
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::{
-    analysis::account,
-    profile::{BatchRecord, merge::tests::generated},
-};
+use super::account;
+use crate::profile::{BatchRecord, PathRecord, Profile, generated};
 
 fn sums(profile: &Profile) -> Vec<u64> {
     let of = |figure: fn(&PathRecord) -> u64| profile.paths.iter().map(figure).sum::<u64>();
