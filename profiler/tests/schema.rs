@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use netstrata::{
-    analysis::account,
+    analysis::account_with_intervals,
     profile::{
         BatchPath, BatchRecord, Benchmark, CpuRecord, CrossingRecord, DropRecord, Histogram, PathRecord, Profile,
         SampleRecord, TaskRecord, TurnRecord,
@@ -26,7 +26,7 @@ fn schema() -> Value {
 }
 
 fn report(profile: &Profile) -> Value {
-    value(profile, &account(profile))
+    value(profile, &account_with_intervals(profile))
 }
 
 /// What the schema says against a report, in words.

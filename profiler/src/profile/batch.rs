@@ -145,6 +145,17 @@ impl BatchRecord {
         }
     }
 
+    /// What it tells of the CPUs.
+    pub fn without_paths(&self) -> Self {
+        Self {
+            end_ns: self.end_ns,
+            samples: self.samples.clone(),
+            bursts: self.bursts.clone(),
+            samples_ns: self.samples_ns,
+            ..Self::default()
+        }
+    }
+
     /// Gives paths other numbers; those that get the same one are joined like what follows each other.
     pub(super) fn rekey(&mut self, id: impl Fn(u64) -> u64) {
         let mut written = Self::default();

@@ -56,12 +56,57 @@ impl Profile {
     /// The recording without a part of its batches. Counters that were not kept batch by batch lose their part of the time.
     pub fn without(&self, slice: &Range<usize>) -> Self {
         let mut rest = self.clone();
-        let out: Vec<BatchRecord> = rest.batches.drain(slice.clone()).collect();
-        let Some(out) = out.into_iter().reduce(|mut sum, next| {
+        rest.batches.drain(slice.clone());
+        self.lessen(&mut rest, slice);
+        rest
+    }
+
+    /// The recording without each of its parts, as far as it takes for its sums: without distributions, batches and whole
+    /// journeys.
+    pub fn sums_without(&self, slices: &[Range<usize>]) -> impl Iterator<Item = Self> {
+        let plain = |histogram: &Histogram| Histogram { buckets: Vec::new(), ..*histogram };
+        let of_path = |path: &PathRecord| PathRecord {
+            crossings: path.crossings.clone(),
+            reason: path.reason.clone(),
+            edges: path.edges.clone(),
+            end_to_end: plain(&path.end_to_end),
+            spans: path.spans.iter().map(plain).collect(),
+            functions: path.functions.clone(),
+            folded: path.folded.clone(),
+            ..*path
+        };
+        let bare = Self {
+            meta: self.meta.clone(),
+            topology: self.topology.clone(),
+            sampling: self.sampling.clone(),
+            paths: self.paths.iter().map(of_path).collect(),
+            cpu: self.cpu.clone(),
+            softirqs: self.softirqs.clone(),
+            drops: self.drops.clone(),
+            turnarounds: self.turnarounds.clone(),
+            devices: self.devices.clone(),
+            lost: self.lost.clone(),
+            observer: self.observer.clone(),
+            hooks: self.hooks.clone(),
+            chains: self.chains.clone(),
+            retransmits: self.retransmits,
+            journeys: Vec::new(),
+            batches: Vec::new(),
+        };
+        slices.iter().map(move |slice| {
+            let mut rest = bare.clone();
+            self.lessen(&mut rest, slice);
+            rest
+        })
+    }
+
+    /// Takes the sums of a part out of what is to be left.
+    fn lessen(&self, rest: &mut Self, slice: &Range<usize>) {
+        let Some(out) = self.batches[slice.clone()].iter().cloned().reduce(|mut sum, next| {
             sum.join(next);
             sum
         }) else {
-            return rest;
+            return;
         };
         let by_id: BTreeMap<u64, usize> = self.paths.iter().enumerate().map(|(at, path)| (path.id, at)).collect();
         for (id, sums) in &out.paths {
@@ -72,8 +117,8 @@ impl Profile {
                 take(span, sums.packets, *ns);
             }
         }
-        let packets = |batches: &[BatchRecord]| batches.iter().map(|batch| Even::Packets.of(batch)).sum::<f64>();
-        let left = packets(&rest.batches) / packets(&self.batches).max(1.0);
+        let all: f64 = self.batches.iter().map(|batch| Even::Packets.of(batch)).sum();
+        let left = (all - Even::Packets.of(&out)) / all.max(1.0);
         for crossings in [&mut rest.observer.crossings, &mut rest.observer.followed_crossings] {
             *crossings = (*crossings as f64 * left).round() as u64;
         }
@@ -87,7 +132,6 @@ impl Profile {
         rest.cpu.burst_samples =
             rest.cpu.burst_samples.saturating_sub(lessen_samples(&mut rest.cpu.bursts, &out.bursts));
         rest.lessen_time(&out);
-        rest
     }
 
     /// What is counted by time.
