@@ -119,6 +119,17 @@ fn reports_of_hand_made_profiles_keep_to_the_schema() {
 }
 
 #[test]
+fn what_batches_tell_apart_has_intervals() {
+    let report = report(&hand_made());
+    let layer = report["layers"].as_array().unwrap().iter().find(|row| row["layer"] == "qdisc").unwrap();
+    let [low, high] = [0, 1].map(|end| layer["intervals"]["latency_ns_per_packet"][end].as_f64().unwrap());
+    assert!(low < layer["latency_ns_per_packet"].as_f64().unwrap() && low < high, "{layer}");
+    assert_eq!(layer["interval"], layer["intervals"]["latency_ns_per_packet"]);
+    let path = &report["paths"][0];
+    assert!(path["spans"][0]["ns"]["interval"].is_array() && path["corrected_end_to_end_ns"]["interval"].is_array());
+}
+
+#[test]
 fn reports_of_several_recordings_keep_to_the_schema() {
     let mut again = hand_made();
     again.meta.started_ns = 1;

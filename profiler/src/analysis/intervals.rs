@@ -58,11 +58,22 @@ impl Intervals {
     }
 }
 
-/// An interval around a figure, from what it is without each part.
+#[cfg(test)]
+impl<const N: usize> From<[(Of, &'static str, [f64; 2]); N]> for Intervals {
+    fn from(known: [(Of, &'static str, [f64; 2]); N]) -> Self {
+        let mut figures: Figures<[f64; 2]> = BTreeMap::new();
+        for (of, name, interval) in known {
+            figures.entry(of).or_default().insert(name, interval);
+        }
+        Self(figures)
+    }
+}
+
+/// An interval around a figure, from what it is without each part. None of these figures is ever below 0.
 fn around(figure: f64, without: &[f64]) -> Option<[f64; 2]> {
     let half = Spread::of(without)?.half();
     // What differs in the last digits is the same.
-    (half > 1e-9 * figure.abs()).then_some([figure - half, figure + half])
+    (half > 1e-9 * figure.abs()).then_some([(figure - half).max(0.0), figure + half])
 }
 
 /// Adds the intervals to an account.
@@ -127,7 +138,7 @@ pub fn turn_interval(profile: &Profile, turn: &TurnRecord) -> Option<[f64; 2]> {
     let all = profile.batches.iter().flat_map(|batch| &batch.turnarounds);
     let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
     let pairs: Vec<(f64, f64)> = own.map(|own| (own.sum_ns as f64, own.count as f64)).collect();
-    ratio_interval(&pairs, turn.ns.mean()).filter(|[low, high]| low < high)
+    interval_of(&pairs, turn.ns.mean())
 }
 
 /// The same row of another account: mostly at the same place. Where a part has none, it has nothing of it.
@@ -145,7 +156,12 @@ fn sums(span: &Span) -> [f64; 2] {
 fn of_batches(batches: &[&BatchPath], whole: &Histogram, ns: impl Fn(&BatchPath) -> Option<u64>) -> Option<[f64; 2]> {
     let pairs: Vec<(f64, f64)> =
         batches.iter().map(|batch| (ns(batch).unwrap_or(0) as f64, batch.packets as f64)).collect();
-    ratio_interval(&pairs, whole.mean()).filter(|[low, high]| low < high)
+    interval_of(&pairs, whole.mean())
+}
+
+fn interval_of(pairs: &[(f64, f64)], mean: f64) -> Option<[f64; 2]> {
+    let [low, high] = ratio_interval(pairs, mean)?;
+    (high - low > 1e-9 * mean).then_some([low.max(0.0), high])
 }
 
 /// The intervals of figures, from what they are without each part. What is not there is 0.
@@ -245,7 +261,7 @@ mod tests {
     use super::*;
     use crate::{
         analysis::account_with_intervals,
-        profile::{BatchRecord, CrossingRecord, PathRecord},
+        profile::{BatchRecord, CrossingRecord, PathRecord, SampleRecord, TaskRecord},
     };
     use netstrata_common::Point;
 
@@ -262,10 +278,37 @@ mod tests {
             records.push(BatchRecord {
                 end_ns: at as u64,
                 paths: BTreeMap::from([(1, sums)]),
+                samples_ns: 1000,
+                samples: BTreeMap::from([(0, packets), (1, mean)]),
                 ..BatchRecord::default()
             });
         }
-        Profile { paths: vec![path], batches: records, ..Profile::default() }
+        let sums = |figure: fn(&(u64, u64)) -> u64| batches.iter().map(figure).sum::<u64>();
+        let sample = |user, count| SampleRecord { user, count, ..SampleRecord::default() };
+        let mut profile = Profile { paths: vec![path], batches: records, ..Profile::default() };
+        profile.paths[0].packets = sums(|batch| batch.0);
+        profile.cpu.entries = vec![sample(true, sums(|batch| batch.0)), sample(false, sums(|batch| batch.1))];
+        profile.cpu.tasks = vec![TaskRecord { pid: 9, ..TaskRecord::default() }];
+        (profile.cpu.period_ns, profile.sampling.observed_ns) = (1000, 1000);
+        profile.meta.duration_ns = 1000 * batches.len() as u64;
+        profile
+    }
+
+    #[test]
+    fn figures_of_layers_and_of_the_cpu_have_intervals_and_those_that_never_differ_have_none() {
+        let account = account_with_intervals(&profile(&[(100, 90), (100, 110), (100, 95), (100, 105)]));
+        let ip = Of::Layer(Some(Layer::Ip));
+        let [low, high] = account.intervals.of(&ip, "latency_ns_per_packet").expect("four batches");
+        // Student's t of three degrees of freedom is 3.182; batches of one size have the interval of a mean.
+        let half = 3.182 * (250.0_f64 / 3.0 / 4.0).sqrt();
+        assert!((low + high - 200.0).abs() < 1e-6 && (high - 100.0 - half).abs() < 0.01 * half, "{low} {high} {half}");
+        // All time is that layer's, in all parts.
+        assert_eq!(account.intervals.of(&ip, "latency_share"), None);
+        let share = account.intervals.of(&Of::Context(Context::User), "share").expect("four batches");
+        assert!(share[0] < 0.5 && 0.5 < share[1] && share[1] < 0.6, "{share:?}");
+        assert!(account.intervals.of(&Of::Layer(None), "cpu_share").is_some());
+        assert_eq!(account.intervals.of(&Of::Task(TaskKey { pid: 9, ..TaskKey::default() }), "share"), None);
+        assert_eq!(super::super::account(&profile(&[(1, 2); 4])).intervals, Intervals::default());
     }
 
     #[test]
