@@ -228,15 +228,16 @@ fn journeys(account: &Account) -> Figures<f64> {
 /// Shares of CPU samples, without parts of the time.
 fn of_cpu(profile: &Profile, account: &Account, slices: &[std::ops::Range<usize>]) -> Figures<[f64; 2]> {
     let bare = Profile {
+        meta: profile.meta.clone(),
         cpu: profile.cpu.clone(),
         batches: profile.batches.iter().map(|batch| batch.without_paths()).collect(),
         ..Profile::default()
     };
-    let without: Vec<CpuAccount> = bare.sums_without(slices).map(|rest| cpu_account(&rest)).collect();
-    between(shares(&account.cpu), without.iter().map(shares))
+    let without = bare.sums_without(slices).map(|rest| shares(&cpu_account(&rest), rest.meta.duration_ns));
+    between(shares(&account.cpu, bare.meta.duration_ns), without)
 }
 
-fn shares(cpu: &CpuAccount) -> Figures<f64> {
+fn shares(cpu: &CpuAccount, duration_ns: u64) -> Figures<f64> {
     let mut figures: Figures<f64> = BTreeMap::new();
     let mut enter =
         |of: Of, name: &'static str, share: f64| *figures.entry(of).or_default().entry(name).or_default() = share;
@@ -249,6 +250,7 @@ fn shares(cpu: &CpuAccount) -> Figures<f64> {
     }
     for (task, row) in &cpu.tasks {
         enter(Of::Task(task.clone()), "share", cpu.share(row.busy()));
+        enter(Of::Task(task.clone()), "share_of_one_cpu", per(cpu.ns(row.samples) as f64, duration_ns as f64));
     }
     for number in cpu.numbers() {
         enter(Of::Cpu(number), "busy_share", cpu.busy_share(number));

@@ -40,11 +40,9 @@ pub(super) fn layers(out: &mut String, profile: &Profile, account: &Account) -> 
         .take(SHOWN_TASKS)
         .map(|(task, row)| {
             let container = task.container.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
-            format!(
-                "{}{container} {}",
-                task.comm,
-                percent(cpu.ns(row.samples) as f64 / profile.meta.duration_ns.max(1) as f64)
-            )
+            let share = cpu.ns(row.samples) as f64 / profile.meta.duration_ns.max(1) as f64;
+            let interval = account.intervals.of(&Of::Task((*task).clone()), "share_of_one_cpu");
+            format!("{}{container} {}{}", task.comm, percent(share), plus_minus(interval, share))
         })
         .collect();
     list(out, "  tasks (of one CPU, softirqs on top included): ", &named)?;
