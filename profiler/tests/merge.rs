@@ -29,7 +29,9 @@ fn repeats(directory: &Directory, mode: &str, count: u32) -> Vec<String> {
         }
         for path in &mut profile.paths {
             path.crossings.iter_mut().for_each(|crossing| crossing.netns = moved(crossing.netns));
-            let sums = BatchPath { packets: path.packets, sum_ns: path.end_to_end.sum, ..BatchPath::default() };
+            // What is the same in all has no interval.
+            let sum_ns = path.end_to_end.sum + 1000 * u64::from(repeat);
+            let sums = BatchPath { packets: path.packets, sum_ns, ..BatchPath::default() };
             let batch = BatchRecord { paths: [(path.id, sums)].into(), ..BatchRecord::default() };
             profile.batches.push(batch);
         }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use netstrata::{
-    analysis::account,
+    analysis::account_with_intervals,
     profile::{
         BatchPath, BatchRecord, Benchmark, CpuRecord, CrossingRecord, DropRecord, Histogram, PathRecord, Profile,
         SampleRecord, TaskRecord, TurnRecord,
@@ -26,7 +26,7 @@ fn schema() -> Value {
 }
 
 fn report(profile: &Profile) -> Value {
-    value(profile, &account(profile))
+    value(profile, &account_with_intervals(profile))
 }
 
 /// What the schema says against a report, in words.
@@ -110,9 +110,23 @@ fn reports_of_recorded_profiles_keep_to_the_schema() {
 
 #[test]
 fn reports_of_hand_made_profiles_keep_to_the_schema() {
-    for profile in [Profile::default(), hand_made()] {
+    let mut folded = hand_made();
+    folded.fold(0);
+    assert_eq!(report(&folded)["meta"]["folded_paths"], 1);
+    for profile in [Profile::default(), hand_made(), folded] {
         assert_eq!(complaints(&report(&profile)), Vec::<String>::new());
     }
+}
+
+#[test]
+fn what_batches_tell_apart_has_intervals() {
+    let report = report(&hand_made());
+    let layer = report["layers"].as_array().unwrap().iter().find(|row| row["layer"] == "qdisc").unwrap();
+    let [low, high] = [0, 1].map(|end| layer["intervals"]["latency_ns_per_packet"][end].as_f64().unwrap());
+    assert!(low < layer["latency_ns_per_packet"].as_f64().unwrap() && low < high, "{layer}");
+    assert_eq!(layer["interval"], layer["intervals"]["latency_ns_per_packet"]);
+    let path = &report["paths"][0];
+    assert!(path["spans"][0]["ns"]["interval"].is_array() && path["corrected_end_to_end_ns"]["interval"].is_array());
 }
 
 #[test]

@@ -1,75 +1,276 @@
-//! How sure figures of journeys are: intervals from batch to batch.
+//! How sure figures are: intervals from batch to batch.
 //!
-//! Packets of one batch share the machine's mood and are not independent; batches nearly are. So the interval of a mean comes
-//! from how it differs between batches, never from the number of packets.
+//! Packets of one batch share the machine's mood and are not independent; batches nearly are. So the interval of a figure comes
+//! from how it differs between batches, never from the number of packets: the account is made again without each of about
+//! twenty parts of the recording. The time of whole spans is known for each batch, which needs no account.
 
 use std::collections::BTreeMap;
 
-use netstrata_common::Layer;
+use netstrata_common::{Hook, Layer};
 
 use super::{
-    span::{PathAccount, PathIntervals},
-    spans::classify,
+    paths::Ways,
+    span::{PathAccount, PathIntervals, RowIntervals, Span},
+    totals::{Account, LayerTotal, account_by},
 };
 use crate::{
-    numbers::ratio_interval,
-    profile::{BatchPath, Histogram, PathRecord, Profile},
+    cpu::{Context, CpuAccount, TaskKey, account as cpu_account},
+    numbers::{Spread, ratio_interval},
+    profile::{BatchPath, Even, Histogram, Profile, TurnRecord},
 };
 
-/// The intervals of a path.
-pub fn of_path(profile: &Profile, path: &PathRecord) -> PathIntervals {
-    let batches: Vec<&BatchPath> = profile.batches.iter().filter_map(|batch| batch.paths.get(&path.id)).collect();
-    let interval = |ns: &dyn Fn(&BatchPath) -> u64, whole: &Histogram| {
-        let pairs: Vec<(f64, f64)> = batches.iter().map(|batch| (ns(batch) as f64, batch.packets as f64)).collect();
-        ratio_interval(&pairs, whole.sum as f64 / whole.count.max(1) as f64)
-    };
-    let span =
-        |(index, whole): (usize, &Histogram)| interval(&|batch| batch.spans_ns.get(index).copied().unwrap_or(0), whole);
-    PathIntervals {
-        end_to_end: interval(&|batch| batch.sum_ns, &path.end_to_end),
-        spans: path.spans.iter().enumerate().map(span).collect(),
+/// What a figure is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Of {
+    /// A layer; none: what no layer has.
+    Layer(Option<Layer>),
+    /// A hooked function, by the layer that it is charged to.
+    Function(Option<Layer>, Hook),
+    /// A context.
+    Context(Context),
+    /// A task.
+    Task(TaskKey),
+    /// A CPU.
+    Cpu(u16),
+    /// Both instruments.
+    Reconciliation,
+    /// The correction for the probes' own cost.
+    Correction,
+}
+
+/// By what they are of, and by the names that they have in reports.
+type Figures<T> = BTreeMap<Of, BTreeMap<&'static str, T>>;
+
+/// 95 % intervals of the figures over all paths and of the CPU; none where there are too few batches, or a figure is the same in
+/// all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Intervals(Figures<[f64; 2]>);
+
+impl Intervals {
+    /// The interval of a figure.
+    pub fn of(&self, of: &Of, name: &str) -> Option<[f64; 2]> {
+        self.0.get(of)?.get(name).copied()
+    }
+
+    /// All that are known of something, by name.
+    pub fn all(&self, of: &Of) -> impl Iterator<Item = (&'static str, [f64; 2])> {
+        self.0.get(of).into_iter().flatten().map(|(name, interval)| (*name, *interval))
     }
 }
 
-/// The intervals of what layers take of a packet, as the spans between two crossings tell them; a layer that is also told by
-/// samples or functions has none here, for these have batches of their own.
-pub fn of_layers(profile: &Profile, paths: &[PathAccount]) -> BTreeMap<Layer, [f64; 2]> {
-    let mut by_batch: BTreeMap<Layer, Vec<f64>> = BTreeMap::new();
-    let mut packets = vec![0.0; profile.batches.len()];
-    for path in paths {
-        let record = &path.record;
-        let layers: Vec<Option<Layer>> =
-            (0..record.spans.len()).map(|index| classify(record, index, &profile.topology).layer).collect();
-        for (at, batch) in profile.batches.iter().enumerate() {
-            let Some(sums) = batch.paths.get(&record.id) else { continue };
-            packets[at] += sums.packets as f64;
-            for (layer, ns) in layers.iter().zip(&sums.spans_ns) {
-                if let Some(layer) = layer {
-                    by_batch.entry(*layer).or_insert_with(|| vec![0.0; profile.batches.len()])[at] += *ns as f64;
-                }
-            }
+#[cfg(test)]
+impl<const N: usize> From<[(Of, &'static str, [f64; 2]); N]> for Intervals {
+    fn from(known: [(Of, &'static str, [f64; 2]); N]) -> Self {
+        let mut figures: Figures<[f64; 2]> = BTreeMap::new();
+        for (of, name, interval) in known {
+            figures.entry(of).or_default().insert(name, interval);
         }
+        Self(figures)
     }
-    let seen: u64 = paths.iter().map(|path| path.record.packets).sum();
-    let spans = || paths.iter().flat_map(|path| &path.spans);
-    let mut intervals = BTreeMap::new();
-    for (layer, ns) in by_batch.into_iter().filter(|(layer, _)| !spans().any(|span| span.is_part_of(*layer))) {
-        let sum: u64 = spans().filter(|span| span.layer == Some(layer)).map(|span| span.sum_ns).sum();
-        let pairs: Vec<(f64, f64)> = ns.into_iter().zip(packets.iter().copied()).collect();
-        if let Some(interval) = ratio_interval(&pairs, sum as f64 / seen.max(1) as f64) {
-            intervals.insert(layer, interval);
+}
+
+/// An interval around a figure, from what it is without each part. None of these figures is ever below 0.
+fn around(figure: f64, without: &[f64]) -> Option<[f64; 2]> {
+    let half = Spread::of(without)?.half();
+    // What differs in the last digits is the same.
+    (half > 1e-9 * figure.abs()).then_some([(figure - half).max(0.0), figure + half])
+}
+
+/// Adds the intervals to an account.
+pub fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
+    let slices = profile.slices(Even::Packets);
+    let by_time = profile.slices(Even::Time);
+    if slices.len().max(by_time.len()) < 3 {
+        return;
+    }
+    let without: Vec<Account> = profile.sums_without(&slices).map(|rest| account_by(&rest, ways)).collect();
+    let mut figures = of_cpu(profile, account, &by_time);
+    for (of, own) in between(journeys(account), without.iter().map(journeys)) {
+        figures.entry(of).or_default().extend(own);
+    }
+    account.intervals = Intervals(figures);
+    let mut batches: BTreeMap<u64, Vec<&BatchPath>> = BTreeMap::new();
+    for (id, sums) in profile.batches.iter().flat_map(|batch| &batch.paths) {
+        batches.entry(*id).or_default().push(sums);
+    }
+    for (at, path) in account.paths.iter_mut().enumerate() {
+        let batches = batches.get(&path.record.id).map_or(&[][..], Vec::as_slice);
+        let others: Vec<&PathAccount> = (without.iter().filter_map(|account| account.paths.get(at)))
+            .filter(|other| other.record.end_to_end.count < path.record.end_to_end.count)
+            .collect();
+        path.intervals = of_path(path, &others, batches);
+    }
+}
+
+/// The intervals of a path's figures, from the parts that hold packets of it.
+fn of_path(path: &PathAccount, others: &[&PathAccount], batches: &[&BatchPath]) -> PathIntervals {
+    let record = &path.record;
+    let around = |figure: &dyn Fn(&PathAccount) -> f64| {
+        let without: Vec<f64> = others.iter().map(|other| figure(other)).collect();
+        around(figure(path), &without)
+    };
+    let total = |path: &PathAccount| path.record.end_to_end.sum as f64;
+    let packets = |path: &PathAccount| path.record.end_to_end.count as f64;
+    let rows = path.spans.iter().enumerate().map(|(at, row)| {
+        let same = |other: &PathAccount| find(other, at, row).map_or([0.0; 2], sums);
+        let count = |other: &PathAccount| other.record.spans.get(row.index).map_or(0.0, |span| span.count as f64);
+        RowIntervals {
+            mean: match row.distribution {
+                Some(_) => {
+                    of_batches(batches, &record.spans[row.index], |batch| batch.spans_ns.get(row.index).copied())
+                }
+                None => around(&|other| same(other)[0] / count(other)),
+            },
+            corrected: around(&|other| same(other)[1] / count(other)),
+            share: around(&|other| same(other)[0] / total(other)),
+        }
+    });
+    PathIntervals {
+        end_to_end: of_batches(batches, &record.end_to_end, |batch| Some(batch.sum_ns)),
+        corrected: around(&PathAccount::corrected_mean),
+        unattributed: around(&|other| other.unattributed_ns as f64 / packets(other)),
+        rows: rows.collect(),
+    }
+}
+
+/// The interval of the mean of turnarounds.
+pub fn turn_interval(profile: &Profile, turn: &TurnRecord) -> Option<[f64; 2]> {
+    let all = profile.batches.iter().flat_map(|batch| &batch.turnarounds);
+    let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
+    let pairs: Vec<(f64, f64)> = own.map(|own| (own.sum_ns as f64, own.count as f64)).collect();
+    interval_of(&pairs, turn.ns.mean())
+}
+
+/// The same row of another account: mostly at the same place. Where a part has none, it has nothing of it.
+fn find<'a>(other: &'a PathAccount, at: usize, row: &Span) -> Option<&'a Span> {
+    let key = |span: &Span| (span.index, span.layer, span.hook.map(|part| part.hook));
+    let same = |span: &&Span| key(span) == key(row) && span.device == row.device;
+    other.spans.get(at).filter(same).or_else(|| other.spans.iter().find(same))
+}
+
+fn sums(span: &Span) -> [f64; 2] {
+    [span.sum_ns as f64, (span.sum_ns - span.probe_ns) as f64]
+}
+
+/// The interval of a mean of which each batch has its sum.
+fn of_batches(batches: &[&BatchPath], whole: &Histogram, ns: impl Fn(&BatchPath) -> Option<u64>) -> Option<[f64; 2]> {
+    let pairs: Vec<(f64, f64)> =
+        batches.iter().map(|batch| (ns(batch).unwrap_or(0) as f64, batch.packets as f64)).collect();
+    interval_of(&pairs, whole.mean())
+}
+
+fn interval_of(pairs: &[(f64, f64)], mean: f64) -> Option<[f64; 2]> {
+    let [low, high] = ratio_interval(pairs, mean)?;
+    (high - low > 1e-9 * mean).then_some([low.max(0.0), high])
+}
+
+/// The intervals of figures, from what they are without each part. What is not there is 0.
+fn between(whole: Figures<f64>, without: impl Iterator<Item = Figures<f64>>) -> Figures<[f64; 2]> {
+    let without: Vec<Figures<f64>> = without.collect();
+    let mut intervals: Figures<[f64; 2]> = BTreeMap::new();
+    for (of, figures) in whole {
+        for (name, figure) in figures {
+            let same = |other: &Figures<f64>| other.get(&of).and_then(|own| own.get(name)).copied().unwrap_or(0.0);
+            let others: Vec<f64> = without.iter().map(same).collect();
+            if let Some(interval) = around(figure, &others) {
+                intervals.entry(of.clone()).or_default().insert(name, interval);
+            }
         }
     }
     intervals
 }
 
+fn per(value: f64, of: f64) -> f64 {
+    if of > 0.0 { value / of } else { 0.0 }
+}
+
+/// Figures of journeys, and of CPU time for each packet of them.
+fn journeys(account: &Account) -> Figures<f64> {
+    let seen = account.seen() as f64;
+    let unattributed = account.unattributed();
+    let rows = account.layers.iter().map(|(layer, total)| (Some(*layer), *total)).chain([(None, unattributed)]);
+    let all: f64 = account.paths.iter().map(|path| path.record.end_to_end.sum as f64).sum();
+    let mut figures: Figures<f64> = BTreeMap::new();
+    for (layer, total) in rows {
+        let LayerTotal { latency_ns, probe_ns, wait_ns, cpu_samples } = total;
+        let cpu_ns = account.cpu.ns(cpu_samples) as f64;
+        let own = [
+            ("latency_ns_per_packet", per(latency_ns as f64, seen)),
+            ("corrected_latency_ns_per_packet", per((latency_ns - probe_ns) as f64, seen)),
+            ("latency_share", per(latency_ns as f64, all)),
+            ("wait_share", per(wait_ns as f64, latency_ns as f64)),
+            ("cpu_ns_per_packet", per(cpu_ns, account.packets)),
+            ("cpu_ns_per_byte", per(cpu_ns, account.bytes)),
+        ];
+        figures.insert(Of::Layer(layer), own.into());
+    }
+    for ((layer, hook), total) in &account.functions {
+        let own = [
+            ("calls_per_packet", per(total.calls, seen)),
+            ("self_ns_per_packet", per(total.sum_ns as f64, seen)),
+            ("corrected_self_ns_per_packet", per((total.sum_ns - total.probe_ns) as f64, seen)),
+            ("value_per_call", per(total.value, total.calls)),
+        ];
+        figures.insert(Of::Function(*layer, *hook), own.into());
+    }
+    let both = &account.reconciliation;
+    let own = [
+        ("service_ns_per_packet", both.service_ns_per_packet),
+        ("cpu_ns_per_packet", both.cpu_ns_per_packet),
+        ("ratio", both.ratio()),
+    ];
+    figures.insert(Of::Reconciliation, own.into());
+    let unsubtracted = account.correction.unsubtracted_share();
+    figures.insert(Of::Correction, [("unsubtracted_share", unsubtracted)].into());
+    figures
+}
+
+/// Shares of CPU samples, without parts of the time.
+fn of_cpu(profile: &Profile, account: &Account, slices: &[std::ops::Range<usize>]) -> Figures<[f64; 2]> {
+    let bare = Profile {
+        meta: profile.meta.clone(),
+        cpu: profile.cpu.clone(),
+        batches: profile.batches.iter().map(|batch| batch.without_paths()).collect(),
+        ..Profile::default()
+    };
+    let without = bare.sums_without(slices).map(|rest| shares(&cpu_account(&rest), rest.meta.duration_ns));
+    between(shares(&account.cpu, bare.meta.duration_ns), without)
+}
+
+fn shares(cpu: &CpuAccount, duration_ns: u64) -> Figures<f64> {
+    let mut figures: Figures<f64> = BTreeMap::new();
+    let mut enter =
+        |of: Of, name: &'static str, share: f64| *figures.entry(of).or_default().entry(name).or_default() = share;
+    for (layer, samples) in &cpu.layers {
+        enter(Of::Layer(Some(*layer)), "cpu_share", cpu.share(*samples));
+    }
+    enter(Of::Layer(None), "cpu_share", cpu.unattributed_share());
+    for (context, samples) in &cpu.contexts {
+        enter(Of::Context(*context), "share", per(*samples as f64, cpu.samples as f64));
+    }
+    for (task, row) in &cpu.tasks {
+        enter(Of::Task(task.clone()), "share", cpu.share(row.busy()));
+        enter(Of::Task(task.clone()), "share_of_one_cpu", per(cpu.ns(row.samples) as f64, duration_ns as f64));
+    }
+    for number in cpu.numbers() {
+        enter(Of::Cpu(number), "busy_share", cpu.busy_share(number));
+    }
+    figures
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::BatchRecord;
+    use crate::{
+        analysis::account_with_intervals,
+        profile::{BatchRecord, CrossingRecord, PathRecord, SampleRecord, TaskRecord},
+    };
+    use netstrata_common::Point;
 
     fn profile(batches: &[(u64, u64)]) -> Profile {
-        let mut path = PathRecord { id: 1, spans: vec![Histogram::default()], ..PathRecord::default() };
+        let crossings = [Point::Receive, Point::Route].map(|point| CrossingRecord { point, netns: 1, ifindex: 2 });
+        let spans = vec![Histogram::default()];
+        let mut path = PathRecord { id: 1, crossings: crossings.to_vec(), spans, ..PathRecord::default() };
         let mut records = Vec::new();
         for (at, &(packets, mean)) in batches.iter().enumerate() {
             path.end_to_end.add(mean, packets);
@@ -79,20 +280,44 @@ mod tests {
             records.push(BatchRecord {
                 end_ns: at as u64,
                 paths: BTreeMap::from([(1, sums)]),
+                samples_ns: 1000,
+                samples: BTreeMap::from([(0, packets), (1, mean)]),
                 ..BatchRecord::default()
             });
         }
-        Profile { paths: vec![path], batches: records, ..Profile::default() }
+        let sums = |figure: fn(&(u64, u64)) -> u64| batches.iter().map(figure).sum::<u64>();
+        let sample = |user, count| SampleRecord { user, count, ..SampleRecord::default() };
+        let mut profile = Profile { paths: vec![path], batches: records, ..Profile::default() };
+        profile.paths[0].packets = sums(|batch| batch.0);
+        profile.cpu.entries = vec![sample(true, sums(|batch| batch.0)), sample(false, sums(|batch| batch.1))];
+        profile.cpu.tasks = vec![TaskRecord { pid: 9, ..TaskRecord::default() }];
+        (profile.cpu.period_ns, profile.sampling.observed_ns) = (1000, 1000);
+        profile.meta.duration_ns = 1000 * batches.len() as u64;
+        profile
+    }
+
+    #[test]
+    fn figures_of_layers_and_of_the_cpu_have_intervals_and_those_that_never_differ_have_none() {
+        let account = account_with_intervals(&profile(&[(100, 90), (100, 110), (100, 95), (100, 105)]));
+        let ip = Of::Layer(Some(Layer::Ip));
+        let [low, high] = account.intervals.of(&ip, "latency_ns_per_packet").expect("four batches");
+        // Student's t of three degrees of freedom is 3.182; batches of one size have the interval of a mean.
+        let half = 3.182 * (250.0_f64 / 3.0 / 4.0).sqrt();
+        assert!((low + high - 200.0).abs() < 1e-6 && (high - 100.0 - half).abs() < 0.01 * half, "{low} {high} {half}");
+        // All time is that layer's, in all parts.
+        assert_eq!(account.intervals.of(&ip, "latency_share"), None);
+        let share = account.intervals.of(&Of::Context(Context::User), "share").expect("four batches");
+        assert!(share[0] < 0.5 && 0.5 < share[1] && share[1] < 0.6, "{share:?}");
+        assert!(account.intervals.of(&Of::Layer(None), "cpu_share").is_some());
+        assert_eq!(account.intervals.of(&Of::Task(TaskKey { pid: 9, ..TaskKey::default() }), "share"), None);
+        assert_eq!(super::super::account(&profile(&[(1, 2); 4])).intervals, Intervals::default());
     }
 
     #[test]
     fn batches_that_agree_are_sure_and_those_that_do_not_are_not() {
-        let of = |batches: &[(u64, u64)]| {
-            let profile = profile(batches);
-            of_path(&profile, &profile.paths[0]).end_to_end
-        };
-        let [low, high] = of(&[(100, 1000), (120, 1000), (80, 1000)]).expect("three batches");
-        assert!((low - 1000.0).abs() < 1e-6 && (high - 1000.0).abs() < 1e-6);
+        let of = |batches: &[(u64, u64)]| account_with_intervals(&profile(batches)).paths[0].intervals.end_to_end;
+        // The same in all: nothing to tell.
+        assert_eq!(of(&[(100, 1000), (120, 1000), (80, 1000)]), None);
         let [low, high] = of(&[(100, 900), (100, 1100), (100, 1000)]).expect("three batches");
         assert!(low < 800.0 && high > 1200.0, "two degrees of freedom: {low} {high}");
         assert_eq!(of(&[(100, 900)]), None);
@@ -101,7 +326,8 @@ mod tests {
     #[test]
     fn a_span_has_the_interval_of_its_own_sums() {
         let profile = profile(&[(100, 900), (100, 1100), (100, 1000), (100, 1000)]);
-        let found = of_path(&profile, &profile.paths[0]);
-        assert_eq!(found.spans, [found.end_to_end]);
+        let found = &account_with_intervals(&profile).paths[0].intervals;
+        assert!(found.end_to_end.is_some());
+        assert_eq!(found.rows[0].mean, found.end_to_end);
     }
 }

@@ -1,46 +1,104 @@
 //! The account of a path: its spans by layer and device, which with what is unattributed sum to its end-to-end time.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use netstrata_common::{Layer, Point, Points, Protocol, Tier};
 
 use super::{
     functions::{self, Costs},
-    intervals,
-    span::{PathAccount, Span},
-    spans::{SpanKind, classify, device_name},
+    span::{PathAccount, PathIntervals, Span},
+    spans::{SpanClass, SpanKind, classify, device_name},
 };
 use crate::{
     cpu::{Places, split_table},
-    profile::{CrossingRecord, PathRecord, Profile, Topology},
+    profile::{CrossingRecord, Kind, PathRecord, Profile, Topology},
 };
 
 /// Fewer samples than this in a place do not split its spans. Few are enough: a share of ten samples is uncertain by a
 /// sixth of the span, but not split, all that other layers took would be put down to the span's own.
 const LEAST_SAMPLES: u64 = 10;
 
+/// What of a path does not depend on its figures.
+struct Way {
+    from: String,
+    to: String,
+    devices: Vec<String>,
+    /// The names of the devices at the ends of each span, and what it means.
+    classes: Vec<(SpanClass, [String; 2])>,
+}
+
+/// The ways of all paths, for as many accounts as are made of them.
+pub struct Ways(Vec<Way>);
+
+impl Ways {
+    /// In the profile's order.
+    pub fn of(profile: &Profile) -> Self {
+        let topology = &profile.topology;
+        let name = |crossing: Option<&CrossingRecord>| {
+            crossing.map(|crossing| topology.namespace_name(crossing.netns)).unwrap_or_default()
+        };
+        let way = |path: &PathRecord| {
+            let names = |index: usize| [0, 1].map(|end| device_name(topology, path.crossings[index + end]));
+            Way {
+                from: name(path.crossings.first()),
+                to: name(path.crossings.last()),
+                devices: devices(path, topology),
+                classes: (0..path.spans.len()).map(|index| (classify(path, index, topology), names(index))).collect(),
+            }
+        };
+        Self(profile.paths.iter().map(way).collect())
+    }
+}
+
 /// Accounts of all paths, in the profile's order.
 pub fn path_accounts(profile: &Profile) -> Vec<PathAccount> {
-    let places = split_table(profile);
+    accounts_by(profile, &Ways::of(profile))
+}
+
+/// The same, of ways that are known.
+pub fn accounts_by(profile: &Profile, ways: &Ways) -> Vec<PathAccount> {
+    let mut places = split_table(profile);
+    places_of_classes(profile, &mut places);
     let costs = Costs::new(profile);
-    profile.paths.iter().map(|path| path_account(profile, path, &places, &costs)).collect()
+    let accounts = profile.paths.iter().zip(&ways.0);
+    accounts.map(|(path, way)| path_account(profile, path, way, &places, &costs)).collect()
+}
+
+/// Samples know the device they were taken at: those of all devices of a kind tell how a class of paths splits.
+fn places_of_classes(profile: &Profile, places: &mut BTreeMap<CrossingRecord, Places>) {
+    let folded = profile.paths.iter().filter(|path| path.folded.is_some());
+    let classes: BTreeSet<CrossingRecord> =
+        folded.flat_map(|path| path.crossings.iter().map(|crossing| place_of(*crossing))).collect();
+    if classes.is_empty() {
+        return;
+    }
+    let kind = |at: &CrossingRecord| (at.point, Kind::of(at.netns, at.ifindex, &profile.topology));
+    let mut by_kind: BTreeMap<_, Places> = BTreeMap::new();
+    places.iter().for_each(|(at, own)| by_kind.entry(kind(at)).or_default().merge(own));
+    for at in classes {
+        if let Some(own) = by_kind.get(&kind(&at)) {
+            places.insert(at, own.clone());
+        }
+    }
 }
 
 fn path_account(
     profile: &Profile,
     path: &PathRecord,
+    way: &Way,
     places: &BTreeMap<CrossingRecord, Places>,
     costs: &Costs<'_>,
 ) -> PathAccount {
-    let topology = &profile.topology;
     let mut spans: Vec<Span> = Vec::new();
-    for (index, histogram) in path.spans.iter().enumerate() {
-        let class = classify(path, index, topology);
+    for (index, (histogram, (class, names))) in path.spans.iter().zip(&way.classes).enumerate() {
         let by_probes = probe_ns(profile, path, index);
         let whole = Span {
             index,
             layer: class.layer,
-            device: class.device,
+            device: class.device.clone(),
             netns: class.netns,
             kind: class.kind,
             tier: Tier::Tracepoint,
@@ -61,10 +119,9 @@ fn path_account(
             Some(samples)
                 if class.kind == SpanKind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
             {
-                let names = [device_name(topology, from), device_name(topology, to)];
                 let real = sum_ns - probe_ns;
                 let known = if by_function { costs.layers() } else { Vec::new() };
-                spans.extend(split(whole, &samples, &names, real, &known));
+                spans.extend(split(whole, &samples, names, real, &known));
             }
             _ => spans.push(whole),
         }
@@ -74,17 +131,14 @@ fn path_account(
     let known: u64 = spans.iter().filter(|span| span.layer.is_some()).map(|span| span.sum_ns).sum();
     spans.retain(|span| span.layer.is_some());
     let unattributed_ns = path.end_to_end.sum.saturating_sub(known);
-    let name = |crossing: Option<&CrossingRecord>| {
-        crossing.map(|crossing| topology.namespace_name(crossing.netns)).unwrap_or_default()
-    };
     PathAccount {
-        from: name(path.crossings.first()),
-        to: name(path.crossings.last()),
+        from: way.from.clone(),
+        to: way.to.clone(),
         protocol: protocol_name(path.protocol),
-        devices: devices(path, topology),
+        devices: way.devices.clone(),
         spans,
         unattributed_ns,
-        intervals: intervals::of_path(profile, path),
+        intervals: PathIntervals::default(),
         softirqs: softirqs(path),
         record: path.clone(),
     }

@@ -45,19 +45,34 @@ pub struct Span {
     pub hook: Option<HookPart>,
 }
 
-/// 95 % intervals of means, nanoseconds; none where there are too few batches.
+/// 95 % intervals of a path's figures; none where there are too few batches, or a figure is the same in all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PathIntervals {
-    /// Of the end-to-end time.
+    /// Of the end-to-end time, nanoseconds.
     pub end_to_end: Option<[f64; 2]>,
-    /// Of each span, by its index.
-    pub spans: Vec<Option<[f64; 2]>>,
+    /// Of that without what the probes took.
+    pub corrected: Option<[f64; 2]>,
+    /// Of what no layer has, nanoseconds a packet.
+    pub unattributed: Option<[f64; 2]>,
+    /// Of each row of [`PathAccount::spans`]; empty where nothing is known.
+    pub rows: Vec<RowIntervals>,
+}
+
+/// The same of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowIntervals {
+    /// Of the mean, nanoseconds.
+    pub mean: Option<[f64; 2]>,
+    /// Of that without what the probes took.
+    pub corrected: Option<[f64; 2]>,
+    /// Of the share of the end-to-end time.
+    pub share: Option<[f64; 2]>,
 }
 
 impl PathIntervals {
-    /// That of a span. Of a part there is none: only whole spans have sums in each batch.
-    pub fn of(&self, span: &Span) -> Option<[f64; 2]> {
-        span.distribution.as_ref().and(self.spans.get(span.index).copied().flatten())
+    /// Those of a row.
+    pub fn row(&self, index: usize) -> RowIntervals {
+        self.rows.get(index).copied().unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use netstrata_common::{Edge, Layer, Point, Protocol, named};
 
-use crate::profile::{CrossingRecord, Device, PathRecord, Topology};
+use crate::profile::{CrossingRecord, Device, PathRecord, Topology, is_of_class};
 
 named! {
     /// Whether a CPU works on the packet, or the packet lies in a queue.
@@ -131,6 +131,7 @@ pub fn device_name(topology: &Topology, at: CrossingRecord) -> String {
     match topology.device(at.netns, at.ifindex) {
         Some(device) => device.name.clone(),
         None if at.ifindex == 0 => String::new(),
+        None if is_of_class(at.netns) => "any unknown".into(),
         None => format!("if{}", at.ifindex),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Edge, Hook, Layer, Point};
+use netstrata_common::{Hook, Layer};
 
 use super::{
     correction::Correction,
     functions::{self, FunctionTotal},
-    intervals,
-    paths::path_accounts,
+    intervals::{self, Intervals},
+    paths::{Ways, accounts_by},
     span::PathAccount,
     spans::SpanKind,
     trust::{Seen, Trust, trust},
@@ -40,6 +40,13 @@ pub struct Reconciliation {
     pub cpu_ns_per_packet: f64,
 }
 
+impl Reconciliation {
+    /// CPU time of service time; 0 without any.
+    pub fn ratio(&self) -> f64 {
+        if self.service_ns_per_packet > 0.0 { self.cpu_ns_per_packet / self.service_ns_per_packet } else { 0.0 }
+    }
+}
+
 /// Everything that reports show.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -47,8 +54,6 @@ pub struct Account {
     pub paths: Vec<PathAccount>,
     /// Layers that have latency or CPU time.
     pub layers: BTreeMap<Layer, LayerTotal>,
-    /// How sure their latency per packet is.
-    pub layer_intervals: BTreeMap<Layer, [f64; 2]>,
     /// CPU samples by layer, context, CPU and task.
     pub cpu: CpuAccount,
     /// The correction for the probes' own cost.
@@ -65,11 +70,42 @@ pub struct Account {
     pub functions: BTreeMap<(Option<Layer>, Hook), FunctionTotal>,
     /// How well journeys and samples agree.
     pub reconciliation: Reconciliation,
+    /// How sure figures are; empty where nobody asked ([`account_with_intervals`]).
+    pub intervals: Intervals,
 }
 
-/// Accounts for a profile.
+impl Account {
+    /// Packets of all paths, weighted: what figures of a packet in journeys are divided by.
+    pub fn seen(&self) -> u64 {
+        self.paths.iter().map(|path| path.record.packets).sum()
+    }
+
+    /// What no layer has.
+    pub fn unattributed(&self) -> LayerTotal {
+        LayerTotal {
+            latency_ns: self.paths.iter().map(|path| path.unattributed_ns).sum(),
+            cpu_samples: self.cpu.unattributed,
+            ..LayerTotal::default()
+        }
+    }
+}
+
+/// Accounts for a profile. How sure its figures are takes accounts of parts, and is left out.
 pub fn account(profile: &Profile) -> Account {
-    let paths = path_accounts(profile);
+    account_by(profile, &Ways::of(profile))
+}
+
+/// Accounts for a profile, and tells how sure its figures are.
+pub fn account_with_intervals(profile: &Profile) -> Account {
+    let ways = Ways::of(profile);
+    let mut account = account_by(profile, &ways);
+    intervals::add(profile, &ways, &mut account);
+    account
+}
+
+/// Accounts for a profile of ways that are known.
+pub fn account_by(profile: &Profile, ways: &Ways) -> Account {
+    let paths = accounts_by(profile, ways);
     let cpu = cpu_account(profile);
     let correction = Correction::of(&paths);
     let trust = trust(profile, Seen { busy_samples: cpu.busy, correction });
@@ -107,9 +143,9 @@ pub fn account(profile: &Profile) -> Account {
         cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
     };
     let functions = functions::totals(&paths);
-    let layer_intervals = intervals::of_layers(profile, &paths);
     let bytes = bytes as f64 * scale;
-    Account { functions, paths, layers, layer_intervals, cpu, correction, trust, scale, packets, bytes, reconciliation }
+    let intervals = Intervals::default();
+    Account { functions, paths, layers, cpu, correction, trust, scale, packets, bytes, reconciliation, intervals }
 }
 
 /// How many packets there were for each one seen. The devices on which journeys began counted all of their packets
@@ -122,12 +158,13 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
     }
     let mut seen: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for path in profile.original_paths() {
-        let queued = path.crossings.iter().find(|crossing| crossing.ifindex != 0);
-        let Some(first) = queued.filter(|crossing| crossing.point == Point::Queue) else { continue };
-        // A device counts what it is given: segments, if the stack cut the packet for it.
-        let cut = path.edges.first().is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment);
-        let packets = if cut { path.wire_packets } else { path.packets };
-        *seen.entry((first.netns, first.ifindex)).or_default() += packets;
+        let begun = match &path.folded {
+            Some(folded) => folded.begun.clone(),
+            None => path.begun().into_iter().collect(),
+        };
+        for (device, packets) in begun {
+            *seen.entry(device).or_default() += packets;
+        }
     }
     let (mut all, mut ours) = (0, 0);
     for ((netns, ifindex), packets) in seen {

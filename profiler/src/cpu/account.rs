@@ -129,6 +129,30 @@ impl CpuAccount {
     }
 }
 
+impl CpuAccount {
+    /// The CPUs that were sampled.
+    pub fn numbers(&self) -> Vec<u16> {
+        let mut cpus: Vec<u16> = self.cpus.keys().map(|key| key.0).collect();
+        cpus.dedup();
+        cpus
+    }
+
+    /// Samples of a CPU, busy and idle.
+    pub fn of_cpu(&self, cpu: u16) -> (u64, u64) {
+        let of = |idle: bool| -> u64 {
+            let rows = self.cpus.iter().filter(|(key, _)| key.0 == cpu && (key.1 == Context::Idle) == idle);
+            rows.map(|row| row.1).sum()
+        };
+        (of(false), of(true))
+    }
+
+    /// The busy ones as a share of all (0 to 1).
+    pub fn busy_share(&self, cpu: u16) -> f64 {
+        let (busy, idle) = self.of_cpu(cpu);
+        if busy + idle == 0 { 0.0 } else { busy as f64 / (busy + idle) as f64 }
+    }
+}
+
 /// The context of a sample.
 pub fn context_of(classifier: &Classifier, sample: &SampleRecord, stack: &[u32], task: Option<&TaskRecord>) -> Context {
     if sample.user {

@@ -85,6 +85,12 @@ pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// See [`is_zero`].
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+pub(super) fn is_false(is: &bool) -> bool {
+    !is
+}
+
 /// The sums of a path in a batch; weighted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -137,6 +143,26 @@ impl BatchRecord {
                 *sum = sum.plus(far);
             }
         }
+    }
+
+    /// What it tells of the CPUs.
+    pub fn without_paths(&self) -> Self {
+        Self {
+            end_ns: self.end_ns,
+            samples: self.samples.clone(),
+            bursts: self.bursts.clone(),
+            samples_ns: self.samples_ns,
+            ..Self::default()
+        }
+    }
+
+    /// Gives paths other numbers; those that get the same one are joined like what follows each other.
+    pub(super) fn rekey(&mut self, id: impl Fn(u64) -> u64) {
+        let mut written = Self::default();
+        for (path, sums) in std::mem::take(&mut self.paths) {
+            written.join(Self { paths: [(id(path), sums)].into(), ..Self::default() });
+        }
+        self.paths = written.paths;
     }
 
     /// Enters a batch after others; where there are too many, each two neighbours become one.

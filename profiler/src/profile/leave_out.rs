@@ -64,12 +64,57 @@ impl Profile {
     /// The recording without a part of its batches. Counters that were not kept batch by batch lose their part of the time.
     pub fn without(&self, slice: &Range<usize>) -> Self {
         let mut rest = self.clone();
-        let out: Vec<BatchRecord> = rest.batches.drain(slice.clone()).collect();
-        let Some(out) = out.into_iter().reduce(|mut sum, next| {
+        rest.batches.drain(slice.clone());
+        self.lessen(&mut rest, slice);
+        rest
+    }
+
+    /// The recording without each of its parts, as far as it takes for its sums: without distributions, batches and whole
+    /// journeys.
+    pub fn sums_without(&self, slices: &[Range<usize>]) -> impl Iterator<Item = Self> {
+        let plain = |histogram: &Histogram| Histogram { buckets: Vec::new(), ..*histogram };
+        let of_path = |path: &PathRecord| PathRecord {
+            crossings: path.crossings.clone(),
+            reason: path.reason.clone(),
+            edges: path.edges.clone(),
+            end_to_end: plain(&path.end_to_end),
+            spans: path.spans.iter().map(plain).collect(),
+            functions: path.functions.clone(),
+            folded: path.folded.clone(),
+            ..*path
+        };
+        let bare = Self {
+            meta: self.meta.clone(),
+            topology: self.topology.clone(),
+            sampling: self.sampling.clone(),
+            paths: self.paths.iter().map(of_path).collect(),
+            cpu: self.cpu.clone(),
+            softirqs: self.softirqs.clone(),
+            drops: self.drops.clone(),
+            turnarounds: self.turnarounds.clone(),
+            devices: self.devices.clone(),
+            lost: self.lost.clone(),
+            observer: self.observer.clone(),
+            hooks: self.hooks.clone(),
+            chains: self.chains.clone(),
+            retransmits: self.retransmits,
+            journeys: Vec::new(),
+            batches: Vec::new(),
+        };
+        slices.iter().map(move |slice| {
+            let mut rest = bare.clone();
+            self.lessen(&mut rest, slice);
+            rest
+        })
+    }
+
+    /// Takes the sums of a part out of what is to be left.
+    fn lessen(&self, rest: &mut Self, slice: &Range<usize>) {
+        let Some(out) = self.batches[slice.clone()].iter().cloned().reduce(|mut sum, next| {
             sum.join(next);
             sum
         }) else {
-            return rest;
+            return;
         };
         let by_id: BTreeMap<u64, usize> = self.paths.iter().enumerate().map(|(at, path)| (path.id, at)).collect();
         for (id, sums) in &out.paths {
@@ -90,13 +135,13 @@ impl Profile {
         rest.cpu.burst_samples =
             rest.cpu.burst_samples.saturating_sub(lessen_samples(&mut rest.cpu.bursts, &out.bursts));
         rest.lessen_time(&out);
-        rest.lessen_benchmark(&out, left_of(&self.meta, &rest.meta));
-        rest
+        let others = self.batches[..slice.start].iter().chain(&self.batches[slice.end..]);
+        let of_others = others.into_iter().all(|batch| batch.part != out.part);
+        rest.lessen_benchmark(&out, of_others, left_of(&self.meta, &rest.meta));
     }
 
     /// Without a recording of several its benchmark is that of the others.
-    fn lessen_benchmark(&mut self, out: &BatchRecord, left: f64) {
-        let of_others = self.batches.iter().all(|batch| batch.part != out.part);
+    fn lessen_benchmark(&mut self, out: &BatchRecord, of_others: bool, left: f64) {
         match self.meta.parts.get_mut(out.part as usize).filter(|_| of_others) {
             Some(part) => {
                 part.benchmark = None;

@@ -4,6 +4,7 @@ mod balance;
 mod batch;
 mod file;
 mod files;
+mod fold;
 mod histogram;
 mod leave_out;
 pub mod measures;
@@ -13,13 +14,17 @@ mod observer;
 mod parts;
 mod progress;
 mod topology;
+mod words;
 pub mod worker;
 
 pub use batch::{BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
 pub use files::read_set;
+pub use fold::{Folded, Kind, MOST_PATHS, is_of_class};
 pub use histogram::{FAR, Far, Histogram};
 pub use leave_out::Even;
+#[cfg(test)]
+pub(crate) use merge::tests::generated;
 pub use merge::{MergeError, merge};
 pub use model::*;
 pub use observer::*;

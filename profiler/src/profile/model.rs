@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::batch::{BatchRecord, is_zero};
+use super::batch::{BatchRecord, is_false, is_zero};
 use super::{
-    Histogram, Observer,
+    Folded, Histogram, Observer,
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
     topology::{DeviceCounters, Topology},
 };
@@ -298,6 +298,12 @@ pub struct PathRecord {
     /// What hooked functions took of the spans, by span and hook.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<FunctionRecord>,
+    /// Its packets count on another path: the later part of their way.
+    #[serde(skip_serializing_if = "is_false")]
+    pub counted_elsewhere: bool,
+    /// The paths that it stands for, where devices and namespaces are any of their kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folded: Option<Folded>,
 }
 
 impl PathRecord {

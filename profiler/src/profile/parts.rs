@@ -1,29 +1,72 @@
 //! Which paths count packets: a tunnel in user space shows the later part of a packet's way as a path of its own, too.
 
+use std::collections::HashSet;
+
 use netstrata_common::{Edge, Point, Protocol};
 
-use super::{PathRecord, Profile};
+use super::{CrossingRecord, PathRecord, Profile};
+
+/// So many crossings tell what a way is a part of.
+const ALIKE: usize = 3;
+
+/// Where ways go on after a program in user space sent a packet on: their first crossings.
+struct Parts<'a>(HashSet<&'a [CrossingRecord]>);
+
+impl<'a> Parts<'a> {
+    fn of(paths: &'a [PathRecord]) -> Self {
+        let mut begins = HashSet::new();
+        for path in paths {
+            for (at, _) in path.edges.iter().filter(|(_, edge)| *edge == Edge::Userspace) {
+                let rest = &path.crossings[usize::from(*at).min(path.crossings.len())..];
+                begins.extend((1..=rest.len().min(ALIKE)).map(|length| &rest[..length]));
+            }
+        }
+        Self(begins)
+    }
+
+    /// Whether a path's packets are the later part of packets whose whole way is another path's: those of a tunnel in user
+    /// space, where the choice of what is followed meets the datagram, and what is taken out of it, once more.
+    fn has(&self, path: &PathRecord) -> bool {
+        let begin = &path.crossings[..path.crossings.len().min(ALIKE)];
+        let may_be = begin.first().is_some_and(|first| first.point != Point::Queue || path.protocol == Protocol::UDP);
+        may_be && self.0.contains(begin)
+    }
+}
 
 impl Profile {
     /// Paths that count packets: neither clones nor later parts of others.
     pub fn original_paths(&self) -> impl Iterator<Item = &PathRecord> {
-        let is_part = |path: &PathRecord| self.paths.iter().any(|other| path.is_later_part_of(other));
+        let parts = Parts::of(&self.paths);
+        // Of those that were folded it was found out before: any of a kind is not the same one.
+        let is_part = move |path: &PathRecord| path.counted_elsewhere || path.folded.is_none() && parts.has(path);
         self.paths.iter().filter(move |path| !path.is_clone() && !is_part(path))
+    }
+
+    /// Marks the paths whose packets count on another one, for as long as both are there.
+    pub(super) fn mark_later_parts(&mut self) {
+        let parts = Parts::of(&self.paths);
+        let is_part = |path: &PathRecord| path.folded.is_none() && parts.has(path);
+        let marks: Vec<bool> = self.paths.iter().map(|path| path.counted_elsewhere || is_part(path)).collect();
+        self.paths.iter_mut().zip(marks).for_each(|(path, mark)| path.counted_elsewhere = mark);
     }
 }
 
 impl PathRecord {
-    /// Whether its packets are the later part of packets whose whole way is another path's: those of a tunnel in user
-    /// space, where the choice of what is followed meets the datagram, and what is taken out of it, once more.
+    /// Whether its packets are the later part of packets whose whole way is another path's, see [`Parts::has`].
     pub fn is_later_part_of(&self, other: &Self) -> bool {
-        const ALIKE: usize = 3;
-        let begin = &self.crossings[..self.crossings.len().min(ALIKE)];
-        let sent_on = other.edges.iter().filter(|(_, edge)| *edge == Edge::Userspace);
-        sent_on.into_iter().any(|(at, _)| {
-            let rest = &other.crossings[usize::from(*at).min(other.crossings.len())..];
-            rest.starts_with(begin)
-                && rest.first().is_some_and(|first| first.point != Point::Queue || self.protocol == Protocol::UDP)
-        })
+        if self.counted_elsewhere || self.folded.is_some() {
+            return self.counted_elsewhere;
+        }
+        other.edges.iter().any(|(_, edge)| *edge == Edge::Userspace) && Parts::of(std::slice::from_ref(other)).has(self)
+    }
+
+    /// The device on which its packets began that the stack queued, and how many that device was given of them.
+    pub fn begun(&self) -> Option<((u32, u32), u64)> {
+        let queued = self.crossings.iter().find(|crossing| crossing.ifindex != 0);
+        let first = queued.filter(|crossing| crossing.point == Point::Queue)?;
+        // A device counts what it is given: segments, if the stack cut the packet for it.
+        let cut = self.edges.first().is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment);
+        Some(((first.netns, first.ifindex), if cut { self.wire_packets } else { self.packets }))
     }
 }
 
@@ -61,5 +104,16 @@ mod tests {
         let paths = [vec![whole, datagram, written], others.to_vec()].concat();
         let profile = Profile { paths, ..Profile::default() };
         assert_eq!(profile.original_paths().count(), 4);
+        let mut marked = profile.clone();
+        marked.mark_later_parts();
+        assert!(
+            marked
+                .original_paths()
+                .map(|path| &path.crossings)
+                .eq(profile.original_paths().map(|path| &path.crossings))
+        );
+        // The whole way is gone, and is still counted: its packets are on another path.
+        marked.paths.remove(0);
+        assert_eq!(marked.original_paths().count(), 3);
     }
 }

@@ -26,8 +26,8 @@ use crate::{
     host::{cpu::online, emulated, facts::kernel_release},
     kernel::symbols::Symbols,
     profile::{
-        BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, Meta, Observer, PathRecord, Profile,
-        SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
+        BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, MOST_PATHS, Meta, Observer, PathRecord,
+        Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
     },
     topology::container_of_pid,
 };
@@ -88,7 +88,7 @@ pub(super) fn profile(
         tiers.push(Tier::Function);
     }
     let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
-    Ok(Profile {
+    let mut profile = Profile {
         meta: Meta {
             recorder: env!("CARGO_PKG_VERSION").into(),
             kernel: kernel_release(),
@@ -126,7 +126,9 @@ pub(super) fn profile(
         batches,
         hooks: functions::hooks(hooks),
         chains,
-    })
+    };
+    profile.fold(MOST_PATHS);
+    Ok(profile)
 }
 
 fn sum(states: &[CpuState], field: impl Fn(&CpuState) -> u64) -> u64 {

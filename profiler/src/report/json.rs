@@ -4,9 +4,9 @@ use netstrata_common::{Edge, Hook, Layer, Way};
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{Account, FunctionTotal, LayerTotal, PathAccount, Span, device_name},
-    cpu::Context,
-    profile::{Histogram, Profile},
+    analysis::{Account, FunctionTotal, LayerTotal, Of, PathAccount, RowIntervals, Span, device_name, turn_interval},
+    cpu::{Context, TaskAccount, TaskKey},
+    profile::{Histogram, Profile, TurnRecord},
 };
 
 /// The report as JSON, for people too.
@@ -27,18 +27,37 @@ pub fn value(profile: &Profile, account: &Account) -> Value {
         "softirqs": softirqs(profile),
         "drops": drops(profile),
         "devices": devices(profile),
-        "turnarounds": profile.turnarounds.iter().map(|turn| json!({
-            "netns": profile.topology.namespace_name(turn.netns),
-            "pid": turn.pid,
-            "ns": times(&turn.ns),
-            "count": turn.ns.count,
-        })).collect::<Vec<_>>(),
-        "reconciliation": {
-            "service_ns_per_packet": round(account.reconciliation.service_ns_per_packet),
-            "cpu_ns_per_packet": round(account.reconciliation.cpu_ns_per_packet),
-        },
+        "turnarounds": turnarounds(profile),
+        "reconciliation": reconciliation(account),
         "retransmits": profile.retransmits,
     })
+}
+
+fn turnarounds(profile: &Profile) -> Vec<Value> {
+    let row = |turn: &TurnRecord| {
+        let mut ns = times(&turn.ns);
+        set_interval(&mut ns, turn_interval(profile, turn));
+        json!({
+            "netns": profile.topology.namespace_name(turn.netns),
+            "pid": turn.pid,
+            "ns": ns,
+            "count": turn.ns.count,
+        })
+    };
+    profile.turnarounds.iter().map(row).collect()
+}
+
+fn reconciliation(account: &Account) -> Value {
+    let both = &account.reconciliation;
+    let mut value = json!({
+        "service_ns_per_packet": round(both.service_ns_per_packet),
+        "cpu_ns_per_packet": round(both.cpu_ns_per_packet),
+    });
+    if account.intervals.all(&Of::Reconciliation).next().is_some() {
+        value["ratio"] = share(both.ratio(), 1.0).into();
+    }
+    set_intervals(&mut value, account, &Of::Reconciliation);
+    value
 }
 
 /// Three decimals: enough for every unit in use, and the same text on every machine.
@@ -70,6 +89,10 @@ fn meta(profile: &Profile) -> Value {
     });
     if meta.parts.len() > 1 {
         value["recordings"] = meta.parts.len().into();
+    }
+    let (folded, _) = profile.folded();
+    if folded > 0 {
+        value["folded_paths"] = folded.into();
     }
     value
 }
@@ -133,6 +156,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "unsubtracted_ns": account.correction.unsubtracted_ns,
             "unsubtracted_share": share(account.correction.unsubtracted_share(), 1.0),
         });
+        set_intervals(&mut trust["correction"], account, &Of::Correction);
     }
     trust
 }
@@ -162,6 +186,21 @@ fn set_interval(value: &mut Value, interval: Option<[f64; 2]>) {
     }
 }
 
+/// That of a share.
+fn set_share_interval(value: &mut Value, name: &str, interval: Option<[f64; 2]>) {
+    if let Some(interval) = interval {
+        value[name] = interval.map(|end| share(end, 1.0)).into_iter().collect();
+    }
+}
+
+/// Those of the figures of an object, by their names.
+fn set_intervals(value: &mut Value, account: &Account, of: &Of) {
+    for (name, interval) in account.intervals.all(of) {
+        let digits = |end: f64| if name.ends_with("share") || name == "ratio" { share(end, 1.0) } else { round(end) };
+        value["intervals"][name] = interval.map(digits).into_iter().collect();
+    }
+}
+
 fn path_json(profile: &Profile, path: &PathAccount) -> Value {
     let record = &path.record;
     let total = record.end_to_end.sum as f64;
@@ -170,7 +209,10 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
     set_interval(&mut end_to_end, path.intervals.end_to_end);
     let mut unattributed = mean_only(path.unattributed_ns, record.end_to_end.count);
     unattributed["count"] = record.end_to_end.count.into();
-    json!({
+    set_interval(&mut unattributed, path.intervals.unattributed);
+    let mut corrected = json!({ "mean": round(path.corrected_mean()) });
+    set_interval(&mut corrected, path.intervals.corrected);
+    let mut value = json!({
         "id": format!("{:016x}", record.id),
         "from": path.from,
         "to": path.to,
@@ -186,12 +228,18 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
         "skbs_at_end": round(record.skbs_at_end_micro as f64 / 1e6),
         "lineage": record.edges.iter().map(|(at, edge)| edge_json(profile, path, *at, *edge)).collect::<Vec<_>>(),
         "end_to_end_ns": end_to_end,
-        "corrected_end_to_end_ns": { "mean": round(path.corrected_mean()) },
+        "corrected_end_to_end_ns": corrected,
         "unattributed_ns": unattributed,
         "softirqs_per_packet": path.softirqs,
         "cpu_hops_per_packet": round(record.cpu_hops as f64 / record.packets.max(1) as f64),
-        "spans": path.spans.iter().map(|span| span_json(profile, path, span, total)).collect::<Vec<_>>(),
-    })
+        "spans": path.spans.iter().enumerate().map(|(at, span)| {
+            span_json(profile, span, path.intervals.row(at), total)
+        }).collect::<Vec<_>>(),
+    });
+    if let Some(folded) = &record.folded {
+        value["folded_paths"] = folded.paths.into();
+    }
+    value
 }
 
 /// Where one skb goes on as another.
@@ -205,7 +253,7 @@ fn edge_json(profile: &Profile, path: &PathAccount, at: u16, edge: Edge) -> Valu
     })
 }
 
-fn span_json(profile: &Profile, path: &PathAccount, span: &Span, total: f64) -> Value {
+fn span_json(profile: &Profile, span: &Span, intervals: RowIntervals, total: f64) -> Value {
     let mut value = json!({
         "span": span.index,
         "layer": span.layer.map(|layer| layer.name()),
@@ -218,7 +266,13 @@ fn span_json(profile: &Profile, path: &PathAccount, span: &Span, total: f64) -> 
         "corrected_mean_ns": round(span.corrected_mean()),
         "share": share(span.sum_ns as f64, total),
     });
-    set_interval(&mut value["ns"], path.intervals.of(span));
+    set_interval(&mut value["ns"], intervals.mean);
+    if let Some(interval) = intervals.corrected {
+        value["intervals"]["corrected_mean_ns"] = interval.map(round).into_iter().collect();
+    }
+    if intervals.share.is_some() {
+        set_share_interval(&mut value["intervals"], "share", intervals.share);
+    }
     if profile.observer.has_interval() && span.unsubtracted_ns > 0 {
         value["unsubtracted_mean_ns"] = round(span.unsubtracted_ns as f64 / span.count.max(1) as f64).into();
     }
@@ -231,12 +285,13 @@ fn span_json(profile: &Profile, path: &PathAccount, span: &Span, total: f64) -> 
 }
 
 fn layers(account: &Account) -> Vec<Value> {
-    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
-    let row = |layer: &str, total: &LayerTotal| {
+    let seen = account.seen();
+    let all: u64 = account.paths.iter().map(|path| path.record.end_to_end.sum).sum();
+    let row = |layer: Option<Layer>, total: &LayerTotal| {
         let cpu_ns = account.cpu.ns(total.cpu_samples) as f64;
         let per = |value: f64, count: f64| if count > 0.0 { round(value / count) } else { 0.0 };
-        json!({
-            "layer": layer,
+        let mut row = json!({
+            "layer": layer.map_or("unattributed", |layer| layer.name()),
             // Journeys are of the packets that were seen, samples of the whole recording: each is divided by its own. The
             // names are contract, and do not say it; docs/output.md does.
             "latency_ns_per_packet": per(total.latency_ns as f64, seen as f64),
@@ -245,32 +300,28 @@ fn layers(account: &Account) -> Vec<Value> {
             "cpu_ns_per_byte": per(cpu_ns, account.bytes),
             "cpu_share": share(total.cpu_samples as f64, account.cpu.busy as f64),
             "wait_share": share(total.wait_ns as f64, total.latency_ns as f64),
-        })
+        });
+        let of = Of::Layer(layer);
+        set_interval(&mut row, account.intervals.of(&of, "latency_ns_per_packet"));
+        set_intervals(&mut row, account, &of);
+        if account.intervals.of(&of, "latency_share").is_some() {
+            row["latency_share"] = share(total.latency_ns as f64, all as f64).into();
+        }
+        row
     };
-    let mut rows = Vec::new();
-    for (layer, total) in &account.layers {
-        let mut row = row(layer.name(), total);
-        set_interval(&mut row, account.layer_intervals.get(layer).copied());
-        rows.push(row);
-    }
-    let unattributed = LayerTotal {
-        latency_ns: account.paths.iter().map(|path| path.unattributed_ns).sum(),
-        probe_ns: 0,
-        wait_ns: 0,
-        cpu_samples: account.cpu.unattributed,
-    };
-    rows.push(row("unattributed", &unattributed));
+    let mut rows: Vec<Value> = account.layers.iter().map(|(layer, total)| row(Some(*layer), total)).collect();
+    rows.push(row(None, &account.unattributed()));
     rows
 }
 
 /// Hooked functions over all paths; those that no packet met with zeros.
 fn functions(profile: &Profile, account: &Account) -> Vec<Value> {
-    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
+    let seen = account.seen();
     let per = |value: f64| if seen > 0 { round(value / seen as f64) } else { 0.0 };
     let row = |layer: Option<Layer>, hook: Hook, total: &FunctionTotal| {
         let info = hook.info();
         let at = profile.hooks.iter().find(|record| record.hook == hook.charged_by());
-        json!({
+        let mut row = json!({
             "layer": layer.map(|layer| layer.name()),
             "hook": profile.hook_name(hook),
             "function": at.map(|record| &record.function),
@@ -281,7 +332,9 @@ fn functions(profile: &Profile, account: &Account) -> Vec<Value> {
             "corrected_self_ns_per_packet": per((total.sum_ns - total.probe_ns) as f64),
             "value": if info.value.is_empty() { None } else { Some(info.value) },
             "value_per_call": if total.calls > 0.0 { round(total.value / total.calls) } else { 0.0 },
-        })
+        });
+        set_intervals(&mut row, account, &Of::Function(layer, hook));
+        row
     };
     let mut rows: Vec<Value> =
         account.functions.iter().map(|((layer, hook), total)| row(*layer, *hook, total)).collect();
@@ -301,7 +354,20 @@ fn cpu(profile: &Profile, account: &Account) -> Value {
         .collect();
     let mut tasks: Vec<_> = cpu.tasks.iter().filter(|(task, _)| task.pid != 0).collect();
     tasks.sort_by(|a, b| b.1.samples.cmp(&a.1.samples).then(a.0.cmp(b.0)));
-    json!({
+    let task_row = |(task, row): &(&TaskKey, &TaskAccount)| {
+        let mut value = json!({
+            "pid": task.pid,
+            "comm": task.comm,
+            "container": task.container,
+            "samples": row.samples,
+        });
+        if let Some(interval) = account.intervals.of(&Of::Task((*task).clone()), "share") {
+            value["share"] = share(row.busy() as f64, cpu.busy as f64).into();
+            set_share_interval(&mut value, "interval", Some(interval));
+        }
+        value
+    };
+    let mut value = json!({
         "source": profile.cpu.source,
         "samples": profile.cpu.samples,
         "expected_samples": profile.cpu.expected,
@@ -310,28 +376,32 @@ fn cpu(profile: &Profile, account: &Account) -> Value {
         "unattributed_share": share(cpu.unattributed as f64, cpu.busy as f64),
         "by_context": contexts,
         "by_cpu": by_cpu(account),
-        "tasks": tasks.iter().take(50).map(|(task, row)| json!({
-            "pid": task.pid,
-            "comm": task.comm,
-            "container": task.container,
-            "samples": row.samples,
-        })).collect::<Vec<_>>(),
-    })
+        "tasks": tasks.iter().take(50).map(task_row).collect::<Vec<_>>(),
+    });
+    let unattributed = account.intervals.of(&Of::Layer(None), "cpu_share");
+    if unattributed.is_some() {
+        set_share_interval(&mut value["intervals"], "unattributed_share", unattributed);
+    }
+    for context in Context::ALL {
+        if let Some(interval) = account.intervals.of(&Of::Context(*context), "share") {
+            let of = cpu.contexts.get(context).copied().unwrap_or(0);
+            let row = &mut value["context_shares"][context.name()];
+            row["share"] = share(of as f64, cpu.samples as f64).into();
+            set_share_interval(row, "interval", Some(interval));
+        }
+    }
+    value
 }
 
 fn by_cpu(account: &Account) -> Vec<Value> {
-    let mut cpus: Vec<u16> = account.cpu.cpus.keys().map(|key| key.0).collect();
-    cpus.dedup();
-    cpus.iter()
-        .map(|cpu| {
-            let of = |idle: bool| -> u64 {
-                let rows = account.cpu.cpus.iter().filter(|(key, _)| key.0 == *cpu && (key.1 == Context::Idle) == idle);
-                rows.map(|row| row.1).sum()
-            };
-            let (busy, idle) = (of(false), of(true));
-            json!({ "cpu": cpu, "samples": busy + idle, "busy_share": share(busy as f64, (busy + idle) as f64) })
-        })
-        .collect()
+    let row = |cpu: u16| {
+        let (busy, idle) = account.cpu.of_cpu(cpu);
+        let busy_share = share(account.cpu.busy_share(cpu), 1.0);
+        let mut value = json!({ "cpu": cpu, "samples": busy + idle, "busy_share": busy_share });
+        set_share_interval(&mut value, "interval", account.intervals.of(&Of::Cpu(cpu), "busy_share"));
+        value
+    };
+    account.cpu.numbers().into_iter().map(row).collect()
 }
 
 fn softirqs(profile: &Profile) -> Value {

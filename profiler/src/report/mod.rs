@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    analysis::{Account, account},
+    analysis::{Account, account_with_intervals},
     cli::{ReportArgs, ReportFormat},
     output::{Format, list, print},
     profile::{self, Profile},
@@ -38,5 +38,5 @@ pub fn formats() -> String {
 /// Runs `netstrata report`.
 pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     let (profile, _) = profile::read_set(&args.files)?;
-    print(&(format(args.format).render)(&profile, &account(&profile)))
+    print(&(format(args.format).render)(&profile, &account_with_intervals(&profile)))
 }

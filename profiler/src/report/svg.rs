@@ -10,9 +10,9 @@ use netstrata_common::{Colour, Family, Layer};
 
 use super::{folded, text};
 use crate::{
-    analysis::{Account, SpanKind},
+    analysis::{Account, Intervals, Of, SpanKind},
     choices::Clock,
-    cpu::Context,
+    cpu::{Context, CpuAccount},
     profile::Profile,
 };
 
@@ -48,6 +48,8 @@ struct Node {
     value: u64,
     colour: String,
     note: &'static str,
+    /// How far its 95 % interval goes beyond its value, and that in words.
+    sure: Option<(f64, String)>,
     children: BTreeMap<(usize, String), Node>,
 }
 
@@ -141,6 +143,11 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
+    fn all(&mut self, tree: &Node, top: f64) {
+        self.draw(tree, MARGIN, top);
+        self.whiskers(tree, MARGIN, top);
+    }
+
     fn draw(&mut self, node: &Node, left: f64, top: f64) {
         let scale = (WIDTH - 2.0 * MARGIN) / self.total.max(1) as f64;
         let mut at = left;
@@ -154,9 +161,33 @@ impl Drawing<'_> {
         }
     }
 
+    /// The intervals of the lowest row, over the ends of its boxes.
+    fn whiskers(&mut self, node: &Node, left: f64, top: f64) {
+        let scale = (WIDTH - 2.0 * MARGIN) / self.total.max(1) as f64;
+        let mut at = left;
+        for child in node.children.values() {
+            at += child.value as f64 * scale;
+            let Some((half, _)) = child.sure.as_ref().filter(|_| child.value as f64 >= self.total as f64 * SMALLEST)
+            else {
+                continue;
+            };
+            let half = half.min(child.value as f64) * scale;
+            let middle = top + ROW - 5.0;
+            let _ = writeln!(
+                self.out,
+                "<path d=\"M{:.2} {:.1}v5m0 -2.5H{:.2}m0 -2.5v5\" fill=\"none\" stroke=\"#1b1f24\" \
+                 stroke-width=\".8\" pointer-events=\"none\"/>",
+                at - half,
+                middle - 2.5,
+                (at + half).min(WIDTH - MARGIN)
+            );
+        }
+    }
+
     fn rectangle(&mut self, name: &str, node: &Node, left: f64, top: f64, width: f64) {
         let share = 100.0 * node.value as f64 / self.total.max(1) as f64;
-        let title = format!("{name}{} — {}, {share:.2} %", node.note, (self.value)(node.value));
+        let sure = node.sure.as_ref().map(|(_, words)| format!(" {words}")).unwrap_or_default();
+        let title = format!("{name}{} — {}, {share:.2} %{sure}", node.note, (self.value)(node.value));
         let height = ROW - 1.0;
         let drawn = (width - 0.6).max(0.4);
         let _ = write!(
@@ -260,7 +291,7 @@ fn legend(out: &mut String, top: f64, entries: &[(&str, String, bool)]) {
 
 /// The CPU time of a profile and the latency of its paths.
 pub fn render(profile: &Profile, account: &Account) -> String {
-    draw(profile, &latency_rows(profile, account))
+    draw(profile, &latency_rows(profile, account), &account.intervals, &account.cpu)
 }
 
 /// The rows of the latency flame graph.
@@ -293,8 +324,13 @@ fn latency_rows(profile: &Profile, account: &Account) -> Vec<LatencyRow> {
 }
 
 /// Draws both graphs. The same input gives the same bytes.
-fn draw(profile: &Profile, latency: &[LatencyRow]) -> String {
-    let cpu = cpu_tree(profile);
+fn draw(profile: &Profile, latency: &[LatencyRow], intervals: &Intervals, account: &CpuAccount) -> String {
+    let mut cpu = cpu_tree(profile);
+    for ((_, name), node) in &mut cpu.children {
+        let share = account.share(node.value);
+        let interval = intervals.of(&Of::Layer(Layer::from_name(name)), "cpu_share");
+        node.sure = interval.map(|[_, high]| (high - share) * account.busy as f64).zip(text::beyond(interval, share));
+    }
     let paths = latency_tree(latency);
     let rows = |tree: &Node| tree.depth(tree.value as f64 * SMALLEST).max(1) as f64 * ROW;
     let cpu_top = 24.0 + LEGEND + 6.0;
@@ -322,7 +358,7 @@ fn draw(profile: &Profile, latency: &[LatencyRow]) -> String {
     legend(&mut out, 28.0, &entries);
     let samples = |count: u64| format!("{count} samples, {}", duration(count.saturating_mul(period)));
     empty(&mut out, &cpu, cpu_top, "no busy samples");
-    Drawing { out: &mut out, total: cpu.value, value: &samples }.draw(&cpu, MARGIN, cpu_top);
+    Drawing { out: &mut out, total: cpu.value, value: &samples }.all(&cpu, cpu_top);
 
     let about = format!("{} over all packets; {small}", duration(paths.value));
     heading(&mut out, second, &format!("Latency by path, layer and device{unit}"), &about);
@@ -332,7 +368,7 @@ fn draw(profile: &Profile, latency: &[LatencyRow]) -> String {
     ];
     legend(&mut out, second + 24.0, &entries);
     empty(&mut out, &paths, paths_top, "no journeys");
-    Drawing { out: &mut out, total: paths.value, value: &duration }.draw(&paths, MARGIN, paths_top);
+    Drawing { out: &mut out, total: paths.value, value: &duration }.all(&paths, paths_top);
     out.push_str("</svg>\n");
     out
 }
@@ -347,6 +383,10 @@ fn empty(out: &mut String, tree: &Node, top: f64, text: &str) {
 mod tests {
     use super::*;
     use crate::cpu::testdata;
+
+    fn drawn(profile: &Profile, rows: &[LatencyRow]) -> String {
+        draw(profile, rows, &Intervals::default(), &CpuAccount::default())
+    }
 
     fn rows() -> Vec<LatencyRow> {
         let row = |path: &str, layer: &str, device: &str, wait, ns| LatencyRow {
@@ -375,8 +415,8 @@ mod tests {
     #[test]
     fn both_graphs_are_in_one_file_and_bytes_do_not_change() {
         let profile = testdata::stream();
-        let text = draw(&profile, &rows());
-        assert_eq!(text, draw(&profile, &rows()));
+        let text = drawn(&profile, &rows());
+        assert_eq!(text, drawn(&profile, &rows()));
         assert!(text.contains("CPU time by layer and stack") && text.contains("Latency by path, layer and device"));
         assert!(text.contains("<title>backlog (wait) — 7.50 ms, 21.80 %</title>"), "{text}");
         assert!(text.contains("<title>bridge — 67 samples, 67.00 ms, 12.74 %</title>"));
@@ -385,13 +425,25 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_whose_share_is_known_within_an_interval_has_a_whisker() {
+        let profile = testdata::stream();
+        let cpu = crate::cpu::account(&profile);
+        let share = cpu.share(67);
+        let bridge = Intervals::from([(Of::Layer(Some(Layer::Bridge)), "cpu_share", [0.5 * share, 1.5 * share])]);
+        let text = draw(&profile, &rows(), &bridge, &cpu);
+        assert!(text.contains("<title>bridge — 67 samples, 67.00 ms, 12.74 % ±50.0%</title>"), "{text}");
+        assert_eq!(text.matches("pointer-events").count(), 1);
+        assert!(!drawn(&profile, &rows()).contains("pointer-events"));
+    }
+
+    #[test]
     fn what_idles_is_not_drawn_though_the_profile_has_it() {
         let profile = testdata::stream();
         assert!(folded::stacks(&profile).keys().any(|frames| frames.contains(&"swapper/0".to_owned())));
-        let text = draw(&profile, &[]);
-        let drawn: Vec<&str> =
+        let text = drawn(&profile, &[]);
+        let shown: Vec<&str> =
             ["swapper/0 — 484", "<title>idle — "].into_iter().filter(|title| text.contains(title)).collect();
-        assert_eq!(drawn, [""; 0]);
+        assert_eq!(shown, [""; 0]);
     }
 
     #[test]
@@ -399,12 +451,12 @@ mod tests {
         let mut turned = rows();
         turned.reverse();
         let profile = testdata::stream();
-        assert_eq!(draw(&profile, &rows()), draw(&profile, &turned));
+        assert_eq!(drawn(&profile, &rows()), drawn(&profile, &turned));
     }
 
     #[test]
     fn nothing_recorded_is_said() {
-        let text = draw(&Profile::default(), &[]);
+        let text = drawn(&Profile::default(), &[]);
         assert!(text.contains("no busy samples") && text.contains("no journeys"));
     }
 

@@ -1,12 +1,13 @@
 //! Tables for a terminal of 100 columns.
 
+mod cpu;
+
 use std::fmt::Write as _;
 
 use netstrata_common::{End, Way};
 
 use crate::{
-    analysis::{Account, PathAccount, PathIntervals, Span, device_name},
-    cpu::Context,
+    analysis::{Account, PathAccount, Span, device_name},
     output::{clip, clip_left},
     profile::{Benchmark, NOT_ASKED, NOT_THERE, Observer, Profile},
 };
@@ -15,7 +16,6 @@ use crate::{
 const SHOWN_PATHS: usize = 6;
 /// Paths below this share of all time in journeys are only counted.
 const LEAST_SHARE: f64 = 0.01;
-const SHOWN_TASKS: usize = 6;
 
 /// The report as text.
 pub fn render(profile: &Profile, account: &Account) -> String {
@@ -24,7 +24,7 @@ pub fn render(profile: &Profile, account: &Account) -> String {
     let _ = head(&mut out, profile);
     let _ = paths(&mut out, profile, account);
     let _ = functions(&mut out, profile, account);
-    let _ = layers(&mut out, profile, account);
+    let _ = cpu::layers(&mut out, profile, account);
     let _ = drops(&mut out, profile);
     let _ = trust(&mut out, profile, account);
     out
@@ -141,6 +141,14 @@ fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
             percent(rest as f64 / all.max(1) as f64)
         )?;
     }
+    let (folded, classes) = profile.folded();
+    if folded > 0 {
+        writeln!(
+            out,
+            "{} paths of little time are told together, by the kinds of their devices: {classes} of these",
+            count(folded)
+        )?;
+    }
     Ok(())
 }
 
@@ -176,25 +184,36 @@ fn path_head(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fm
 }
 
 /// How sure the means of a path are: a column of its table, where there are enough batches to tell.
-struct Sure<'a>(&'a PathIntervals);
+struct Sure(bool);
 
-impl Sure<'_> {
+impl Sure {
     fn cell(&self, text: &str) -> String {
-        if self.0.end_to_end.is_some() { format!(" {text:>7}") } else { String::new() }
+        if self.0 { format!(" {text:>7}") } else { String::new() }
     }
 
-    /// Half of an interval, as a share of its mean.
+    /// See [`beyond`].
     fn half(&self, interval: Option<[f64; 2]>, mean: f64) -> String {
-        let half = interval.filter(|_| mean > 0.0).map(|[low, high]| (high - low) / 2.0 / mean);
-        self.cell(&half.map_or("-".into(), |half| format!("±{}", percent(half))))
+        self.cell(&beyond(interval, mean).unwrap_or_else(|| "-".into()))
     }
+}
+
+/// How far an interval goes beyond its figure, as a share of it.
+pub fn beyond(interval: Option<[f64; 2]>, figure: f64) -> Option<String> {
+    let share = interval.filter(|_| figure > 0.0).map(|[_, high]| (high - figure) / figure)?;
+    // Digits of what is not known say nothing.
+    Some(if share > 1.0 { "±>100%".into() } else { format!("±{}", percent(share)) })
+}
+
+/// The same after the figure, where it is known.
+fn plus_minus(interval: Option<[f64; 2]>, figure: f64) -> String {
+    beyond(interval, figure).map(|sure| format!(" {sure}")).unwrap_or_default()
 }
 
 fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
     path_head(out, profile, path)?;
     let record = &path.record;
     let packets = record.end_to_end.count.max(1) as f64;
-    let sure = Sure(&path.intervals);
+    let sure = Sure(path.intervals.end_to_end.is_some());
     writeln!(
         out,
         "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
@@ -210,7 +229,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         "share"
     )?;
     let total = record.end_to_end.sum.max(1) as f64;
-    for span in merged(&path.spans).iter().filter(|span| span.sum_ns > 0) {
+    for (span, interval) in merged(path).iter().filter(|(span, _)| span.sum_ns > 0) {
         let quantile = |share: f64| match &span.distribution {
             Some(histogram) => time(histogram.quantile(share) as f64),
             None => "-".into(),
@@ -224,7 +243,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
             clip_left(&profile.topology.namespace_name(span.netns), 15),
             span.kind.name(),
             time(mean),
-            sure.half(path.intervals.of(span), mean),
+            sure.half(*interval, mean),
             time(span.corrected_mean()),
             quantile(0.5),
             quantile(0.99),
@@ -235,7 +254,7 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
 }
 
 /// What no layer has, and the whole.
-fn path_sums(out: &mut String, path: &PathAccount, sure: &Sure<'_>) -> std::fmt::Result {
+fn path_sums(out: &mut String, path: &PathAccount, sure: &Sure) -> std::fmt::Result {
     let whole = &path.record.end_to_end;
     let mut row = |name: &str, means: [f64; 2], sure: String, quantiles: [String; 2], share: f64| {
         let ([mean, corrected], [p50, p99]) = (means.map(time), quantiles);
@@ -243,7 +262,8 @@ fn path_sums(out: &mut String, path: &PathAccount, sure: &Sure<'_>) -> std::fmt:
     };
     let unattributed = path.unattributed_ns as f64 / whole.count.max(1) as f64;
     let share = path.unattributed_ns as f64 / whole.sum.max(1) as f64;
-    row("unattributed", [unattributed; 2], sure.cell("-"), ["-".into(), "-".into()], share)?;
+    let interval = sure.half(path.intervals.unattributed, unattributed);
+    row("unattributed", [unattributed; 2], interval, ["-".into(), "-".into()], share)?;
     row(
         "end to end",
         [whole.mean(), path.corrected_mean()],
@@ -253,12 +273,13 @@ fn path_sums(out: &mut String, path: &PathAccount, sure: &Sure<'_>) -> std::fmt:
     )
 }
 
-/// Spans with the hooked functions of one layer taken together: they have a table of their own.
-fn merged(spans: &[Span]) -> Vec<Span> {
-    let mut merged: Vec<Span> = Vec::new();
-    for span in spans {
+/// Spans with the hooked functions of one layer taken together: they have a table of their own. With the intervals of their
+/// means, where they are not taken together.
+fn merged(path: &PathAccount) -> Vec<(Span, Option<[f64; 2]>)> {
+    let mut merged: Vec<(Span, Option<[f64; 2]>)> = Vec::new();
+    for (at, span) in path.spans.iter().enumerate() {
         match merged.last_mut() {
-            Some(last)
+            Some((last, interval))
                 if span.hook.is_some()
                     && (last.layer, &last.device, last.netns, last.kind)
                         == (span.layer, &span.device, span.netns, span.kind) =>
@@ -267,8 +288,9 @@ fn merged(spans: &[Span]) -> Vec<Span> {
                 last.probe_ns += span.probe_ns;
                 last.unsubtracted_ns = last.unsubtracted_ns.saturating_add(span.unsubtracted_ns);
                 last.distribution = None;
+                *interval = None;
             }
-            _ => merged.push(span.clone()),
+            _ => merged.push((span.clone(), path.intervals.row(at).mean)),
         }
     }
     merged
@@ -279,8 +301,7 @@ fn functions(out: &mut String, profile: &Profile, account: &Account) -> std::fmt
     if account.functions.is_empty() {
         return Ok(());
     }
-    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
-    let seen = seen.max(1) as f64;
+    let seen = account.seen().max(1) as f64;
     writeln!(out, "\nFunctions (own time, nested hooks subtracted; per packet)")?;
     writeln!(
         out,
@@ -307,67 +328,6 @@ fn functions(out: &mut String, profile: &Profile, account: &Account) -> std::fmt
         }
     }
     Ok(())
-}
-
-fn layers(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
-    let cpu = &account.cpu;
-    let all = cpu.samples.max(1);
-    let contexts: Vec<String> = Context::ALL
-        .iter()
-        .filter_map(|context| {
-            let samples = cpu.contexts.get(context).copied().unwrap_or(0);
-            (samples > 0).then(|| format!("{} {}", context.name(), percent(samples as f64 / all as f64)))
-        })
-        .collect();
-    if cpu.period_ns == 0 {
-        writeln!(out, "\nCPU by layer: not sampled")?;
-    } else {
-        writeln!(out, "\nCPU by layer ({} samples, one per {})", count(cpu.samples), time(cpu.period_ns as f64))?;
-    }
-    list(out, "  contexts: ", &contexts)?;
-    writeln!(
-        out,
-        "  {:<14} {:>10} {:>14} {:>14} {:>18}",
-        "layer", "of busy", "per packet", "per byte", "in journeys/packet"
-    )?;
-    let seen: u64 = account.paths.iter().map(|path| path.record.packets).sum();
-    let mut rows: Vec<(&str, u64, Option<u64>)> =
-        account.layers.iter().map(|(layer, total)| (layer.name(), total.cpu_samples, Some(total.latency_ns))).collect();
-    rows.push(("unattributed", cpu.unattributed, Some(account.paths.iter().map(|path| path.unattributed_ns).sum())));
-    rows.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    for (name, samples, latency) in rows {
-        let ns = cpu.ns(samples) as f64;
-        let per = |whole: f64| if whole > 0.0 { ns / whole } else { 0.0 };
-        let journey = latency.filter(|ns| *ns > 0 && seen > 0).map_or("-".into(), |ns| time(ns as f64 / seen as f64));
-        writeln!(
-            out,
-            "  {name:<14} {:>10} {:>14} {:>14} {journey:>18}",
-            percent(cpu.share(samples)),
-            time(per(account.packets)),
-            format!("{:.3} ns", per(account.bytes)),
-        )?;
-    }
-    let mut tasks: Vec<_> = cpu.tasks.iter().filter(|(task, _)| task.pid != 0).collect();
-    tasks.sort_by(|a, b| b.1.samples.cmp(&a.1.samples).then(a.0.cmp(b.0)));
-    let named: Vec<String> = tasks
-        .iter()
-        .take(SHOWN_TASKS)
-        .map(|(task, row)| {
-            let container = task.container.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
-            format!(
-                "{}{container} {}",
-                task.comm,
-                percent(cpu.ns(row.samples) as f64 / profile.meta.duration_ns.max(1) as f64)
-            )
-        })
-        .collect();
-    list(out, "  tasks (of one CPU, softirqs on top included): ", &named)?;
-    writeln!(
-        out,
-        "  service time per packet: {} from journeys, {} from CPU samples within the same spans",
-        time(account.reconciliation.service_ns_per_packet),
-        time(account.reconciliation.cpu_ns_per_packet)
-    )
 }
 
 /// Items after a head, on further lines where they do not fit.

@@ -8,12 +8,12 @@ mod alike;
 mod batches;
 mod benchmark;
 mod figures;
-mod paths;
+pub(super) mod paths;
 mod roles;
 mod samples;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use thiserror::Error;
 

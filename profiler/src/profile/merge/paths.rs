@@ -45,7 +45,8 @@ pub(super) fn sum(profiles: Vec<Profile>) -> Vec<PathRecord> {
     paths
 }
 
-fn add(sum: &mut PathRecord, path: PathRecord) {
+/// Adds a path of the same class.
+pub(in crate::profile) fn add(sum: &mut PathRecord, path: PathRecord) {
     // Every field stands here, so that the compiler asks what becomes of a new one. Those of the class are the same.
     let PathRecord {
         id: _,
@@ -64,6 +65,8 @@ fn add(sum: &mut PathRecord, path: PathRecord) {
         end_to_end,
         spans,
         functions,
+        counted_elsewhere,
+        folded,
     } = path;
     sum.samples += samples;
     sum.packets += packets;
@@ -76,6 +79,10 @@ fn add(sum: &mut PathRecord, path: PathRecord) {
     sum.spans.resize(sum.spans.len().max(spans.len()), Histogram::default());
     sum.spans.iter_mut().zip(&spans).for_each(|(sum, span)| sum.merge(span));
     add_functions(&mut sum.functions, functions);
+    sum.counted_elsewhere |= counted_elsewhere;
+    if let Some(folded) = folded {
+        sum.folded.get_or_insert_default().add(folded);
+    }
 }
 
 /// Adds to a list that holds each hook of a span once, in their order.

@@ -2,11 +2,16 @@
 //! from the order in which the kernel made them, which is another one each time.
 //!
 //! Each recording by itself, so that the numbers do not depend on what it is merged with. Real numbers lie outside the ranges
-//! of these: what bears no name, or shares it, keeps its own and is never taken for another thing.
+//! of these: what bears no name, or shares it, keeps its own and is never taken for another thing. What stands for any of a kind
+//! has one number everywhere.
 
 use std::{cmp::Reverse, collections::BTreeMap, mem::take, ops::Range};
 
-use crate::profile::{BatchRecord, CrossingRecord, PartRecord, PathRecord, Profile};
+use crate::profile::{
+    BatchRecord, CrossingRecord, PartRecord, PathRecord, Profile,
+    fold::is_of_class,
+    words::{Words, path_id},
+};
 
 /// Numbers of namespaces. The kernel's begin at 0xf000_0000.
 const NAMESPACES: Range<u32> = 1..0xf000_0000;
@@ -24,17 +29,15 @@ pub(super) fn write_down(profile: &mut Profile) {
     let ids = roles.paths(&mut profile.paths);
     let id = |id: u64| ids.get(&id).copied().unwrap_or(id);
     for batch in &mut profile.batches {
+        batch.rekey(id);
         // What has become one is joined like what follows each other.
         let mut written = BatchRecord::default();
-        for (path, sums) in take(&mut batch.paths) {
-            written.join(BatchRecord { paths: [(id(path), sums)].into(), ..BatchRecord::default() });
-        }
         let mut turnarounds = take(&mut batch.turnarounds);
         for turns in &mut turnarounds {
             (turns.netns, turns.pid) = (roles.netns(turns.netns), roles.pid(turns.pid));
         }
         written.join(BatchRecord { turnarounds, ..BatchRecord::default() });
-        (batch.paths, batch.turnarounds, batch.part) = (written.paths, written.turnarounds, 0);
+        (batch.turnarounds, batch.part) = (written.turnarounds, 0);
     }
     profile.journeys.iter_mut().for_each(|journey| (journey.path, journey.part) = (id(journey.path), 0));
     for turn in &mut profile.turnarounds {
@@ -102,6 +105,9 @@ impl Roles {
         let mut ids = BTreeMap::new();
         for path in paths {
             path.crossings.iter_mut().for_each(|crossing| *crossing = self.crossing(*crossing));
+            if let Some(folded) = &mut path.folded {
+                folded.renumber(|(netns, ifindex)| self.device(netns, ifindex));
+            }
             let id = path_id(path);
             ids.insert(std::mem::replace(&mut path.id, id), id);
         }
@@ -131,7 +137,8 @@ impl Roles {
 
 /// By name and origin; where several of a recording share them, the number tells them apart as ever.
 fn namespaces(profile: &Profile) -> BTreeMap<u32, u32> {
-    let all = || profile.topology.namespaces.iter().filter(|namespace| namespace.inum != 0);
+    let own = |inum: u32| inum == 0 || is_of_class(inum);
+    let all = || profile.topology.namespaces.iter().filter(|namespace| !own(namespace.inum));
     let mut called: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     all().for_each(|namespace| *called.entry((&namespace.name, &namespace.origin)).or_default() += 1);
     let mut numbers = BTreeMap::new();
@@ -157,7 +164,7 @@ fn devices(profile: &Profile, netns: &BTreeMap<u32, u32>) -> BTreeMap<(u32, u32)
         let words = Words::of("device").number(netns.into()).text(&device.name).text(&device.kind);
         words.text(master.map_or("", |master| &master.name)).within(&DEVICES)
     };
-    let known = topology.devices.iter().filter(|device| device.ifindex != 0);
+    let known = topology.devices.iter().filter(|device| device.ifindex != 0 && !is_of_class(device.netns));
     known.map(|device| ((device.netns, device.ifindex), number(device))).collect()
 }
 
@@ -192,57 +199,4 @@ fn processes(profile: &Profile, netns: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32
         (pid, words.number(place.map_or(0, u64::from)).within(&PROCESSES))
     });
     numbered.collect()
-}
-
-/// The number of a class of journeys.
-fn path_id(path: &PathRecord) -> u64 {
-    let mut words = Words::of("path");
-    for crossing in &path.crossings {
-        let numbers = [crossing.netns, crossing.ifindex].map(u64::from);
-        words = words.text(crossing.point.name()).number(numbers[0]).number(numbers[1]);
-    }
-    words = words.text(path.end.name()).maybe(path.reason.as_deref()).number(path.protocol.0.into());
-    for (at, edge) in &path.edges {
-        words = words.number((*at).into()).text(edge.name());
-    }
-    words.mixed()
-}
-
-/// A number that follows from words: FNV-1a, of which a last step spreads what the last letters did.
-#[derive(Clone, Copy)]
-struct Words(u64);
-
-impl Words {
-    fn of(what: &str) -> Self {
-        Self(0xcbf2_9ce4_8422_2325).text(what)
-    }
-
-    fn bytes(self, bytes: &[u8]) -> Self {
-        Self(bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
-    }
-
-    /// With its length, so that no two rows of words give the same letters.
-    fn text(self, text: &str) -> Self {
-        self.number(text.len() as u64).bytes(text.as_bytes())
-    }
-
-    fn number(self, number: u64) -> Self {
-        self.bytes(&number.to_le_bytes())
-    }
-
-    fn maybe(self, text: Option<&str>) -> Self {
-        match text {
-            Some(text) => self.number(1).text(text),
-            None => self.number(0),
-        }
-    }
-
-    fn mixed(self) -> u64 {
-        let hash = (self.0 ^ self.0 >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        hash ^ hash >> 32
-    }
-
-    fn within(self, range: &Range<u32>) -> u32 {
-        range.start + (self.mixed() % u64::from(range.end - range.start)) as u32
-    }
 }

@@ -50,7 +50,7 @@ impl Dice {
 const INODES: [u32; 5] = [0, 0xf000_0001, 0xf000_0002, 0xf000_0003, 0xf000_0004];
 
 /// A recording; `at` tells it from others.
-pub(super) fn recording(seed: u64, at: u64) -> Profile {
+pub fn recording(seed: u64, at: u64) -> Profile {
     let dice = &mut Dice(seed);
     let paths = paths(dice);
     let cpu = cpu(dice);

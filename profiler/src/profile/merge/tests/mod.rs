@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod generated;
+pub mod generated;
 
 use netstrata_common::{Hook, Loss, Point};
 use proptest::prelude::*;
@@ -38,6 +38,22 @@ proptest! {
         prop_assert_eq!(&all, &merged(&[&merged(&[&ab, c]), d]));
         prop_assert_eq!(&all, &merged(&[a, &merged(&[&merged(&[d, b]), c])]));
         prop_assert_eq!(&all, &merged(&[d, c, b, a]));
+    }
+
+    #[test]
+    fn nor_does_it_where_paths_were_folded(seeds: [u64; 3], budget in 0_usize..4) {
+        let parts = [0, 1, 2].map(|at| {
+            let mut part = recording(seeds[at], at as u64);
+            part.fold(budget);
+            part
+        });
+        let [a, b, c] = [&parts[0], &parts[1], &parts[2]];
+        let all = merged(&[a, b, c]);
+        prop_assert_eq!(&all, &merged(&[c, &merged(&[b, a])]));
+        prop_assert_eq!(&all, &merged(&[&merged(&[a, c]), b]));
+        prop_assert_eq!(all.folded().0, parts.iter().map(|part| part.folded().0).sum::<u64>());
+        let packets = |profile: &Profile| profile.paths.iter().map(|path| path.packets).sum::<u64>();
+        prop_assert_eq!(packets(&all), parts.iter().map(packets).sum::<u64>());
     }
 
     #[test]
