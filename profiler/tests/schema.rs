@@ -93,7 +93,7 @@ fn hand_made() -> Profile {
     };
     profile.drops.push(DropRecord { reason: "NO_SOCKET".into(), count: 2, ..DropRecord::default() });
     profile.turnarounds.push(TurnRecord { netns: 1, pid: 9, ns: histogram(&[100]) });
-    for (packets, sum_ns) in [(2, 100), (4, 180), (2, 120)] {
+    for (packets, sum_ns) in [(3, 150), (3, 130), (2, 120)] {
         let path =
             BatchPath { packets, sum_ns, spans_ns: vec![sum_ns / 3, sum_ns - sum_ns / 3], ..BatchPath::default() };
         profile.batches.push(BatchRecord { paths: [(u64::MAX, path)].into(), ..BatchRecord::default() });

@@ -80,7 +80,8 @@ fn around(figure: f64, without: &[f64]) -> Option<[f64; 2]> {
 pub fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
     let slices = profile.slices(Even::Packets);
     let by_time = profile.slices(Even::Time);
-    if slices.len().max(by_time.len()) < 3 {
+    // Fewer batches than three tell nothing.
+    if profile.batches.len() < 3 {
         return;
     }
     let without: Vec<Account> = profile.sums_without(&slices).map(|rest| account_by(&rest, ways)).collect();

@@ -52,7 +52,7 @@ impl Profile {
 }
 
 impl PathRecord {
-    /// Whether its packets are the later part of packets whose whole way is another path's, see [`Parts::has`].
+    /// Whether its packets are the later part of packets whose whole way is another path's: those of a tunnel in user space.
     pub fn is_later_part_of(&self, other: &Self) -> bool {
         if self.counted_elsewhere || self.folded.is_some() {
             return self.counted_elsewhere;
