@@ -61,6 +61,7 @@ const ROOMS: &[Room] = &[
             "benchmark",
             "choices",
             "cli",
+            "explain",
             "failure",
             "host",
             "machine",
@@ -96,7 +97,7 @@ const ROOMS: &[Room] = &[
     room(
         "explain",
         Part::Pure,
-        &["analysis", "choices", "cli", "cpu", "failure", "output", "page", "profile", "report", "threads"],
+        &["analysis", "choices", "cli", "cpu", "failure", "numbers", "output", "page", "profile", "report", "threads"],
         "the account of a slower mode against a faster one",
     ),
     room(

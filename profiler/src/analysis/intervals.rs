@@ -6,68 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Hook, Layer};
-
 use super::{
+    known::{Figures, Intervals, Of},
     paths::Ways,
     span::{PathAccount, PathIntervals, RowIntervals, Span},
     totals::{Account, LayerTotal, account_by},
 };
 use crate::{
-    cpu::{Context, CpuAccount, TaskKey, account as cpu_account},
+    cpu::{CpuAccount, account as cpu_account},
     numbers::{Spread, ratio_interval},
     profile::{BatchPath, Even, Histogram, Profile, TurnRecord},
 };
-
-/// What a figure is of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Of {
-    /// A layer; none: what no layer has.
-    Layer(Option<Layer>),
-    /// A hooked function, by the layer that it is charged to.
-    Function(Option<Layer>, Hook),
-    /// A context.
-    Context(Context),
-    /// A task.
-    Task(TaskKey),
-    /// A CPU.
-    Cpu(u16),
-    /// Both instruments.
-    Reconciliation,
-    /// The correction for the probes' own cost.
-    Correction,
-}
-
-/// By what they are of, and by the names that they have in reports.
-type Figures<T> = BTreeMap<Of, BTreeMap<&'static str, T>>;
-
-/// 95 % intervals of the figures over all paths and of the CPU; none where there are too few batches, or a figure is the same in
-/// all.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Intervals(Figures<[f64; 2]>);
-
-impl Intervals {
-    /// The interval of a figure.
-    pub fn of(&self, of: &Of, name: &str) -> Option<[f64; 2]> {
-        self.0.get(of)?.get(name).copied()
-    }
-
-    /// All that are known of something, by name.
-    pub fn all(&self, of: &Of) -> impl Iterator<Item = (&'static str, [f64; 2])> {
-        self.0.get(of).into_iter().flatten().map(|(name, interval)| (*name, *interval))
-    }
-}
-
-#[cfg(test)]
-impl<const N: usize> From<[(Of, &'static str, [f64; 2]); N]> for Intervals {
-    fn from(known: [(Of, &'static str, [f64; 2]); N]) -> Self {
-        let mut figures: Figures<[f64; 2]> = BTreeMap::new();
-        for (of, name, interval) in known {
-            figures.entry(of).or_default().insert(name, interval);
-        }
-        Self(figures)
-    }
-}
 
 /// An interval around a figure, from what it is without each part. None of these figures is ever below 0.
 fn around(figure: f64, without: &[f64]) -> Option<[f64; 2]> {
@@ -76,8 +25,16 @@ fn around(figure: f64, without: &[f64]) -> Option<[f64; 2]> {
     (half > 1e-9 * figure.abs()).then_some([(figure - half).max(0.0), figure + half])
 }
 
+/// Accounts for a profile, and tells how sure its figures are.
+pub fn account_with_intervals(profile: &Profile) -> Account {
+    let ways = Ways::of(profile);
+    let mut account = account_by(profile, &ways);
+    add(profile, &ways, &mut account);
+    account
+}
+
 /// Adds the intervals to an account.
-pub fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
+fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
     let slices = profile.slices(Even::Packets);
     let by_time = profile.slices(Even::Time);
     // Fewer batches than three tell nothing.
@@ -262,10 +219,8 @@ fn shares(cpu: &CpuAccount, duration_ns: u64) -> Figures<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        analysis::account_with_intervals,
-        profile::{BatchRecord, CrossingRecord, PathRecord, SampleRecord, TaskRecord},
-    };
+    use crate::cpu::{Context, TaskKey};
+    use crate::profile::{BatchRecord, CrossingRecord, PathRecord, SampleRecord, TaskRecord};
     use netstrata_common::Point;
 
     fn profile(batches: &[(u64, u64)]) -> Profile {

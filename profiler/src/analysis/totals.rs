@@ -7,7 +7,7 @@ use netstrata_common::{Hook, Layer};
 use super::{
     correction::Correction,
     functions::{self, FunctionTotal},
-    intervals::{self, Intervals},
+    known::Intervals,
     paths::{Ways, accounts_by},
     span::PathAccount,
     spans::SpanKind,
@@ -93,14 +93,6 @@ impl Account {
 /// Accounts for a profile. How sure its figures are takes accounts of parts, and is left out.
 pub fn account(profile: &Profile) -> Account {
     account_by(profile, &Ways::of(profile))
-}
-
-/// Accounts for a profile, and tells how sure its figures are.
-pub fn account_with_intervals(profile: &Profile) -> Account {
-    let ways = Ways::of(profile);
-    let mut account = account_by(profile, &ways);
-    intervals::add(profile, &ways, &mut account);
-    account
 }
 
 /// Accounts for a profile of ways that are known.
