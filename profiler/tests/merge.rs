@@ -7,7 +7,7 @@ mod support;
 
 use std::{fs, path::PathBuf};
 
-use netstrata::profile::{BatchPath, BatchRecord, Profile, read, write};
+use netstrata::profile::{Profile, read, write};
 use serde_json::Value;
 use support::{directory::Directory, errors, netstrata, succeeded};
 
@@ -30,15 +30,17 @@ fn repeats(directory: &Directory, mode: &str, count: u32) -> Vec<String> {
         for path in &mut profile.paths {
             path.crossings.iter_mut().for_each(|crossing| crossing.netns = moved(crossing.netns));
             // What is the same in all has no interval.
-            let sum_ns = path.end_to_end.sum + 1000 * u64::from(repeat);
-            let sums = BatchPath { packets: path.packets, sum_ns, ..BatchPath::default() };
-            let batch = BatchRecord { paths: [(path.id, sums)].into(), ..BatchRecord::default() };
-            profile.batches.push(batch);
+            let more = 1000 * u64::from(repeat);
+            if let Some(sums) = profile.batches.iter_mut().find_map(|batch| batch.paths.get_mut(&path.id)) {
+                sums.sum_ns += more;
+            }
         }
         for sample in profile.cpu.entries.iter_mut().chain(&mut profile.cpu.bursts) {
             sample.place.iter_mut().for_each(|place| place.netns = moved(place.netns));
         }
         profile.turnarounds.iter_mut().for_each(|turn| turn.netns = moved(turn.netns));
+        let turns = profile.batches.iter_mut().flat_map(|batch| &mut batch.turnarounds);
+        turns.for_each(|turn| turn.netns = moved(turn.netns));
         profile.devices.iter_mut().for_each(|device| device.netns = moved(device.netns));
         let name = format!("{mode}-{repeat}.prof");
         write(&profile, &directory.file(&name)).unwrap();

@@ -221,6 +221,7 @@ mod tests {
     use super::*;
     use crate::cpu::{Context, TaskKey};
     use crate::profile::{BatchRecord, CrossingRecord, PathRecord, SampleRecord, TaskRecord};
+    use netstrata_common::Layer;
     use netstrata_common::Point;
 
     fn profile(batches: &[(u64, u64)]) -> Profile {

@@ -70,7 +70,7 @@ pub struct Account {
     pub functions: BTreeMap<(Option<Layer>, Hook), FunctionTotal>,
     /// How well journeys and samples agree.
     pub reconciliation: Reconciliation,
-    /// How sure figures are; empty where nobody asked ([`account_with_intervals`]).
+    /// How sure figures are; empty where nobody asked (`account_with_intervals`).
     pub intervals: Intervals,
 }
 

@@ -8,7 +8,7 @@ use netstrata_common::{End, Way};
 
 use crate::{
     analysis::{Account, PathAccount, Span, device_name},
-    output::{clip, clip_left},
+    output::{clip, clip_left, wrapped},
     profile::{Benchmark, NOT_ASKED, NOT_THERE, Observer, Profile},
 };
 
@@ -191,6 +191,11 @@ impl Sure {
         if self.0 { format!(" {text:>7}") } else { String::new() }
     }
 
+    /// Columns of a device's name and of a namespace's: intervals take some of theirs.
+    fn names(&self) -> [usize; 2] {
+        if self.0 { [12, 11] } else { [15, 15] }
+    }
+
     /// See [`beyond`].
     fn half(&self, interval: Option<[f64; 2]>, mean: f64) -> String {
         self.cell(&beyond(interval, mean).unwrap_or_else(|| "-".into()))
@@ -214,9 +219,10 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
     let record = &path.record;
     let packets = record.end_to_end.count.max(1) as f64;
     let sure = Sure(path.intervals.end_to_end.is_some());
+    let [device, place] = sure.names();
     writeln!(
         out,
-        "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
+        "  {:<10} {:<device$} {:<place$} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
         "layer",
         "device",
         "in",
@@ -237,10 +243,10 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
         let mean = span.sum_ns as f64 / packets;
         writeln!(
             out,
-            "  {:<10} {:<15} {:<15} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
+            "  {:<10} {:<device$} {:<place$} {:<7} {:>9}{} {:>9} {:>9} {:>9} {:>6}",
             span.layer.map_or("", |layer| layer.name()),
-            clip(&span.device, 15),
-            clip_left(&profile.topology.namespace_name(span.netns), 15),
+            clip(&span.device, device),
+            clip_left(&profile.topology.namespace_name(span.netns), place),
             span.kind.name(),
             time(mean),
             sure.half(*interval, mean),
@@ -256,9 +262,10 @@ fn path_table(out: &mut String, profile: &Profile, path: &PathAccount) -> std::f
 /// What no layer has, and the whole.
 fn path_sums(out: &mut String, path: &PathAccount, sure: &Sure) -> std::fmt::Result {
     let whole = &path.record.end_to_end;
+    let width = 20 + sure.names().iter().sum::<usize>();
     let mut row = |name: &str, means: [f64; 2], sure: String, quantiles: [String; 2], share: f64| {
         let ([mean, corrected], [p50, p99]) = (means.map(time), quantiles);
-        writeln!(out, "  {name:<50} {mean:>9}{sure} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
+        writeln!(out, "  {name:<width$} {mean:>9}{sure} {corrected:>9} {p50:>9} {p99:>9} {:>6}", percent(share))
     };
     let unattributed = path.unattributed_ns as f64 / whole.count.max(1) as f64;
     let share = path.unattributed_ns as f64 / whole.sum.max(1) as f64;
@@ -391,17 +398,16 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     } else {
         String::new()
     };
-    writeln!(
-        out,
-        "  probes: {} of the CPU time{}; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span),\n    \
-         {} per CPU sample{interval}",
+    let cost = format!(
+        "{} of the CPU time{}; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span), {} per CPU sample{interval}",
         percent(observer.cpu_share),
         of_the_busiest(observer),
         observer.ns_per_crossing,
         observer.ns_per_followed_crossing,
         observer.ns_in_span_per_crossing,
         time(observer.ns_per_sample)
-    )?;
+    );
+    out.push_str(&wrapped("  probes: ", 4, &cost));
     if observer.has_interval() && account.correction.unsubtracted_ns > 0 {
         let share = percent(account.correction.unsubtracted_share());
         writeln!(out, "  not subtracted: {share} of the probes' cost, for which spans are too short")?;
@@ -429,7 +435,7 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
     // Hooks whose module is not loaded are in the JSON: they say nothing about this recording.
     for (probe, reason) in &profile.meta.missing {
         if !reason.starts_with(NOT_THERE) && reason != NOT_ASKED {
-            writeln!(out, "  missing {probe}: {reason}")?;
+            out.push_str(&wrapped("  missing ", 4, &format!("{probe}: {reason}")));
         }
     }
     writeln!(out, "  steal: {}", percent(profile.meta.steal_share))

@@ -48,22 +48,12 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
         ("tiers", tiers),
         ("filters", metas.map(|meta| or_none(meta.filters.join(" ")))),
         ("sources of CPU samples", samples),
-        ("rates of CPU samples asked for", cpus.map(|cpu| format!("{} a second", cpu.asked_hz))),
     ];
     let words = |what: &str, [one, other]: [String; 2]| format!("their {what} differ, {one} and {other}");
     if let Some((what, two)) = rows.into_iter().find(|(_, [one, other])| one != other) {
         return Some(words(what, two));
     }
-    let periods = [one, other].map(periods);
-    let (least, most) =
-        periods.iter().flatten().fold((u64::MAX, 0), |(least, most), ns| (least.min(*ns), most.max(*ns)));
-    // With one rate asked for, they follow from what a sample cost when each began.
-    if one.cpu.asked_hz == 0 && most as f64 > MOST_APART * least as f64 {
-        return Some(format!(
-            "their CPU samples stand for {least} to {most} ns each, too different to be added (budgets or frequencies differ)"
-        ));
-    }
-    match (&one.meta.benchmark, &other.meta.benchmark) {
+    let work = match (&one.meta.benchmark, &other.meta.benchmark) {
         (None, None) => None,
         (Some(_), None) => Some("only the first holds a benchmark's result".into()),
         (None, Some(_)) => Some("only the second holds a benchmark's result".into()),
@@ -73,7 +63,24 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
                 .find(|(one, other)| one != other)
                 .map(|((what, one), (_, other))| words(what, [one, other]))
         }
+    };
+    work.or_else(|| samples_differ([one, other]))
+}
+
+/// How CPU samples differ that cannot be added. With one rate asked for, their periods follow from what a sample cost when each
+/// began; where it is not known, periods may be a little different.
+fn samples_differ(two: [&Profile; 2]) -> Option<String> {
+    let [one, other] = two.map(|profile| profile.cpu.asked_hz);
+    if one > 0 && other > 0 {
+        return (one != other)
+            .then(|| format!("their rates of CPU samples differ, {one} and {other} a second were asked for"));
     }
+    let periods = two.map(periods);
+    let (least, most) =
+        periods.iter().flatten().fold((u64::MAX, 0), |(least, most), ns| (least.min(*ns), most.max(*ns)));
+    (most as f64 > MOST_APART * least as f64).then(|| {
+        format!("their CPU samples stand for {least} to {most} ns each, too different to be added (budgets or frequencies differ)")
+    })
 }
 
 /// The time between two samples, of each recording.
