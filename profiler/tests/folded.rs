@@ -31,7 +31,7 @@ fn layers(profile: &Profile) -> BTreeMap<Layer, u64> {
 #[test]
 fn layers_and_packets_of_recorded_profiles_stay() {
     for name in NAMES {
-        let (before, profile) = (recorded(name), folded(name, 2));
+        let (before, profile) = (recorded(name), folded(name, 1));
         assert!(profile.folded().0 > 0, "{name}");
         let (one, other) = (account(&before), account(&profile));
         assert!((one.packets - other.packets).abs() < 1e-6 * one.packets, "{name}");
