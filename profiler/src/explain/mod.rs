@@ -134,15 +134,17 @@ pub struct Explanation {
     pub clock: Clock,
     /// How sure the figures are.
     pub sure: Sure,
+    /// How many recordings the side has that has more.
+    pub recordings: u64,
 }
 
 impl Explanation {
-    /// How many recordings of each, or how many times as long ones, it takes until the explained share is known within 20 points;
+    /// How many recordings of each it takes until the explained share is known within 20 points;
     /// `None` where it is, or where it is not known how sure it is.
     pub fn repeats_needed(&self) -> Option<u64> {
         self.explained_share?;
         let half = self.sure.half(&Figure::Share).filter(|half| *half > SURE)?;
-        Some((half / SURE).powi(2).ceil() as u64)
+        Some(((half / SURE).powi(2) * self.recordings as f64).ceil() as u64)
     }
 }
 
@@ -261,6 +263,7 @@ fn compare(
         notes,
         clock: profiles[0].meta.clock,
         sure: Sure::default(),
+        recordings: profiles.iter().map(|profile| profile.meta.parts.len().max(1) as u64).max().unwrap_or(1),
     })
 }
 

@@ -195,8 +195,9 @@ fn unsure(out: &mut String, found: &Explanation) -> std::fmt::Result {
         );
     };
     let Some(repeats) = found.repeats_needed() else { return Ok(()) };
+    let longer = (repeats as f64 / found.recordings as f64).ceil();
     let sentence = format!(
-        "This pair cannot be explained more exactly than ±{:.0} points: recordings {repeats} times as long, or {repeats} of each \
+        "This pair cannot be explained more exactly than ±{:.0} points: recordings {longer:.0} times as long, or {repeats} of each \
          (explain --baseline A1 A2 ... --target B1 B2 ...), would tell it within ±{:.0}.",
         100.0 * half,
         100.0 * super::SURE
