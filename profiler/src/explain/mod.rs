@@ -7,6 +7,7 @@ mod connection;
 mod facts;
 mod group;
 mod json;
+mod kind;
 mod legs;
 mod parts;
 mod rr;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use netstrata_common::{End, Points, Protocol};
 
 pub use causes::{Cause, CauseName, Proof};
+pub use kind::WorkKind;
 pub use sure::{Figure, Of, Sure};
 pub use transaction::{Leg, Transaction, Turn};
 pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
@@ -44,43 +46,6 @@ use crate::{
 const SURE: f64 = 0.2;
 /// Measured differences below this share of the baseline are no difference.
 const LEAST_DIFFERENCE: f64 = 0.02;
-
-/// Kind of the work that was done while recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkKind {
-    /// One message there, one back, and again.
-    RequestResponse,
-    /// The same, many at a time on a CPU that is full: it is the limit, and not the way.
-    Saturated,
-    /// Bytes in one direction, as many as go.
-    Stream,
-}
-
-impl WorkKind {
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RequestResponse | Self::Saturated => "request-response",
-            Self::Stream => "stream",
-        }
-    }
-
-    /// Unit of measured and predicted rates.
-    pub fn rate_unit(self) -> &'static str {
-        match self {
-            Self::RequestResponse | Self::Saturated => "transactions_per_s",
-            Self::Stream => "bits_per_s",
-        }
-    }
-
-    /// What limits its rate: how long the way of one takes, or the CPU time of a station.
-    pub fn limited_by(self) -> &'static str {
-        match self {
-            Self::RequestResponse => "way",
-            Self::Saturated | Self::Stream => "station",
-        }
-    }
-}
 
 /// One of the two profiles in the account.
 #[derive(Clone, Debug, PartialEq)]

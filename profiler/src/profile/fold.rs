@@ -210,17 +210,18 @@ impl Profile {
     /// Keeps so many paths, those that took the longest together, and folds the others. Sums stay what they are, in all
     /// figures and each layer's.
     pub fn fold(&mut self, budget: usize) {
-        let mut order: Vec<(Reverse<u64>, u64)> = self
+        // Copies first: a flood of one packet is a path for each port, and they count no packets.
+        let mut order: Vec<(bool, Reverse<u64>, u64)> = self
             .paths
             .iter()
             .filter(|path| path.folded.is_none())
-            .map(|path| (Reverse(path.end_to_end.sum), path.id))
+            .map(|path| (path.is_clone(), Reverse(path.end_to_end.sum), path.id))
             .collect();
         if order.len() <= budget {
             return;
         }
         order.sort_unstable();
-        let beyond: BTreeSet<u64> = order.split_off(budget).into_iter().map(|(_, id)| id).collect();
+        let beyond: BTreeSet<u64> = order.split_off(budget).into_iter().map(|(_, _, id)| id).collect();
         self.mark_later_parts();
         let by_number: BTreeMap<(u32, u32), usize> = (0..self.topology.devices.len())
             .rev()
