@@ -32,10 +32,16 @@ impl Crossing {
     /// probes took there did not delay this one.
     #[inline(always)]
     pub fn others_since(&self, before: &Self) -> u32 {
-        // An interrupt between reading and writing the count takes some back.
-        let since = self.seen.wrapping_sub(before.seen) as i32;
-        if self.cpu == before.cpu && since > 1 { since as u32 - 1 } else { 0 }
+        if self.cpu == before.cpu { others_between(before.seen, self.seen) } else { 0 }
     }
+}
+
+/// Crossings that a CPU saw between two of its counts, the last of which is not one of others.
+#[inline(always)]
+pub fn others_between(before: u32, now: u32) -> u32 {
+    // An interrupt between reading and writing the count takes some back.
+    let since = now.wrapping_sub(before) as i32;
+    if since > 1 { since as u32 - 1 } else { 0 }
 }
 
 /// A followed packet, from its first crossing on.

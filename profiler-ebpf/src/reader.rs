@@ -1,7 +1,7 @@
 //! What readers do with followed packets: they copy or free them, which is the end of a journey, and may answer.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{End, Journey, Points, TurnKey};
+use netstrata_common::{End, Journey, Points, TurnKey, others_between};
 
 use crate::{
     atomic::Atomic,
@@ -109,8 +109,7 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
         // SAFETY: a valid pointer into the map.
         let node = unsafe { &mut *node };
         // But the send itself, which is the turn's end.
-        let others = (cpu.crossings as u32).wrapping_sub(cpu.turn_seen) as i32 - 1;
-        let others = if others > 0 { others as u32 } else { 0 };
+        let others = others_between(cpu.turn_seen, cpu.crossings as u32);
         node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64, others);
     }
     0

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cpu::{CpuAccount, account as cpu_account},
     numbers::{Spread, ratio_interval},
-    profile::{BatchPath, Even, Histogram, Profile, TurnRecord},
+    profile::{BatchPath, Even, Histogram, Profile, TurnRecord, turns_of},
 };
 
 /// An interval around a figure, from what it is without each part. None of these figures is ever below 0.
@@ -93,8 +93,7 @@ fn of_path(path: &PathAccount, others: &[&PathAccount], batches: &[&BatchPath]) 
 
 /// The interval of the mean of turnarounds.
 pub fn turn_interval(profile: &Profile, turn: &TurnRecord) -> Option<[f64; 2]> {
-    let all = profile.batches.iter().flat_map(|batch| &batch.turnarounds);
-    let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
+    let own = turns_of(&profile.batches, turn);
     let pairs: Vec<(f64, f64)> = own.map(|own| (own.sum_ns as f64, own.count as f64)).collect();
     interval_of(&pairs, turn.ns.mean())
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BatchRecord, Histogram, Profile};
+use super::{BatchRecord, Profile, histogram::part, turns_of};
 
 /// Weights are whole numbers of this part.
 const PARTS_OF_ONE: f64 = 1024.0;
@@ -51,23 +51,16 @@ impl Profile {
         for path in &mut self.paths {
             let own: Vec<_> = self.batches.iter().filter_map(|batch| batch.paths.get(&path.id)).collect();
             let (before, count) = (path.end_to_end.count, own.iter().map(|sums| sums.packets).sum());
-            set(&mut path.end_to_end, count, own.iter().map(|sums| sums.sum_ns).sum());
+            path.end_to_end.hold(count, own.iter().map(|sums| sums.sum_ns).sum());
             for (at, span) in path.spans.iter_mut().enumerate() {
-                set(span, count, own.iter().filter_map(|sums| sums.spans_ns.get(at)).sum());
+                span.hold(count, own.iter().filter_map(|sums| sums.spans_ns.get(at)).sum());
             }
-            let scaled = |number: u64| (u128::from(number) * u128::from(count) / u128::from(before.max(1))) as u64;
-            path.packets = scaled(path.packets);
-            path.wire_packets = scaled(path.wire_packets);
-            path.bytes = scaled(path.bytes);
-            path.payload_bytes = scaled(path.payload_bytes);
-            path.cpu_hops = scaled(path.cpu_hops);
-            path.skbs_at_end_micro = scaled(path.skbs_at_end_micro);
+            path.weighted_counts().into_iter().for_each(|number| *number = part(*number, count, before));
         }
         for turn in &mut self.turnarounds {
-            let all = self.batches.iter().flat_map(|batch| &batch.turnarounds);
-            let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
+            let own = turns_of(&self.batches, turn);
             let (count, sum) = own.fold((0, 0), |sums, own| (sums.0 + own.count, sums.1 + own.sum_ns));
-            set(&mut turn.ns, count, sum);
+            turn.ns.hold(count, sum);
         }
     }
 }
@@ -88,15 +81,10 @@ fn weigh(batch: &mut BatchRecord, weight: u64) {
     }
 }
 
-fn set(histogram: &mut Histogram, count: u64, sum: u64) {
-    let part = u128::from(histogram.others) * u128::from(count) / u128::from(histogram.count.max(1));
-    (histogram.others, histogram.count, histogram.sum) = (part as u64, count, sum);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{BatchPath, BatchWork, Benchmark, PartRecord, PathRecord};
+    use crate::profile::{BatchPath, BatchWork, Benchmark, Histogram, PartRecord, PathRecord};
 
     #[test]
     fn a_recording_counts_as_much_as_the_work_that_it_did() {

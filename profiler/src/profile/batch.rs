@@ -16,7 +16,7 @@ pub struct BatchRecord {
     /// When it ended, in nanoseconds since the recording began.
     pub end_ns: u64,
     /// Which recording it is of where several were merged: an index into [`super::Meta::parts`].
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub part: u32,
     /// Times in which journeys were observed, from and until, in nanoseconds since the recording began.
     pub windows: Vec<(u64, u64)>,
@@ -74,21 +74,9 @@ impl BatchWork {
     }
 }
 
-/// See [`is_zero`].
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
-pub(crate) fn is_none(number: &u64) -> bool {
-    *number == 0
-}
-
-/// For what stands in a file only where it is not 0.
-pub(super) fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-/// See [`is_zero`].
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
-pub(super) fn is_false(is: &bool) -> bool {
-    !is
+/// For what stands in a file only where it is not nothing.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The sums of a path in a batch; weighted.
@@ -169,16 +157,28 @@ impl BatchRecord {
     pub fn enter(batches: &mut Vec<Self>, next: Self) {
         batches.push(next);
         if batches.len() > MOST_BATCHES {
-            let mut joined: Vec<Self> = Vec::with_capacity(MOST_BATCHES);
-            for (index, batch) in std::mem::take(batches).into_iter().enumerate() {
-                match joined.last_mut() {
-                    Some(last) if index % 2 == 1 => last.join(batch),
-                    _ => joined.push(batch),
-                }
-            }
-            *batches = joined;
+            *batches = Self::halve(std::mem::take(batches));
         }
     }
+
+    /// Each two neighbours as one.
+    pub(super) fn halve(batches: Vec<Self>) -> Vec<Self> {
+        let mut joined: Vec<Self> = Vec::with_capacity(batches.len().div_ceil(2));
+        for (index, batch) in batches.into_iter().enumerate() {
+            match joined.last_mut() {
+                Some(last) if index % 2 == 1 => last.join(batch),
+                _ => joined.push(batch),
+            }
+        }
+        joined
+    }
+}
+
+/// What batches hold of the turnarounds of a process.
+pub fn turns_of(batches: &[BatchRecord], turn: &TurnRecord) -> impl Iterator<Item = BatchTurns> {
+    let of = (turn.netns, turn.pid);
+    let all = batches.iter().flat_map(|batch| &batch.turnarounds);
+    all.filter(move |own| (own.netns, own.pid) == of).copied()
 }
 
 impl Profile {
@@ -196,9 +196,7 @@ impl Profile {
         if self.batches.is_empty() {
             return turn.ns.far(&turn.ns);
         }
-        let all = self.batches.iter().flat_map(|batch| &batch.turnarounds);
-        let own = all.filter(|own| (own.netns, own.pid) == (turn.netns, turn.pid));
-        own.fold(Far::default(), |sum, own| sum.plus(own.far))
+        turns_of(&self.batches, turn).fold(Far::default(), |sum, own| sum.plus(own.far))
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Histogram {
     /// Largest value.
     pub max: u64,
     /// Crossings of other packets on the same CPU meanwhile, weighted: each took what a packet costs that is turned away.
-    #[serde(skip_serializing_if = "super::batch::is_none")]
+    #[serde(skip_serializing_if = "super::batch::is_default")]
     pub others: u64,
     /// (bucket, weighted count) of the buckets that are not empty, ascending.
     pub buckets: Vec<(u16, u64)>,
@@ -47,6 +47,11 @@ impl Far {
     pub fn rare_sum(&self) -> u64 {
         if self.values < FEW { self.sum } else { 0 }
     }
+}
+
+/// The part of a number that is of so many of all.
+pub(super) fn part(number: u64, of: u64, all: u64) -> u64 {
+    (u128::from(number) * u128::from(of) / u128::from(all.max(1))) as u64
 }
 
 /// How many times the median a value is that is far from it.
@@ -96,6 +101,12 @@ impl Histogram {
     /// Mean, or 0 without values.
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
+    }
+
+    /// Holds as much as this instead; of what else is counted the same part. Its distribution stays.
+    pub(super) fn hold(&mut self, count: u64, sum: u64) {
+        self.others = part(self.others, count, self.count);
+        (self.count, self.sum) = (count, sum);
     }
 
     /// Values above 20 times the median of `all`, which these are among; within the width of a bucket.

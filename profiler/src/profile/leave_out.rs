@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{BatchRecord, Benchmark, Histogram, Meta, PathRecord, Profile, SampleRecord, merge::of_parts};
+use super::{BatchRecord, Benchmark, Histogram, PathRecord, Profile, SampleRecord, histogram::part, merge::of_parts};
 
 /// At most so many parts: more make the degrees of freedom no better, and each takes an analysis of its own.
 const MOST_SLICES: f64 = 20.0;
@@ -134,10 +134,10 @@ impl Profile {
         rest.cpu.samples = rest.cpu.samples.saturating_sub(lessen_samples(&mut rest.cpu.entries, &out.samples));
         rest.cpu.burst_samples =
             rest.cpu.burst_samples.saturating_sub(lessen_samples(&mut rest.cpu.bursts, &out.bursts));
-        rest.lessen_time(&out);
+        let left = rest.lessen_time(&out);
         let others = self.batches[..slice.start].iter().chain(&self.batches[slice.end..]);
         let of_others = others.into_iter().all(|batch| batch.part != out.part);
-        rest.lessen_benchmark(&out, of_others, left_of(&self.meta, &rest.meta));
+        rest.lessen_benchmark(&out, of_others, left);
     }
 
     /// Without a recording of several its benchmark is that of the others.
@@ -155,8 +155,8 @@ impl Profile {
         }
     }
 
-    /// What is counted by time.
-    fn lessen_time(&mut self, out: &BatchRecord) {
+    /// What is counted by time; the part of it that is left.
+    fn lessen_time(&mut self, out: &BatchRecord) -> f64 {
         let observed: u64 = out.windows.iter().map(|(from, until)| until.saturating_sub(*from)).sum();
         self.sampling.observed_ns = self.sampling.observed_ns.saturating_sub(observed);
         let before = self.meta.duration_ns;
@@ -180,12 +180,8 @@ impl Profile {
             let counts = [&mut vector.total, &mut vector.count, &mut vector.ns, &mut vector.waits, &mut vector.wait_ns];
             counts.into_iter().chain([&mut vector.polls, &mut vector.polled]).for_each(less);
         }
+        left
     }
-}
-
-/// The part of the time that is left.
-fn left_of(before: &Meta, after: &Meta) -> f64 {
-    after.duration_ns as f64 / before.duration_ns.max(1) as f64
 }
 
 impl Benchmark {
@@ -214,26 +210,16 @@ impl Benchmark {
 
 fn take(histogram: &mut Histogram, count: u64, sum: u64) {
     let before = histogram.count;
-    histogram.count = before.saturating_sub(count);
-    histogram.sum = histogram.sum.saturating_sub(sum);
+    histogram.hold(before.saturating_sub(count), histogram.sum.saturating_sub(sum));
     histogram.samples = part(histogram.samples, histogram.count, before);
-    histogram.others = part(histogram.others, histogram.count, before);
-}
-
-fn part(number: u64, of: u64, all: u64) -> u64 {
-    (u128::from(number) * u128::from(of) / u128::from(all.max(1))) as u64
 }
 
 /// Takes so many packets from a path's counts.
 fn lessen(path: &mut PathRecord, packets: u64) {
     let before = path.end_to_end.count;
     let left = before.saturating_sub(packets);
-    let counts =
-        [&mut path.packets, &mut path.wire_packets, &mut path.bytes, &mut path.payload_bytes, &mut path.cpu_hops];
-    counts
-        .into_iter()
-        .chain([&mut path.samples, &mut path.skbs_at_end_micro])
-        .for_each(|count| *count = part(*count, left, before));
+    path.samples = part(path.samples, left, before);
+    path.weighted_counts().into_iter().for_each(|count| *count = part(*count, left, before));
 }
 
 /// Takes samples out; returns how many.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::batch::{BatchRecord, is_false, is_zero};
+use super::batch::{BatchRecord, is_default};
 use super::{
     Folded, Histogram, Observer,
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
@@ -152,7 +152,7 @@ pub struct Meta {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRecord>,
     /// How often each two neighbours of their batches were joined, so that all have room.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub joined: u32,
 }
 
@@ -299,7 +299,7 @@ pub struct PathRecord {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<FunctionRecord>,
     /// Its packets count on another path: the later part of their way.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub counted_elsewhere: bool,
     /// The paths that it stands for, where devices and namespaces are any of their kind.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -307,6 +307,18 @@ pub struct PathRecord {
 }
 
 impl PathRecord {
+    /// What it counts of packets, weighted, besides their times.
+    pub(super) fn weighted_counts(&mut self) -> [&mut u64; 6] {
+        [
+            &mut self.packets,
+            &mut self.wire_packets,
+            &mut self.bytes,
+            &mut self.payload_bytes,
+            &mut self.cpu_hops,
+            &mut self.skbs_at_end_micro,
+        ]
+    }
+
     /// How the packet at a crossing came from the one before, if it is another skb.
     pub fn edge_at(&self, index: usize) -> Option<Edge> {
         self.edges.iter().find(|(at, _)| usize::from(*at) == index).map(|(_, edge)| *edge)
@@ -338,7 +350,7 @@ pub struct CpuRecord {
     /// Time between two samples of one CPU; of several recordings the mean by sample.
     pub period_ns: u64,
     /// Samples a second that were asked for; the budget may allow fewer. 0 in recordings from before.
-    #[serde(skip_serializing_if = "super::batch::is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub asked_hz: u64,
     /// Samples that the period and the duration ask for, over all CPUs.
     pub expected: u64,
@@ -431,7 +443,7 @@ pub struct SoftirqVector {
 #[serde(default)]
 pub struct JourneyRecord {
     /// Which recording it is of where several were merged: an index into [`Meta::parts`].
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub part: u32,
     /// Path class.
     pub path: u64,

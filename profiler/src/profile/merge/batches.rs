@@ -27,7 +27,9 @@ pub(super) fn sum(profiles: &mut [Profile], became: &[Became]) -> (Vec<BatchReco
     let needed =
         |level: u32| -> usize { parts.iter().map(|(own, batches)| batches.len().div_ceil(1 << (level - own))).sum() };
     let level = (least..).find(|level| needed(*level) <= MOST_BATCHES).unwrap_or(least);
-    let joined = parts.into_iter().flat_map(|(own, batches)| (own..level).fold(batches, |batches, _| join(batches)));
+    // Level by level, so that it is the same if it was done in part before, fractions too.
+    let halved = |batches, _| BatchRecord::halve(batches);
+    let joined = parts.into_iter().flat_map(|(own, batches)| (own..level).fold(batches, halved));
     (joined.collect(), level)
 }
 
@@ -37,16 +39,4 @@ fn renumber(samples: &mut BTreeMap<u32, u64>, places: &[u32]) {
             *samples.entry(*place).or_default() += count;
         }
     }
-}
-
-/// Each two neighbours become one: level by level, so that it is the same if it was done in part before, fractions too.
-fn join(batches: Vec<BatchRecord>) -> Vec<BatchRecord> {
-    let mut joined: Vec<BatchRecord> = Vec::new();
-    for (at, batch) in batches.into_iter().enumerate() {
-        match joined.last_mut() {
-            Some(last) if at % 2 == 1 => last.join(batch),
-            _ => joined.push(batch),
-        }
-    }
-    joined
 }
