@@ -90,10 +90,10 @@ struct Both<'a> {
 pub(super) fn causes(
     kind: WorkKind,
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     sides: &[Side; 2],
 ) -> Vec<Cause> {
-    let [a, b] = [0, 1].map(|index| Facts::new(kind, profiles[index], &accounts[index], &sides[index]));
+    let [a, b] = [0, 1].map(|index| Facts::new(kind, profiles[index], accounts[index], &sides[index]));
     let compared = Both { kind, a, b, sides };
     let found = CauseName::ALL.iter().filter_map(|name| {
         let (sentence, figures) = (name.info().find)(&compared)?;

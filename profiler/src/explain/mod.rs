@@ -104,6 +104,12 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// The explained share in percent, with half of its interval where that is known.
+    pub fn percent(&self, share: f64) -> String {
+        let half = self.sure.half(&Figure::Share).map_or(String::new(), |half| format!(" ± {:.0}", 100.0 * half));
+        format!("{:.0}{half} %", 100.0 * share)
+    }
+
     /// How many recordings of each it takes until the explained share is known within 20 points;
     /// `None` where it is, or where it is not known how sure it is.
     pub fn repeats_needed(&self) -> Option<u64> {
@@ -152,6 +158,7 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
     let balanced = [baseline, target].map(Profile::balanced);
     let profiles = balanced.each_ref();
     let accounts = profiles.map(account);
+    let accounts = accounts.each_ref();
     for ((profile, account), label) in profiles.iter().zip(&accounts).zip(labels) {
         if account.trust.verdict == Verdict::Void {
             return Err(Failure::Untrusted(format!("{label} is void: {}", account.trust.reasons.join("; "))));
@@ -170,15 +177,15 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
             clocks[1].name()
         )));
     }
-    let mut found = compare(profiles, &accounts, labels, [None, None])?;
-    found.sure = sure::sure(&found, profiles, &accounts, labels);
+    let mut found = compare(profiles, accounts, labels, [None, None])?;
+    found.sure = sure::sure(&found, profiles, accounts, labels);
     Ok(found)
 }
 
 /// The account of two profiles, without how sure it is. Stations are those that are given, where they are.
 fn compare(
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     labels: &[String; 2],
     stations: [Option<&station::StationFacts>; 2],
 ) -> Result<Explanation, Failure> {
@@ -199,7 +206,7 @@ fn compare(
             reasons: accounts[index].trust.reasons.clone(),
             transaction: None,
             station: None,
-            cpus: stream::cpu_shares(profiles[index], &accounts[index]),
+            cpus: stream::cpu_shares(profiles[index], accounts[index]),
         }
     });
     let many = compared && sides.iter().all(|side| pairs(side.benchmark.as_ref()) > 1.0);
@@ -256,12 +263,12 @@ fn benchmark_kind(profile: &Profile) -> Option<WorkKind> {
 /// What both did, and whether both measured it.
 fn choose(
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     labels: &[String; 2],
     notes: &mut Vec<String>,
 ) -> Result<(WorkKind, bool), Failure> {
     let known = profiles.map(benchmark_kind);
-    let kinds = [0, 1].map(|index| known[index].unwrap_or_else(|| guess(profiles[index], &accounts[index])));
+    let kinds = [0, 1].map(|index| known[index].unwrap_or_else(|| guess(profiles[index], accounts[index])));
     if kinds[0] != kinds[1] {
         let [first, second] = kinds.map(WorkKind::name);
         return Err(Failure::Usage(format!(

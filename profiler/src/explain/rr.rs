@@ -24,12 +24,12 @@ const NOT_SEEN_EITHER: &str = "userspace, wakeup, udp calls (not seen)";
 /// The waterfall of one transaction; fills in what the layers predict.
 pub(super) fn waterfall(
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     sides: &mut [Side; 2],
     notes: &mut Vec<String>,
 ) -> Result<Waterfall, Failure> {
     let of = |index: usize, label: &str| {
-        transaction::times(profiles[index], &accounts[index], label)
+        transaction::times(profiles[index], accounts[index], label)
             .ok_or_else(|| Failure::Untrusted(format!("{label} holds no packet that reached a reader")))
     };
     let mut works = [of(0, &sides[0].label)?, of(1, &sides[1].label)?];

@@ -21,16 +21,40 @@ const NEAR: f64 = 0.05;
 const TRAFFIC: f64 = 0.5;
 /// Several tasks share a CPU where all but the largest have at least this part of what the traffic takes of it.
 const SHARED: f64 = 0.1;
-/// How the name of a station that is one CPU begins.
-const CORE: &str = "CPU ";
-/// Name of the station that is the whole machine.
-const MACHINE: &str = "all CPUs";
 /// Time of the work in seconds, and what was done in it: bytes that the reader got, or transactions.
 pub(super) type Work = (f64, f64);
 
-/// A task with the softirqs on top of it, or the whole machine.
+/// What a station is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A task with the softirqs on top of it.
+    Task,
+    /// A CPU, with all tasks of the traffic.
+    Cpu(u16),
+    /// All CPUs.
+    Machine,
+}
+
+impl Extent {
+    fn name(self) -> String {
+        match self {
+            Self::Task => String::new(),
+            Self::Cpu(cpu) => format!("CPU {cpu}"),
+            Self::Machine => "all CPUs".into(),
+        }
+    }
+
+    /// Whether a CPU is part of it.
+    fn holds(self, cpu: u16) -> bool {
+        self == Self::Machine || self == Self::Cpu(cpu)
+    }
+}
+
+/// A task with the softirqs on top of it, or CPUs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StationFacts {
+    /// What it is.
+    pub extent: Extent,
     /// Process; 0 for idle CPUs and the whole machine.
     pub pid: u32,
     /// Name of the task, or "all CPUs".
@@ -51,20 +75,6 @@ pub struct StationFacts {
     pub traffic: BTreeSet<TaskKey>,
     /// The same CPU time by layer, nanoseconds.
     pub layers: BTreeMap<Option<Layer>, f64>,
-}
-
-impl StationFacts {
-    /// What it is; `None` for a task.
-    fn kind(&self) -> Option<Kind> {
-        if self.pid != 0 {
-            return None;
-        }
-        if self.name == MACHINE {
-            return Some(Kind::Machine);
-        }
-        let cpu = self.name.strip_prefix(CORE)?.parse().ok()?;
-        Some(Kind::Core([cpu, cpu]))
-    }
 }
 
 /// A candidate with its busy samples.
@@ -119,6 +129,7 @@ fn facts(
     let samples: u64 = layers.values().sum();
     let each = |samples: u64| account.cpu.ns(samples) as f64 / done;
     StationFacts {
+        extent: Extent::Task,
         pid: name.0,
         name: name.1,
         container: name.2,
@@ -163,28 +174,14 @@ fn traffic(account: &Account, given: Option<&StationFacts>) -> BTreeSet<TaskKey>
 }
 
 /// A station of all tasks of the traffic: one CPU, or all of them. What else ran there makes its utilisation smaller.
-fn of_cpus(account: &Account, work: Work, cpu: Option<u16>, traffic: &BTreeSet<TaskKey>) -> StationFacts {
+fn of_cpus(account: &Account, work: Work, extent: Extent, traffic: BTreeSet<TaskKey>) -> StationFacts {
     let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
     let mut softirqs = 0;
-    for (_, station, samples) in
-        of_traffic(account, traffic).filter(|(_, station, _)| cpu.is_none_or(|cpu| station.cpu == cpu))
-    {
+    for (_, station, samples) in of_traffic(account, &traffic).filter(|(_, station, _)| extent.holds(station.cpu)) {
         *layers.entry(station.layer).or_default() += samples;
         softirqs += if matches!(station.context, Context::Softirq | Context::Ksoftirqd) { samples } else { 0 };
     }
-    let name = cpu.map_or_else(|| MACHINE.into(), |cpu| format!("{CORE}{cpu}"));
-    StationFacts { traffic: traffic.clone(), ..facts(account, work, (0, name, None), layers, softirqs) }
-}
-
-/// What the stations of two profiles are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// One task of each.
-    Task,
-    /// One CPU of each, with several tasks of the traffic.
-    Core([u16; 2]),
-    /// All CPUs.
-    Machine,
+    StationFacts { extent, traffic, ..facts(account, work, (0, extent.name(), None), layers, softirqs) }
 }
 
 /// The CPUs that are full, and the traffic's part of each: its time, and the part of it that is not of its largest task.
@@ -204,8 +201,8 @@ fn full_cpus(account: &Account, side: &Side) -> BTreeMap<u16, (u64, f64)> {
 
 /// What limits both: the machine where all CPUs of one are full of the traffic; a CPU where one is full and several tasks share
 /// it; else a task.
-fn kind(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> Kind {
-    let full = [0, 1].map(|index| full_cpus(&accounts[index], &sides[index]));
+fn extents(profiles: [&Profile; 2], accounts: [&Account; 2], sides: &[Side; 2]) -> [Extent; 2] {
+    let full = [0, 1].map(|index| full_cpus(accounts[index], &sides[index]));
     let enough = |index: usize, samples: u64| {
         accounts[index].cpu.ns(samples) as f64 >= TRAFFIC * profiles[index].meta.duration_ns as f64
     };
@@ -214,15 +211,15 @@ fn kind(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> 
         !cpus.is_empty() && cpus.len() == sides[index].cpus.len() && cpus.values().all(|(sum, _)| enough(index, *sum))
     };
     if machine(0) || machine(1) {
-        return Kind::Machine;
+        return [Extent::Machine; 2];
     }
     let shared = |index: usize| {
         let cpus = full[index].iter().filter(|(_, (sum, others))| enough(index, *sum) && *others >= SHARED);
         cpus.max_by_key(|(_, (sum, _))| *sum).map(|(cpu, _)| *cpu)
     };
     match [shared(0), shared(1)] {
-        [Some(first), Some(second)] => Kind::Core([first, second]),
-        _ => Kind::Task,
+        [Some(first), Some(second)] => [Extent::Cpu(first), Extent::Cpu(second)],
+        _ => [Extent::Task; 2],
     }
 }
 
@@ -230,46 +227,34 @@ fn kind(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> 
 const FULL: f64 = 0.9;
 
 /// Whether a station of each of two profiles is full.
-pub(super) fn is_full(profiles: [&Profile; 2], accounts: &[Account; 2], sides: &[Side; 2]) -> bool {
+pub(super) fn is_full(profiles: [&Profile; 2], accounts: [&Account; 2], sides: &[Side; 2]) -> bool {
     let task = |index: usize| {
-        let most = candidates(&accounts[index]).first().map_or(0, |candidate| candidate.busy);
+        let most = candidates(accounts[index]).first().map_or(0, |candidate| candidate.busy);
         accounts[index].cpu.ns(most) as f64 >= FULL * profiles[index].meta.duration_ns as f64
     };
-    kind(profiles, accounts, sides) != Kind::Task || (task(0) && task(1))
+    extents(profiles, accounts, sides) != [Extent::Task; 2] || (task(0) && task(1))
 }
 
 /// The stations of two profiles, those that are given where they are; with what is to be known of them.
 pub(super) fn stations(
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     works: &[Work; 2],
     sides: &[Side; 2],
     given: [Option<&StationFacts>; 2],
 ) -> Result<([StationFacts; 2], Option<String>), Failure> {
-    let kind = match given {
-        [Some(first), Some(second)] => {
-            first.kind().zip(second.kind()).map_or(Kind::Task, |(first, second)| match (first, second) {
-                (Kind::Core([a, _]), Kind::Core([b, _])) => Kind::Core([a, b]),
-                (kind, _) => kind,
-            })
-        }
-        _ => kind(profiles, accounts, sides),
+    let extents = match given {
+        [Some(first), Some(second)] => [first.extent, second.extent],
+        _ => extents(profiles, accounts, sides),
     };
-    let of = |index: usize, cpu: Option<u16>| {
-        of_cpus(&accounts[index], works[index], cpu, &traffic(&accounts[index], given[index]))
-    };
-    let cpus = |cpus: [Option<u16>; 2]| [of(0, cpus[0]), of(1, cpus[1])];
-    match kind {
-        Kind::Machine => {
-            let note =
-                "every CPU is full of the traffic: the whole machine is the station, and its utilisation counts CPUs";
-            Ok((cpus([None, None]), Some(note.into())))
+    let note = match extents[0] {
+        Extent::Machine => {
+            "every CPU is full of the traffic: the whole machine is the station, and its utilisation counts CPUs"
         }
-        Kind::Core([first, second]) => {
-            let note = "several tasks of the traffic share a CPU that is full: the CPU is the station, with what they took of it";
-            Ok((cpus([Some(first), Some(second)]), Some(note.into())))
+        Extent::Cpu(_) => {
+            "several tasks of the traffic share a CPU that is full: the CPU is the station, with what they took of it"
         }
-        Kind::Task => {
+        Extent::Task => {
             let stations = of_tasks(accounts, works, given)?;
             let [first, second] = &stations;
             let note = (first.name != second.name).then(|| {
@@ -278,23 +263,28 @@ pub(super) fn stations(
                     first.name, sides[0].label, second.name, sides[1].label
                 )
             });
-            Ok((stations, note))
+            return Ok((stations, note));
         }
-    }
+    };
+    let of = |index: usize| {
+        let traffic = traffic(accounts[index], given[index]);
+        of_cpus(accounts[index], works[index], extents[index], traffic)
+    };
+    Ok(([of(0), of(1)], Some(note.into())))
 }
 
 /// The busiest task of each, or the ones that are given.
 fn of_tasks(
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     works: &[Work; 2],
     given: [Option<&StationFacts>; 2],
 ) -> Result<[StationFacts; 2], Failure> {
-    let lists = [candidates(&accounts[0]), candidates(&accounts[1])];
+    let lists = [candidates(accounts[0]), candidates(accounts[1])];
     let same =
         |index: usize| lists[index].iter().find(|candidate| given[index].is_some_and(|given| candidate.is(given)));
     let (first, second) = same(0)
         .zip(same(1))
         .or_else(|| choose(&lists[0], &lists[1]))
         .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
-    Ok([of_task(&accounts[0], works[0], first), of_task(&accounts[1], works[1], second)])
+    Ok([of_task(accounts[0], works[0], first), of_task(accounts[1], works[1], second)])
 }

@@ -56,12 +56,12 @@ fn work(kind: WorkKind, profile: &Profile, account: &Account, side: &Side) -> Wo
 pub(super) fn waterfall(
     kind: WorkKind,
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     sides: &mut [Side; 2],
     notes: &mut Vec<String>,
     given: [Option<&StationFacts>; 2],
 ) -> Result<Waterfall, Failure> {
-    let works = [0, 1].map(|index| work(kind, profiles[index], &accounts[index], &sides[index]));
+    let works = [0, 1].map(|index| work(kind, profiles[index], accounts[index], &sides[index]));
     for (index, &(seconds, bytes)) in works.iter().enumerate() {
         let label = &sides[index].label;
         if !(bytes > 0.0 && seconds > 0.0) {
@@ -83,9 +83,10 @@ pub(super) fn waterfall(
         sample(1),
         sides[1].label
     ));
-    if kind == WorkKind::Saturated {
+    // For a reader, and not for each of the accounts that only tell how sure figures are.
+    if kind == WorkKind::Saturated && given[0].is_none() {
         for index in [0, 1] {
-            notes.push(in_flight(profiles[index], &accounts[index], &sides[index], &stations[index]));
+            notes.push(in_flight(profiles[index], accounts[index], &sides[index], &stations[index]));
         }
     }
     let rows = rows(scale(kind), first, second);

@@ -141,7 +141,7 @@ fn of_side(side: &Side, of: Of) -> Vec<(Figure, f64)> {
 /// Makes the account of two profiles again.
 struct Again<'a> {
     profiles: [&'a Profile; 2],
-    accounts: &'a [Account; 2],
+    accounts: [&'a Account; 2],
     labels: &'a [String; 2],
     found: &'a Explanation,
 }
@@ -149,11 +149,12 @@ struct Again<'a> {
 impl Again<'_> {
     /// The figures with others instead of one or both of the profiles.
     fn figures(&self, others: [Option<&Profile>; 2]) -> Option<BTreeMap<Figure, f64>> {
-        let accounts = [0, 1].map(|index| others[index].map_or_else(|| self.accounts[index].clone(), account));
+        let made = others.map(|other| other.map(account));
+        let accounts = [0, 1].map(|index| made[index].as_ref().unwrap_or(self.accounts[index]));
         let profiles = [0, 1].map(|index| others[index].unwrap_or(self.profiles[index]));
         let stations = [&self.found.baseline.station, &self.found.target.station];
         let stations: [Option<&StationFacts>; 2] = stations.map(Option::as_ref);
-        let found = compare(profiles, &accounts, self.labels, stations).ok()?;
+        let found = compare(profiles, accounts, self.labels, stations).ok()?;
         Some(figures(&found, self.found))
     }
 
@@ -180,7 +181,7 @@ fn spreads(wanted: &BTreeMap<Figure, f64>, without: &[Option<BTreeMap<Figure, f6
 pub(super) fn sure(
     found: &Explanation,
     profiles: [&Profile; 2],
-    accounts: &[Account; 2],
+    accounts: [&Account; 2],
     labels: &[String; 2],
 ) -> Sure {
     let wanted = figures(found, found);

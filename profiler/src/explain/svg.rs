@@ -176,10 +176,7 @@ fn rates(found: &Explanation) -> String {
 /// How much of the difference the layers answer for.
 fn verdict(found: &Explanation) -> String {
     match found.explained_share {
-        Some(share) => {
-            let half = found.sure.half(&Figure::Share).map_or(String::new(), |half| format!(" ± {:.0}", 100.0 * half));
-            format!("layers answer for {:.0}{half} % of the difference", 100.0 * share)
-        }
+        Some(share) => format!("layers answer for {} of the difference", found.percent(share)),
         None if found.no_difference => "the two do not differ measurably (less than 2 %)".into(),
         None => "nothing was measured on both sides".into(),
     }

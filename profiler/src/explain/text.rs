@@ -148,8 +148,7 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     match found.explained_share {
         Some(share) if share >= 0.0 => {
             unsure(out, found)?;
-            let half = found.sure.half(&Figure::Share).map_or(String::new(), |half| format!(" ± {:.0}", 100.0 * half));
-            writeln!(out, "Layers answer for {:.0}{half} % of the measured difference.", 100.0 * share)?;
+            writeln!(out, "Layers answer for {} of the measured difference.", found.percent(share))?;
             opposed(out, found)?;
         }
         Some(_) => {

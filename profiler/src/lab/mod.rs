@@ -244,7 +244,7 @@ fn take_turns(
             runs[at].runs.push(measured.driven.benchmark);
             progress.inc(1);
         }
-        let enough = match &until {
+        let enough = match &mut until {
             None => repeat >= args.repeat,
             Some(until) => {
                 let (enough, present) = until.enough(repeat);

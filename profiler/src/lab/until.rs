@@ -21,13 +21,16 @@ pub struct Until {
     begun: Instant,
     baseline: &'static str,
     recordings: BTreeMap<(u64, &'static str), Vec<(String, Profile)>>,
+    /// What they say, since they were asked last.
+    explained: Vec<(String, Option<Explanation>)>,
 }
 
 impl Until {
     /// As the arguments ask for it; none where they do not. The first mode is the baseline of all others.
     pub fn new(args: &LabRunArgs, baseline: &'static str) -> Option<Self> {
         let half = args.until?;
-        Some(Self { half, at_most: args.at_most, begun: Instant::now(), baseline, recordings: BTreeMap::new() })
+        let (at_most, begun) = (args.at_most, Instant::now());
+        Some(Self { half, at_most, begun, baseline, recordings: BTreeMap::new(), explained: Vec::new() })
     }
 
     /// Takes a recording in.
@@ -52,9 +55,10 @@ impl Until {
     }
 
     /// After so many repeats: whether it is enough, and how exact the least exact explanation is.
-    pub fn enough(&self, repeats: u32) -> (bool, String) {
+    pub fn enough(&mut self, repeats: u32) -> (bool, String) {
+        self.explained = self.explanations();
         let halves: Vec<Option<f64>> = self
-            .explanations()
+            .explained
             .iter()
             .map(|(_, found)| {
                 found.as_ref().and_then(|found| {
@@ -72,18 +76,14 @@ impl Until {
     /// What the explanations say in the end, a line for each.
     pub fn summary(&self) -> String {
         let mut out = String::new();
-        for (name, found) in self.explanations() {
+        for (name, found) in &self.explained {
             let said = match found {
                 None => "cannot be explained; netstrata explain tells why".into(),
                 Some(found) if found.no_difference => "does not differ measurably".into(),
                 Some(found) => match (found.explained_share, found.sure.half(&Figure::Share)) {
                     (Some(share), Some(half)) => {
                         let short = if half > self.half { ", which is less exact than asked for" } else { "" };
-                        format!(
-                            "layers answer for {:.0} ± {:.0} % of the measured difference{short}",
-                            100.0 * share,
-                            100.0 * half
-                        )
+                        format!("layers answer for {} of the measured difference{short}", found.percent(share))
                     }
                     _ => "was not recorded for long enough to tell how sure an explanation is".into(),
                 },

@@ -78,10 +78,7 @@ impl Recording {
             }
             if sliced.elapsed() >= self.slice_time() {
                 sliced = Instant::now();
-                if self.window.is_some() {
-                    self.note_look()?;
-                }
-                self.begin_batch()?;
+                self.end_batch(&self.session.cpu_states()?)?;
             }
             if self.window.is_some() {
                 let duty = self.governor.duty;
@@ -183,8 +180,7 @@ impl Recording {
     fn adapt(&mut self) -> Result<()> {
         let states = self.session.cpu_states()?;
         if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 && self.ended.is_empty() {
-            self.note_look()?;
-            self.begin_batch()?;
+            self.end_batch(&states)?;
         }
         let attached = self.attached();
         let seconds = (attached.saturating_sub(self.last_load.1)).as_secs_f64();
@@ -231,8 +227,10 @@ impl Recording {
     }
 
     /// From here on programs add to a new batch.
-    fn begin_batch(&mut self) -> Result<()> {
-        let states = self.session.cpu_states()?;
+    fn end_batch(&mut self, states: &[CpuState]) -> Result<()> {
+        if self.window.is_some() {
+            self.note_look(states);
+        }
         let samples = states.iter().map(|state| state.samples + state.burst_samples).sum::<u64>();
         let ended = self.end_slice(self.started.elapsed());
         self.config.batch = self.config.batch.wrapping_add(1);
@@ -242,8 +240,9 @@ impl Recording {
         }
         self.session.set_config(self.config)?;
         self.ended.push((Instant::now(), ended));
-        self.crowded = new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / CROWD;
-        self.nodes_before = new_nodes(&states);
+        let nodes = new_nodes(states);
+        self.crowded = nodes.saturating_sub(self.nodes_before) > MAX_NODES as u64 / CROWD;
+        self.nodes_before = nodes;
         Ok(())
     }
 
@@ -296,9 +295,8 @@ impl Recording {
 
     /// Notes how busy the network was since the last look: with all that the kernel counts it tells whether the turns that are
     /// observed are like the rest.
-    fn note_look(&mut self) -> Result<()> {
-        let states = self.session.cpu_states()?;
-        let before = std::mem::replace(&mut self.last_look, Look::now(&states));
+    fn note_look(&mut self, states: &[CpuState]) {
+        let before = std::mem::replace(&mut self.last_look, Look::now(states));
         let now = &self.last_look;
         let (mut from, mut until) = (before.at_ns, now.at_ns);
         let since = |ns: u64| ns.saturating_sub(self.started_ns);
@@ -317,21 +315,20 @@ impl Recording {
         let look = (until.saturating_sub(from), now.softirqs.saturating_sub(before.softirqs));
         self.slice.look = (self.slice.look.0 + look.0, self.slice.look.1 + look.1);
         if self.governor.duty >= 1.0 {
-            return Ok(());
+            return;
         }
         self.looks.push(look);
         if self.looks.len() >= MOST_LOOKS {
             self.looks =
                 self.looks.chunks(2).map(|two| two.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))).collect();
         }
-        Ok(())
     }
 
     /// No journeys begin any more, and those under way get the time to end.
     pub async fn end_journeys(&mut self) -> Result<()> {
         self.config.accept = 0;
         self.session.set_config(self.config)?;
-        self.note_look()?;
+        self.note_look(&self.session.cpu_states()?);
         if let Some(opened) = self.window.take() {
             self.observed += opened.elapsed();
             log::debug!("no journeys begin any more after {:?}", opened.elapsed());
