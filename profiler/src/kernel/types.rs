@@ -210,9 +210,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// The list of a name.
 fn list(name: &[u8]) -> usize {
-    // FNV-1a.
-    let hash = name.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    (hash ^ hash >> 16) as usize % LISTS
+    crc32fast::hash(name) as usize % LISTS
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use netstrata_common::mix;
+
 use super::PathRecord;
 
 /// The number of a class of journeys.
@@ -21,26 +23,25 @@ pub(super) fn path_id(path: &PathRecord) -> u64 {
     words.mixed()
 }
 
-/// A number that follows from words: FNV-1a, of which a last step spreads what the last letters did.
+/// A number that follows from words.
 #[derive(Clone, Copy)]
 pub(super) struct Words(u64);
 
 impl Words {
     pub(super) fn of(what: &str) -> Self {
-        Self(0xcbf2_9ce4_8422_2325).text(what)
-    }
-
-    fn bytes(self, bytes: &[u8]) -> Self {
-        Self(bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
+        Self(0).text(what)
     }
 
     /// With its length, so that no two rows of words give the same letters.
     pub(super) fn text(self, text: &str) -> Self {
-        self.number(text.len() as u64).bytes(text.as_bytes())
+        let letters = text.as_bytes().chunks(size_of::<u64>());
+        let numbers =
+            letters.map(|letters| letters.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)));
+        numbers.fold(self.number(text.len() as u64), Self::number)
     }
 
     pub(super) fn number(self, number: u64) -> Self {
-        self.bytes(&number.to_le_bytes())
+        Self(mix(self.0, number))
     }
 
     pub(super) fn maybe(self, text: Option<&str>) -> Self {
@@ -50,9 +51,9 @@ impl Words {
         }
     }
 
+    /// One step more spreads what the last word did.
     fn mixed(self) -> u64 {
-        let hash = (self.0 ^ self.0 >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        hash ^ hash >> 32
+        self.number(0).0
     }
 
     pub(super) fn within(self, range: &Range<u32>) -> u32 {
