@@ -80,7 +80,7 @@ fn of_path(path: &PathAccount, others: &[&PathAccount], batches: &[&BatchPath]) 
                 None => around(&|other| same(other)[0] / count(other)),
             },
             corrected: around(&|other| same(other)[1] / count(other)),
-            share: around(&|other| same(other)[0] / total(other)),
+            share: around(&|other| same(other)[0] / total(other)).map(|[low, high]| [low, high.min(1.0)]),
         }
     });
     PathIntervals {
@@ -129,7 +129,11 @@ fn between(whole: Figures<f64>, without: impl Iterator<Item = Figures<f64>>) -> 
         for (name, figure) in figures {
             let same = |other: &Figures<f64>| other.get(&of).and_then(|own| own.get(name)).copied().unwrap_or(0.0);
             let others: Vec<f64> = without.iter().map(same).collect();
-            if let Some(interval) = around(figure, &others) {
+            if let Some(mut interval) = around(figure, &others) {
+                // A part of a whole is no more than it.
+                if name.ends_with("latency_share") || name.ends_with("wait_share") {
+                    interval[1] = interval[1].min(1.0);
+                }
                 intervals.entry(of.clone()).or_default().insert(name, interval);
             }
         }

@@ -77,7 +77,7 @@ pub struct StationFacts {
     pub layers: BTreeMap<Option<Layer>, f64>,
 }
 
-/// A candidate with its busy samples.
+/// A candidate with its samples that are of the traffic.
 struct Candidate<'a> {
     task: &'a TaskKey,
     account: &'a TaskAccount,
@@ -95,7 +95,10 @@ fn candidates(account: &Account) -> Vec<Candidate<'_>> {
     // The recorder's threads are no station of the traffic.
     let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
     let mut found: Vec<Candidate<'_>> = tasks
-        .map(|(task, of)| Candidate { task, account: of, busy: of.layers.values().sum() })
+        .map(|(task, of)| {
+            let busy = of.of_traffic(of.is_of_traffic()).map(|(_, samples)| samples).sum();
+            Candidate { task, account: of, busy }
+        })
         .filter(|candidate| candidate.busy > 0)
         .collect();
     found.sort_by(|a, b| b.busy.cmp(&a.busy).then(a.task.cmp(b.task)));

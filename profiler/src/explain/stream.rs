@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_task_that_has_nothing_to_do_with_the_traffic_is_no_station() {
+        let computing = [(1, TCP, 300), (2, "do_nanosleep;do_syscall_64", 900)];
+        let found = explain(&stream(&[(1, TCP, 400), (2, TCP, 200)]), &stream(&computing), &labels());
+        let found = found.expect("the test has it");
+        assert_eq!(found.target.station.expect("the test has it").name, "sender");
+    }
+
+    #[test]
     fn many_transactions_on_a_full_cpu_are_limited_by_it_and_one_at_a_time_is_not() {
         let profile = |entries: &[(u32, &str, u64)], rate: f64, pairs| {
             let mut profile = stream(entries);

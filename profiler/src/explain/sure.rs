@@ -65,7 +65,20 @@ pub enum Figure {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sure(BTreeMap<Figure, f64>);
 
+impl Figure {
+    /// Whether it is a step, or what is left: all others are never below 0.
+    fn has_sign(&self) -> bool {
+        let steps = matches!(self, Self::Row(_, Of::Change) | Self::Total(Of::Change));
+        steps || matches!(self, Self::Remainder(_) | Self::Share)
+    }
+}
+
 impl Sure {
+    /// Whether nothing is known of any figure.
+    pub fn is_unknown(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Half of a figure's 95 % interval.
     pub fn half(&self, figure: &Figure) -> Option<f64> {
         self.0.get(figure).copied()
@@ -73,7 +86,8 @@ impl Sure {
 
     /// The 95 % interval of a figure with this value.
     pub fn interval(&self, figure: &Figure, value: f64) -> Option<[f64; 2]> {
-        self.half(figure).map(|half| [value - half, value + half])
+        let least = if figure.has_sign() { f64::NEG_INFINITY } else { value.min(0.0) };
+        self.half(figure).map(|half| [(value - half).max(least), value + half])
     }
 
     /// Whether a step cannot be told from nothing; `None` where it is not known.
@@ -214,10 +228,13 @@ pub(super) fn sure(
         }
         let of_correction = correction.as_ref().and_then(|halves| halves.get(figure)).copied();
         sum = sum.plus(Spread::known(of_correction.unwrap_or(0.0)));
-        // What is the same without each part was not told by them.
-        Some(sum.half()).filter(|half| *half > 0.0)
+        Some(sum.half())
     };
-    Sure(wanted.keys().filter_map(|figure| Some((figure.clone(), half(figure)?))).collect())
+    // What is the same without each part, but for the last digits, was not told by them.
+    let differs = |value: f64, half: &f64| *half > 1e-9 * value.abs();
+    let known =
+        |(figure, value): (&Figure, &f64)| Some((figure.clone(), half(figure).filter(|half| differs(*value, half))?));
+    Sure(wanted.iter().filter_map(known).collect())
 }
 
 /// By how much figures change within what is known of the probes' own cost. It is not known whether what was not seen to grow
@@ -242,4 +259,18 @@ fn correction(again: &Again<'_>) -> Option<BTreeMap<Figure, f64>> {
         Some((figure, half))
     };
     Some(low.into_iter().filter_map(half).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_steps_and_what_is_left_may_be_below_nothing() {
+        let [rate, step] = [Figure::Predicted(Of::Target), Figure::Remainder(Of::Change)];
+        let sure = Sure(BTreeMap::from([(rate.clone(), 30.0), (step.clone(), 30.0)]));
+        assert_eq!((sure.interval(&rate, 10.0), sure.interval(&step, 10.0)), (Some([0.0, 40.0]), Some([-20.0, 40.0])));
+        assert_eq!((sure.may_be_nothing(&step, 10.0), sure.may_be_nothing(&step, -40.0)), (Some(true), Some(false)));
+        assert_eq!(sure.interval(&Figure::Share, 1.0), None);
+    }
 }

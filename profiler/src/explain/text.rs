@@ -155,11 +155,11 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
             unsure(out, found)?;
             writeln!(out, "The layers do not explain the measured difference: they miss it by more than its size.")?
         }
-        None if found.no_difference => writeln!(
-            out,
-            "The two do not differ measurably (less than 2 %): the rows show where time moved, not a loss."
-        )?,
-        None => writeln!(out, "Nothing was measured on both sides: the rows are the profiles' own account.")?,
+        None if found.sure.is_unknown() => {
+            unsure(out, found)?;
+            nothing(out, found)?;
+        }
+        None => nothing(out, found)?,
     }
     for note in &found.notes {
         lines(out, "note: ", note)?;
@@ -181,6 +181,17 @@ fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Why there is no share.
+fn nothing(out: &mut String, found: &Explanation) -> std::fmt::Result {
+    if found.no_difference {
+        return writeln!(
+            out,
+            "The two do not differ measurably (less than 2 %): the rows show where time moved, not a loss."
+        );
+    }
+    writeln!(out, "Nothing was measured on both sides: the rows are the profiles' own account.")
 }
 
 /// What is to be known first: that the pair cannot be explained exactly, and what it takes.
@@ -258,6 +269,18 @@ mod tests {
             }
             assert!(text.contains("Causes"));
         }
+    }
+
+    #[test]
+    fn that_nothing_tells_how_sure_it_is_is_said_also_where_nothing_was_measured() {
+        let mut profiles = [rr(1, 90_000.0), rr(3, 70_000.0)];
+        for profile in &mut profiles {
+            profile.meta.benchmark = None;
+        }
+        let found = explain(&profiles[0], &profiles[1], &labels()).expect("the test has it");
+        assert!(found.sure.is_unknown());
+        let text = render(&found).expect("the test has it");
+        assert!(text.contains("How sure this is cannot be told") && text.contains("Nothing was measured"), "{text}");
     }
 
     #[test]
