@@ -270,8 +270,8 @@ pub struct LabRunArgs {
     #[arg(long, default_value = "5m", value_parser = units::parse_duration)]
     pub at_most: std::time::Duration,
     /// CPU time that the recording may cost, as a share of each CPU
-    #[arg(long, default_value = "1%", value_parser = units::parse_share)]
-    pub budget: f64,
+    #[arg(long, help = budget_help(), value_parser = units::parse_share)]
+    pub budget: Option<f64>,
     /// Follow one packet in N all the time, whatever it costs, instead of keeping to the budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sample_every: Option<u32>,
@@ -401,6 +401,14 @@ fn size_help() -> String {
 fn frequency_help() -> String {
     let [wall, instructions] = [Clock::Wall, Clock::Instructions].map(Clock::default_frequency);
     format!("CPU samples a second on each CPU; 0: none; default: {wall}, and {instructions} with --clock instructions")
+}
+
+fn budget_help() -> String {
+    let [wall, instructions] = [Clock::Wall, Clock::Instructions].map(|clock| clock.default_budget() * 100.0);
+    format!(
+        "CPU time that the recording may cost, as a share of each CPU; default: {wall}%, and {instructions}% with --clock \
+         instructions, there without hooks of functions"
+    )
 }
 
 fn machine_help() -> String {

@@ -36,6 +36,15 @@ impl Clock {
         }
     }
 
+    /// CPU time that a recording may cost where nothing is said. What probes take of a counted clock is known exactly, and no user waits
+    /// for it: there a recording of a few seconds rests on thousands of packets instead of dozens.
+    pub const fn default_budget(self) -> f64 {
+        match self {
+            Self::Wall => 0.01,
+            Self::Instructions => 0.25,
+        }
+    }
+
     /// What its times are, where they are not what they seem; at most 100 columns.
     pub fn note(self) -> Option<&'static str> {
         (self == Self::Instructions)

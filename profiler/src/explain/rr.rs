@@ -49,7 +49,7 @@ pub(super) fn waterfall(
     }
     let mut totals = [0, 0];
     for (index, work) in works.iter_mut().enumerate() {
-        totals[index] = one_side(profiles[index], &mut sides[index], work, turns, notes);
+        totals[index] = one_side((profiles[index], accounts[index].cpu.idle), &mut sides[index], work, turns, notes);
     }
     let slots: BTreeSet<Slot> = works.iter().flat_map(|work| work.parts.keys()).copied().collect();
     let part = |index: usize, slot: &Slot| works[index].parts.get(slot).copied().unwrap_or_default();
@@ -79,14 +79,22 @@ pub(super) fn waterfall(
 }
 
 /// Tells what a side's times predict. Returns its total.
-fn one_side(profile: &Profile, side: &mut Side, work: &mut Times, turns: bool, notes: &mut Vec<String>) -> i64 {
+fn one_side(
+    (profile, idle_samples): (&Profile, u64),
+    side: &mut Side,
+    work: &mut Times,
+    turns: bool,
+    notes: &mut Vec<String>,
+) -> i64 {
     let pairs = pairs(side.benchmark.as_ref());
     side.recorded = side.measured.and_then(|rate| windows::rate(profile, rate));
     let all_seen = turns && work.of.beyond.is_none();
     let rate = |ns: i64| (all_seen && ns > 0).then(|| pairs * 1e9 / ns as f64);
     side.predicted = rate(work.total(|part| part.value));
     side.predicted_raw = rate(work.total(|part| part.raw));
-    if let Some(ns) = side.benchmark.as_ref().and_then(|benchmark| windows::probes_ns(profile, benchmark)) {
+    if let Some(ns) =
+        side.benchmark.as_ref().and_then(|benchmark| windows::observer_ns(profile, idle_samples, benchmark))
+    {
         work.parts.insert(Slot::Layer(Layer::Observer, RowKind::Service), Part::plain(ns.round() as i64));
     }
     let measured = side.measured.map(|rate| (pairs * 1e9 / rate).round() as i64);

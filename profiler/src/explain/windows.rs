@@ -18,6 +18,9 @@ const LEAST_TRANSACTIONS: f64 = 100.0;
 /// Pieces that differ more from the middle one are not of the work alone: it began or ended in them.
 const ALIKE: std::ops::RangeInclusive<f64> = 0.5..=1.5;
 
+/// Above this share of all CPUs none of them is idle.
+const FULL: f64 = 0.98;
+
 /// Receiving softirqs of a recording.
 fn softirqs(profile: &Profile) -> u64 {
     let vectors = profile.softirqs.vectors.iter().filter(|vector| vector.vector == Vector::NetRx);
@@ -57,17 +60,17 @@ pub(super) fn rate(profile: &Profile, transactions_per_s: f64) -> Option<f64> {
     enough.then(|| seen.transactions * 1e9 / seen.ns as f64)
 }
 
-/// What the probes took of a transaction in the mean of the run, all of it in the windows. One pair's transaction waits for all its own
-/// probes; of many, each CPU that is busy works on another.
-pub(super) fn probes_ns(profile: &Profile, benchmark: &Benchmark) -> Option<f64> {
+/// What observing took of a transaction in the mean of the run, all of it in the windows: what stands on the bill, but for samples of
+/// idle CPUs. One pair's transaction waits for all its own probes; of many, each CPU that is busy works on another. The
+/// recorder's threads take of it, too, where no CPU was idle that they could have had.
+pub(super) fn observer_ns(profile: &Profile, idle_samples: u64, benchmark: &Benchmark) -> Option<f64> {
     let transactions = benchmark.transactions_per_s? * benchmark.duration_s?;
-    let observer = &profile.observer;
-    let turned_away = observer.crossings.saturating_sub(observer.followed_crossings) as f64;
-    let pace = if observer.pace > 0.0 { observer.pace } else { 1.0 };
-    let all = turned_away * observer.ns_per_crossing
-        + observer.followed_crossings as f64 * observer.ns_per_followed_crossing * pace;
-    let machine = benchmark.machine.map_or(1.0, |machine| machine.busy_ns as f64 / machine.elapsed_ns.max(1) as f64);
-    let waited = (pairs(Some(benchmark)) / machine.max(1.0)).max(1.0);
+    let (observer, cpus) = (&profile.observer, f64::from(profile.meta.cpus));
+    let machine = benchmark.machine.unwrap_or_default();
+    let elsewhere = if machine.busy_share >= FULL { 0.0 } else { observer.recorder_share };
+    let all = (observer.cpu_share * cpus - elsewhere) * profile.meta.duration_ns as f64
+        - idle_samples as f64 * observer.ns_per_sample;
+    let waited = (pairs(Some(benchmark)) / (machine.busy_share * cpus).max(1.0)).max(1.0);
     (transactions > 0.0 && all > 0.0).then(|| all / transactions * waited)
 }
 
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
     use crate::{
         explain::testdata::rr,
-        profile::{BatchRecord, SoftirqVector},
+        profile::{BatchRecord, SoftirqVector, measures::MachineUse},
     };
 
     /// Two softirqs for each of 20,000 transactions of a second.
@@ -144,5 +147,22 @@ mod tests {
         assert_eq!(rate(&recorded(&[(1_000_000, 40)]), 20_000.0), None);
         assert_eq!(rate(&recorded(&[(50_000_000, 0)]), 20_000.0), None);
         assert_eq!((share(&recorded(&[])), share(&recorded(&[(50_000_000, 10_000)]))), (None, Some(0.25)));
+    }
+
+    #[test]
+    fn observing_takes_what_is_on_the_bill_of_cpus_that_work() {
+        let mut profile = recorded(&[]);
+        (profile.meta.cpus, profile.meta.duration_ns) = (2, 1_000_000_000);
+        (profile.observer.cpu_share, profile.observer.recorder_share, profile.observer.ns_per_sample) =
+            (0.1, 0.05, 1000.0);
+        let mut benchmark = profile.meta.benchmark.clone().expect("the test has it");
+        let ns = |benchmark: &Benchmark| observer_ns(&profile, 10_000, benchmark).expect("the test has it").round();
+        // 0.2 CPUs for a second, without 0.05 of the recorder and 0.01 of idle samples, for 20,000 transactions.
+        assert_eq!(ns(&benchmark), 7000.0);
+        let machine = |busy_share| Some(MachineUse { busy_share, ..MachineUse::default() });
+        benchmark.machine = machine(1.0);
+        assert_eq!(ns(&benchmark), 9500.0, "no CPU was idle");
+        (benchmark.machine, benchmark.pairs) = (machine(0.5), Some(4));
+        assert_eq!(ns(&benchmark), 28_000.0, "each transaction waits for those of four pairs");
     }
 }

@@ -45,8 +45,8 @@ use self::{
     until::Until,
 };
 use crate::{
-    choices::Workload,
-    cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat},
+    choices::{Clock, Workload},
+    cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat, TierArg},
     failure::Failure,
     host::{
         cpu::stay_on,
@@ -326,6 +326,13 @@ fn prepare(
     }
 }
 
+/// What is given, or what follows from a budget that is given. The default one of a counted clock would pay for hooks, but they take
+/// more than all layers together.
+fn tier(args: &LabRunArgs) -> TierArg {
+    let said = args.budget.is_some() || args.sample_every.is_some() || args.tier != TierArg::Auto;
+    if args.clock == Clock::Instructions && !said { TierArg::Tracepoint } else { args.tier }
+}
+
 /// Warms up, then drives the traffic while recording. Nothing in here may wait but by awaiting.
 async fn measure(
     workload: &'static Workload,
@@ -347,9 +354,9 @@ async fn measure(
         return Ok(Measured { driven: drive.await?, profile: None });
     }
     let record_args = RecordArgs {
-        tier: args.tier,
+        tier: tier(args),
         output: file.to_owned(),
-        budget: args.budget,
+        budget: args.budget.unwrap_or(args.clock.default_budget()),
         sample_every: args.sample_every,
         frequency: args.frequency.unwrap_or(args.clock.default_frequency()),
         ..RecordArgs::default()

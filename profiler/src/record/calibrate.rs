@@ -1,11 +1,12 @@
 //! What the probes cost on this machine, measured before a recording; and whether the offsets are right.
 //!
 //! A thread in a network namespace of its own sends datagrams to itself over loopback: with nothing attached, with the
-//! probes attached and no packet followed, with packets followed but not accounted for, and with everything. Batches
+//! probes attached and no packet chosen, with each packet asked and none followed, with packets followed but not accounted for, and
+//! with everything. Batches
 //! compare that were made while the machine was equally fast, as fast as it can be if there are such; of a kind the fastest,
 //! because disturbances only ever add. Costs are per crossing, dispatch included. Only the calibration's own packets are followed, and
 //! only its own CPU is looked at; that the programs ask each packet whose it is, which packets of a recording without a filter do not
-//! pay, is some nanoseconds a crossing of what following costs.
+//! pay, is some nanoseconds a crossing of what following costs, and in no other figure.
 //!
 //! During the recording the machine may be slower, and the programs and their data are seldom in its caches when few packets
 //! are followed. What they take between their looks at the clock is known then and now ([`pace`]); what that says of what lies
@@ -41,6 +42,8 @@ const PER_BATCH: f64 = DATAGRAMS as f64;
 /// Samples a second while the sampler is calibrated: many, so that few milliseconds tell.
 const SAMPLER_HZ: u64 = 10_000;
 const SAMPLER_ROUNDS: usize = 3;
+/// A rate at which hardly a packet is asked whether it is one to follow.
+const SELDOM: u32 = 64;
 /// No sample takes less, whatever was measured.
 const LEAST_SAMPLE_NS: f64 = 100.0;
 
@@ -135,7 +138,9 @@ pub fn pace(costs: &Calibration, states: &[CpuState]) -> Option<f64> {
 struct Measured {
     /// Nothing is attached.
     plain: Times,
-    /// Probes turn packets away.
+    /// Probes let packets pass.
+    passed: Times,
+    /// They ask each of them, and turn it away.
     turned_away: Times,
     /// Packets are followed, and what the programs cut out of the journey is left out.
     in_span: Times,
@@ -154,15 +159,19 @@ struct Measured {
 impl Measured {
     /// The pace that there were enough batches at of each kind: only such compare.
     fn pace(&self) -> f64 {
-        let kinds = [&self.plain, &self.turned_away, &self.in_span, &self.followed];
+        let kinds = [&self.plain, &self.passed, &self.turned_away, &self.in_span, &self.followed];
         kinds.iter().map(|times| times.pace()).fold(0.0, f64::max)
     }
 
     /// One round of batches while the probes are attached.
     fn add_observed(&mut self, session: &mut Session, traffic: &Traffic, cpu: usize) -> Result<()> {
         let mut least = f64::MAX;
-        let mut with = |accept: u32| -> Result<Vec<Batch<Taken>>> {
-            session.set_config(traffic.only_own(Config { sample_every: 1, accept, ..Config::default() }))?;
+        let mut with = |sample_every: u32, accept: u32| -> Result<Vec<Batch<Taken>>> {
+            session.set_config(traffic.only_own(Config { sample_every, accept, ..Config::default() }))?;
+            if sample_every == 1 && accept == 0 {
+                // What was drawn at the rate before is used up.
+                traffic.batch()?;
+            }
             let batches = traffic.batches(|| Taken::by(session, cpu))?;
             for batch in &batches {
                 let seen = batch.after.crossings - batch.before.crossings;
@@ -170,8 +179,9 @@ impl Measured {
             }
             Ok(batches)
         };
-        self.turned_away.add_all(&with(0)?);
-        for Batch { ns, pace, before, after } in with(ACCEPT_AND_DISCARD)? {
+        self.passed.add_all(&with(SELDOM, 0)?);
+        self.turned_away.add_all(&with(1, 0)?);
+        for Batch { ns, pace, before, after } in with(1, ACCEPT_AND_DISCARD)? {
             // What the programs take between their looks at the clock is cut out of the journey.
             self.in_span.0.push((ns - (after.cut_ns - before.cut_ns) as f64 / PER_BATCH, pace));
             let count = after.alike.count - before.alike.count;
@@ -179,7 +189,7 @@ impl Measured {
                 self.alike.0.push(((after.alike.ns - before.alike.ns) as f64 / count as f64, pace));
             }
         }
-        self.followed.add_all(&with(1)?);
+        self.followed.add_all(&with(1, 1)?);
         self.crossings_per_datagram.push(least);
         Ok(())
     }
@@ -190,7 +200,7 @@ impl Measured {
         anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
         let pace = self.pace();
         let beyond = |times: &Times, than: &Times| (times.fastest(pace) - than.fastest(pace)) / per_datagram;
-        let ns_per_crossing = beyond(&self.turned_away, &self.plain).max(1.0);
+        let ns_per_crossing = beyond(&self.passed, &self.plain).max(1.0);
         let following = |times: &Times| ns_per_crossing + beyond(times, &self.turned_away).max(0.0);
         let uncut = following(&self.in_span);
         // Where it cannot be seen in its place: no less than what every packet meets, no more than all that is not cut out.

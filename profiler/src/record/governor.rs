@@ -53,6 +53,8 @@ pub struct Governor {
     fixed: bool,
     /// What a turn has taken so far, all that the recorder does in it included, and how many there were.
     turns: (Duration, u32),
+    /// Part of the budget that bursts may use.
+    burst_share: f64,
     /// Part of the time that bursts take.
     bursts: f64,
     /// Follow one packet in this many.
@@ -64,11 +66,11 @@ pub struct Governor {
 impl Governor {
     /// `fixed` follows one packet in so many, all the time, whatever it costs.
     pub fn new(budget: f64, costs: Calibration, fixed: Option<u32>) -> Self {
-        let bursts = Self::affordable_bursts(budget, &costs);
         Self {
             budget,
             costs,
-            bursts,
+            burst_share: BURST_SHARE,
+            bursts: affordable_bursts(BURST_SHARE * budget, &costs),
             fixed: fixed.is_some(),
             turns: Default::default(),
             every: fixed.unwrap_or(64),
@@ -105,9 +107,12 @@ impl Governor {
         [plain, followed].map(|ns| if load.seconds > 0.0 { ns / load.seconds / 1e9 } else { 0.0 })
     }
 
-    /// The rate of CPU samples that fits.
-    pub fn sampler_frequency(&self, asked: u64) -> u64 {
-        if self.fixed {
+    /// The rate of CPU samples that fits. Where none are asked for there are no bursts either.
+    pub fn sampler_frequency(&mut self, asked: u64) -> u64 {
+        if asked == 0 {
+            (self.burst_share, self.bursts) = (0.0, 0.0);
+        }
+        if self.fixed || asked == 0 {
             return asked;
         }
         let affordable = SAMPLER_SHARE * self.budget * 1e9 / self.costs.ns_per_sample;
@@ -117,16 +122,8 @@ impl Governor {
     /// How long a burst of samples may take in each turn: none where the probes are attached all the time anyway, so
     /// that every sample knows its place.
     pub fn burst(&self) -> Option<Duration> {
-        if self.fixed || self.duty >= 1.0 {
-            return None;
-        }
-        Some(self.turn().mul_f64(self.bursts))
-    }
-
-    /// Part of the time that bursts may take for what their samples cost.
-    fn affordable_bursts(budget: f64, costs: &Calibration) -> f64 {
-        let cost = BURST_FREQUENCY as f64 * costs.ns_per_sample / 1e9;
-        (BURST_SHARE * budget / cost).min(MOST_BURSTS)
+        let none = self.fixed || self.duty >= 1.0 || self.bursts == 0.0;
+        (!none).then(|| self.turn().mul_f64(self.bursts))
     }
 
     /// Adapts to what was seen. Returns whether the rate of followed packets changed.
@@ -134,12 +131,13 @@ impl Governor {
         if self.fixed || load.seconds <= 0.0 {
             return false;
         }
-        let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9 + BURST_SHARE * self.budget;
+        let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9 + self.burst_share * self.budget;
         let left = (self.budget - sampler - load.own).max(LEAST_LEFT * self.budget);
         let [plain, followed] = self.shares(&load);
         // The probes stay attached during a burst, too: of the time that they may be, it takes half at most.
         let attached = if plain > 0.0 { left * (1.0 - FOLLOWED_SHARE) / plain } else { 1.0 };
-        self.bursts = Self::affordable_bursts(self.budget, &self.costs).min((attached / 2.0).max(LEAST_BURSTS));
+        self.bursts =
+            affordable_bursts(self.burst_share * self.budget, &self.costs).min((attached / 2.0).max(LEAST_BURSTS));
         self.duty = if attached < 1.0 { (attached - self.bursts).max(LEAST_DUTY) } else { 1.0 };
         // While the probes are attached only for a part of the time, packets may be followed more densely.
         let allowed = left * FOLLOWED_SHARE / self.duty;
@@ -153,6 +151,12 @@ impl Governor {
         }
         changes
     }
+}
+
+/// Part of the time that bursts may take whose samples cost so much of it.
+fn affordable_bursts(share: f64, costs: &Calibration) -> f64 {
+    let cost = BURST_FREQUENCY as f64 * costs.ns_per_sample / 1e9;
+    (share / cost).min(MOST_BURSTS)
 }
 
 #[cfg(test)]
@@ -224,6 +228,8 @@ mod tests {
         let [some, many, most] = [1e6, 5e6, 1e9].map(|crossings| bursts(&mut governor, crossings).unwrap_or_default());
         assert!(some > many && many > most, "{some} {many} {most}");
         assert!((most - LEAST_BURSTS).abs() < 1e-6, "{most}");
+        assert_eq!(governor.sampler_frequency(0), 0);
+        assert_eq!(bursts(&mut governor, 1e6), None, "no samples are asked for");
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Recording {
     /// Nothing is attached yet but hooks.
     fn of(args: &RecordArgs, prepared: Prepared, watcher: Watcher, reasons: HashMap<u32, String>) -> Self {
         let Prepared { session, symbols, costs, key, hook_costs, softirq_cost, no_functions } = prepared;
-        let governor = Governor::new(args.budget, costs, args.sample_every);
+        let mut governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
         let mut config = Config {
             sample_every: governor.every,

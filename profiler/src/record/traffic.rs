@@ -88,7 +88,7 @@ impl Traffic {
     }
 
     /// Nanoseconds per datagram of one batch.
-    fn batch(&self) -> Result<f64> {
+    pub fn batch(&self) -> Result<f64> {
         let mut buffer = [0; 64];
         let start = Instant::now();
         for _ in 0..DATAGRAMS {
