@@ -175,7 +175,7 @@ fn arguments(duration: Duration, record: bool) -> LabRunArgs {
         pairs: 1,
         repeat: 1,
         pin: Pin::Same,
-        budget: 0.2,
+        budget: Some(0.2),
         // Hooks on every function of the way cost more than what is put there.
         tier: TierArg::Tracepoint,
         no_record: !record,

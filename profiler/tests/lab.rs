@@ -122,7 +122,7 @@ fn check_layers(mode: &Mode) -> Result<(), String> {
         duration: Duration::from_secs(2),
         pairs: 1,
         repeat: 1,
-        budget: 0.2,
+        budget: Some(0.2),
         // Attaching hooks takes most of a minute in an emulated machine.
         tier: TierArg::Tracepoint,
         ..LabRunArgs::default()
@@ -182,7 +182,7 @@ fn a_packet_goes_through_open_vswitchs_daemon_and_back() {
         duration: Duration::from_secs(1),
         pairs: 1,
         repeat: 1,
-        budget: 0.2,
+        budget: Some(0.2),
         tier: TierArg::Tracepoint,
         ..LabRunArgs::default()
     };

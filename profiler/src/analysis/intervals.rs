@@ -11,6 +11,7 @@ use super::{
     paths::Ways,
     span::{PathAccount, PathIntervals, RowIntervals, Span},
     totals::{Account, LayerTotal, account_by},
+    trust::{Instruments, Seen, trust},
 };
 use crate::{
     cpu::{CpuAccount, account as cpu_account},
@@ -47,6 +48,7 @@ fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
         figures.entry(of).or_default().extend(own);
     }
     account.intervals = Intervals(figures);
+    judge_instruments(profile, account);
     let mut batches: BTreeMap<u64, Vec<&BatchPath>> = BTreeMap::new();
     for (id, sums) in profile.batches.iter().flat_map(|batch| &batch.paths) {
         batches.entry(*id).or_default().push(sums);
@@ -58,6 +60,15 @@ fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
             .collect();
         path.intervals = of_path(path, &others, batches);
     }
+}
+
+/// Judges a profile anew, now that it is known how sure the ratio of its instruments is.
+fn judge_instruments(profile: &Profile, account: &mut Account) {
+    let ratio = account.reconciliation.ratio();
+    let interval = account.intervals.of(&Of::Reconciliation, "ratio");
+    let instruments = interval.map(|interval| Instruments { ratio, interval });
+    account.trust =
+        trust(profile, Seen { busy_samples: account.cpu.busy, correction: account.correction, instruments });
 }
 
 /// The intervals of a path's figures, from the parts that hold packets of it.

@@ -100,7 +100,7 @@ pub fn account_by(profile: &Profile, ways: &Ways) -> Account {
     let paths = accounts_by(profile, ways);
     let cpu = cpu_account(profile);
     let correction = Correction::of(&paths);
-    let trust = trust(profile, Seen { busy_samples: cpu.busy, correction });
+    let trust = trust(profile, Seen { busy_samples: cpu.busy, correction, instruments: None });
     let mut layers: BTreeMap<Layer, LayerTotal> = BTreeMap::new();
     for span in paths.iter().flat_map(|path| &path.spans) {
         if let Some(layer) = span.layer {

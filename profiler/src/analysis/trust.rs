@@ -56,6 +56,11 @@ named! {
         reason: overcorrected,
         because: "a cost larger than what it is a part of is known badly: corrected figures are too small elsewhere, too"
     };
+    Instruments "instruments" "by how much CPU samples and service times of the same spans differ at least, with 95 % certainty" {
+        figure: |_, seen| seen.instruments.map(|instruments| instruments.apart()), unit: Unit::Share,
+        degraded: Bound::Above(0.1), void: None, telling: None, reason: apart,
+        because: "two instruments that measure the same thing: one of them is wrong"
+    };
     Followed "followed" "packets that were followed" {
         figure: |profile, _| Some(profile.sampling.followed as f64), unit: Unit::Count, degraded: Bound::Below(100.0),
         void: None, telling: None, reason: few,
@@ -70,6 +75,25 @@ pub struct Seen {
     pub busy_samples: u64,
     /// The correction for the probes' own cost.
     pub correction: Correction,
+    /// Where it is known how sure that is.
+    pub instruments: Option<Instruments>,
+}
+
+/// CPU time of samples over service time of journeys.
+#[derive(Clone, Copy, Debug)]
+pub struct Instruments {
+    /// All in all.
+    pub ratio: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
+}
+
+impl Instruments {
+    /// The least difference that lies within the interval, as a share.
+    fn apart(&self) -> f64 {
+        let [low, high] = self.interval;
+        (low - 1.0).max(1.0 - high).max(0.0)
+    }
 }
 
 /// What else is true of a doubt.
@@ -230,6 +254,14 @@ fn overcorrected(_: &Profile, seen: &Seen) -> String {
     format!("correction: {share:.1} % of the probes' measured cost is more than the spans took that it lies in")
 }
 
+fn apart(_: &Profile, seen: &Seen) -> String {
+    let Instruments { ratio, interval: [low, high] } =
+        seen.instruments.unwrap_or(Instruments { ratio: 0.0, interval: [0.0; 2] });
+    format!(
+        "instruments: CPU samples tell {ratio:.2} times the service time that journeys tell of the same spans ({low:.2} to {high:.2})"
+    )
+}
+
 fn few(profile: &Profile, _: &Seen) -> String {
     match profile.sampling.followed {
         0 => "no packet was followed: there was no traffic, or the filters let none pass".into(),
@@ -326,6 +358,9 @@ mod tests {
                 let unsubtracted_ns = (figure * 1000.0).round() as u64;
                 seen.correction = Correction { subtracted_ns: 1000 - unsubtracted_ns, unsubtracted_ns };
             }
+            Doubt::Instruments => {
+                seen.instruments = Some(Instruments { ratio: 0.6, interval: [0.5, 1.0 - figure] });
+            }
             Doubt::Followed => profile.sampling.followed = figure as u64,
         }
         (profile, seen)
@@ -389,6 +424,11 @@ mod tests {
                 0.05,
                 "correction: 5.0 % of the probes' measured cost is more than the spans took that it lies in",
             ),
+            (
+                Doubt::Instruments,
+                0.3,
+                "instruments: CPU samples tell 0.60 times the service time that journeys tell of the same spans (0.50 to 0.70)",
+            ),
             (Doubt::Followed, 7.0, "only 7 packets were followed"),
             (Doubt::Followed, 0.0, "no packet was followed: there was no traffic, or the filters let none pass"),
         ] {
@@ -412,6 +452,13 @@ mod tests {
         profile.observer.hook_calls = 20_000;
         profile.observer.followed_crossings = 40_000;
         profile
+    }
+
+    #[test]
+    fn instruments_that_may_agree_are_not_doubted() {
+        let apart = |interval| Instruments { ratio: 1.0, interval }.apart();
+        assert_eq!([apart([0.2, 1.7]), apart([0.85, 1.0])], [0.0, 0.0]);
+        assert!((apart([1.25, 1.7]) - 0.25).abs() < 1e-9 && (apart([0.2, 0.75]) - 0.25).abs() < 1e-9);
     }
 
     #[test]

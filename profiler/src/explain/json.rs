@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    Cause, Explanation, Figure, Leg, Of, Part, Row, Side, Sure, Transaction, Turn, WorkKind, station::StationFacts,
+    Cause, Explanation, Figure, Leg, Of, Part, Row, Shown, Side, Sure, Transaction, Turn, WorkKind,
+    station::StationFacts,
 };
 
 /// The account as JSON, for people too.
@@ -17,25 +18,6 @@ fn account(found: &Explanation) -> Value {
     let value = |number: i64| scaled(found.kind, number);
     let waterfall = &found.waterfall;
     let delta = waterfall.delta();
-    let share = |part: i64| (delta != 0).then(|| round(part as f64 / delta as f64, 6));
-    let row = |row: &Row| {
-        let mut out = json!({
-            "layer": waterfall.name(row),
-            "kind": row.slot.kind(),
-            "baseline": value(row.baseline.value),
-            "target": value(row.target.value),
-            "delta": value(row.delta()),
-            "share": share(row.delta()),
-            "explained": row.slot.is_explained(),
-        });
-        let figure = |of| Figure::Row(row.slot, of);
-        steps(&mut out, found, figure, [row.baseline.value, row.target.value]);
-        out["may_be_nothing"] = json!(found.sure.may_be_nothing(&figure(Of::Change), row.delta() as f64));
-        let both = |part: fn(&Part) -> i64| json!({"baseline": value(part(&row.baseline)), "target": value(part(&row.target))});
-        out[unit] = both(|part| part.value);
-        out[format!("raw_{unit}")] = both(|part| part.raw);
-        out
-    };
     let mut total = json!({
         "baseline": value(waterfall.baseline),
         "target": value(waterfall.target),
@@ -48,7 +30,7 @@ fn account(found: &Explanation) -> Value {
         "baseline": value(rest.baseline),
         "target": value(rest.target),
         "delta": value(rest.delta()),
-        "share": share(rest.delta()),
+        "share": part_of(found, rest.delta()),
     });
     steps(&mut remainder, found, Figure::Remainder, [rest.baseline, rest.target]);
     let of_share = found.explained_share.and_then(|share| found.sure.interval(&Figure::Share, share));
@@ -61,7 +43,8 @@ fn account(found: &Explanation) -> Value {
         "baseline": side(&found.baseline, Of::Baseline, (&found.sure, found.kind)),
         "target": side(&found.target, Of::Target, (&found.sure, found.kind)),
         "total": total,
-        "waterfall": waterfall.rows.iter().map(row).collect::<Vec<_>>(),
+        "waterfall": waterfall.rows.iter().map(|of| row(found, of)).collect::<Vec<_>>(),
+        "together": found.shown().iter().filter(|row| row.slots.len() > 1).map(|row| together(found, row)).collect::<Vec<_>>(),
         "remainder": remainder,
         "opposed": { "slower": value(waterfall.opposed().0), "faster": value(waterfall.opposed().1) },
         "explained_share": found.explained_share.map(|share| round(share, 6)),
@@ -72,6 +55,48 @@ fn account(found: &Explanation) -> Value {
         "notes": found.notes,
         "clock": found.clock.name(),
     })
+}
+
+/// A step as a share of the difference.
+fn part_of(found: &Explanation, step: i64) -> Option<f64> {
+    let delta = found.waterfall.delta();
+    (delta != 0).then(|| round(step as f64 / delta as f64, 6))
+}
+
+fn row(found: &Explanation, row: &Row) -> Value {
+    let value = |number: i64| scaled(found.kind, number);
+    let mut out = json!({
+        "layer": found.waterfall.name(row),
+        "kind": row.slot.kind(),
+        "baseline": value(row.baseline.value),
+        "target": value(row.target.value),
+        "delta": value(row.delta()),
+        "share": part_of(found, row.delta()),
+        "explained": row.slot.is_explained(),
+    });
+    let figure = |of| Figure::Row(row.slot, of);
+    steps(&mut out, found, figure, [row.baseline.value, row.target.value]);
+    out["may_be_nothing"] = json!(found.sure.may_be_nothing(&figure(Of::Change), row.delta() as f64));
+    let both =
+        |part: fn(&Part) -> i64| json!({"baseline": value(part(&row.baseline)), "target": value(part(&row.target))});
+    let unit = unit(found.kind);
+    out[unit] = both(|part| part.value);
+    out[format!("raw_{unit}")] = both(|part| part.raw);
+    out
+}
+
+/// Rows that cannot be told apart, as one.
+fn together(found: &Explanation, row: &Shown) -> Value {
+    let value = |number: i64| scaled(found.kind, number);
+    let mut out = json!({
+        "layers": row.slots.iter().map(|slot| slot.name()).collect::<Vec<_>>(),
+        "kind": row.slots[0].kind(),
+        "baseline": value(row.baseline),
+        "target": value(row.target),
+        "delta": value(row.delta()),
+    });
+    steps(&mut out, found, |of| row.figure(of), [row.baseline, row.target]);
+    out
 }
 
 /// Name of the unit of a waterfall.

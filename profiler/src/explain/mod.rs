@@ -19,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod testdata;
 mod text;
+mod together;
 mod transaction;
 mod waterfall;
 mod windows;
@@ -30,11 +31,12 @@ use netstrata_common::{End, Points, Protocol};
 pub use causes::{Cause, CauseName, Proof};
 pub use kind::WorkKind;
 pub use sure::{Figure, Of, Sure};
+pub use together::Shown;
 pub use transaction::{Leg, Transaction, Turn};
 pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
 
 use crate::{
-    analysis::{Account, Verdict, account},
+    analysis::{Account, Verdict, account_with_intervals},
     choices::Clock,
     cli::{ExplainArgs, ExplainFormat},
     failure::Failure,
@@ -99,6 +101,8 @@ pub struct Explanation {
     pub clock: Clock,
     /// How sure the figures are.
     pub sure: Sure,
+    /// Rows that cannot be told apart: they are shown as one.
+    pub together: Vec<Vec<Slot>>,
     /// How many recordings the side has that has more.
     pub recordings: u64,
 }
@@ -157,7 +161,7 @@ pub fn formats() -> String {
 pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Result<Explanation, Failure> {
     let balanced = [baseline, target].map(Profile::balanced);
     let profiles = balanced.each_ref();
-    let accounts = profiles.map(account);
+    let accounts = profiles.map(account_with_intervals);
     let accounts = accounts.each_ref();
     for ((profile, account), label) in profiles.iter().zip(&accounts).zip(labels) {
         if account.trust.verdict == Verdict::Void {
@@ -178,7 +182,7 @@ pub fn explain(baseline: &Profile, target: &Profile, labels: &[String; 2]) -> Re
         )));
     }
     let mut found = compare(profiles, accounts, labels, [None, None])?;
-    found.sure = sure::sure(&found, profiles, accounts, labels);
+    sure::tell(&mut found, profiles, accounts, labels);
     Ok(found)
 }
 
@@ -235,6 +239,7 @@ fn compare(
         notes,
         clock: profiles[0].meta.clock,
         sure: Sure::default(),
+        together: vec![],
         recordings: profiles.iter().map(|profile| profile.meta.parts.len().max(1) as u64).max().unwrap_or(1),
     })
 }

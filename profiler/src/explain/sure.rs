@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cause, Explanation, Side, Slot, WorkKind, compare, station::StationFacts};
+use super::{Cause, Explanation, Side, Slot, WorkKind, compare, station::StationFacts, together};
 use crate::{
     analysis::{Account, account},
     numbers::Spread,
@@ -29,6 +29,8 @@ pub enum Of {
 pub enum Figure {
     /// A row of the waterfall, in its unit.
     Row(Slot, Of),
+    /// Rows that are shown together.
+    Together(Vec<Slot>, Of),
     /// What the rows leave.
     Remainder(Of),
     /// A total.
@@ -68,7 +70,7 @@ pub struct Sure(BTreeMap<Figure, f64>);
 impl Figure {
     /// Whether it is a step, or what is left: all others are never below 0.
     fn has_sign(&self) -> bool {
-        let steps = matches!(self, Self::Row(_, Of::Change) | Self::Total(Of::Change));
+        let steps = matches!(self, Self::Row(_, Of::Change) | Self::Together(_, Of::Change) | Self::Total(Of::Change));
         steps || matches!(self, Self::Remainder(_) | Self::Share)
     }
 }
@@ -180,66 +182,87 @@ impl Again<'_> {
     }
 }
 
-/// The spread of each of `wanted` over accounts; nothing where one of them could not be made.
-fn spreads(wanted: &BTreeMap<Figure, f64>, without: &[Option<BTreeMap<Figure, f64>>]) -> BTreeMap<Figure, Spread> {
-    let of = |figure: &Figure| -> Option<Spread> {
-        // A row that is not there is nothing; what was not found at all cannot be told.
-        let missing = matches!(figure, Figure::Row(..) | Figure::Part(..)).then_some(0.0);
-        let values = without.iter().map(|found| found.as_ref()?.get(figure).copied().or(missing));
-        Spread::of(&values.collect::<Option<Vec<f64>>>()?)
-    };
-    wanted.keys().filter_map(|figure| Some((figure.clone(), of(figure)?))).collect()
+/// What is known of figures: what they are in other accounts of the same.
+struct Known {
+    /// Without each part of one of the two, or of both where repeats are pairs; each list is independent of the others. None where one
+    /// of the accounts could not be made.
+    without: Vec<Vec<BTreeMap<Figure, f64>>>,
+    /// With the least and the largest cost of the probes that is possible.
+    bounds: Option<[BTreeMap<Figure, f64>; 2]>,
 }
 
-/// How sure the figures of an account of two profiles are.
-pub(super) fn sure(
-    found: &Explanation,
-    profiles: [&Profile; 2],
-    accounts: [&Account; 2],
-    labels: &[String; 2],
-) -> Sure {
+impl Known {
+    /// Half of the 95 % interval of what is made of figures.
+    fn half(&self, of: impl Fn(&BTreeMap<Figure, f64>) -> Option<f64>) -> Option<f64> {
+        let mut sum = Spread::known(0.0);
+        for accounts in &self.without {
+            sum = sum.plus(Spread::of(&accounts.iter().map(&of).collect::<Option<Vec<f64>>>()?)?);
+        }
+        let bounds = self.bounds.as_ref().and_then(|[low, high]| of(low).zip(of(high)));
+        Some(sum.plus(Spread::known(bounds.map_or(0.0, |(low, high)| (high - low).abs() / 2.0))).half())
+    }
+
+    fn half_of_rows(&self, slots: &[Slot], end: Of) -> Option<f64> {
+        self.half(|all| slots.iter().map(|slot| figure_of(all, &Figure::Row(*slot, end))).sum())
+    }
+}
+
+/// A figure of an account. A row that is not there is nothing; what was not found at all cannot be told.
+fn figure_of(all: &BTreeMap<Figure, f64>, figure: &Figure) -> Option<f64> {
+    let missing = matches!(figure, Figure::Row(..) | Figure::Part(..)).then_some(0.0);
+    all.get(figure).copied().or(missing)
+}
+
+/// Tells how sure the figures of an account of two profiles are, and which rows cannot be told apart.
+pub(super) fn tell(found: &mut Explanation, profiles: [&Profile; 2], accounts: [&Account; 2], labels: &[String; 2]) {
     let wanted = figures(found, found);
-    let again = Again { profiles, accounts, labels, found };
-    let even = match found.kind {
+    let known = known(&Again { profiles, accounts, labels, found });
+    let mut halves: BTreeMap<Figure, f64> = BTreeMap::new();
+    for (figure, value) in &wanted {
+        // What is the same without each part, but for the last digits, was not told by them.
+        let half = known.half(|all| figure_of(all, figure)).filter(|half| *half > 1e-9 * value.abs());
+        halves.extend(half.map(|half| (figure.clone(), half)));
+    }
+    found.together = together::groups(found, |slots| known.half_of_rows(slots, Of::Change));
+    for slots in &found.together {
+        let all = [Of::Baseline, Of::Target, Of::Change].map(|of| (of, known.half_of_rows(slots, of)));
+        halves.extend(all.into_iter().filter_map(|(of, half)| Some((Figure::Together(slots.clone(), of), half?))));
+    }
+    found.sure = Sure(halves);
+}
+
+/// Makes the account of two profiles again without each of their parts.
+fn known(again: &Again<'_>) -> Known {
+    let profiles = again.profiles;
+    let even = match again.found.kind {
         WorkKind::RequestResponse => Even::Packets,
         WorkKind::Saturated | WorkKind::Stream => Even::Time,
     };
     let slices = profiles.map(|profile| profile.slices(even));
     let in_pairs = profiles.iter().zip(&slices).all(|(profile, slices)| profile.meta.parts.len() == slices.len())
         && slices[0].len() == slices[1].len();
-    let sums: Vec<BTreeMap<Figure, Spread>> = if in_pairs && slices[0].len() >= 3 {
+    let all = |accounts: Vec<Option<BTreeMap<Figure, f64>>>| {
+        accounts.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default()
+    };
+    let without = if in_pairs && slices[0].len() >= 3 {
         let pair = |(a, b)| {
             let others = [profiles[0].without(a), profiles[1].without(b)];
             again.figures(others.each_ref().map(Some))
         };
-        vec![spreads(&wanted, &slices[0].iter().zip(&slices[1]).map(pair).collect::<Vec<_>>())]
+        vec![all(slices[0].iter().zip(&slices[1]).map(pair).collect())]
     } else {
         let of = |side: usize| {
             let without = slices[side].iter().map(|slice| again.with(side, &profiles[side].without(slice)));
-            spreads(&wanted, &without.collect::<Vec<_>>())
+            all(without.collect())
         };
         vec![of(0), of(1)]
     };
-    let correction = correction(&again);
-    let half = |figure: &Figure| -> Option<f64> {
-        let mut sum = Spread::known(0.0);
-        for spreads in &sums {
-            sum = sum.plus(*spreads.get(figure)?);
-        }
-        let of_correction = correction.as_ref().and_then(|halves| halves.get(figure)).copied();
-        sum = sum.plus(Spread::known(of_correction.unwrap_or(0.0)));
-        Some(sum.half())
-    };
-    // What is the same without each part, but for the last digits, was not told by them.
-    let differs = |value: f64, half: &f64| *half > 1e-9 * value.abs();
-    let known =
-        |(figure, value): (&Figure, &f64)| Some((figure.clone(), half(figure).filter(|half| differs(*value, half))?));
-    Sure(wanted.iter().filter_map(known).collect())
+    Known { without, bounds: bounds(again) }
 }
 
-/// By how much figures change within what is known of the probes' own cost. It is not known whether what was not seen to grow
-/// since it was measured did so, too; on one machine it is the one or the other in both profiles.
-fn correction(again: &Again<'_>) -> Option<BTreeMap<Figure, f64>> {
+/// The figures with the least and the largest cost of the probes. It is not known whether what was not seen to grow since it was
+/// measured did so, too; on one machine it is the one or the other in both profiles.
+fn bounds(again: &Again<'_>) -> Option<[BTreeMap<Figure, f64>; 2]> {
     if !again.profiles.iter().any(|profile| profile.observer.has_interval()) {
         return None;
     }
@@ -253,12 +276,7 @@ fn correction(again: &Again<'_>) -> Option<BTreeMap<Figure, f64>> {
         });
         again.figures(others.each_ref().map(Some))
     };
-    let (low, high) = (of(|observer| observer.ns_in_span_low)?, of(|observer| observer.ns_in_span_high)?);
-    let half = |(figure, low): (Figure, f64)| {
-        let half = (high.get(&figure)? - low).abs() / 2.0;
-        Some((figure, half))
-    };
-    Some(low.into_iter().filter_map(half).collect())
+    Some([of(|observer| observer.ns_in_span_low)?, of(|observer| observer.ns_in_span_high)?])
 }
 
 #[cfg(test)]

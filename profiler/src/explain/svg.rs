@@ -80,8 +80,9 @@ fn bars(found: &Explanation) -> Vec<Bar> {
         hatched: false,
         half: None,
     };
-    let mut order: Vec<usize> = (0..fall.rows.len()).filter(|index| fall.rows[*index].delta() != 0).collect();
-    order.sort_by_key(|index| (std::cmp::Reverse(fall.rows[*index].delta().unsigned_abs()), *index));
+    let rows = found.shown();
+    let mut order: Vec<usize> = (0..rows.len()).filter(|index| rows[*index].delta() != 0).collect();
+    order.sort_by_key(|index| (std::cmp::Reverse(rows[*index].delta().unsigned_abs()), *index));
     let (shown, small) = order.split_at(order.len().min(if order.len() > STEPS { STEPS - 1 } else { STEPS }));
     let mut shown = shown.to_vec();
     shown.sort_unstable();
@@ -99,22 +100,22 @@ fn bars(found: &Explanation) -> Vec<Bar> {
         bars.push(Bar { name, value, from: at, to: at + delta, colour, hatched: rest, half });
         at += delta;
     };
-    for row in shown.iter().map(|index| &fall.rows[*index]) {
-        let of_kind = match row.slot.kind() {
+    for row in shown.iter().map(|index| &rows[*index]) {
+        let of_kind = match row.slots[0].kind() {
             "" | "cpu" => String::new(),
             kind => format!(" ({kind})"),
         };
         step(
-            format!("{}{of_kind}", fall.name(row)),
+            format!("{}{of_kind}", found.name(row)),
             row.delta(),
-            !row.slot.is_explained(),
-            Some(Figure::Row(row.slot, Of::Change)),
+            !row.slots[0].is_explained(),
+            Some(row.figure(Of::Change)),
         );
     }
     if !small.is_empty() {
         step(
             format!("{} smaller rows", small.len()),
-            small.iter().map(|index| fall.rows[*index].delta()).sum(),
+            small.iter().map(|index| rows[*index].delta()).sum(),
             false,
             None,
         );

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Explanation, Figure, Of, Row, WorkKind,
+    Explanation, Figure, Of, Shown, WorkKind,
     parts::{self, grouped},
 };
 use crate::output::clip;
@@ -108,7 +108,8 @@ pub(super) fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Resu
         WorkKind::Stream => "Wall time per byte, in ns (the busiest station's CPU time over its utilisation)",
     };
     writeln!(out, "\n{title}")?;
-    let steps = fall.rows.iter().map(Row::delta).chain([fall.remainder.delta()]);
+    let shown = found.shown();
+    let steps = shown.iter().map(Shown::delta).chain([fall.remainder.delta()]);
     let table = Table { found, largest: steps.map(i64::unsigned_abs).max().unwrap_or(0).max(1) };
     let unit = if kind == WorkKind::Stream { "Gbit/s" } else { "" };
     let values = ["baseline", "target", "change"].map(str::to_owned);
@@ -121,12 +122,18 @@ pub(super) fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Resu
     end("baseline", [value(kind, fall.baseline), String::new(), String::new()], String::new(), fall.baseline)
         .write(out)?;
     let (mut total, mut dotted) = (fall.baseline, false);
-    for row in fall.rows.iter().filter(|row| row.baseline.value != 0 || row.target.value != 0) {
-        let (name, figure) = (fall.name(row), Figure::Row(row.slot, Of::Change));
-        let name = clip(&name, LONG_NAME);
-        let work = if name.len() > NAME { "" } else { row.slot.kind() };
+    for row in shown.iter().filter(|row| row.baseline != 0 || row.target != 0) {
+        let (mut name, figure) = (found.name(row), row.figure(Of::Change));
+        let mut work = row.slots[0].kind();
+        if let [_] = row.slots[..] {
+            name = clip(&name, LONG_NAME);
+            work = if name.len() > NAME { "" } else { work };
+        } else if name.len() > NAME {
+            writeln!(out, "  {name}")?;
+            name.clear();
+        }
         total += row.delta();
-        table.step(out, [&name, work], [row.baseline.value, row.target.value], &figure, total)?;
+        table.step(out, [&name, work], [row.baseline, row.target], &figure, total)?;
         dotted |= table.may_be_nothing(&figure, row.delta());
     }
     let rest = &fall.remainder;
@@ -144,6 +151,9 @@ pub(super) fn waterfall(out: &mut String, found: &Explanation) -> std::fmt::Resu
         .write(out)?;
     if dotted {
         writeln!(out, "  dotted: a change that cannot be told from nothing")?;
+    }
+    if !found.together.is_empty() {
+        writeln!(out, "  layers in one row: too few samples tell them apart")?;
     }
     Ok(())
 }
