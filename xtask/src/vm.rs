@@ -31,6 +31,7 @@ const LIVE: &[(&str, &[&str])] = &[
 /// needs what the running kernel may lack.
 const COUNTED: &[(&str, &[&str])] = &[
     ("functions", &["the_tiers_agree_on_the_same_traffic"]),
+    ("explained", &["layers_answer_for_what_bridges_and_tunnels_take"]),
     ("lab", &["a_packet_goes_through_open_vswitchs_daemon_and_back"]),
 ];
 const COUNTED_KERNEL: &str = "6.12";
