@@ -3,6 +3,7 @@
 
 pub mod analysis;
 pub mod benchmark;
+pub mod check;
 pub mod choices;
 pub mod cli;
 pub mod cpu;

@@ -48,8 +48,8 @@ const ROOMS: &[Room] = &[
         "main",
         Part::Top,
         &[
-            "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "merge", "output", "record", "report",
-            "topology",
+            "check", "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "merge", "output", "record",
+            "report", "topology",
         ],
         "the program: chooses the command",
     ),
@@ -94,6 +94,12 @@ const ROOMS: &[Room] = &[
     room("topology", Part::Live, &["cli", "output", "profile", "threads"], "reads namespaces, devices and containers"),
     room("kernel", Part::Live, &["failure"], "facts of the running kernel: types, symbols, privileges"),
     room("host", Part::Live, &["choices", "failure", "threads"], "facts of this machine, programs, processes, signals"),
+    room(
+        "check",
+        Part::Pure,
+        &["analysis", "choices", "cli", "explain", "failure", "numbers", "output", "profile"],
+        "whether a change made the datapath slower, in which layer, and by how much",
+    ),
     room(
         "explain",
         Part::Pure,

@@ -1,0 +1,148 @@
+//! The figures of one recording that are judged, each with its name.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    analysis::account,
+    choices::Clock,
+    explain::{RowKind, Slot, WorkKind, alone},
+    profile::Profile,
+};
+
+/// What a figure is of, in the order of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// What the work takes: one figure, which is judged alone.
+    Total,
+    /// The same by another instrument.
+    Other,
+    /// Time that a CPU works.
+    Service,
+    /// How often.
+    Count,
+    /// Time in queues.
+    Wait,
+}
+
+impl Group {
+    /// Its name in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Total | Self::Other => "total",
+            Self::Service => "service",
+            Self::Count => "count",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+/// What tells a figure from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// What it is of.
+    pub group: Group,
+    /// The layer, or what the figure is.
+    pub name: String,
+}
+
+impl Key {
+    fn new(group: Group, name: &str) -> Self {
+        Self { group, name: name.to_owned() }
+    }
+
+    /// Its name with what it is of: `bridge service`.
+    pub fn title(&self) -> String {
+        match self.group {
+            Group::Total | Group::Other => self.name.clone(),
+            Group::Count if self.name.contains(" per ") => self.name.clone(),
+            Group::Count => format!("{} crossings per packet", self.name),
+            Group::Service | Group::Wait => format!("{} {}", self.name, self.group.name()),
+        }
+    }
+}
+
+/// The figures of a recording.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// What was done.
+    pub kind: WorkKind,
+    /// Each with its value; times are nanoseconds of a transaction or a byte.
+    pub values: BTreeMap<Key, f64>,
+}
+
+/// Whose differences tell how sure a figure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Recordings.
+    Pairs,
+    /// Batches of one: what the benchmark measured over all of it does not differ between them.
+    Batches,
+}
+
+/// The figures of a recording; `None` where no packet reached a reader.
+pub fn figures(profile: &Profile, by: By) -> Option<Figures> {
+    let found = alone(profile, &account(profile))?;
+    let is_counted = profile.meta.clock == Clock::Instructions;
+    let mut values = BTreeMap::new();
+    let (mut service, mut wait) = (0.0, 0.0);
+    for (slot, ns) in &found.layers {
+        let group = match slot {
+            Slot::Layer(netstrata_common::Layer::Observer, _) => continue,
+            Slot::Layer(_, RowKind::Wait) => Group::Wait,
+            _ => Group::Service,
+        };
+        *(if group == Group::Wait { &mut wait } else { &mut service }) += ns;
+        if group == Group::Service || !is_counted {
+            values.insert(Key::new(group, slot.name()), *ns);
+        }
+    }
+    let measured = match by {
+        By::Pairs => found.measured_ns,
+        By::Batches => found.measured_in_batches_ns,
+    };
+    let stream = found.kind == WorkKind::Stream;
+    let sampled = found.layers.keys().any(|slot| matches!(slot, Slot::Layer(_, RowKind::Cpu)));
+    let mut totals = Vec::new();
+    if is_counted {
+        totals.push((if stream { "service per byte" } else { "service per transaction" }, service));
+    } else {
+        totals.extend(measured.map(|ns| (if stream { "time per byte" } else { "time per transaction" }, ns)));
+        totals.push(match (stream, sampled) {
+            (false, _) => ("recorded time per transaction", service + wait),
+            (true, true) => ("CPU time per byte", service),
+            (true, false) => ("recorded service per byte", service),
+        });
+    }
+    for ((name, ns), group) in totals.into_iter().zip([Group::Total, Group::Other]) {
+        values.insert(Key::new(group, name), ns);
+    }
+    values.extend(found.crossings.iter().map(|(layer, count)| (Key::new(Group::Count, layer.name()), *count)));
+    values.extend(found.counts.iter().map(|(name, count)| (Key::new(Group::Count, name), *count)));
+    Some(Figures { kind: found.kind, values })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::testdata::repeats;
+
+    fn names(clock: Clock, by: By) -> Vec<String> {
+        let mut profile = repeats(1, 1.0, 0).remove(0);
+        profile.meta.clock = clock;
+        let found = figures(&profile, by).expect("the test has it");
+        found.values.keys().map(Key::title).collect()
+    }
+
+    #[test]
+    fn the_total_comes_first_and_what_counts_instructions_has_no_waits() {
+        let wall = names(Clock::Wall, By::Pairs);
+        assert_eq!(wall[..2], ["time per transaction", "recorded time per transaction"]);
+        assert!(wall.contains(&"backlog wait".into()) && wall.contains(&"userspace service".into()), "{wall:?}");
+        assert!(wall.contains(&"backlog crossings per packet".into()), "{wall:?}");
+        let counted = names(Clock::Instructions, By::Pairs);
+        assert_eq!(counted[0], "service per transaction");
+        assert!(!counted.iter().any(|name| name.contains("wait")), "{counted:?}");
+        // Without what was done in each batch, the benchmark's figure is one and no more.
+        assert_eq!(names(Clock::Wall, By::Batches)[0], "recorded time per transaction");
+    }
+}
