@@ -75,14 +75,16 @@ fn a_layer_that_came_is_named() {
 }
 
 #[test]
-fn one_recording_of_each_is_judged_by_its_batches() {
+fn one_recording_of_each_has_intervals_by_its_batches_and_is_not_judged() {
     let directory = Directory::new();
     repeats(&directory, "host", "host", 1, 1.0);
     repeats(&directory, "bridge", "bridge", 1, 1.0);
     let (code, said) = check(&directory, "bridge", "host", &["--format", "json"]);
     let found: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((code, &found["judged_by"]), (Some(1), &"batches".into()), "{said}");
-    assert!(found["notes"].to_string().contains("pairs are better"), "{said}");
+    assert_eq!((code, &found["verdict"]), (Some(4), &"undecided".into()), "{said}");
+    assert_eq!(found["judged_by"], "batches");
+    assert!(found["total"]["interval"].is_array(), "{said}");
+    assert!(found["notes"].to_string().contains("at least 6 pairs are needed"), "{said}");
 }
 
 #[test]

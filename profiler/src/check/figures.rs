@@ -36,6 +36,11 @@ impl Group {
     }
 }
 
+/// What a benchmark measures.
+const MEASURED: &str = "time per transaction";
+/// The same of a stream.
+const MEASURED_BYTE: &str = "time per byte";
+
 /// What tells a figure from others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -48,6 +53,11 @@ pub struct Key {
 impl Key {
     fn new(group: Group, name: &str) -> Self {
         Self { group, name: name.to_owned() }
+    }
+
+    /// Whether the benchmark itself measured it.
+    pub fn is_measured(&self) -> bool {
+        self.group == Group::Total && [MEASURED, MEASURED_BYTE].contains(&self.name.as_str())
     }
 
     /// Its name with what it is of: `bridge service`.
@@ -106,7 +116,7 @@ pub fn figures(profile: &Profile, by: By) -> Option<Figures> {
     if is_counted {
         totals.push((if stream { "service per byte" } else { "service per transaction" }, service));
     } else {
-        totals.extend(measured.map(|ns| (if stream { "time per byte" } else { "time per transaction" }, ns)));
+        totals.extend(measured.map(|ns| (if stream { MEASURED_BYTE } else { MEASURED }, ns)));
         totals.push(match (stream, sampled) {
             (false, _) => ("recorded time per transaction", service + wait),
             (true, true) => ("CPU time per byte", service),

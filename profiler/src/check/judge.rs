@@ -171,14 +171,17 @@ pub fn judge(baseline: &Set, target: &Set, threshold: f64, mut notes: Vec<String
         By::Pairs => [Vec::new(), Vec::new()],
         By::Batches => sets.map(|set| without(&set.recordings[0].1, kind)),
     };
-    let table = Table { found, samples, by, threshold };
+    let measured = sets.map(|set| work_without(&set.recordings[0].1));
+    let table = Table { found, samples, measured, by, threshold };
     let keys = table.keys();
     let total_key = keys.iter().find(|key| key.group == Group::Total).ok_or_else(|| {
         Failure::Usage(
             "the recordings hold no time of the work that could be judged: record while a benchmark runs".into(),
         )
     })?;
-    let judged = looked_at > 0 || by == By::Batches;
+    // Runs differ by more than the batches of one know: of two recordings of the same work, one after the other, one in twelve
+    // looked changed (measured). So one of each is never judged, whatever its interval.
+    let judged = looked_at > 0;
     let total = table.figure(total_key, total_key, judged);
     let mut others: Vec<Figure> =
         keys.iter().filter(|key| *key != total_key).map(|key| table.figure(key, total_key, false)).collect();
@@ -217,7 +220,8 @@ fn advice(by: By, recordings: [usize; 2], looked_at: usize) -> Vec<String> {
     let mut notes = Vec::new();
     if by == By::Batches {
         notes.push(format!(
-            "one recording of a side: judged by its batches, and runs differ by more than a run knows of itself; {} pairs are better",
+            "one recording of a side: intervals by its batches tell how sure it is of itself, but runs differ by more than that; at \
+             least {} pairs are needed before anything is judged",
             LOOKS[0]
         ));
     } else if looked_at == 0 {
@@ -272,12 +276,21 @@ fn without(profile: &Profile, kind: WorkKind) -> Vec<Figures> {
     slices.iter().filter_map(|slice| figures(&profile.without(slice), By::Batches)).collect()
 }
 
+/// What the benchmark measured, up to a factor, without each batch: it measures all the time, also where nothing is observed.
+fn work_without(profile: &Profile) -> Vec<f64> {
+    let work: Vec<_> = profile.batches.iter().filter_map(|batch| batch.work).filter(|work| work.done > 0).collect();
+    let (ns, done) = work.iter().fold((0, 0), |sum: (u64, u64), work| (sum.0 + work.ns, sum.1 + work.done));
+    work.iter().map(|work| (ns - work.ns) as f64 / (done - work.done) as f64).collect()
+}
+
 /// All figures of both sets.
 struct Table {
     /// Of each recording, of baseline and target.
     found: [Vec<Figures>; 2],
     /// Of one recording without each of its parts.
     samples: [Vec<Figures>; 2],
+    /// What the benchmark measured without each batch.
+    measured: [Vec<f64>; 2],
     by: By,
     threshold: f64,
 }
@@ -339,7 +352,11 @@ impl Table {
     fn by_batches(&self, key: &Key, of: Of, change: Option<f64>, total: Option<f64>) -> Option<Estimate> {
         let change = change.filter(|change| change.is_finite())?;
         let spread = |side: usize| {
-            let scaled = values(&self.samples[side], key).into_iter().map(|value| match of {
+            let own = match key.is_measured() {
+                true => self.measured[side].clone(),
+                false => values(&self.samples[side], key),
+            };
+            let scaled = own.into_iter().map(|value| match of {
                 Of::Itself => value.ln(),
                 Of::Total => value / total.unwrap_or(1.0),
                 Of::Packet => value,

@@ -67,3 +67,23 @@ fn format(name: CheckFormat) -> Format<Render> {
 pub fn formats() -> String {
     list("check", format)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_format_verdict_and_exit_code() {
+        let page = include_str!("../../../docs/ci.md");
+        let listed = formats();
+        let names: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+        let wanted = format!("[--format {}]", names.join("|"));
+        assert!(page.contains(&wanted), "{wanted}");
+        for verdict in [Verdict::Ok, Verdict::Improved, Verdict::Moved, Verdict::Regressed, Verdict::Undecided] {
+            let row = format!("| `{}` | {} |", verdict.name(), exit_code(verdict));
+            assert!(page.contains(&row), "{row}");
+        }
+        let looks: Vec<String> = rule::LOOKS.iter().map(usize::to_string).collect();
+        assert!(page.contains(&format!("at {} pairs", looks.join(", "))), "{looks:?}");
+    }
+}

@@ -11,10 +11,10 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 /// Numbers of pairs at which is looked. What lies between two of them waits for the next one: a check that is repeated until
 /// it alarms would otherwise do so sooner or later.
 pub const LOOKS: [usize; 5] = [6, 12, 24, 48, 96];
-/// Chance of an error on either side, of all looks together: those at [`LOOKS`], and one at single recordings by their batches.
+/// Chance of an error on either side, of all looks together.
 pub const ERROR: f64 = 0.01;
 /// The part of it that one look may spend.
-pub const TAIL: f64 = ERROR / (LOOKS.len() + 1) as f64;
+pub const TAIL: f64 = ERROR / LOOKS.len() as f64;
 /// The part of the pairs that is cut off at either end.
 const TRIMMED: f64 = 0.1;
 /// With fewer pairs nothing is cut off.

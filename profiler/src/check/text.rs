@@ -130,6 +130,7 @@ pub(super) fn number(value: f64) -> String {
             format!("{}{}", if value < 0.0 { "-" } else { "" }, groups.join(","))
         }
         size if size >= 10.0 => format!("{value:.1}"),
+        0.0 => "0".into(),
         _ => format!("{value:.4}"),
     }
 }

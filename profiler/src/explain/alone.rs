@@ -105,8 +105,11 @@ fn stream_layers(
     Some(layers)
 }
 
+/// Crossings by layer, and counts by name.
+type Counts = (BTreeMap<Layer, f64>, Vec<(&'static str, f64)>);
+
 /// How often a packet comes through each layer, and other counts.
-fn counts(paths: &[&PathAccount]) -> Option<(BTreeMap<Layer, f64>, Vec<(&'static str, f64)>)> {
+fn counts(paths: &[&PathAccount]) -> Option<Counts> {
     let packets: u64 = paths.iter().map(|path| path.record.packets).sum();
     let ends: u64 = paths.iter().map(|path| path.record.end_to_end.count).sum();
     if packets == 0 || ends == 0 {
@@ -124,12 +127,16 @@ fn counts(paths: &[&PathAccount]) -> Option<(BTreeMap<Layer, f64>, Vec<(&'static
     }
     let sum = |value: &dyn Fn(&PathAccount) -> u64| paths.iter().map(|path| value(path)).sum::<u64>();
     let each = |value: u64| value as f64 / packets as f64;
+    let bytes = sum(&|path| path.record.bytes).max(1);
+    let per_kb = |count: u64| 1000.0 * count as f64 / bytes as f64;
+    // More of each is more work: packets that hold less, or are cut, are more of them.
     let counts = vec![
         ("softirqs per packet", each(sum(&|path| u64::from(path.softirqs) * path.record.packets))),
         ("CPU hops per packet", each(sum(&|path| path.record.cpu_hops))),
         ("devices per packet", each(sum(&|path| path.devices.len() as u64 * path.record.packets))),
-        ("wire packets per packet", each(sum(&|path| path.record.wire_packets))),
-        ("packets per kB", 1000.0 * packets as f64 / sum(&|path| path.record.bytes).max(1) as f64),
+        ("skbs at the end per packet", each(sum(&|path| path.record.skbs_at_end_micro)) / 1e6),
+        ("packets per kB", per_kb(packets)),
+        ("wire packets per kB", per_kb(sum(&|path| path.record.wire_packets))),
     ];
     let crossings = crossings.into_iter().map(|(layer, count)| (layer, count as f64 / ends as f64)).collect();
     Some((crossings, counts))
