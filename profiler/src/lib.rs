@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod lab;
 pub mod logger;
 pub mod machine;
+pub mod measure;
 pub mod merge;
 pub mod numbers;
 pub mod output;

@@ -172,3 +172,49 @@ fn names_cannot_break_out_of_a_format() {
     let page = succeeded(&netstrata(&["check", "--help"]));
     assert!(page.contains("--against") && page.contains("Examples:"), "{page}");
 }
+
+#[test]
+fn what_measures_by_itself_sets_the_host_up_and_leaves_it_as_it_was() {
+    let directory = Directory::new();
+    let (log, out) = (directory.word("log"), directory.word("out"));
+    let says = |word: &str, code: u32| format!("echo {word} >> '{log}'; exit {code}");
+    let check = |before: &str, after: &str| {
+        netstrata(&["check", "--before", before, "--after", after, "-o", &out, "--at-most", "1s", "--", "true"])
+    };
+    let failed = check(&says("before", 7), &says("after", 0));
+    assert_eq!(failed.status.code(), Some(2), "{}", errors(&failed));
+    assert!(errors(&failed).contains("--before failed (exit status: 7)"), "{}", errors(&failed));
+    // Once to set up, and once to restore.
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nbefore\n");
+    write(&recorded("tcp-rr-host.prof"), &directory.file("out/old.prof")).unwrap();
+    let refused = check("true", "true");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors(&refused).contains("holds recordings already"), "{}", errors(&refused));
+    for words in [
+        &["check", "--before", "true", "--", "true"][..],
+        &["check", "--before", "true", "--after", "true"],
+        &["check", "a", "--against", "b", "--before", "true", "--after", "true", "--", "true"],
+        &["check", "a", "--against", "b", "--", "true"],
+    ] {
+        assert_eq!(netstrata(words).status.code(), Some(2), "{words:?}");
+    }
+}
+
+#[test]
+fn a_benchmark_is_recorded_both_ways_in_turns() {
+    let Some(_alone) = support::ready::ready_for(test_name!(), &[]) else { return };
+    let directory = Directory::new();
+    let (log, out) = (directory.word("log"), directory.word("out"));
+    let says = |word: &str| format!("echo {word} >> '{log}'");
+    let worker = format!("{} lab worker --workload tcp-rr --size 64 --duration 300ms", support::NETSTRATA);
+    let both = format!("{worker} --listen 127.0.0.1:5391 & sleep 0.3; {worker} --connect 127.0.0.1:5391");
+    let words =
+        ["--before", &says("before"), "--after", &says("after"), "-o", &out, "--at-most", "1ms"].map(str::to_owned);
+    let words: Vec<&str> = ["check"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    let output = netstrata(&[&words[..], &["--format", "json", "--", "sh", "-c", &both]].concat());
+    assert_eq!(output.status.code(), Some(4), "{}", errors(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["verdict"], &found["judged_by"]), (&"undecided".into(), &"batches".into()));
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nafter\nbefore\n");
+    assert!(directory.file("out/before-1.prof").is_file() && directory.file("out/after-1.prof").is_file());
+}

@@ -48,7 +48,7 @@ const ROOMS: &[Room] = &[
         "main",
         Part::Top,
         &[
-            "check", "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "merge", "output", "record",
+            "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "measure", "merge", "output", "record",
             "report", "topology",
         ],
         "the program: chooses the command",
@@ -78,6 +78,12 @@ const ROOMS: &[Room] = &[
         Part::Live,
         &["choices", "cli", "failure", "host", "output"],
         "emulated machines: qemu, Debian's kernels",
+    ),
+    room(
+        "measure",
+        Part::Live,
+        &["check", "cli", "failure", "host"],
+        "a check that makes its own recordings, in turns",
     ),
     room(
         "doctor",

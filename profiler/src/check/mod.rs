@@ -23,21 +23,41 @@ use crate::{
 };
 
 pub use judge::Judgment;
-pub use rule::Verdict;
+pub use rule::{LOOKS, Verdict};
 
 /// Runs `netstrata check`.
 ///
 /// # Errors
 /// [`crate::failure::Failure::Usage`] if the sets cannot be compared, and whatever reading the files gives.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (baseline, target) = (set::Set::read(&args.against)?, set::Set::read(&args.targets)?);
-    let notes = set::compare(&baseline, &target)?;
-    let found = judge::judge(&baseline, &target, args.threshold, notes)?;
+    let (found, target) = judged(args)?;
     if let Some(path) = &args.history {
         history::append(path, &found, &target)?;
     }
     print(&(format(args.format).render)(&found)?)?;
     Ok(ExitCode::from(exit_code(found.verdict)))
+}
+
+/// What a check of recordings finds.
+///
+/// # Errors
+/// As [`run`] has them.
+pub fn of_sets(args: &CheckArgs) -> anyhow::Result<Judgment> {
+    judged(args).map(|(found, _)| found)
+}
+
+/// The same with the target's recordings.
+fn judged(args: &CheckArgs) -> anyhow::Result<(Judgment, set::Set)> {
+    let (baseline, target) = (set::Set::read(&args.against)?, set::Set::read(&args.targets)?);
+    let notes = set::compare(&baseline, &target)?;
+    Ok((judge::judge(&baseline, &target, args.threshold, notes)?, target))
+}
+
+impl Judgment {
+    /// The verdict in a line.
+    pub fn headline(&self) -> String {
+        text::plain(&text::headline(self))
+    }
 }
 
 /// The exit code of a verdict: what moved from one layer to another is no regression.
