@@ -127,7 +127,10 @@ impl Turns<'_> {
         let file = self.directory.join(format!("{}-{pair}.prof", SIDES[side]));
         let mut record = Command::new(program::netstrata()?);
         record.arg("record").arg("-o").arg(&file).arg("--").args(self.command);
-        runtime::wait(finish(record, "recording the benchmark"))
+        runtime::wait(finish(record, "recording the benchmark")).inspect_err(|_| {
+            // What was cut off is no repeat.
+            let _ = fs::remove_file(&file);
+        })
     }
 }
 

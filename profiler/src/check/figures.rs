@@ -112,19 +112,16 @@ pub fn figures(profile: &Profile, by: By) -> Option<Figures> {
     };
     let stream = found.kind == WorkKind::Stream;
     let sampled = found.layers.keys().any(|slot| matches!(slot, Slot::Layer(_, RowKind::Cpu)));
-    let mut totals = Vec::new();
-    if is_counted {
-        totals.push((if stream { "service per byte" } else { "service per transaction" }, service));
-    } else {
-        totals.extend(measured.map(|ns| (if stream { MEASURED_BYTE } else { MEASURED }, ns)));
-        totals.push(match (stream, sampled) {
-            (false, _) => ("recorded time per transaction", service + wait),
-            (true, true) => ("CPU time per byte", service),
-            (true, false) => ("recorded service per byte", service),
-        });
-    }
-    for ((name, ns), group) in totals.into_iter().zip([Group::Total, Group::Other]) {
-        values.insert(Key::new(group, name), ns);
+    let (group, name, ns) = match (is_counted, stream, sampled) {
+        (true, false, _) => (Group::Total, "service per transaction", service),
+        (true, true, _) => (Group::Total, "service per byte", service),
+        (false, false, _) => (Group::Other, "recorded time per transaction", service + wait),
+        (false, true, true) => (Group::Other, "CPU time per byte", service),
+        (false, true, false) => (Group::Other, "recorded service per byte", service),
+    };
+    values.insert(Key::new(group, name), ns);
+    if let Some(ns) = measured.filter(|_| !is_counted) {
+        values.insert(Key::new(Group::Total, if stream { MEASURED_BYTE } else { MEASURED }), ns);
     }
     values.extend(found.crossings.iter().map(|(layer, count)| (Key::new(Group::Count, layer.name()), *count)));
     values.extend(found.counts.iter().map(|(name, count)| (Key::new(Group::Count, name), *count)));

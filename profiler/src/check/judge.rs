@@ -173,18 +173,12 @@ pub fn judge(baseline: &Set, target: &Set, threshold: f64, mut notes: Vec<String
     };
     let measured = sets.map(|set| work_without(&set.recordings[0].1));
     let table = Table { found, samples, measured, by, threshold };
-    let keys = table.keys();
-    let total_key = keys.iter().find(|key| key.group == Group::Total).ok_or_else(|| {
-        Failure::Usage(
-            "the recordings hold no time of the work that could be judged: record while a benchmark runs".into(),
-        )
-    })?;
+    let (total_key, keys) = table.keys()?;
     // Runs differ by more than the batches of one know: of two recordings of the same work, one after the other, one in twelve
     // looked changed (measured). So one of each is never judged, whatever its interval.
     let judged = looked_at > 0;
-    let total = table.figure(total_key, total_key, judged);
-    let mut others: Vec<Figure> =
-        keys.iter().filter(|key| *key != total_key).map(|key| table.figure(key, total_key, false)).collect();
+    let total = table.figure(&total_key, &total_key, judged);
+    let mut others: Vec<Figure> = keys.iter().map(|key| table.figure(key, &total_key, false)).collect();
     if judged {
         table.judge_together(&mut others);
     }
@@ -300,12 +294,24 @@ fn values(figures: &[Figures], key: &Key) -> Vec<f64> {
 }
 
 impl Table {
-    fn keys(&self) -> Vec<Key> {
+    /// The total, which every recording has, and all others that one has. What a benchmark did not measure each time is none.
+    fn keys(&self) -> Result<(Key, Vec<Key>), Failure> {
         let all = self.found.iter().flatten().flat_map(|figures| figures.values.keys().cloned());
         let all: BTreeSet<Key> = all.collect();
-        let is_there =
-            |key: &Key| self.found.iter().any(|figures| values(figures, key).iter().any(|value| *value != 0.0));
-        all.into_iter().filter(is_there).collect()
+        let values = |key: &Key| self.found.iter().flat_map(|figures| values(figures, key)).collect::<Vec<_>>();
+        let is_whole = |key: &Key| values(key).into_iter().all(|value| value > 0.0);
+        let may_be = |key: &&Key| matches!(key.group, Group::Total | Group::Other);
+        let total = all.iter().filter(may_be).find(|key| is_whole(key)).cloned().ok_or_else(|| {
+            Failure::Usage(
+                "the recordings hold no time of the work that could be judged: record while a benchmark runs".into(),
+            )
+        })?;
+        let is_there = |key: &Key| match key.group {
+            Group::Total | Group::Other => is_whole(key),
+            _ => values(key).into_iter().any(|value| value != 0.0),
+        };
+        let others = all.into_iter().filter(|key| *key != total && is_there(key)).collect();
+        Ok((total, others))
     }
 
     /// Of what a change is a part: what is nothing in some recording has no ratio.

@@ -147,7 +147,11 @@ pub(super) fn signed(change: f64, of: Of) -> String {
 
 fn ends(change: f64, of: Of) -> String {
     let value = if of == Of::Packet { change } else { 100.0 * change };
-    let digits = if value.abs() < 10.0 { 2 } else { 1 };
+    let digits = match value.abs() {
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
     // No "-0.00".
     let scale = 10_f64.powi(digits);
     let value = (value * scale).round() / scale + 0.0;

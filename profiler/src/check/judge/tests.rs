@@ -97,3 +97,13 @@ fn different_work_and_no_work_are_refused() {
     let result = judge(&Set::of("a", repeats(6, 1.0, 0)), &Set::of("b", stream), 0.01, Vec::new());
     assert!(matches!(result, Err(Failure::Usage(text)) if text.contains("did request-response and b-1.prof stream")));
 }
+
+#[test]
+fn what_was_not_measured_each_time_is_no_total() {
+    let mut target = repeats(6, 1.0, 100);
+    let benchmark = target[3].meta.benchmark.as_mut().expect("the test has it");
+    benchmark.transactions_per_s = None;
+    let found = judged(repeats(6, 1.0, 0), target);
+    assert_eq!((found.total.key.title().as_str(), found.verdict), ("recorded time per transaction", Verdict::Ok));
+    assert!(!found.others.iter().any(|figure| figure.key.title() == "time per transaction"));
+}
