@@ -215,6 +215,8 @@ fn a_benchmark_is_recorded_both_ways_in_turns() {
     assert_eq!(output.status.code(), Some(4), "{}", errors(&output));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["verdict"], &found["judged_by"]), (&"undecided".into(), &"batches".into()));
-    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nafter\nbefore\n");
+    let order = fs::read_to_string(&log).unwrap();
+    // By chance, and restored in the end.
+    assert!(["before\nafter\nbefore\n", "after\nbefore\nbefore\n"].contains(&order.as_str()), "{order}");
     assert!(directory.file("out/before-1.prof").is_file() && directory.file("out/after-1.prof").is_file());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     figures::{By, Figures, Group, Key, figures},
-    rule::{Estimate, LOOKS, TAIL, Verdict, holm, look, look_from, pairs_for, standard_deviation},
+    rule::{Estimate, LOOKS, TAIL, Verdict, holm, likeness, look, look_from, pairs_for, standard_deviation},
     set::Set,
 };
 use crate::{
@@ -185,6 +185,12 @@ pub fn judge(baseline: &Set, target: &Set, threshold: f64, mut notes: Vec<String
     let changed = others.iter().any(|figure| figure.verdict.is_change());
     let verdict = if total.verdict == Verdict::Ok && changed { Verdict::Moved } else { total.verdict };
     notes.extend(advice(by, recordings, looked_at));
+    if let Some(likeness) = likeness(&table.pairs(&total_key, total.of, &total_key)).filter(|_| judged) {
+        notes.push(format!(
+            "pairs that follow each other are alike ({likeness:.1}): it errs more often than said; take the two of a pair in an \
+             order by chance, or let more time pass between pairs"
+        ));
+    }
     let profile = &baseline.recordings[0].1;
     Ok(Judgment {
         verdict,
@@ -329,12 +335,7 @@ impl Table {
         let of = self.of(key);
         let [base, target] = self.found.each_ref().map(|figures| values(figures, key));
         let totals = values(&self.found[0], total);
-        let pair = |((one, other), total): ((&f64, &f64), &f64)| match of {
-            Of::Itself => other.ln() - one.ln(),
-            Of::Total => (other - one) / total,
-            Of::Packet => other - one,
-        };
-        let pairs: Vec<f64> = base.iter().zip(&target).zip(&totals).map(pair).collect();
+        let pairs = self.pairs(key, of, total);
         let estimate = match self.by {
             By::Pairs => Estimate::of(&pairs),
             By::Batches => self.by_batches(key, of, pairs.first().copied(), totals.first().copied()),
@@ -352,6 +353,18 @@ impl Table {
             verdict: estimate.filter(|_| alone).map_or(Verdict::Undecided, |estimate| estimate.alone(threshold)),
             pairs_needed: of_pairs.map(|estimate| needed(estimate).max(LOOKS[0] as f64)),
         }
+    }
+
+    /// The change of each pair.
+    fn pairs(&self, key: &Key, of: Of, total: &Key) -> Vec<f64> {
+        let [base, target] = self.found.each_ref().map(|figures| values(figures, key));
+        let totals = values(&self.found[0], total);
+        let pair = |((one, other), total): ((&f64, &f64), &f64)| match of {
+            Of::Itself => other.ln() - one.ln(),
+            Of::Total => (other - one) / total,
+            Of::Packet => other - one,
+        };
+        base.iter().zip(&target).zip(&totals).map(pair).collect()
     }
 
     /// A change by how it differs without each part of either recording.

@@ -166,6 +166,16 @@ pub fn holm(chances: &[f64], tail: f64) -> Vec<bool> {
     sure
 }
 
+/// How much pairs that follow each other are alike (-1 to 1), where that is more than chance makes of so many: intervals are too
+/// narrow then.
+pub fn likeness(pairs: &[f64]) -> Option<f64> {
+    let mean = pairs.iter().sum::<f64>() / pairs.len() as f64;
+    let off: Vec<f64> = pairs.iter().map(|pair| pair - mean).collect();
+    let squares: f64 = off.iter().map(|off| off * off).sum();
+    let likeness = off.windows(2).map(|two| two[0] * two[1]).sum::<f64>() / squares;
+    (likeness > 2.0 / (pairs.len() as f64).sqrt()).then_some(likeness)
+}
+
 /// The standard deviation of a sample.
 pub fn standard_deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let count = values.clone().count() as f64;

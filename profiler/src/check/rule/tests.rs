@@ -136,3 +136,19 @@ fn what_it_takes_grows_with_the_square_of_the_spread() {
     let far = Estimate { change: 0.05, ..twelve };
     assert!(12.0 * far.times_needed(THRESHOLD) < 2.0);
 }
+
+#[test]
+fn pairs_that_are_alike_are_told_and_independent_ones_are_not() {
+    let mut random = Random(5);
+    let mut mood = 0.0;
+    let alike: Vec<f64> = (0..48)
+        .map(|_| {
+            mood = 0.7 * mood + random.normal();
+            mood
+        })
+        .collect();
+    assert!(likeness(&alike).is_some_and(|likeness| likeness > 0.3), "{:?}", likeness(&alike));
+    let told = (0..200).filter(|_| likeness(&(0..24).map(|_| random.normal()).collect::<Vec<_>>()).is_some());
+    assert!(told.count() <= 10);
+    assert_eq!(likeness(&[1.0; 12]), None);
+}
