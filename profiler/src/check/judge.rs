@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     figures::{By, Figures, Group, Key, figures},
-    rule::{Estimate, LOOKS, TAIL, Verdict, holm, likeness, look, look_from, pairs_for, standard_deviation},
+    rule::{Estimate, LOOKS, TAIL, Verdict, holm, likeness, look, look_from, pairs_for},
     set::Set,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub struct Figure {
     pub of: Of,
     /// The change, on the scale of `of`; none where too little tells.
     pub estimate: Option<Estimate>,
-    /// How much one pair differs from others (standard deviation); only of pairs.
+    /// How much one pair differs from others: a standard deviation in which what was cut off has no part; only of pairs.
     pub spread: Option<f64>,
     /// What it is judged to be.
     pub verdict: Verdict,
@@ -349,7 +349,7 @@ impl Table {
             target: median(&target),
             of,
             estimate,
-            spread: of_pairs.map(|_| standard_deviation(pairs.iter().copied())),
+            spread: of_pairs.map(|estimate| estimate.error * (pairs.len() as f64).sqrt()),
             verdict: estimate.filter(|_| alone).map_or(Verdict::Undecided, |estimate| estimate.alone(threshold)),
             pairs_needed: of_pairs.map(|estimate| needed(estimate).max(LOOKS[0] as f64)),
         }

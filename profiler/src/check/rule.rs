@@ -177,7 +177,7 @@ pub fn likeness(pairs: &[f64]) -> Option<f64> {
 }
 
 /// The standard deviation of a sample.
-pub fn standard_deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+fn standard_deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let count = values.clone().count() as f64;
     let mean = values.clone().sum::<f64>() / count;
     (values.map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt()
