@@ -42,6 +42,8 @@ pub enum Command {
     },
     /// Explain why TARGET is slower than BASELINE, layer by layer
     Explain(ExplainArgs),
+    /// Tell whether TARGET is slower than a baseline, in which layer, and by how much (for CI)
+    Check(CheckArgs),
     /// Add recordings of the same work into one file
     Merge(MergeArgs),
     /// List what `report` and `explain` write (the demo asks)
@@ -185,6 +187,62 @@ impl ExplainArgs {
         let side = |one: &Option<PathBuf>, several: &[PathBuf]| one.iter().chain(several).cloned().collect();
         [side(&self.baseline, &self.baselines), side(&self.target, &self.targets)]
     }
+}
+
+/// Formats of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For a terminal of 100 columns.
+    Text,
+    /// The contract `netstrata.check/1`.
+    Json,
+    /// A suite of tests in XML, a case for each figure.
+    Junit,
+    /// For the summary of a CI run.
+    Markdown,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit codes: 0 ok, improved or moved; 1 regressed; 2 what cannot be compared; 4 undecided.\n\n\
+    Examples:\n  \
+    netstrata lab run host bridge --workload tcp-rr --pin same --repeat 12 -o lab\n  \
+    netstrata check lab/bridge --against lab/host\n  \
+    netstrata check after-*.prof --against before-*.prof --threshold 2% --format junit > check.xml\n  \
+    netstrata check today/vxlan --against stored/vxlan --format markdown --history vxlan.csv\n  \
+    netstrata check --before 'sysctl -q net.bridge.bridge-nf-call-iptables=0' \\\n    \
+    --after 'sysctl -q net.bridge.bridge-nf-call-iptables=1' -- sockperf ping-pong -i 172.17.0.2 --tcp -t 5")]
+pub struct CheckArgs {
+    /// Recordings to be judged: files, a directory of `lab run`, or DIRECTORY/MODE
+    #[arg(required_unless_present = "before", conflicts_with = "before", value_name = "TARGET", requires = "against")]
+    pub targets: Vec<PathBuf>,
+    /// Recordings of the same work as it was, made in turns with those of TARGET
+    #[arg(long, num_args = 1.., value_name = "BASELINE", requires = "targets")]
+    pub against: Vec<PathBuf>,
+    /// Measure: the shell command that sets the host up as it was (run at the end, too), in turns with --after
+    #[arg(long, value_name = "COMMAND", requires = "after", requires = "command")]
+    pub before: Option<String>,
+    /// Measure: the shell command that sets the host up with the change
+    #[arg(long, value_name = "COMMAND", requires = "before")]
+    pub after: Option<String>,
+    /// Directory for the recordings that are made
+    #[arg(short, long, default_value = "netstrata-check", value_name = "DIR")]
+    pub output: PathBuf,
+    /// After so long no more recordings are made
+    #[arg(long, default_value = "30m", value_parser = units::parse_duration)]
+    pub at_most: std::time::Duration,
+    /// From which change on it is a regression, like 1% or 0.5%
+    #[arg(long, default_value = "1%", value_parser = units::parse_share)]
+    pub threshold: f64,
+    /// Format of the output
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: CheckFormat,
+    /// Append the target's figures to this file, a column each (CSV as Apache Otava reads it)
+    #[arg(long, value_name = "FILE.csv")]
+    pub history: Option<PathBuf>,
+    /// The benchmark to record each time (with --before and --after)
+    #[arg(last = true, requires = "before")]
+    pub command: Vec<String>,
 }
 
 /// Arguments of `merge`.

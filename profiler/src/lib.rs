@@ -3,6 +3,7 @@
 
 pub mod analysis;
 pub mod benchmark;
+pub mod check;
 pub mod choices;
 pub mod cli;
 pub mod cpu;
@@ -15,6 +16,7 @@ pub mod kernel;
 pub mod lab;
 pub mod logger;
 pub mod machine;
+pub mod measure;
 pub mod merge;
 pub mod numbers;
 pub mod output;

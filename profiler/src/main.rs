@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser as _;
 use netstrata::{
     cli::{Cli, Command, LabCommand},
-    doctor, exit, explain, lab, logger, machine, merge, output, record, report, topology,
+    doctor, exit, explain, lab, logger, machine, measure, merge, output, record, report, topology,
 };
 
 fn main() -> ExitCode {
@@ -28,6 +28,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Check(args) => measure::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Formats => output::print(&(report::formats() + &explain::formats())),
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),

@@ -48,8 +48,8 @@ const ROOMS: &[Room] = &[
         "main",
         Part::Top,
         &[
-            "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "merge", "output", "record", "report",
-            "topology",
+            "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "measure", "merge", "output", "record",
+            "report", "topology",
         ],
         "the program: chooses the command",
     ),
@@ -80,6 +80,12 @@ const ROOMS: &[Room] = &[
         "emulated machines: qemu, Debian's kernels",
     ),
     room(
+        "measure",
+        Part::Live,
+        &["check", "cli", "failure", "host"],
+        "a check that makes its own recordings, in turns",
+    ),
+    room(
         "doctor",
         Part::Live,
         &["cli", "host", "kernel", "output", "record"],
@@ -94,6 +100,12 @@ const ROOMS: &[Room] = &[
     room("topology", Part::Live, &["cli", "output", "profile", "threads"], "reads namespaces, devices and containers"),
     room("kernel", Part::Live, &["failure"], "facts of the running kernel: types, symbols, privileges"),
     room("host", Part::Live, &["choices", "failure", "threads"], "facts of this machine, programs, processes, signals"),
+    room(
+        "check",
+        Part::Pure,
+        &["analysis", "choices", "cli", "explain", "failure", "numbers", "output", "profile"],
+        "whether a change made the datapath slower, in which layer, and by how much",
+    ),
     room(
         "explain",
         Part::Pure,

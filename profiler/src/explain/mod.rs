@@ -2,6 +2,7 @@
 //!
 //! What is a formula and what a prediction: `docs/explain.md`.
 
+mod alone;
 mod causes;
 mod connection;
 mod facts;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 
 use netstrata_common::{End, Points, Protocol};
 
+pub use alone::{Alone, alone};
 pub use causes::{Cause, CauseName, Proof};
 pub use kind::WorkKind;
 pub use sure::{Figure, Of, Sure};

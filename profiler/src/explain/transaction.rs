@@ -78,6 +78,8 @@ pub struct Transaction {
 pub(super) struct Times {
     /// Rounded once each.
     pub parts: BTreeMap<Slot, Part>,
+    /// The same without what the probes took, before it is rounded.
+    pub exact: BTreeMap<Slot, f64>,
     /// What few packets have that took far longer than most; in no part.
     pub rare_ns: f64,
     /// The same of such as are many, which is in the parts.
@@ -225,9 +227,14 @@ pub(super) fn times(profile: &Profile, account: &Account, label: &str) -> Option
         });
     }
     of.beyond = legs.leave_at.clone().map(|device| (device, None));
-    let notes = notes(profile, &legs, label);
-    let parts = parts.into_iter().map(|(slot, sum)| (slot, sum.part())).collect();
-    Some(Times { parts, rare_ns, kept_ns, turns: !legs.answers.is_empty(), announced: legs.is_announced(), of, notes })
+    let (turns, announced) = (!legs.answers.is_empty(), legs.is_announced());
+    let (exact, parts) = rounded(parts);
+    Some(Times { parts, exact, rare_ns, kept_ns, turns, announced, of, notes: notes(profile, &legs, label) })
+}
+
+/// Parts before and after they are rounded.
+fn rounded(parts: BTreeMap<Slot, Sum>) -> (BTreeMap<Slot, f64>, BTreeMap<Slot, Part>) {
+    parts.into_iter().map(|(slot, sum)| ((slot, sum.value), (slot, sum.part()))).unzip()
 }
 
 /// What is to be known of how a transaction was counted.

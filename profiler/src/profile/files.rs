@@ -28,6 +28,20 @@ pub fn read_set(paths: &[PathBuf]) -> Result<(Profile, String), ProfileError> {
     Ok((profile, label))
 }
 
+/// Reads recordings, each for itself, in the order in which they were made; with what to call them. Paths are those of
+/// [`read_set`].
+///
+/// # Errors
+/// If one cannot be read.
+pub fn read_each(paths: &[PathBuf]) -> Result<(Vec<(PathBuf, Profile)>, String), ProfileError> {
+    let files: Vec<PathBuf> = paths.iter().map(|path| files_of(path)).collect::<Result<Vec<_>, _>>()?.concat();
+    let label = label(&files, files.len());
+    let read = files.into_iter().map(|file| read(&file).map(|profile| (file, profile)));
+    let mut found: Vec<(PathBuf, Profile)> = read.collect::<Result<_, _>>()?;
+    found.sort_by(|(file, one), (other, two)| (one.meta.started_ns, file).cmp(&(two.meta.started_ns, other)));
+    Ok((found, label))
+}
+
 /// The files that a path stands for.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, ProfileError> {
     if path.is_dir() {

@@ -19,13 +19,13 @@ pub mod worker;
 
 pub use batch::{BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES, turns_of};
 pub use file::{FORMAT_VERSION, ProfileError, read, write};
-pub use files::read_set;
+pub use files::{read_each, read_set};
 pub use fold::{Folded, Kind, MOST_PATHS, is_of_class};
 pub use histogram::{FAR, Far, Histogram};
 pub use leave_out::Even;
 #[cfg(test)]
 pub(crate) use merge::tests::generated;
-pub use merge::{MergeError, merge};
+pub use merge::{MergeError, comparable, merge};
 pub use model::*;
 pub use observer::*;
 pub use progress::Progress;

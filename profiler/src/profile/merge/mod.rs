@@ -50,6 +50,14 @@ pub enum MergeError {
     OneNumber(String, String),
 }
 
+/// Whether recordings were made the same way of the same work, each with the name that refusals give it.
+///
+/// # Errors
+/// If not: [`MergeError::Unlike`].
+pub fn comparable(named: &[(String, Profile)]) -> Result<(), MergeError> {
+    alike::check(named)
+}
+
 /// Adds recordings, or what was merged before, each with the name that refusals give it. One alone stays as it is.
 ///
 /// # Errors

@@ -1,0 +1,109 @@
+//! `netstrata check`: whether a change made the datapath slower, in which layer, and by how much. Pure: the same recordings give
+//! the same verdict.
+//!
+//! The rule and what it errs: `docs/ci.md`.
+
+mod figures;
+mod history;
+mod json;
+mod judge;
+mod junit;
+mod markdown;
+mod rule;
+mod set;
+#[cfg(test)]
+mod testdata;
+mod text;
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{CheckArgs, CheckFormat},
+    output::{Format, list, print},
+};
+
+pub use judge::Judgment;
+pub use rule::{LOOKS, Verdict};
+
+/// Runs `netstrata check`.
+///
+/// # Errors
+/// [`crate::failure::Failure::Usage`] if the sets cannot be compared, and whatever reading the files gives.
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let (found, target) = judged(args)?;
+    if let Some(path) = &args.history {
+        history::append(path, &found, &target)?;
+    }
+    print(&(format(args.format).render)(&found)?)?;
+    Ok(ExitCode::from(exit_code(found.verdict)))
+}
+
+/// What a check of recordings finds.
+///
+/// # Errors
+/// As [`run`] has them.
+pub fn of_sets(args: &CheckArgs) -> anyhow::Result<Judgment> {
+    judged(args).map(|(found, _)| found)
+}
+
+/// The same with the target's recordings.
+fn judged(args: &CheckArgs) -> anyhow::Result<(Judgment, set::Set)> {
+    let (baseline, target) = (set::Set::read(&args.against)?, set::Set::read(&args.targets)?);
+    let notes = set::compare(&baseline, &target)?;
+    Ok((judge::judge(&baseline, &target, args.threshold, notes)?, target))
+}
+
+impl Judgment {
+    /// The verdict in a line.
+    pub fn headline(&self) -> String {
+        text::plain(&text::headline(self))
+    }
+}
+
+/// The exit code of a verdict: what moved from one layer to another is no regression.
+fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Ok | Verdict::Improved | Verdict::Moved => 0,
+        Verdict::Regressed => 1,
+        Verdict::Undecided => 4,
+    }
+}
+
+/// A check in a format.
+type Render = fn(&Judgment) -> anyhow::Result<String>;
+
+/// The format of a name of the command line: the only list.
+fn format(name: CheckFormat) -> Format<Render> {
+    let (extension, render): (_, Render) = match name {
+        CheckFormat::Text => ("txt", text::render),
+        CheckFormat::Json => ("json", json::render),
+        CheckFormat::Junit => ("xml", junit::render),
+        CheckFormat::Markdown => ("md", markdown::render),
+    };
+    Format { extension, render }
+}
+
+/// The formats, for programs.
+pub fn formats() -> String {
+    list("check", format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_format_verdict_and_exit_code() {
+        let page = include_str!("../../../docs/ci.md");
+        let listed = formats();
+        let names: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+        let wanted = format!("[--format {}]", names.join("|"));
+        assert!(page.contains(&wanted), "{wanted}");
+        for verdict in [Verdict::Ok, Verdict::Improved, Verdict::Moved, Verdict::Regressed, Verdict::Undecided] {
+            let row = format!("| `{}` | {} |", verdict.name(), exit_code(verdict));
+            assert!(page.contains(&row), "{row}");
+        }
+        let looks: Vec<String> = rule::LOOKS.iter().map(usize::to_string).collect();
+        assert!(page.contains(&format!("at {} pairs", looks.join(", "))), "{looks:?}");
+    }
+}
