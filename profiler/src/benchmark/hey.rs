@@ -62,14 +62,7 @@ pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
         ..Benchmark::default()
     };
     let mut notes = Vec::new();
-    let times = [
-        &mut benchmark.round_trip_ns,
-        &mut benchmark.round_trip_p50_ns,
-        &mut benchmark.round_trip_p90_ns,
-        &mut benchmark.round_trip_p99_ns,
-        &mut benchmark.round_trip_max_ns,
-    ];
-    if times.into_iter().map(|time| time.take_if(|ns| *ns < LEAST_NS)).filter(Option::is_some).count() > 0 {
+    if leave_out_short(&mut benchmark) {
         notes.push("times below 1 ms are left out, which it rounds to 0.1 ms".into());
     }
     if failed + refused > 0 {
@@ -78,7 +71,19 @@ pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
     Ok(vec![Found { benchmark, notes, began_s: None }])
 }
 
-/// `  [200]	200 responses`: what stands in brackets, and how often. Errors have their count in the brackets.
+/// Takes away times that are rounded too much; whether there were such.
+fn leave_out_short(benchmark: &mut Benchmark) -> bool {
+    let times = [
+        &mut benchmark.round_trip_ns,
+        &mut benchmark.round_trip_p50_ns,
+        &mut benchmark.round_trip_p90_ns,
+        &mut benchmark.round_trip_p99_ns,
+        &mut benchmark.round_trip_max_ns,
+    ];
+    times.into_iter().filter_map(|time| time.take_if(|ns| *ns < LEAST_NS)).count() > 0
+}
+
+/// `[200] 200 responses`: what stands in brackets, and how often. Errors have their count in the brackets.
 fn counts(text: &str, head: &str) -> Vec<(u64, u64)> {
     let lines = text.lines().skip_while(|line| line.trim() != head).skip(1);
     let one = |line: &str| {

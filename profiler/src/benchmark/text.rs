@@ -96,7 +96,7 @@ pub fn time_ns(text: &str) -> Option<f64> {
 
 /// A whole number that is not negative.
 pub fn whole(value: f64) -> Option<u64> {
-    (value >= 0.0 && value <= 9e15 && value.fract() == 0.0).then_some(value as u64)
+    ((0.0..=9e15).contains(&value) && value.fract() == 0.0).then_some(value as u64)
 }
 
 /// A whole number of a size that numbers of connections have.
