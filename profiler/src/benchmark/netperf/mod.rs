@@ -19,6 +19,8 @@ struct Asked<'a> {
     test: Test,
     /// The test `omni`, whose figures are those of its directions.
     omni: bool,
+    /// Words or a banner tell the test; else it has to be told beside the figures.
+    certain: bool,
 }
 
 /// A kind of work.
@@ -127,22 +129,27 @@ fn chosen(own: &[&str], part: &str) -> bool {
 fn asked<'a>(general: &'a [&'a str], own: &'a [&'a str], part: &str) -> Result<Asked<'a>, String> {
     let banner = part.lines().next().filter(|line| line.contains(" TEST ")).unwrap_or("");
     let name = option(general, &["-t"]);
-    let omni = name.is_some_and(|name| name.eq_ignore_ascii_case("omni")) || banner.starts_with("OMNI ");
+    let by_omni = name.is_some_and(|name| name.eq_ignore_ascii_case("omni"));
     let asked_for = match name {
-        _ if omni => None,
-        Some(name) => Some(Test::named(name).ok_or_else(|| format!("its test {name} is unknown"))?),
+        Some(name) if !by_omni => Some(Test::named(name).ok_or_else(|| format!("its test {name} is unknown"))?),
         None if banner.is_empty() => Some(Test { protocol: "tcp", work: Work::Stream }),
-        None => None,
+        _ => None,
     };
-    let told = by_banner(banner);
-    let test = match (asked_for, told) {
-        (Some(asked), Some(told)) if asked != told => {
-            return Err("its banner is of another test than was asked for".into());
-        }
+    let contradicted = || "its banner is of another test than was asked for".to_owned();
+    let test = match (asked_for, by_banner(banner)) {
+        (Some(asked), Some(told)) if asked != told => return Err(contradicted()),
         (Some(test), _) | (None, Some(test)) => test,
         (None, None) => omni_test(own),
     };
-    Ok(Asked { general, own, test, omni })
+    // `OMNI Send TEST` goes one way, `OMNI Send|Recv TEST` both.
+    let omni_banner =
+        banner.strip_prefix("OMNI ").map(|rest| rest.split(" TEST ").next().is_some_and(|way| way.contains('|')));
+    let one_way = test.work == Work::Stream;
+    let certain = !(general.is_empty() && own.is_empty()) || by_banner(banner).is_some();
+    if certain && omni_banner.is_some_and(|both| both == one_way) {
+        return Err(contradicted());
+    }
+    Ok(Asked { general, own, test, omni: by_omni || omni_banner.is_some(), certain })
 }
 
 /// The test of a banner: `MIGRATED TCP REQUEST/RESPONSE TEST from …`.

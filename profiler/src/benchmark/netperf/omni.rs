@@ -198,6 +198,17 @@ fn test_of(asked: &Asked<'_>, values: &Values) -> Result<Test, String> {
         Some(other) => return Err(format!("its protocol {other} is unknown")),
         None => {}
     }
+    let both = values.get("DIRECTION").map(|way| way.contains('|'));
+    if !asked.certain && (both.is_none() || !values.contains_key("PROTOCOL")) {
+        return Err("it does not tell which test it is of".into());
+    }
+    match both {
+        Some(true) if test.work == Work::Stream && !asked.certain => test.work = Work::Requests,
+        Some(both) if both == (test.work == Work::Stream) => {
+            return Err("its direction is of another test than was asked for".into());
+        }
+        _ => {}
+    }
     let transactions = match values.get("THROUGHPUT_UNITS").map(String::as_str) {
         Some("Trans/s") => Some(true),
         Some(_) if values.get("DIRECTION").is_some_and(|way| way == "Send|Recv") => None,
@@ -205,7 +216,6 @@ fn test_of(asked: &Asked<'_>, values: &Values) -> Result<Test, String> {
         None => None,
     };
     match (transactions, test.work) {
-        (Some(true), Work::Stream) if asked.omni => test.work = Work::Requests,
         (Some(true), Work::Stream) | (Some(false), Work::Requests | Work::Connections(_)) => {
             return Err("the unit of its throughput is of another test than was asked for".into());
         }
