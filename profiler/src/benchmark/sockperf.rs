@@ -38,6 +38,7 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
         (false, true) => "udp",
         _ if words.contains(&"--tcp") => "tcp",
         (true, true) => return Err("it holds sockets of several protocols".into()),
+        (false, false) if words.is_empty() => return Err("it does not tell which protocol it used".into()),
         (false, false) => "udp",
     };
     let mut found = Found::default();
@@ -59,6 +60,9 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
     } else {
         latency(&mut found.benchmark, words, protocol, summary, text)?;
         paced(&mut found, text);
+        if words.is_empty() {
+            looks_paced(&mut found);
+        }
     }
     Ok(found)
 }
@@ -125,6 +129,19 @@ fn latency(benchmark: &mut Benchmark, words: &[&str], protocol: &str, summary: &
     benchmark.round_trip_max_ns = percentile("<MAX> observation");
     benchmark.failed = text.lines().find_map(|line| behind(line, "# dropped messages")).and_then(whole);
     Ok(())
+}
+
+/// Without the words a run that waits for each answer is known by its rate: its round trips fill the time.
+fn looks_paced(found: &mut Found) {
+    let benchmark = &mut found.benchmark;
+    let filled = benchmark.transactions_per_s.zip(benchmark.round_trip_ns).map(|(rate, trip)| rate * trip / 1e9);
+    if filled.is_some_and(|filled| !(0.5..1.1).contains(&filled)) {
+        benchmark.transactions_per_s = None;
+        benchmark.workload = benchmark.workload.replace("-rr", "-under-load");
+        found
+            .notes
+            .push("it does not look as if each message waited for the answer before: its rate is left out".into());
+    }
 }
 
 /// Messages by the time they took: a ping-pong has as many answers as requests; under load only some are answered, and how many

@@ -3,6 +3,9 @@
 use super::{Found, Test, Way, agrees, common};
 use crate::{benchmark::text::whole, profile::measures::Datagrams};
 
+/// Of so many that came for each one that was sent some came twice; beyond it the counts are of different times.
+const MOST_TWICE: f64 = 1.05;
+
 /// Datagrams of one way.
 struct Counts {
     /// None where it is the receiver that tells, and does not know.
@@ -59,6 +62,9 @@ fn way(test: &Test<'_>, at: usize, newer: bool) -> Result<(Way, Counts), String>
     }
     let all = both.and_then(|sum| sum.bytes).zip(size).map(|(bytes, size)| bytes / size);
     let own = test.end.sent.get(at).and_then(|sum| sum.packets).or(all).filter(|_| !test.accepted);
+    if own.is_some_and(|sent| sent > 0.0 && received > MOST_TWICE * sent + 10.0) {
+        return Err("more datagrams were received than were sent".into());
+    }
     let sent_bytes = test.end.sent.get(at).or(both).and_then(|sum| sum.bytes);
     let counts = Counts { sent: own.filter(|sent| *sent > 0.0), received, lost, known };
     Ok((Way { rate, seconds, sent_bytes, received_bytes: bytes }, counts))
