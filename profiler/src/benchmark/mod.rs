@@ -127,7 +127,13 @@ pub fn read(command: &[String], output: &str, whole: bool) -> Reading {
     if let Some(report) = WorkerReport::find(output) {
         return Reading { benchmark: Some(report.benchmark()), notes: Vec::new() };
     }
-    let Calls { calls, together } = clients(command);
+    let Calls { mut calls, together } = clients(command);
+    // A ping before a benchmark, or beside it, is no benchmark of its own.
+    let pings = |call: &Call<&Tool>| call.tool.name() == "ping";
+    let pinged = calls.iter().any(pings) && !calls.iter().all(pings);
+    if pinged {
+        calls.retain(|call| !pings(call));
+    }
     let Some(first) = calls.first() else { return Reading::default() };
     let name = first.tool.name();
     if let Some(other) = calls.iter().find(|call| call.tool.name() != name) {
@@ -148,7 +154,11 @@ pub fn read(command: &[String], output: &str, whole: bool) -> Reading {
     }
     let text = lines(output);
     let clients = if calls.len() > 1 { Some((calls.len(), together)) } else { None };
-    finish(first.tool, (first.tool.read)(&words, &text), clients)
+    let mut found = finish(first.tool, (first.tool.read)(&words, &text), clients);
+    if pinged && found.benchmark.is_some() {
+        found.notes.push(format!("of the command only what {name} measured was taken, and nothing of ping"));
+    }
+    found
 }
 
 /// More than this of a file is not read.

@@ -239,13 +239,16 @@ fn two_clients_at_one_time_are_summed_and_others_refused() {
         ("sh -c 'iperf3 -c A -J; iperf3 -c B -J'", &both, "same time"),
         ("sh -c 'for i in 1 2; do iperf3 -c A -J; done'", &both, "more than one"),
         ("sh -c 'iperf3 -c A -J & iperf3 -c B -J & wait'", &one, "2 clients"),
-        ("sh -c 'iperf3 -c A -J & ping -c 1 B'", &one, "more than one"),
+        ("sh -c 'iperf3 -c A -J & wrk http://B'", &one, "more than one"),
         ("sh -c 'iperf3 -c A -J & iperf3 -R -c B -J & wait'", &both, "options that differ"),
     ] {
         let refused = reading(command, output);
         assert_eq!(refused.benchmark, None, "{command}");
         assert!(refused.notes[0].contains(why), "{command}: {refused:?}");
     }
+    let pinged = reading("sh -c 'ping -c 1 A && iperf3 -c A -J'", &format!("{}{one}", text("ping/20221126-plain.txt")));
+    assert_eq!(pinged.benchmark, Some(alone));
+    assert!(pinged.notes[0].contains("ping"), "{pinged:?}");
     let late = other.replace("\"timesecs\":\t", "\"timesecs\":\t1");
     let late = reading("sh -c 'iperf3 -c A -J & iperf3 -c B -J & wait'", &format!("{one}{late}"));
     assert!(late.benchmark.is_none() && late.notes[0].contains("different times"), "{late:?}");
@@ -263,6 +266,15 @@ fn a_test_that_both_sides_tell_is_one() {
         let found = reading("sh -c 'iperf3 -s -1 -J & iperf3 -c A -J; wait'", &output);
         assert_eq!(found.benchmark, right);
         assert!(found.notes.is_empty());
+    }
+}
+
+#[test]
+fn json_of_other_programs_is_passed_over() {
+    let one = text("iperf3/3.9-tcp.json");
+    let right = reading("iperf3 -c A -J", &one);
+    for other in ["{\"error\": \"none\"}", "{\"start\": 1}", "{\"event\": \"x\"}", "{\"end\": {\"a\": 1}}", "[{}]"] {
+        assert_eq!(reading("sh -c 'x; iperf3 -c A -J'", &format!("{other}\n{one}{other}\n")), right, "{other}");
     }
 }
 
