@@ -206,8 +206,11 @@ fn read_text(command: &[String], output: &str) -> Option<Reading> {
 
 /// The whole lines of an output. JSON tells itself where it ends.
 fn lines(output: &str) -> String {
-    let text = text::plain(output);
-    if text.trim_end().ends_with('}') { text } else { text::whole_lines(&text).to_owned() }
+    let mut text = text::plain(output);
+    if !text.trim_end().ends_with('}') {
+        text.truncate(text::whole_lines(&text).len());
+    }
+    text
 }
 
 /// The clients of a command. Servers are none, but where nobody else tells anything.

@@ -146,6 +146,30 @@ fn an_output_that_breaks_off_says_the_same_or_nothing() {
 }
 
 #[test]
+fn an_output_with_a_line_less_or_twice_says_the_same_or_nothing() {
+    let mut wrong = Vec::new();
+    for (command, whole) in good() {
+        let right = reading(&command, &whole).benchmark.unwrap();
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        for at in (0..lines.len()).step_by(1 + lines.len() / 60) {
+            for again in [0, 2] {
+                let text: String = [lines[..at].concat(), lines[at].repeat(again), lines[at + 1..].concat()].concat();
+                let Some(other) = reading(&command, &text).benchmark else { continue };
+                for (one, other) in [
+                    (right.throughput_bits_per_s, other.throughput_bits_per_s),
+                    (right.transactions_per_s, other.transactions_per_s),
+                ] {
+                    if other.is_some_and(|other| (one.unwrap_or(0.0) - other).abs() > 1e-3 * other) {
+                        wrong.push(format!("{command}: {other:?}, not {one:?}, with {again} of {:?}", lines[at]));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
 fn colours_other_line_ends_and_bytes_that_are_no_text_change_nothing() {
     for (command, whole) in good() {
         let right = reading(&command, &whole);

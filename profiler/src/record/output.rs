@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
+    string::FromUtf8Error,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -53,7 +54,9 @@ impl Passing {
     pub async fn end(self, patience: Duration) -> (String, bool) {
         let _ = timeout(patience, self.over).await;
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        (String::from_utf8_lossy(&kept).into_owned(), kept.len() < KEPT)
+        let whole = kept.len() < KEPT;
+        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+        (String::from_utf8(kept).unwrap_or_else(lossy), whole)
     }
 }
 

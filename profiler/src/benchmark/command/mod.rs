@@ -121,6 +121,7 @@ mod tests {
             "podman --log-level debug exec wrk ",
             "docker run --rm --network host -v /a:/b image ",
             "docker compose exec -T service ",
+            "docker-compose exec -T service ",
             "kubectl exec -n ns ping -- ",
             "kubectl -n ns exec -it pod -c iperf3 -- ",
             "kubectl run x --rm -i --image=a/netperf -- ",

@@ -59,7 +59,7 @@ const STARTERS: &[Starter] = &[
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox-sh"];
 /// Programs of containers that have `exec` and `run`.
-const ENGINES: &[&str] = &["docker", "podman", "nerdctl", "crictl", "finch"];
+const ENGINES: &[&str] = &["docker", "docker-compose", "podman", "nerdctl", "crictl", "finch"];
 const ENGINE_VALUED: &[&str] = &[
     "-u",
     "-w",
