@@ -230,17 +230,13 @@ fn clients(command: &[String]) -> Calls<&'static Tool> {
 fn alike(calls: &[Call<&Tool>]) -> bool {
     let options = |call: &Call<&Tool>| {
         let address = |word: &String| word.contains('.') || word.contains(':');
-        let of_place = |word: &String| {
-            matches!(word.as_str(), "-c" | "-H" | "-i" | "-h" | "-p" | "-B" | "-L" | "--port" | "--client")
+        let port = |before: &String| matches!(before.as_str(), "-p" | "--port");
+        let place = |before: &String| matches!(before.as_str(), "-c" | "-H" | "-i" | "-h" | "-B" | "-L" | "--client");
+        // `-c` is also a number of connections.
+        let skipped = |pair: &&[String]| {
+            address(&pair[1]) || port(&pair[0]) || (place(&pair[0]) && text::number(&pair[1]).is_none())
         };
-        let mut words = Vec::new();
-        let mut place = false;
-        for word in call.words.iter().skip(1) {
-            if !std::mem::replace(&mut place, of_place(word)) && !address(word) {
-                words.push(word.clone());
-            }
-        }
-        words
+        call.words.windows(2).filter(|pair| !skipped(pair)).map(|pair| pair[1].clone()).collect::<Vec<_>>()
     };
     calls.iter().all(|call| options(call) == options(&calls[0]))
 }

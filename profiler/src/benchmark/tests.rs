@@ -265,6 +265,7 @@ fn two_clients_at_one_time_are_summed_and_others_refused() {
         ("sh -c 'iperf3 -c A -J & iperf3 -c B -J & wait'", &one, "2 clients"),
         ("sh -c 'iperf3 -c A -J & wrk http://B'", &one, "more than one"),
         ("sh -c 'iperf3 -c A -J & iperf3 -R -c B -J & wait'", &both, "options that differ"),
+        ("sh -c 'hey -c 4 http://A & hey -c 8 http://B & wait'", &both, "options that differ"),
     ] {
         let refused = reading(command, output);
         assert_eq!(refused.benchmark, None, "{command}");
@@ -273,6 +274,8 @@ fn two_clients_at_one_time_are_summed_and_others_refused() {
     let pinged = reading("sh -c 'ping -c 1 A && iperf3 -c A -J'", &format!("{}{one}", text("ping/20221126-plain.txt")));
     assert_eq!(pinged.benchmark, Some(alone));
     assert!(pinged.notes[0].contains("ping"), "{pinged:?}");
+    let hosts = reading("sh -c 'iperf3 -c a -p 1 -J & iperf3 -c 10.0.0.2 -p 2 -J & wait'", &both).benchmark;
+    assert_eq!(hosts.as_ref(), Some(&sum));
     let late = other.replace("\"timesecs\":\t", "\"timesecs\":\t1");
     let late = reading("sh -c 'iperf3 -c A -J & iperf3 -c B -J & wait'", &format!("{one}{late}"));
     assert!(late.benchmark.is_none() && late.notes[0].contains("different times"), "{late:?}");
