@@ -113,6 +113,9 @@ pub struct RecordArgs {
     /// Only packets of this flow and its replies, like tcp:10.0.0.2:5201, udp::53 or 10.0.0.2
     #[arg(long, value_parser = units::parse_flow)]
     pub flow: Option<Flow>,
+    /// Read the benchmark's result from this file, which holds what it printed elsewhere, at the end of the recording
+    #[arg(long, value_name = "FILE")]
+    pub benchmark: Option<PathBuf>,
     /// Slots for followed packets (testing: makes losses)
     #[arg(long, hide = true)]
     pub debug_slots: Option<u32>,

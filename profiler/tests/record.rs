@@ -148,6 +148,24 @@ fn a_duration_ends_a_recording() {
 }
 
 #[test]
+fn a_result_made_elsewhere_is_read_from_its_file() {
+    let Some(_alone) = ready!() else { return };
+    let directory = Directory::new();
+    let recorded = |result: &str| {
+        let file = directory.word("elsewhere");
+        succeeded(&netstrata(&["record", "--duration", "200ms", "--benchmark", result, "-o", &file]));
+        report(&directory.file("elsewhere"))["meta"].clone()
+    };
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/benchmarks");
+    let meta = recorded(&format!("{fixtures}/iperf3/3.9-tcp.json"));
+    assert_eq!((meta["benchmark"]["tool"].as_str(), meta["benchmark_notes"].as_array()), (Some("iperf3"), None));
+    let meta = recorded(&format!("{fixtures}/iperf3/3.1.7-refused.json"));
+    assert_eq!(meta["benchmark"], Value::Null);
+    assert!(meta["benchmark_notes"][0].as_str().unwrap().contains("Connection refused"), "{meta}");
+    assert!(recorded("/nowhere")["benchmark_notes"][0].as_str().unwrap().contains("no such file"));
+}
+
+#[test]
 fn ctrl_c_and_sigterm_end_a_recording_with_its_profile() {
     let Some(_alone) = ready!() else { return };
     let directory = Directory::new();

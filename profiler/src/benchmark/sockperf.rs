@@ -1,125 +1,164 @@
 //! sockperf's text.
 
-use super::option;
+use super::{
+    Found, option,
+    text::{behind, leading, quoted, whole},
+};
 use crate::profile::Benchmark;
 
+/// Bytes of a message without `-m`.
+const LEAST_MESSAGE: u64 = 14;
+
 /// sockperf's text. Its latency is half the round trip, except with `--full-rtt`, where it says "Round trip".
-pub fn read(words: &[&str], stdout: &str) -> Option<Benchmark> {
-    let number = |after: &str, text: &str| -> Option<f64> {
-        let rest = text[text.find(after)? + after.len()..].trim_start_matches([' ', '=']);
-        rest.split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?.parse().ok()
-    };
-    let seconds = |unit: &str| if unit.contains("nsec") { 1e-9 } else { 1e-6 };
-    let protocol = if words.contains(&"--tcp") || stdout.contains("# TCP") { "tcp" } else { "udp" };
-    let mut benchmark = Benchmark {
-        tool: "sockperf".into(),
-        message_bytes: option(words, &["--msg-size", "-m"]).map_or(Some(14), |size| size.parse().ok()),
-        pairs: Some(1),
-        ..Benchmark::default()
-    };
-    if let Some(rate) = number("Message Rate is", stdout) {
-        benchmark.workload = format!("{protocol}-stream");
-        benchmark.messages_per_s = Some(rate);
-        // "MBps" are MiB; the exact size times the rate is finer where the size is known.
-        benchmark.throughput_bits_per_s = match benchmark.message_bytes {
-            Some(size) => Some(rate * size as f64 * 8.0),
-            None => number("BandWidth is", stdout).map(|mib| mib * 1_048_576.0 * 8.0),
-        };
-        benchmark.duration_s = number("messages sent in", stdout);
-        return Some(benchmark);
+pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+    if let Some(line) = text.lines().find(|line| line.contains("ERROR:") || line.contains("No messages were received"))
+    {
+        return Err(format!("an error: {}", quoted(line)));
     }
-    let summary = stdout.lines().find(|line| line.contains("Summary: "))?;
-    let full = summary.contains("Round trip") || words.contains(&"--full-rtt");
+    if let Some(line) = text.lines().find(|line| line.contains("No valid observations")) {
+        return Err(format!("an error: {}", quoted(line)));
+    }
+    // A run begins by its version and a list of sockets; what is before the first one is nobody's.
+    let begins: Vec<usize> = text.match_indices("== version #").map(|(at, _)| at).collect();
+    let begins = if begins.is_empty() { vec![0] } else { begins };
+    let ends = begins.iter().skip(1).copied().chain([text.len()]);
+    begins.iter().zip(ends).map(|(&from, to)| run(words, &text[from..to])).collect()
+}
+
+fn run(words: &[&str], text: &str) -> Result<Found, String> {
+    let summaries: Vec<&str> =
+        text.lines().filter(|line| line.contains("Summary: ") && !line.contains("BandWidth")).collect();
+    let summary = match summaries.as_slice() {
+        [summary] => *summary,
+        [] => return Err("it is incomplete: the summary at its end is missing".into()),
+        several => return Err(format!("it holds {} summaries, and more than one is not told apart", several.len())),
+    };
+    let protocol = match (text.contains("# TCP"), text.contains("# UDP")) {
+        (true, false) => "tcp",
+        (false, true) => "udp",
+        _ if words.contains(&"--tcp") => "tcp",
+        (true, true) => return Err("it holds sockets of several protocols".into()),
+        (false, false) if words.is_empty() => return Err("it does not tell which protocol it used".into()),
+        (false, false) => "udp",
+    };
+    let mut found = Found::default();
+    let sockets = text.lines().filter(|line| line.trim_start().starts_with('[') && line.contains("PORT =")).count();
+    let burst = option(words, &["--burst", "-b"]).is_some_and(|burst| burst != "1");
+    found.benchmark.pairs = (sockets < 2 && !burst).then_some(1);
+    if found.benchmark.pairs.is_none() {
+        found.notes.push("several sockets or messages at one time have no number of pairs".into());
+    }
+    if option(words, &["--range", "-r"]).is_none() && !text.contains("average msg-size") {
+        let printed = behind(text, "msg-size=").and_then(whole);
+        let asked = option(words, &["--msg-size", "-m"]).map(|size| size.parse().ok());
+        // What it was asked for is not known where there are no words of it.
+        let usual = (!words.is_empty()).then_some(LEAST_MESSAGE);
+        found.benchmark.message_bytes = printed.or_else(|| asked.unwrap_or(usual));
+    }
+    if let Some(rate) = behind(summary, "Message Rate is") {
+        throughput(&mut found, protocol, rate, text)?;
+    } else {
+        latency(&mut found.benchmark, words, protocol, summary, text)?;
+        paced(&mut found, text);
+        if words.is_empty() {
+            looks_paced(&mut found);
+        }
+    }
+    Ok(found)
+}
+
+/// Messages one way. They are counted where they are sent: over TCP what was sent is received, and of datagrams nobody knows.
+fn throughput(found: &mut Found, protocol: &str, rate: f64, text: &str) -> Result<(), String> {
+    found.benchmark.workload = format!("{protocol}-stream");
+    found.benchmark.duration_s = behind(text, "messages sent in").filter(|seconds| *seconds > 0.0);
+    if protocol == "udp" {
+        found
+            .notes
+            .push("sockperf counts what is sent only, and what the receiver got of the datagrams is not known".into());
+        return Ok(());
+    }
+    let line = text.lines().find(|line| line.contains("BandWidth is")).ok_or("its bandwidth is missing")?;
+    let bandwidth = bandwidth(line).ok_or("the unit of its bandwidth is unknown")?;
+    // The exact size times the rate is finer than what is printed, and the same.
+    let exact = found.benchmark.message_bytes.map(|size| rate * size as f64 * 8.0);
+    let bits = exact.unwrap_or(bandwidth);
+    let rounded = (rate.max(1.0)).recip().max(0.01);
+    if (bits - bandwidth).abs() > rounded * bits.max(bandwidth) && bandwidth > 1e6 {
+        return Err("its rate of messages of their size contradicts its bandwidth".into());
+    }
+    found.benchmark.messages_per_s = Some(rate);
+    found.benchmark.throughput_bits_per_s = Some(bits);
+    found.notes.push("sockperf counts what the sender's socket took".into());
+    Ok(())
+}
+
+/// `BandWidth is 451.793 MBps (3614.342 Mbps)`, with `--giga-size` GBps: powers of 1024.
+fn bandwidth(line: &str) -> Option<f64> {
+    let (value, unit) = leading(line.split_once("BandWidth is")?.1)?;
+    let bytes = match unit.split_whitespace().next()? {
+        "MBps" => 1_048_576.0,
+        "GBps" => 1_073_741_824.0,
+        _ => return None,
+    };
+    Some(value * bytes * 8.0)
+}
+
+fn latency(benchmark: &mut Benchmark, words: &[&str], protocol: &str, summary: &str, text: &str) -> Result<(), String> {
+    let full = summary.contains("Round trip is");
     let scale = if full { 1.0 } else { 2.0 };
-    let unit = seconds(summary) * 1e9;
-    let mean = number("Latency is", summary).or_else(|| number("Round trip is", summary))?;
+    let unit = match (summary.contains("usec"), summary.contains("nsec")) {
+        (true, false) => 1e3,
+        (false, true) => 1.0,
+        _ => return Err("the unit of its latency is unknown".into()),
+    };
+    let mean = behind(summary, "Latency is").or_else(|| behind(summary, "Round trip is"));
+    let mean = mean.ok_or("its summary is of an unknown kind")?;
     let percentile = |name: &str| {
-        let line = stdout.lines().find(|line| line.contains(name))?;
-        Some(number("=", line)? * scale * unit)
+        let line = text.lines().find(|line| line.contains(name))?;
+        Some(behind(line, "=")? * scale * unit)
     };
-    benchmark.workload = match words.iter().find(|word| ["ping-pong", "pp", "under-load", "ul"].contains(word)) {
-        Some(&("under-load" | "ul")) => format!("{protocol}-under-load"),
-        _ => format!("{protocol}-rr"),
-    };
+    let under_load = words.iter().any(|word| matches!(*word, "under-load" | "ul"));
+    let playback = words.iter().any(|word| matches!(*word, "playback" | "pb"));
+    benchmark.workload =
+        if under_load || playback { format!("{protocol}-under-load") } else { format!("{protocol}-rr") };
     benchmark.round_trip_ns = Some(mean * scale * unit);
     benchmark.round_trip_p50_ns = percentile("percentile 50.000");
     benchmark.round_trip_p90_ns = percentile("percentile 90.000");
     benchmark.round_trip_p99_ns = percentile("percentile 99.000");
     benchmark.round_trip_p999_ns = percentile("percentile 99.900");
     benchmark.round_trip_max_ns = percentile("<MAX> observation");
-    if let Some(valid) = stdout.lines().find(|line| line.contains("[Valid Duration]")) {
-        benchmark.duration_s = number("RunTime", valid);
-        let answered = number("ReceivedMessages", valid);
-        benchmark.transactions_per_s =
-            answered.zip(benchmark.duration_s).filter(|(_, time)| *time > 0.0).map(|(count, time)| count / time);
-    }
-    Some(benchmark)
+    benchmark.failed = text.lines().find_map(|line| behind(line, "# dropped messages")).and_then(whole);
+    Ok(())
 }
 
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use crate::benchmark::testdata::read;
-
-    // Outputs of sockperf 3.7 on loopback, shortened to what is read and what lies around it.
-    const SOCKPERF_PING_PONG: &str = "\
-sockperf: \x1b[2;35m== version #3.7-no.git == \x1b[0m
-sockperf[CLIENT] send on:sockperf: using recvfrom() to block on socket(s)
-
-[ 0] IP = 127.0.0.1       PORT =  6001 # TCP
-sockperf: Warmup stage (sending a few dummy messages)...
-sockperf: Starting test...
-sockperf: Test end (interrupted by timer)
-sockperf: Test ended
-sockperf: [Total Run] RunTime=1.000 sec; Warm up time=400 msec; SentMessages=71934; ReceivedMessages=71933
-sockperf: ========= Printing statistics for Server No: 0
-sockperf: [Valid Duration] RunTime=0.550 sec; SentMessages=39700; ReceivedMessages=39700
-sockperf: \x1b[2;35m====> avg-latency=6.917 (std-dev=2.673)\x1b[0m
-sockperf: # dropped messages = 0; # duplicated messages = 0; # out-of-order messages = 0
-sockperf: Summary: Latency is 6.917 usec
-sockperf: \x1b[2;35mTotal 39700 observations\x1b[0m; each percentile contains 397.00 observations
-sockperf: ---> <MAX> observation =  468.867
-sockperf: ---> percentile 99.999 =  468.867
-sockperf: ---> percentile 99.990 =   50.614
-sockperf: ---> percentile 99.900 =   24.275
-sockperf: ---> percentile 99.000 =    8.978
-sockperf: ---> percentile 90.000 =    7.090
-sockperf: ---> percentile 75.000 =    6.940
-sockperf: ---> percentile 50.000 =    6.674
-sockperf: ---> percentile 25.000 =    6.649
-sockperf: ---> <MIN> observation =    6.584
-";
-    const SOCKPERF_THROUGHPUT: &str = "\
-[ 0] IP = 127.0.0.1       PORT =  6001 # TCP
-sockperf: Total of 1133474 messages sent in 1.001 sec
-
-sockperf: \x1b[2;35mNOTE: test was performed, using msg-size=64. For getting maximum throughput consider using --msg-size=1472\x1b[0m
-sockperf: Summary: Message Rate is 1132906 [msg/sec]
-sockperf: Summary: BandWidth is 69.147 MBps (553.177 Mbps)
-";
-
-    #[test]
-    fn sockperf_latency_is_half_a_round_trip() {
-        let pong = read("sockperf ping-pong --tcp -i 127.0.0.1 -m 64", SOCKPERF_PING_PONG);
-        assert_eq!(pong.workload, "tcp-rr");
-        assert!((pong.round_trip_ns.unwrap() - 13834.0).abs() < 0.01);
-        assert!((pong.round_trip_p50_ns.unwrap() - 13348.0).abs() < 0.01);
-        assert!((pong.round_trip_p99_ns.unwrap() - 17956.0).abs() < 0.01);
-        assert!((pong.round_trip_p999_ns.unwrap() - 48550.0).abs() < 0.01);
-        assert!((pong.round_trip_max_ns.unwrap() - 937734.0).abs() < 0.01);
-        assert!((pong.transactions_per_s.unwrap() - 72181.8).abs() < 0.1);
-        assert_eq!((pong.message_bytes, pong.throughput_bits_per_s), (Some(64), None));
-        let load = read("sockperf under-load --tcp --msg-size=32", SOCKPERF_PING_PONG);
-        assert_eq!((load.workload.as_str(), load.message_bytes), ("tcp-under-load", Some(32)));
-        let full = SOCKPERF_PING_PONG.replace("Latency is", "Round trip is").replace("avg-latency", "avg-rtt");
-        assert!((read("sockperf pp --full-rtt", &full).round_trip_ns.unwrap() - 6917.0).abs() < 0.01);
+/// Without the words a run that waits for each answer is known by its rate: its round trips fill the time.
+fn looks_paced(found: &mut Found) {
+    let benchmark = &mut found.benchmark;
+    let filled = benchmark.transactions_per_s.zip(benchmark.round_trip_ns).map(|(rate, trip)| rate * trip / 1e9);
+    if filled.is_some_and(|filled| !(0.5..1.1).contains(&filled)) {
+        benchmark.transactions_per_s = None;
+        benchmark.workload = benchmark.workload.replace("-rr", "-under-load");
+        found
+            .notes
+            .push("it does not look as if each message waited for the answer before: its rate is left out".into());
     }
+}
 
-    #[test]
-    fn sockperf_throughput_is_rate_times_size() {
-        let stream = read("sockperf tp --tcp -m 64", SOCKPERF_THROUGHPUT);
-        assert_eq!((stream.workload.as_str(), stream.messages_per_s), ("tcp-stream", Some(1132906.0)));
-        assert_eq!(stream.throughput_bits_per_s, Some(1132906.0 * 512.0));
-        assert_eq!(stream.duration_s, Some(1.001));
+/// Messages by the time they took: a ping-pong has as many answers as requests; under load only some are answered, and how many
+/// a second was the client's choice.
+fn paced(found: &mut Found, text: &str) {
+    let Some(valid) = text.lines().find(|line| line.contains("[Valid Duration]")) else {
+        found.notes.push("how long it ran is missing, and with it the rate".into());
+        return;
+    };
+    found.benchmark.duration_s = behind(valid, "RunTime").filter(|seconds| *seconds > 0.0);
+    let (sent, answered) = (behind(valid, "SentMessages"), behind(valid, "ReceivedMessages"));
+    let (Some(sent), Some(answered), Some(seconds)) = (sent, answered, found.benchmark.duration_s) else { return };
+    if found.benchmark.workload.ends_with("-rr") && answered >= 0.5 * sent {
+        found.benchmark.transactions_per_s = Some(answered / seconds);
+    } else {
+        // Without the words it looks like a ping-pong, and is none.
+        found.benchmark.workload = found.benchmark.workload.replace("-rr", "-under-load");
+        found.notes.push("it sends at a rate of its own, which is no rate of transactions".into());
     }
 }

@@ -1,104 +1,106 @@
-//! wrk's text.
+//! wrk's and wrk2's text.
 
+use super::{
+    Found,
+    text::{count, leading, line_of, number, quoted, time_ns, whole},
+};
 use crate::profile::Benchmark;
 
+/// How far a rate may be from requests by seconds, both rounded.
+const ROUNDED: f64 = 0.02;
+
 /// wrk's text. Its latency is the time of a request, which is a round trip of one connection.
-pub fn read(_: &[&str], stdout: &str) -> Option<Benchmark> {
-    let rate = after(stdout, "Requests/sec:")?.parse().ok()?;
-    let connections = stdout.lines().find_map(|line| {
-        let (before, _) = line.split_once(" connections")?;
-        before.rsplit(' ').next()?.parse().ok()
-    });
-    let (requests, took) = stdout.lines().find_map(|line| {
-        let (requests, rest) = line.trim().split_once(" requests in ")?;
-        Some((requests.parse::<u64>().ok()?, time(rest.split(',').next()?)?))
-    })?;
-    let column = |name: &str, at: usize| {
-        let line = stdout.lines().find(|line| line.trim_start().starts_with(name))?;
-        time(line.split_ascii_whitespace().nth(at)?)
-    };
-    let percentile = |name: &str| column(name, 1).map(|seconds| seconds * 1e9);
-    Some(Benchmark {
-        tool: "wrk".into(),
-        workload: "http".into(),
-        transactions_per_s: Some(rate).filter(|_| requests > 0),
-        round_trip_ns: column("Latency ", 1).map(|seconds| seconds * 1e9),
-        round_trip_max_ns: column("Latency ", 3).map(|seconds| seconds * 1e9),
-        round_trip_p50_ns: percentile("50%"),
-        round_trip_p90_ns: percentile("90%"),
-        round_trip_p99_ns: percentile("99%"),
-        pairs: connections,
-        duration_s: Some(took),
-        failed: Some(failed(stdout)),
-        ..Benchmark::default()
-    })
+pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+    if let Some(line) =
+        text.lines().find(|line| line.starts_with("unable to connect") || line.starts_with("unable to resolve"))
+    {
+        return Err(format!("an error: {}", quoted(line)));
+    }
+    let mut runs: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if runs.is_empty() || line.starts_with("Running ") && line.contains(" test @ ") {
+            runs.push(String::new());
+        }
+        if let Some(run) = runs.last_mut() {
+            run.push_str(line);
+            run.push('\n');
+        }
+    }
+    if runs.len() > 1 && !runs[0].starts_with("Running ") {
+        runs.remove(0);
+    }
+    runs.iter().map(|text| run(words, text)).collect()
 }
 
-fn after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim)
+fn run(words: &[&str], text: &str) -> Result<Found, String> {
+    if text.matches("Requests/sec:").count() > 1 {
+        return Err("it holds several results, and more than one is not told apart".into());
+    }
+    let incomplete = || "it is incomplete: the rate at its end is missing".to_owned();
+    let rate = line_of(text, "Requests/sec:").and_then(number).ok_or_else(incomplete)?;
+    let (requests, took) = text.lines().find_map(requests).ok_or_else(incomplete)?;
+    if requests == 0 {
+        return Err("an error: no request was answered".into());
+    }
+    if (rate * took - requests as f64).abs() > ROUNDED * requests as f64 + rate * 0.01 {
+        return Err("its rate contradicts its requests and seconds".into());
+    }
+    let column = |at: usize| {
+        let line = text.lines().find(|line| line.trim_start().starts_with("Latency  "))?;
+        time_ns(line.split_ascii_whitespace().nth(at)?)
+    };
+    let percentiles = percentiles(text);
+    let percentile = |share: f64| percentiles.iter().find(|(known, _)| *known == share).map(|(_, ns)| *ns);
+    let connections = text.lines().find_map(|line| {
+        let (before, _) = line.split_once(" connections")?;
+        number(before.rsplit(' ').next()?).and_then(count)
+    });
+    let benchmark = Benchmark {
+        workload: "http".into(),
+        transactions_per_s: Some(rate),
+        round_trip_ns: column(1),
+        round_trip_max_ns: column(3),
+        round_trip_p50_ns: percentile(50.0),
+        round_trip_p90_ns: percentile(90.0),
+        round_trip_p99_ns: percentile(99.0),
+        round_trip_p999_ns: percentile(99.9),
+        pairs: connections,
+        duration_s: Some(took),
+        failed: Some(failed(text)),
+        ..Benchmark::default()
+    };
+    let mut found = Found::from(benchmark);
+    let by_clock =
+        text.contains("HdrHistogram") || words.iter().any(|word| word.starts_with("-R") || *word == "--rate");
+    if by_clock {
+        found.notes.push("wrk2 sends by the clock, and its times are only those since a request was due".into());
+    }
+    if found.benchmark.failed > Some(0) {
+        found.notes.push(format!("{} errors and answers that are errors are among its requests", failed(text)));
+    }
+    Ok(found)
+}
+
+/// `  90519 requests in 3.00s, 73.29MB read`
+fn requests(line: &str) -> Option<(u64, f64)> {
+    let (requests, rest) = line.trim().split_once(" requests in ")?;
+    Some((number(requests).and_then(whole)?, time_ns(rest.split(',').next()?)? / 1e9))
+}
+
+/// The lines of the first distribution: `     50%  500.00us`, wrk2's `50.000%    1.25ms`.
+fn percentiles(text: &str) -> Vec<(f64, f64)> {
+    let lines = text.lines().skip_while(|line| !line.trim_start().starts_with("Latency Distribution")).skip(1);
+    let one = |line: &str| {
+        let (share, rest) = leading(line)?;
+        Some((share, time_ns(rest.strip_prefix('%')?.trim())?))
+    };
+    lines.map_while(one).collect()
 }
 
 /// Requests that failed: at their sockets, or answered by an error.
 fn failed(text: &str) -> u64 {
-    let counts = |line: &str| line.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>();
+    let counts =
+        |line: &str| line.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).fold(0, u64::saturating_add);
     let lines = ["Socket errors:", "Non-2xx or 3xx responses:"];
-    lines.iter().filter_map(|name| after(text, name)).map(counts).sum()
-}
-
-/// A time with its unit, in seconds.
-fn time(word: &str) -> Option<f64> {
-    let at = word.find(|letter: char| letter.is_ascii_alphabetic())?;
-    let number: f64 = word[..at].parse().ok()?;
-    let unit = match &word[at..] {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Some(number * unit)
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use crate::benchmark::testdata::read;
-
-    const WRK: &str = "\
-Running 3s test @ http://10.0.0.2:80/
-  1 threads and 16 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency   530.10us  123.22us   5.60ms   92.50%
-    Req/Sec    30.31k     1.20k   32.10k    75.00%
-  Latency Distribution
-     50%  500.00us
-     75%  540.00us
-     90%  600.00us
-     99%    1.10ms
-  90519 requests in 3.00s, 73.29MB read
-  Socket errors: connect 0, read 2, write 0, timeout 1
-  Non-2xx or 3xx responses: 4
-Requests/sec:  30167.21
-Transfer/sec:     24.42MB
-";
-
-    #[test]
-    fn requests_are_transactions_of_so_many_connections() {
-        let found = read("wrk -t1 -c16 -d3s http://10.0.0.2:80/", WRK);
-        assert_eq!((found.transactions_per_s, found.pairs, found.duration_s), (Some(30167.21), Some(16), Some(3.0)));
-        assert!((found.round_trip_ns.unwrap() - 530_100.0).abs() < 1e-6);
-        assert!((found.round_trip_p99_ns.unwrap() - 1_100_000.0).abs() < 1e-6);
-        assert!((found.round_trip_max_ns.unwrap() - 5_600_000.0).abs() < 1e-6);
-        assert_eq!(found.failed, Some(7));
-        assert_eq!((found.throughput_bits_per_s, found.workload.as_str()), (None, "http"));
-    }
-
-    #[test]
-    fn output_that_is_cut_off_is_no_result() {
-        let cut = &WRK[..WRK.find("  90519").unwrap()];
-        let words = ["wrk".to_owned()];
-        assert_eq!(crate::benchmark::parse(&words, cut), None);
-        assert_eq!(crate::benchmark::parse(&words, "unable to connect to 10.0.0.2:80 Connection refused\n"), None);
-    }
+    lines.iter().filter_map(|name| line_of(text, name)).map(counts).fold(0, u64::saturating_add)
 }

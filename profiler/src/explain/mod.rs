@@ -197,6 +197,9 @@ fn compare(
 ) -> Result<Explanation, Failure> {
     let mut notes = Vec::new();
     let (kind, compared) = choose(profiles, accounts, labels, &mut notes)?;
+    for (profile, label) in profiles.iter().zip(labels) {
+        notes.extend(profile.meta.benchmark_notes.iter().map(|note| format!("{label}: {note}")));
+    }
     differing_work(profiles, &mut notes);
     let mut sides = [0, 1].map(|index| {
         let benchmark = profiles[index].meta.benchmark.clone();

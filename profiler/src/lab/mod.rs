@@ -372,6 +372,7 @@ async fn measure(
     name_by_role(&mut profile.topology, built.mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
+    profile.meta.benchmark_notes = driven.notes.iter().cloned().collect();
     if let Some(progress) = driven.progress() {
         profile.enter_work(progress);
     }

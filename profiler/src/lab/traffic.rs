@@ -39,6 +39,8 @@ const SLACK: Duration = Duration::from_secs(2);
 pub struct Driven {
     /// What it measured.
     pub benchmark: Benchmark,
+    /// What a reader of its figures should know.
+    pub notes: Vec<String>,
     /// The client's command.
     pub command: Vec<String>,
     /// Reports of client and server (built-in workloads).
@@ -147,14 +149,15 @@ impl Server {
                 let heard = heard.context("the server of the workload")?;
                 let client = WorkerReport::find(&said).context("the client printed no report")?;
                 let server = WorkerReport::find(&heard).context("the server printed no report")?;
-                Driven { benchmark: combine(&client, &server), command, reports: Some((client, server)) }
+                let benchmark = combine(&client, &server);
+                Driven { benchmark, notes: Vec::new(), command, reports: Some((client, server)) }
             }
             Driver::External(_) => {
                 drop(self.process);
                 network.server.sweep();
-                let benchmark = benchmark::parse(&command, &said)
-                    .with_context(|| format!("cannot read what {} printed", command[0]))?;
-                Driven { benchmark, command, reports: None }
+                let read = benchmark::read(&command, &said, true);
+                let benchmark = read.benchmark.with_context(|| read.notes.join("; "))?;
+                Driven { benchmark, notes: read.notes, command, reports: None }
             }
         };
         driven.benchmark.neighbours = neighbours.stop(network).await?;

@@ -2,7 +2,7 @@
 //!
 //! Units are in the names (`_ns`, `_bytes`). Every packet count is weighted: a packet followed at one in N counts N.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
 use serde::{Deserialize, Serialize, Serializer};
@@ -144,6 +144,9 @@ pub struct Meta {
     pub exit_code: Option<i32>,
     /// What it measured, where its output is understood.
     pub benchmark: Option<Benchmark>,
+    /// What of a benchmark's output was not understood, and what a reader of its figures should know.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub benchmark_notes: BTreeSet<String>,
     /// Share of all CPU time that the hypervisor took (0 to 1).
     pub steal_share: f64,
     /// CLOCK_MONOTONIC when it began.
@@ -189,7 +192,7 @@ pub struct PartRecord {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct Benchmark {
-    /// "iperf3", "sockperf", "netperf" or "netstrata" (the built-in workloads).
+    /// The program: "iperf3", "sockperf", … or "netstrata" (the built-in workloads).
     pub tool: String,
     /// "tcp-stream", "tcp-rr", "udp-stream", "udp-rr", …
     pub workload: String,

@@ -92,7 +92,8 @@ fn each(ns: u64, count: u64) -> Option<f64> {
 impl WorkerReport {
     /// Reads the last line of `stdout` that is a worker's report.
     pub fn find(stdout: &str) -> Option<Self> {
-        let reports = stdout.lines().rev().filter_map(|line| serde_json::from_str::<Self>(line.trim()).ok());
+        let lines = stdout.lines().rev().map(str::trim).filter(|line| line.starts_with('{'));
+        let reports = lines.filter_map(|line| serde_json::from_str::<Self>(line).ok());
         reports.into_iter().find(|report| report.schema == WORKER_SCHEMA)
     }
 

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub asked_to: bool,
     /// Its standard output, or as much as is kept of it.
     pub output: String,
+    /// That is all of it.
+    pub whole: bool,
 }
 
 /// The file of the command's program.
@@ -67,10 +69,10 @@ pub async fn run(
         Some(status) => status?,
         None => end(&mut child).await?,
     };
-    let output = passing.end(LAST_WORDS).await;
+    let (output, whole) = passing.end(LAST_WORDS).await;
     log::info!("the command ended: {status}");
     let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(Outcome { exit_code, asked_to, output })
+    Ok(Outcome { exit_code, asked_to, output, whole })
 }
 
 /// Waits for the end of the duration, if there is one, or for a signal; shows how far it is.

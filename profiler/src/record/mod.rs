@@ -54,13 +54,14 @@ pub use refusal::Refusal;
 pub use session::Session;
 
 use crate::{
+    benchmark,
     cli::RecordArgs,
     failure::Failure,
     host::{
         runtime::{in_thread, wait},
         signal,
     },
-    profile::Profile,
+    profile::{Meta, Profile},
     threads,
 };
 
@@ -106,8 +107,8 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     profile.meta.command.clone_from(&args.command);
     if let Some(outcome) = &outcome {
         profile.meta.exit_code = Some(outcome.exit_code);
-        profile.meta.benchmark = crate::benchmark::parse(&args.command, &outcome.output);
     }
+    measured(args, outcome.as_ref(), &mut profile.meta);
     crate::profile::write(&profile, &args.output)?;
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
@@ -120,6 +121,20 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
         .into()),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Enters what the command's benchmark measured, or one elsewhere: its file is read at the end, when it has been written.
+fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, meta: &mut Meta) {
+    let read = match (&args.benchmark, outcome) {
+        (Some(file), _) => benchmark::read_file(&args.command, file),
+        (None, Some(outcome)) => benchmark::read(&args.command, &outcome.output, outcome.whole),
+        (None, None) => return,
+    };
+    for text in &read.notes {
+        note!("netstrata: {text}");
+    }
+    meta.benchmark = read.benchmark;
+    meta.benchmark_notes = read.notes.into_iter().collect();
 }
 
 /// Records while `work` is waited for, which begins once all probes are attached.

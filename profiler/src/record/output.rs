@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
+    string::FromUtf8Error,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -19,7 +20,9 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::threads;
 
 /// Output beyond this is passed on but not kept.
-const KEPT: usize = 4 << 20;
+///
+/// iperf3's JSON of 128 streams and four minutes has 10 MB.
+const KEPT: usize = 16 << 20;
 /// As much as a pipe holds.
 const PIECE: usize = 64 << 10;
 
@@ -46,11 +49,14 @@ impl Passing {
         Ok(Self { kept, over })
     }
 
-    /// Waits for the end of the output, but no longer than this; what was kept of it. The thread is left behind then.
-    pub async fn end(self, patience: Duration) -> String {
+    /// Waits for the end of the output, but no longer than this; what was kept of it, and whether that is all. The thread is left
+    /// behind then.
+    pub async fn end(self, patience: Duration) -> (String, bool) {
         let _ = timeout(patience, self.over).await;
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        String::from_utf8_lossy(&kept).into_owned()
+        let whole = kept.len() < KEPT;
+        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+        (String::from_utf8(kept).unwrap_or_else(lossy), whole)
     }
 }
 

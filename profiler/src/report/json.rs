@@ -87,6 +87,9 @@ fn meta(profile: &Profile) -> Value {
         "benchmark": meta.benchmark,
         "recorder": meta.recorder,
     });
+    if !meta.benchmark_notes.is_empty() {
+        value["benchmark_notes"] = json!(meta.benchmark_notes);
+    }
     if meta.parts.len() > 1 {
         value["recordings"] = meta.parts.len().into();
     }

@@ -116,6 +116,9 @@ fn head(out: &mut String, profile: &Profile) -> std::fmt::Result {
     if let Some(benchmark) = &meta.benchmark {
         writeln!(out, "measured: {}", benchmark_line(benchmark))?;
     }
+    for note in &meta.benchmark_notes {
+        out.push_str(&wrapped("note: ", 6, note));
+    }
     Ok(())
 }
 

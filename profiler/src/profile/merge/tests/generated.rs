@@ -136,6 +136,7 @@ fn meta(dice: &mut Dice, at: u64) -> Meta {
         command: vec![dice.one(&["one", "other"]).into()],
         exit_code: dice.one(&[None, Some(0), Some(143)]),
         benchmark: Some(benchmark),
+        benchmark_notes: dice.one(&[None, Some("one"), Some("other")]).map(str::to_owned).into_iter().collect(),
         steal_share: dice.share(),
         started_ns: 1 + at,
         joined: dice.small(),
