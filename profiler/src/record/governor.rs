@@ -21,6 +21,8 @@ const LEAST_LEFT: f64 = 0.2;
 const TURNS_SHARE: f64 = 0.25;
 /// Length of a turn of attaching and detaching: at least, and at most.
 const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(2000)];
+/// The same where one costs more than the budget allows for all.
+const LONGEST_TURN: Duration = Duration::from_secs(10);
 /// The least part of a turn that is observed, whatever the budget says: on a CPU on which dispatch alone takes a fifth of the time,
 /// as in emulated machines, a twentieth of it took as much as the whole budget.
 const LEAST_DUTY: f64 = 0.03;
@@ -83,7 +85,9 @@ impl Governor {
         let attaching = Duration::from_nanos(self.costs.ns_per_turn as u64);
         let (used, turns) = self.turns;
         let one = used.checked_div(turns).unwrap_or_default().max(attaching);
-        one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], TURN[1])
+        let wanted = one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], TURN[1]);
+        // Where attaching costs so much that it alone would be more than the budget, there are fewer turns.
+        wanted.max(one.div_f64(self.budget).min(LONGEST_TURN))
     }
 
     /// Notes what the recorder used in a turn: that is more than attaching and detaching.
@@ -239,8 +243,12 @@ mod tests {
         governor.note_turn(Duration::from_millis(3));
         governor.note_turn(Duration::from_millis(7));
         assert_eq!(governor.turn(), Duration::from_secs(2));
+        governor.note_turn(Duration::from_millis(35));
+        assert_eq!(governor.turn(), TURN[1], "15 ms are 0.75 % of it");
+        governor.note_turn(Duration::from_millis(75));
+        assert_eq!(governor.turn(), Duration::from_secs(3), "30 ms are all of the budget");
         governor.note_turn(Duration::from_secs(1));
-        assert_eq!(governor.turn(), TURN[1]);
+        assert_eq!(governor.turn(), LONGEST_TURN);
     }
 
     proptest! {
