@@ -61,7 +61,7 @@ pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1024, 0);
 
 /// The application's time between reading and sending.
 #[map]
-pub static TURNS: HashMap<TurnKey, Node> = HashMap::with_max_entries(256, 0);
+pub static TURNS: HashMap<TurnKey, Node> = HashMap::with_max_entries(1024, 0);
 
 /// Softirq vectors.
 #[map]

@@ -16,7 +16,8 @@ fn layers_answer_for_what_bridges_and_tunnels_take() {
         skip!("no clock of instructions: other programs share this machine");
     }
     let modes = ["host", "bridge", "vxlan", "ipip"];
-    let words = ["--workload", "tcp-rr", "--duration", "2s", "--budget", "25%", "--tier", "tracepoint", "--frequency", "0"];
+    let words =
+        ["--workload", "tcp-rr", "--duration", "2s", "--budget", "25%", "--tier", "tracepoint", "--frequency", "0"];
     let mut lab = Lab::start(&[&modes[..], &words].concat());
     let ended = lab.end();
     assert_eq!(ended.code, Some(0), "{}", ended.err);

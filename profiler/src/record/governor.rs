@@ -23,6 +23,10 @@ const TURNS_SHARE: f64 = 0.25;
 const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(2000)];
 /// The same where one costs more than the budget allows for all.
 const LONGEST_TURN: Duration = Duration::from_secs(10);
+/// Length of a batch where there are no turns: at least, and at most.
+pub const BATCH: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// So many batches tell how they differ.
+const ENOUGH_BATCHES: u32 = 16;
 /// The least part of a turn that is observed, whatever the budget says: on a CPU on which dispatch alone takes a fifth of the time,
 /// as in emulated machines, a twentieth of it took as much as the whole budget.
 const LEAST_DUTY: f64 = 0.03;
@@ -88,6 +92,13 @@ impl Governor {
         let wanted = one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], TURN[1]);
         // Where attaching costs so much that it alone would be more than the budget, there are fewer turns.
         wanted.max(one.div_f64(self.budget).min(LONGEST_TURN))
+    }
+
+    /// How long a batch lasts where journeys are observed all the time, so long after the beginning: so that taking one, which took this
+    /// long, takes no more of the budget than turns do, and there are enough batches at any time to tell how they differ.
+    pub fn batch(&self, taking: Duration, running: Duration) -> Duration {
+        let most = (running / ENOUGH_BATCHES).clamp(BATCH[0], BATCH[1]);
+        taking.div_f64(TURNS_SHARE * self.budget).clamp(BATCH[0], most)
     }
 
     /// Notes what the recorder used in a turn: that is more than attaching and detaching.
@@ -249,6 +260,16 @@ mod tests {
         assert_eq!(governor.turn(), Duration::from_secs(3), "30 ms are all of the budget");
         governor.note_turn(Duration::from_secs(1));
         assert_eq!(governor.turn(), LONGEST_TURN);
+    }
+
+    #[test]
+    fn batches_are_the_longer_the_more_taking_one_costs_and_there_are_always_enough() {
+        let governor = Governor::new(0.01, COSTS, None);
+        let batch =
+            |taking, running| governor.batch(Duration::from_millis(taking), Duration::from_secs(running)).as_millis();
+        assert_eq!(batch(0, 3600), 250);
+        assert_eq!(batch(2, 3600), 800, "2 ms are a quarter of a hundredth of it");
+        assert_eq!([batch(200, 3), batch(200, 32), batch(200, 3600)], [250, 2000, 5000]);
     }
 
     proptest! {

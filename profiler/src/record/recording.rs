@@ -81,6 +81,8 @@ pub(super) struct Recording {
     pub ended: Vec<(Instant, Slice)>,
     /// Whether the last one had so many new nodes that several would fill the tables.
     pub crowded: bool,
+    /// CPU time that taking the last ones took.
+    pub taking: Duration,
     /// What is known of the batch that is being filled.
     pub slice: Slice,
     /// CPU samples when their stacks' last batch began, and whether those before are to be taken.
@@ -243,6 +245,7 @@ impl Recording {
             gathered: Gathered::new(reasons),
             ended: Vec::new(),
             crowded: true,
+            taking: Duration::ZERO,
             slice: Slice::default(),
             samples_before: 0,
             samples_due: false,

@@ -13,7 +13,7 @@ use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
     gathered::Slice,
-    governor::{BURST_FREQUENCY, Load},
+    governor::{BATCH, BURST_FREQUENCY, Load},
     look::Look,
     maps::Batches,
     probes::Group,
@@ -32,8 +32,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(50);
-/// The length of a batch, and of one within a window.
-const SLICE: Duration = Duration::from_millis(250);
+/// The length of a batch within a window.
 const WINDOW_SLICE: Duration = Duration::from_millis(10);
 /// A batch has few nodes if so many of it would fill the table.
 const CROWD: u64 = 64;
@@ -134,7 +133,8 @@ impl Recording {
     /// How long a batch lasts. Windows are short, and hold several, unless these would fill the tables.
     fn slice_time(&self) -> Duration {
         match (self.window.is_some() && self.governor.duty < 1.0, self.crowded) {
-            (false, _) => SLICE,
+            (false, _) if self.window.is_some() => self.governor.batch(self.taking, self.started.elapsed()),
+            (false, _) => BATCH[0],
             (true, true) => LOOK,
             (true, false) => WINDOW_SLICE,
         }
@@ -154,7 +154,7 @@ impl Recording {
     fn pause(&self, turn: Duration, looked: Instant, sliced: Instant) -> Duration {
         let in_turn = |part: f64| turn.mul_f64(part).saturating_sub(self.turn.elapsed());
         // Without a window nothing is due before the next one that does not tell by itself, but the end of a batch.
-        let next = if self.window.is_some() { TICK } else { SLICE.saturating_sub(sliced.elapsed()) };
+        let next = if self.window.is_some() { TICK } else { BATCH[0].saturating_sub(sliced.elapsed()) };
         let mut due = next.min(in_turn(1.0));
         if let Some((ended, _)) = self.ended.first() {
             due = due.min(self.taken_after().saturating_sub(ended.elapsed()));
@@ -179,7 +179,9 @@ impl Recording {
     /// Fits the rates to the load of the busiest CPU since the last look.
     fn adapt(&mut self) -> Result<()> {
         let states = self.session.cpu_states()?;
-        if new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4 && self.ended.is_empty() {
+        let fills = new_nodes(&states).saturating_sub(self.nodes_before) > MAX_NODES as u64 / 4
+            || samples(&states).saturating_sub(self.samples_before) > u64::from(MAX_STACKS) / 2;
+        if fills && self.ended.is_empty() {
             self.end_batch(&states)?;
         }
         let attached = self.attached();
@@ -231,7 +233,7 @@ impl Recording {
         if self.window.is_some() {
             self.note_look(states);
         }
-        let samples = states.iter().map(|state| state.samples + state.burst_samples).sum::<u64>();
+        let samples = samples(states);
         let ended = self.end_slice(self.started.elapsed());
         self.config.batch = self.config.batch.wrapping_add(1);
         if samples.saturating_sub(self.samples_before) > u64::from(MAX_STACKS) / 2 {
@@ -262,14 +264,15 @@ impl Recording {
         let settled = self.ended.iter().take_while(|(ended, _)| ended.elapsed() >= SETTLED).count();
         let slices: Vec<Slice> = self.ended.drain(..settled).map(|(_, slice)| slice).collect();
         let Some(last) = slices.last().map(|slice| slice.batch) else { return Ok(()) };
-        let (begun, before) = (Instant::now(), Batches::Before(last.wrapping_add(1)));
+        let (begun, before) = (thread_cpu_ns(), Batches::Before(last.wrapping_add(1)));
         self.gathered.take(&mut self.session, before, slices)?;
         // Stacks of a batch that has not ended are told by another number.
         if self.samples_due && self.ended.is_empty() {
             self.samples_due = false;
             self.gathered.take_samples(&mut self.session, before)?;
         }
-        log::debug!("batches to {last} taken in {:?}", begun.elapsed());
+        self.taking = Duration::from_nanos(thread_cpu_ns().saturating_sub(begun));
+        log::debug!("batches to {last} taken in {:?}", self.taking);
         Ok(())
     }
 
@@ -390,6 +393,10 @@ impl Recording {
 /// The share of a CPU that the recorder uses; what it takes to begin is no measure of a recording of any length.
 fn share_of(own: Duration, running: Duration) -> f64 {
     own.as_secs_f64() / running.max(LONG_ENOUGH).as_secs_f64()
+}
+
+fn samples(states: &[CpuState]) -> u64 {
+    states.iter().map(|state| state.samples + state.burst_samples).sum()
 }
 
 fn new_nodes(states: &[CpuState]) -> u64 {
