@@ -114,9 +114,9 @@ pub fn account_by(profile: &Profile, ways: &Ways) -> Account {
         layers.entry(*layer).or_default().cpu_samples += samples;
     }
     let scale = scale(profile, trust.observed_share);
-    let seen: u64 = profile.original_paths().map(|record| record.packets).sum();
-    let bytes: u64 = profile.original_paths().map(|record| record.bytes).sum();
-    let packets = seen as f64 * scale;
+    let seen = profile.once(profile.original_paths().map(|record| record.packets).sum());
+    let bytes = profile.once(profile.original_paths().map(|record| record.bytes).sum());
+    let packets = seen * scale;
     let service: u64 = paths
         .iter()
         .flat_map(|path| &path.spans)
@@ -130,12 +130,12 @@ pub fn account_by(profile: &Profile, ways: &Ways) -> Account {
         .sum();
     let per = |value: f64, count: f64| if count > 0.0 { value / count } else { 0.0 };
     let reconciliation = Reconciliation {
-        service_ns_per_packet: per(service as f64, seen as f64),
+        service_ns_per_packet: per(profile.once(service), seen),
         // Samples know their place only while the probes are attached, like the packets that were seen.
-        cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen as f64),
+        cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen),
     };
     let functions = functions::totals(&paths);
-    let bytes = bytes as f64 * scale;
+    let bytes = bytes * scale;
     let intervals = Intervals::default();
     Account { functions, paths, layers, cpu, correction, trust, scale, packets, bytes, reconciliation, intervals }
 }
@@ -167,5 +167,28 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
             ours += packets;
         }
     }
-    if ours > 0 && all >= ours { all as f64 / ours as f64 } else { by_time }
+    let ours = profile.once(ours);
+    if ours > 0.0 && all as f64 >= ours { all as f64 / ours } else { by_time }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Histogram, PathRecord, Sampling};
+
+    #[test]
+    fn packets_that_count_several_times_are_no_more_packets() {
+        let mut profile = Profile {
+            sampling: Sampling { observed_ns: 1, ..Sampling::default() },
+            paths: vec![PathRecord { packets: 100, bytes: 5000, ..PathRecord::default() }],
+            ..Profile::default()
+        };
+        profile.meta.duration_ns = 2;
+        profile.paths[0].end_to_end = Histogram { count: 100, sum: 100, ..Histogram::default() };
+        let once = account(&profile);
+        assert_eq!((once.packets, once.bytes), (200.0, 10_000.0));
+        (profile.paths[0].packets, profile.paths[0].bytes, profile.multiple) = (700, 35_000, 7.0);
+        let weighed = account(&profile);
+        assert_eq!((weighed.packets, weighed.bytes), (once.packets, once.bytes));
+    }
 }

@@ -63,7 +63,7 @@ impl Facts {
         };
         let seconds = profile.meta.duration_ns.max(1) as f64 / 1e9;
         // Without packets nothing is per packet.
-        let scaled = if packets == 0 { f64::INFINITY } else { packets as f64 * account.scale };
+        let scaled = if packets == 0 { f64::INFINITY } else { profile.once(packets) * account.scale };
         let cpu = account.cpu.layers.iter();
         let mut layers: BTreeSet<Layer> =
             paths.iter().flat_map(|path| path.spans.iter().filter_map(|span| span.layer)).collect();

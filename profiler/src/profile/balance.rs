@@ -21,8 +21,15 @@ impl Profile {
                 weigh(batch, weight);
             }
             balanced.sum_batches();
+            let packets = |profile: &Self| profile.paths.iter().map(|path| path.packets).sum::<u64>() as f64;
+            balanced.multiple = packets(&balanced) / packets(self).max(1.0);
         }
         balanced
+    }
+
+    /// A sum over packets as if each counted once: what goes with things that were not weighed.
+    pub fn once(&self, count: u64) -> f64 {
+        count as f64 / if self.multiple > 0.0 { self.multiple } else { 1.0 }
     }
 
     /// Weights of the recordings: transactions that were done for each that was observed.
@@ -123,6 +130,7 @@ mod tests {
         let wanted = (1000.0 * 1000.0 + 10_000.0 * 100.0) / 11_000.0;
         assert!((balanced.paths[0].end_to_end.mean() - wanted).abs() < 0.1);
         assert!((balanced.paths[0].spans[0].mean() - wanted).abs() < 0.1);
+        assert_eq!(balanced.multiple, 11.0 / 2.0 * 1024.0, "each packet counts so often in the mean");
         profile.meta.parts[0].benchmark = None;
         assert_eq!(profile.balanced(), profile, "what one did is not known");
     }

@@ -188,7 +188,12 @@ impl Profile {
             return path.spans.get(span).map_or(Far::default(), |all| all.far(all));
         }
         let own = self.batches.iter().filter_map(|batch| batch.paths.get(&path.id)?.far.get(&(span as u32)));
-        own.fold(Far::default(), |sum, far| sum.plus(*far))
+        self.of_a_recording(own.fold(Far::default(), |sum, far| sum.plus(*far)))
+    }
+
+    /// Whether far values are few is asked of one recording: what is rare in each is so in all of them together.
+    fn of_a_recording(&self, all: Far) -> Far {
+        Far { values: all.values / self.meta.parts.len().max(1) as f64, ..all }
     }
 
     /// The same of turnarounds.
@@ -196,13 +201,14 @@ impl Profile {
         if self.batches.is_empty() {
             return turn.ns.far(&turn.ns);
         }
-        turns_of(&self.batches, turn).fold(Far::default(), |sum, own| sum.plus(own.far))
+        self.of_a_recording(turns_of(&self.batches, turn).fold(Far::default(), |sum, own| sum.plus(own.far)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::PartRecord;
 
     fn far() -> BTreeMap<u32, Far> {
         BTreeMap::from([(1, Far { values: 1.0, sum: 5 })])
@@ -223,6 +229,17 @@ mod tests {
             work_in_windows: None,
             part: 0,
         }
+    }
+
+    #[test]
+    fn what_is_rare_in_each_recording_is_rare_in_all_of_them() {
+        let mut profile = Profile { batches: vec![batch(1); 30], ..Profile::default() };
+        let path = PathRecord { id: 7, ..PathRecord::default() };
+        assert_eq!((profile.far(&path, 1).values, profile.far(&path, 1).rare_sum()), (30.0, 0));
+        profile.meta.parts = vec![PartRecord::default(); 10];
+        assert_eq!((profile.far(&path, 1).values, profile.far(&path, 1).rare_sum()), (3.0, 150));
+        let turn = TurnRecord { netns: 1, pid: 2, ..TurnRecord::default() };
+        assert_eq!(profile.far_turns(&turn).values, 3.0);
     }
 
     #[test]

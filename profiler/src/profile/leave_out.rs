@@ -95,6 +95,7 @@ impl Profile {
             devices: self.devices.clone(),
             lost: self.lost.clone(),
             observer: self.observer.clone(),
+            multiple: self.multiple,
             hooks: self.hooks.clone(),
             chains: self.chains.clone(),
             retransmits: self.retransmits,

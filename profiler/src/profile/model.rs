@@ -51,6 +51,9 @@ pub struct Profile {
     /// nftables chains by their hook: table and chain.
     #[serde(serialize_with = "by_name")]
     pub chains: BTreeMap<Hook, String>,
+    /// How often each packet counts in the mean where recordings were weighed by their work; 0: once. In no file.
+    #[serde(skip)]
+    pub multiple: f64,
     /// Slices of the recording, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub batches: Vec<BatchRecord>,

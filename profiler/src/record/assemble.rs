@@ -89,6 +89,7 @@ pub(super) fn profile(
     }
     let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
     let mut profile = Profile {
+        multiple: 0.0,
         meta: Meta {
             recorder: env!("CARGO_PKG_VERSION").into(),
             kernel: kernel_release(),

@@ -77,6 +77,7 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
     let (journeys, left_out) = tables::journeys(&mut profiles);
     // Every field of a profile stands here, so that the compiler asks what becomes of a new one.
     Ok(Profile {
+        multiple: 0.0,
         topology: tables::topology(&profiles)?,
         sampling: figures::sampling(&profiles, &parts),
         observer: figures::observer(&parts),
