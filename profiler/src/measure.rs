@@ -3,8 +3,10 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -34,13 +36,16 @@ const GRACE: Duration = Duration::from_secs(15);
 /// If a command fails or is interrupted, and whatever judging gives.
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let (Some(before), Some(after)) = (&args.before, &args.after) else { return check::run(args) };
-    let turns = Turns { set_up: [before, after], command: &args.command, directory: &args.output };
+    let restored = AtomicBool::new(false);
+    let turns = Turns { set_up: [before, after], command: &args.command, directory: &args.output, restored };
     turns.claim()?;
     match runtime::in_thread("ns-check", || turns.take(args)) {
         Ok(()) => check::run(&turns.sides(args)),
         Err(error) => match error.downcast_ref::<Interrupted>() {
             Some(Interrupted(number)) => {
-                note!("netstrata: interrupted; the host is as --before sets it up");
+                if turns.restored.load(Ordering::Relaxed) {
+                    note!("netstrata: interrupted; the host is as --before sets it up");
+                }
                 Ok(ExitCode::from(128u8.saturating_add(*number as u8)))
             }
             None => Err(error),
@@ -55,18 +60,20 @@ struct Turns<'a> {
     set_up: [&'a str; 2],
     command: &'a [String],
     directory: &'a Path,
+    /// The host is as it was, after all.
+    restored: AtomicBool,
 }
 
 /// Sets the host up as it was, however the turns end.
-struct Restore<'a>(&'a str);
+struct Restore<'a>(&'a Turns<'a>);
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        // Not heeding signals: this is what has to be done after one.
-        let done =
-            std::process::Command::new("sh").args(["-c", self.0]).stdin(Stdio::null()).stdout(to_errors()).status();
-        match done {
-            Ok(status) if status.success() => {}
+        // Not heeding signals, and in a group of its own that a second Ctrl-C does not reach: this is what has to be done after one.
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", self.0.set_up[0]]).stdin(Stdio::null()).stdout(to_errors()).process_group(0);
+        match command.status() {
+            Ok(status) if status.success() => self.0.restored.store(true, Ordering::Relaxed),
             Ok(status) => note!("netstrata: --before failed ({status}) when it should restore the host"),
             Err(error) => note!("netstrata: --before could not be run to restore the host: {error}"),
         }
@@ -99,7 +106,7 @@ impl Turns<'_> {
     /// runs of one side beside each other, which are then alike).
     fn take(&self, args: &CheckArgs) -> Result<()> {
         signal::heed()?;
-        let _restore = Restore(self.set_up[0]);
+        let _restore = Restore(self);
         let begun = Instant::now();
         let most = LOOKS[LOOKS.len() - 1];
         for pair in 1..=most {

@@ -39,6 +39,11 @@ pub fn list<N: ValueEnum, F>(command: &str, format: fn(N) -> Format<F>) -> Strin
     rows.collect()
 }
 
+/// A name as a terminal may have it: names may hold anything, and what a terminal would obey is not printed.
+pub fn printable(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
 /// The first so many characters; the last of them says if something is missing.
 pub fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {

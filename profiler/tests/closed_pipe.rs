@@ -25,6 +25,7 @@ fn commands(directory: &Directory) -> Vec<Vec<String>> {
     let mut all = vec![
         vec!["report", &bridge],
         vec!["explain", &host, &bridge],
+        vec!["check", &bridge, "--against", &host],
         vec!["topology"],
         vec!["doctor"],
         vec!["lab", "list"],

@@ -7,6 +7,7 @@ use super::{
     rule::Verdict,
     text,
 };
+use crate::output::printable;
 
 /// The check as Markdown.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
@@ -42,7 +43,7 @@ fn row(out: &mut String, figure: &Figure) -> std::fmt::Result {
 /// Text that is nothing but text.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for letter in text::plain(text).chars() {
+    for letter in printable(text).chars() {
         match letter {
             '<' => out.push_str("&lt;"),
             '&' => out.push_str("&amp;"),

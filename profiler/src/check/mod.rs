@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use crate::{
     cli::{CheckArgs, CheckFormat},
-    output::{Format, list, print},
+    output::{Format, list, print, printable},
 };
 
 pub use judge::Judgment;
@@ -56,7 +56,7 @@ fn judged(args: &CheckArgs) -> anyhow::Result<(Judgment, set::Set)> {
 impl Judgment {
     /// The verdict in a line.
     pub fn headline(&self) -> String {
-        text::plain(&text::headline(self))
+        printable(&text::headline(self))
     }
 }
 

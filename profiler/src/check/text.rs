@@ -7,16 +7,16 @@ use super::{
     judge::{Figure, Judgment, Of, percent},
     rule::{ERROR, TAIL, Verdict},
 };
-use crate::output::{clip, wrapped};
+use crate::output::{clip, printable, wrapped};
 
 /// Columns of a figure's name.
 const NAME: usize = 32;
 
 /// The check as text.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
-    let mut out = wrapped("", 2, &plain(&headline(found)));
+    let mut out = wrapped("", 2, &printable(&headline(found)));
     let [baseline, target] = &found.labels;
-    out += &wrapped("  ", 2, &plain(&format!("{target} against {baseline}; {}", found.work)));
+    out += &wrapped("  ", 2, &printable(&format!("{target} against {baseline}; {}", found.work)));
     out += &wrapped("  ", 2, &rule(found));
     writeln!(out, "\n{}", heading("Total"))?;
     let others = found.others.iter().filter(|figure| figure.key.group == Group::Other);
@@ -41,7 +41,7 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
         out += &wrapped("  ", 2, &needed);
     }
     for note in &found.notes {
-        out += &wrapped("  ", 4, &plain(note));
+        out += &wrapped("  ", 4, &printable(note));
     }
     Ok(out)
 }
@@ -75,10 +75,14 @@ pub(super) fn needed(found: &Judgment) -> Option<String> {
     }
     let pairs = found.total.pairs_needed?;
     Some(match super::rule::look_from(pairs) {
-        Some(look) if look > found.looked_at => {
-            format!("undecided: {look} pairs would decide if all goes on like this")
-        }
-        _ => format!("undecided: about {pairs:.0} pairs like these would decide, more than there are looks for"),
+        Some(_) => match super::rule::look_from(found.looked_at as f64 + 1.0) {
+            Some(next) => {
+                let look = super::rule::look_from(pairs).map_or(next, |look| look.max(next));
+                format!("undecided: {look} pairs would decide if all goes on like this")
+            }
+            None => "undecided: there are no more looks; record longer, or decide on a larger threshold".into(),
+        },
+        None => format!("undecided: about {pairs:.0} pairs like these would decide, more than there are looks for"),
     })
 }
 
@@ -110,7 +114,7 @@ fn line(figure: &Figure) -> String {
     let change = figure.change().map_or("not known".into(), |change| signed(change, figure.of));
     let interval = figure.interval().map_or(String::new(), |ends| format!(" ({})", range(ends, figure.of)));
     let [baseline, target] = [figure.baseline, figure.target].map(number);
-    let name = clip(&plain(&figure.key.title()), NAME - 1);
+    let name = clip(&printable(&figure.key.title()), NAME - 1);
     format!(
         "  {name:<NAME$}{baseline:>10} {target:>10}  {:<34}{}",
         format!("{change}{interval}"),
@@ -161,9 +165,4 @@ fn ends(change: f64, of: Of) -> String {
 /// The ends of an interval.
 pub(super) fn range([low, high]: [f64; 2], of: Of) -> String {
     format!("{} to {}", ends(low, of), ends(high, of))
-}
-
-/// Names come from files: what a terminal would obey is not printed.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }

@@ -42,7 +42,7 @@ use crate::{
     choices::Clock,
     cli::{ExplainArgs, ExplainFormat},
     failure::Failure,
-    output::{Format, list, print},
+    output::{Format, list, print, printable},
     profile::{self, Benchmark, PathRecord, Profile},
 };
 
@@ -133,7 +133,7 @@ impl Explanation {
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let [baseline, target] = args.sides();
     let ((baseline, one), (target, other)) = (profile::read_set(&baseline)?, profile::read_set(&target)?);
-    let explanation = explain(&baseline, &target, &[one, other])?;
+    let explanation = explain(&baseline, &target, &[one, other].map(|label| printable(&label)))?;
     print(&(format(args.format).render)(&explanation)?)
 }
 

@@ -207,7 +207,7 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
         value += step;
     }
     if low > 0.0 {
-        write("the axis does not begin at zero", (LEFT, BOTTOM + 30), 11.0, &FAINT, HPos::Left)?;
+        write("the axis does not begin at zero", (24, BOTTOM + 31), 11.0, &FAINT, HPos::Left)?;
     }
 
     let pitch = f64::from(BOTTOM - TOP) / bars.len().max(1) as f64;
@@ -225,7 +225,8 @@ fn draw(found: &Explanation, out: &mut String) -> Drawn {
             hatch(&area, (left, top), (right, bottom))?;
         }
         if let Some(half) = bar.half {
-            let ends = [-half, half].map(|by| across((bar.to as f64 + by).clamp(low, high)));
+            let ends = [-half, half].map(|by| bar.to as f64 + by);
+            let ends = ends.map(|end| (across(end.clamp(low, high)), (low..=high).contains(&end)));
             whisker(&area, ends, y as i32, (height / 4.0) as i32)?;
         }
         if index + 1 < bars.len() {
@@ -266,10 +267,11 @@ fn legend(area: &Area<'_>) -> Drawn {
     Ok(())
 }
 
-/// The interval of a step, around its end.
-fn whisker(area: &Area<'_>, [left, right]: [i32; 2], y: i32, cap: i32) -> Drawn {
-    for line in [[(left, y), (right, y)], [(left, y - cap), (left, y + cap)], [(right, y - cap), (right, y + cap)]] {
-        area.draw(&PathElement::new(line.to_vec(), INK))?;
+/// The interval of a step, around its end. An end that lies in the picture has a cap.
+fn whisker(area: &Area<'_>, ends: [(i32, bool); 2], y: i32, cap: i32) -> Drawn {
+    area.draw(&PathElement::new(ends.map(|(x, _)| (x, y)).to_vec(), INK))?;
+    for (x, _) in ends.into_iter().filter(|(_, inside)| *inside) {
+        area.draw(&PathElement::new(vec![(x, y - cap), (x, y + cap)], INK))?;
     }
     Ok(())
 }

@@ -24,14 +24,14 @@ thread_local! {
 #[error("interrupted by signal {0}")]
 pub struct Interrupted(pub i32);
 
-/// From now on SIGINT, SIGTERM and SIGHUP no longer end this program, but what it waits for.
+/// From now on SIGINT, SIGQUIT, SIGTERM and SIGHUP no longer end this program, but what it waits for.
 pub fn heed() -> Result<()> {
     if HEEDS.replace(true) {
         return Ok(());
     }
     let runtime = runtime::current()?;
     let _within = runtime.enter();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in [SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signals = signal(kind).context("cannot listen to signals")?;
         runtime.spawn(async move {
             while signals.recv().await.is_some() {

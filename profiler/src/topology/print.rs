@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Device, Namespace, Topology, Tunnel};
+use crate::output::printable;
 
 /// The name of the JSON format.
 const SCHEMA: &str = "netstrata.topology/1";
@@ -15,7 +16,7 @@ pub(super) fn text(topology: &Topology) -> String {
     let mut out = String::new();
     for (number, namespace) in topology.namespaces.iter().enumerate() {
         let gap = if number == 0 { "" } else { "\n" };
-        let _ = writeln!(out, "{gap}{} ({}, netns {})", clean(&namespace.name), namespace.origin, namespace.inum);
+        let _ = writeln!(out, "{gap}{} ({}, netns {})", printable(&namespace.name), namespace.origin, namespace.inum);
         let devices: Vec<&Device> = topology.devices.iter().filter(|device| device.netns == namespace.inum).collect();
         let rows = tree(&devices);
         if rows.is_empty() {
@@ -25,7 +26,7 @@ pub(super) fn text(topology: &Topology) -> String {
         let names = widest(|(depth, device)| 2 * depth + device.name.chars().count());
         let kinds = widest(|(_, device)| device.kind.len());
         for (depth, device) in &rows {
-            let name = format!("{}{}", "  ".repeat(*depth), clean(&device.name));
+            let name = format!("{}{}", "  ".repeat(*depth), printable(&device.name));
             let _ = writeln!(out, "  {name:names$}  {:kinds$}  {}", device.kind, details(topology, device));
         }
     }
@@ -37,9 +38,9 @@ pub(super) fn text(topology: &Topology) -> String {
             let id: String = container.id.chars().take(12).collect();
             let place = match container.netns {
                 0 => "unknown".to_owned(),
-                netns => clean(&topology.namespace_name(netns)),
+                netns => printable(&topology.namespace_name(netns)),
             };
-            let name = clean(&container.name);
+            let name = printable(&container.name);
             let _ = writeln!(out, "  {name:names$}  {:engines$}  {id}  namespace {place}", container.engine);
         }
     }
@@ -68,7 +69,7 @@ fn tree<'a>(devices: &[&'a Device]) -> Vec<(usize, &'a Device)> {
 fn details(topology: &Topology, device: &Device) -> String {
     let mut words = vec![format!("mtu {}", device.mtu), if device.up { "up" } else { "down" }.to_owned()];
     if !device.qdisc.is_empty() {
-        words.push(format!("qdisc {}", clean(&device.qdisc)));
+        words.push(format!("qdisc {}", printable(&device.qdisc)));
     }
     if let Some(peer) = device.peer {
         words.push(format!("peer {}", place(topology, peer)));
@@ -94,14 +95,9 @@ fn tunnel_words(tunnel: &Tunnel) -> Vec<String> {
 
 /// `name@namespace` of a device, as far as they are known.
 fn place(topology: &Topology, (netns, ifindex): (u32, u32)) -> String {
-    let name = topology.device(netns, ifindex).map_or_else(|| format!("if{ifindex}"), |device| clean(&device.name));
-    let namespace = if netns == 0 { "unknown".to_owned() } else { clean(&topology.namespace_name(netns)) };
+    let name = topology.device(netns, ifindex).map_or_else(|| format!("if{ifindex}"), |device| printable(&device.name));
+    let namespace = if netns == 0 { "unknown".to_owned() } else { printable(&topology.namespace_name(netns)) };
     format!("{name}@{namespace}")
-}
-
-/// Names may hold anything: control characters would reach the terminal.
-fn clean(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 /// The document, its schema first.
