@@ -46,13 +46,17 @@ impl Lab {
 
     /// Records while the client sends requests to the server.
     fn record_requests(&self, file: &str, options: &[&str]) -> (Output, Profile) {
-        let _server = Traffic::REQUESTS.serve(&self.network);
+        self.record_traffic(Traffic::REQUESTS, file, options)
+    }
+
+    fn record_traffic(&self, traffic: Traffic, file: &str, options: &[&str]) -> (Output, Profile) {
+        let _server = traffic.serve(&self.network);
         let output = Command::new(NETSTRATA)
             .args(["record", "-o"])
             .arg(self.directory.file(file))
             .args(options)
             .arg("--")
-            .args(Traffic::REQUESTS.client(&self.network))
+            .args(traffic.client(&self.network))
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -290,8 +294,12 @@ fn assert_loud(profile: &Profile, loss: Loss) {
 fn tiny_tables_lose_loudly() {
     let Some(_alone) = ready!("nsenter") else { return };
     let lab = Lab::new();
-    for (option, value, cause) in [("--debug-nodes", "4", Loss::NodesFull), ("--debug-slots", "1", Loss::SlotBusy)] {
-        let (_, profile) = lab.record_requests("tiny", &["--sample-every", "1", option, value]);
+    // Of requests there is one at a time, and one slot would do but for chance: a stream has many packets on their way.
+    let stream = Traffic { workload: "tcp-stream", size: 131_072, ..Traffic::REQUESTS };
+    for (option, value, cause, traffic) in
+        [("--debug-nodes", "4", Loss::NodesFull, Traffic::REQUESTS), ("--debug-slots", "1", Loss::SlotBusy, stream)]
+    {
+        let (_, profile) = lab.record_traffic(traffic, "tiny", &["--sample-every", "1", option, value]);
         assert_loud(&profile, cause);
         closed(&report(&lab.directory.file("tiny")));
     }

@@ -8,6 +8,7 @@ use super::{
     rule::Verdict,
     text,
 };
+use crate::output::xml;
 
 /// The check as a suite of tests.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
@@ -21,10 +22,10 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
         count("<skipped ")
     );
     let [baseline, target] = &found.labels;
-    let name = escape(&format!("netstrata check: {target} against {baseline}"));
+    let name = xml(&format!("netstrata check: {target} against {baseline}"));
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     writeln!(out, "<testsuites {counts}>\n  <testsuite name=\"{name}\" {counts}>")?;
-    let property = |name: &str, value: &str| format!("      <property name=\"{name}\" value=\"{}\"/>", escape(value));
+    let property = |name: &str, value: &str| format!("      <property name=\"{name}\" value=\"{}\"/>", xml(value));
     let rule = text::rule(found);
     let rows = [("verdict", found.verdict.name()), ("work", &found.work), ("rule", &rule)];
     writeln!(out, "    <properties>")?;
@@ -36,7 +37,7 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
         out += &case;
     }
     let said: Vec<String> = found.arithmetic().into_iter().chain(found.notes.iter().cloned()).collect();
-    writeln!(out, "    <system-out>{}</system-out>", escape(&said.join("\n")))?;
+    writeln!(out, "    <system-out>{}</system-out>", xml(&said.join("\n")))?;
     writeln!(out, "  </testsuite>\n</testsuites>")?;
     Ok(out)
 }
@@ -45,7 +46,7 @@ fn case(found: &Judgment, figure: &Figure) -> String {
     let change = figure.change().map_or("a change that is not known".into(), |change| text::signed(change, figure.of));
     let interval = figure.interval().map_or(String::new(), |ends| format!(" ({})", text::range(ends, figure.of)));
     let [baseline, target] = [figure.baseline, figure.target].map(text::number);
-    let told = escape(&format!("{}: {change}{interval}, {baseline} -> {target}", figure.verdict.name()));
+    let told = xml(&format!("{}: {change}{interval}, {baseline} -> {target}", figure.verdict.name()));
     let is_total = *figure == found.total;
     let within = match figure.verdict {
         Verdict::Regressed if found.verdict == Verdict::Regressed => {
@@ -56,23 +57,5 @@ fn case(found: &Judgment, figure: &Figure) -> String {
         _ => format!("<system-out>{told}</system-out>"),
     };
     let class = format!("netstrata.check.{}", figure.key.group.name());
-    format!("    <testcase classname=\"{class}\" name=\"{}\">{within}</testcase>\n", escape(&figure.key.title()))
-}
-
-/// Text within XML; what XML has no way to write is replaced.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            '\n' => out.push_str("&#10;"),
-            letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            letter => out.push(letter),
-        }
-    }
-    out
+    format!("    <testcase classname=\"{class}\" name=\"{}\">{within}</testcase>\n", xml(&figure.key.title()))
 }

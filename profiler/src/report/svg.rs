@@ -13,6 +13,7 @@ use crate::{
     analysis::{Account, Intervals, Of, SpanKind},
     choices::Clock,
     cpu::{Context, CpuAccount},
+    output::xml,
     profile::Profile,
 };
 
@@ -94,22 +95,6 @@ fn rgb(hue: u32, saturation: u32, lightness: u32) -> String {
 
 fn order(layer: &str) -> usize {
     Layer::from_name(layer).map_or(Layer::ALL.len(), |layer| layer as usize)
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // XML has no way to write them.
-            letter if letter.is_control() || letter == '\u{fffe}' || letter == '\u{ffff}' => out.push('\u{fffd}'),
-            letter => out.push(letter),
-        }
-    }
-    out
 }
 
 /// The text that fits into a width, shortened with an ellipsis; empty if nothing readable fits.
@@ -194,7 +179,7 @@ impl Drawing<'_> {
             self.out,
             "<g><title>{}</title><rect x=\"{left:.2}\" y=\"{top:.1}\" width=\"{drawn:.2}\" height=\"{height:.1}\" \
              rx=\"1.5\" fill=\"{}\"/>",
-            escape(&title),
+            xml(&title),
             node.colour
         );
         if node.note == WAIT {
@@ -210,7 +195,7 @@ impl Drawing<'_> {
                 self.out,
                 "<svg x=\"{left:.2}\" y=\"{top:.1}\" width=\"{drawn:.2}\" height=\"{height:.1}\"><text x=\"3\" y=\"12.8\">{}\
                  </text></svg>",
-                escape(&text)
+                xml(&text)
             );
         }
         self.out.push_str("</g>\n");
@@ -267,10 +252,10 @@ fn heading(out: &mut String, top: f64, title: &str, about: &str) {
         "<text x=\"{MARGIN}\" y=\"{:.1}\" class=\"h\">{}</text><text x=\"{}\" y=\"{:.1}\" class=\"n\" \
          text-anchor=\"end\">{}</text>",
         top + 16.0,
-        escape(title),
+        xml(title),
         WIDTH - MARGIN,
         top + 16.0,
-        escape(about)
+        xml(about)
     );
 }
 
@@ -283,8 +268,7 @@ fn legend(out: &mut String, top: f64, entries: &[(&str, String, bool)]) {
                 "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"11\" height=\"11\" rx=\"1.5\" fill=\"{fill}\"/>"
             );
         }
-        let _ =
-            writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"l\">{}</text>", left + 15.0, top + 9.5, escape(name));
+        let _ = writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"l\">{}</text>", left + 15.0, top + 9.5, xml(name));
         left += 27.0 + name.chars().count() as f64 * 4.9;
     }
 }
@@ -465,7 +449,7 @@ mod tests {
         assert_eq!(fit("tcp_sendmsg", 100.0), "tcp_sendmsg");
         assert_eq!(fit("tcp_sendmsg_locked", 60.0), "tcp_se…");
         assert_eq!(fit("tcp_sendmsg", 20.0), "");
-        assert_eq!(escape("a<b>\u{1}&\""), "a&lt;b&gt;\u{fffd}&amp;&quot;");
+        assert_eq!(xml("a<b>\u{1}&\""), "a&lt;b&gt;\u{fffd}&amp;&quot;");
     }
 
     #[test]
