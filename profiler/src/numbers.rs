@@ -89,6 +89,12 @@ fn alike(off: &[f64]) -> f64 {
 /// Batches that have more in common than this are as good as one.
 const MOST_ALIKE: f64 = 0.8;
 
+/// A value with so many decimals, and no "-0".
+pub fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale + 0.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

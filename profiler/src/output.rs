@@ -39,6 +39,19 @@ pub fn list<N: ValueEnum, F>(command: &str, format: fn(N) -> Format<F>) -> Strin
     rows.collect()
 }
 
+/// A count with thousands set apart.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// Text within XML; what XML has no way to write is replaced.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

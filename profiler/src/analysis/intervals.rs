@@ -142,7 +142,7 @@ fn between(whole: Figures<f64>, without: impl Iterator<Item = Figures<f64>>) -> 
             let others: Vec<f64> = without.iter().map(same).collect();
             if let Some(mut interval) = around(figure, &others) {
                 // A part of a whole is no more than it.
-                if name.ends_with("latency_share") || name.ends_with("wait_share") {
+                if name.ends_with("share") {
                     interval[1] = interval[1].min(1.0);
                 }
                 intervals.entry(of.clone()).or_default().insert(name, interval);

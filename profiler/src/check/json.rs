@@ -7,15 +7,11 @@ use super::{
     judge::{Figure, Judgment, Of},
     rule::{ERROR, LOOKS, TAIL, look_from, pairs_for},
 };
+use crate::numbers::rounded;
 
 /// The check as JSON, for people too.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
     Ok(format!("{:#}\n", value(found)))
-}
-
-fn round(value: f64, digits: i32) -> f64 {
-    let scale = 10f64.powi(digits);
-    (value * scale).round() / scale + 0.0
 }
 
 pub(super) fn value(found: &Judgment) -> Value {
@@ -28,17 +24,17 @@ pub(super) fn value(found: &Judgment) -> Value {
         "kind": found.kind.name(),
         "clock": found.clock.name(),
         "work": found.work,
-        "threshold": round(found.threshold, 6),
+        "threshold": rounded(found.threshold, 6),
         "error_of_a_side": ERROR,
-        "error_of_a_look": round(TAIL, 9),
+        "error_of_a_look": rounded(TAIL, 9),
         "looks": LOOKS,
         "judged_by": match found.by { By::Pairs => "pairs", By::Batches => "batches" },
         "pairs_looked_at": found.looked_at,
         "baseline": side(0),
         "target": side(1),
         "decidable": {
-            "spread_of_a_pair": found.total.spread.map(|spread| round(spread, 6)),
-            "pairs": pairs.map(|pairs| round(pairs, 0)),
+            "spread_of_a_pair": found.total.spread.map(|spread| rounded(spread, 6)),
+            "pairs": pairs.map(|pairs| rounded(pairs, 0)),
             "look": pairs.and_then(look_from),
         },
         "total": figure(&found.total),
@@ -58,14 +54,14 @@ fn figure(figure: &Figure) -> Value {
         "title": figure.key.title(),
         "group": figure.key.group.name(),
         "unit": if figure.key.group == Group::Count { "count" } else { "ns" },
-        "baseline": round(figure.baseline, 6),
-        "target": round(figure.target, 6),
-        "change": figure.change().map(|change| round(change, 6)),
+        "baseline": rounded(figure.baseline, 6),
+        "target": rounded(figure.target, 6),
+        "change": figure.change().map(|change| rounded(change, 6)),
         "change_of": of,
-        "interval": figure.interval().map(|ends| ends.map(|end| round(end, 6))),
-        "chance": figure.estimate.map(|estimate| round(estimate.chance(), 9)),
-        "spread": figure.spread.map(|spread| round(spread, 6)),
+        "interval": figure.interval().map(|ends| ends.map(|end| rounded(end, 6))),
+        "chance": figure.estimate.map(|estimate| rounded(estimate.chance(), 9)),
+        "spread": figure.spread.map(|spread| rounded(spread, 6)),
         "verdict": figure.verdict.name(),
-        "pairs_needed": figure.pairs_needed.map(|pairs| round(pairs, 0)),
+        "pairs_needed": figure.pairs_needed.map(|pairs| rounded(pairs, 0)),
     })
 }

@@ -12,7 +12,7 @@ use crate::{
     explain::WorkKind,
     failure::Failure,
     numbers::{Spread, median},
-    profile::{Even, Profile},
+    profile::{BatchWork, Even, Profile},
 };
 
 /// What a change is a part of.
@@ -279,8 +279,8 @@ fn without(profile: &Profile, kind: WorkKind) -> Vec<Figures> {
 /// What the benchmark measured, up to a factor, without each batch: it measures all the time, also where nothing is observed.
 fn work_without(profile: &Profile) -> Vec<f64> {
     let work: Vec<_> = profile.batches.iter().filter_map(|batch| batch.work).filter(|work| work.done > 0).collect();
-    let (ns, done) = work.iter().fold((0, 0), |sum: (u64, u64), work| (sum.0 + work.ns, sum.1 + work.done));
-    work.iter().map(|work| (ns - work.ns) as f64 / (done - work.done) as f64).collect()
+    let all: BatchWork = work.iter().copied().sum();
+    work.iter().map(|work| (all.ns - work.ns) as f64 / (all.done - work.done) as f64).collect()
 }
 
 /// All figures of both sets.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::{
     figures::{By, Group},
     judge::{Figure, Judgment, Of, percent},
-    rule::{ERROR, TAIL, Verdict},
+    rule::{ERROR, TAIL, Verdict, look_from},
 };
-use crate::output::{clip, printable, wrapped};
+use crate::output::{clip, count, printable, wrapped};
 
 /// Columns of a figure's name.
 const NAME: usize = 32;
@@ -74,15 +74,14 @@ pub(super) fn needed(found: &Judgment) -> Option<String> {
         return None;
     }
     let pairs = found.total.pairs_needed?;
-    Some(match super::rule::look_from(pairs) {
-        Some(_) => match super::rule::look_from(found.looked_at as f64 + 1.0) {
-            Some(next) => {
-                let look = super::rule::look_from(pairs).map_or(next, |look| look.max(next));
-                format!("undecided: {look} pairs would decide if all goes on like this")
-            }
-            None => "undecided: there are no more looks; record longer, or decide on a larger threshold".into(),
-        },
-        None => format!("undecided: about {pairs:.0} pairs like these would decide, more than there are looks for"),
+    Some(match (look_from(pairs), look_from(found.looked_at as f64 + 1.0)) {
+        (Some(enough), Some(next)) => {
+            format!("undecided: {} pairs would decide if all goes on like this", enough.max(next))
+        }
+        (Some(_), None) => "undecided: there are no more looks; record longer, or decide on a larger threshold".into(),
+        (None, _) => {
+            format!("undecided: about {pairs:.0} pairs like these would decide, more than there are looks for")
+        }
     })
 }
 
@@ -127,12 +126,7 @@ fn line(figure: &Figure) -> String {
 /// A value with about four digits, thousands apart.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
-        size if size >= 1000.0 => {
-            let digits = format!("{:.0}", value.abs());
-            let groups: Vec<&str> =
-                digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or("")).collect();
-            format!("{}{}", if value < 0.0 { "-" } else { "" }, groups.join(","))
-        }
+        size if size >= 1000.0 => format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size.round() as u64)),
         size if size >= 10.0 => format!("{value:.1}"),
         0.0 => "0".into(),
         _ => format!("{value:.4}"),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     analysis::{Account, PathAccount},
-    profile::Profile,
+    profile::{BatchWork, Profile},
 };
 
 /// The work of one recording. Nanoseconds are those of one transaction, or of one byte of a stream.
@@ -39,10 +39,7 @@ pub fn alone(profile: &Profile, account: &Account) -> Option<Alone> {
     let beside = if kind == WorkKind::Stream { 1.0 } else { pairs(benchmark) };
     let unit = if kind == WorkKind::Stream { 8.0 } else { 1.0 };
     let rate = benchmark.and_then(|benchmark| measured(kind, benchmark));
-    let (work_ns, done) = profile.batches.iter().filter_map(|batch| batch.work).fold((0, 0), |sum, work| {
-        let (ns, done): (u64, u64) = sum;
-        (ns + work.ns, done + work.done)
-    });
+    let work: BatchWork = profile.batches.iter().filter_map(|batch| batch.work).sum();
     let (paths, layers, first) = match kind {
         WorkKind::RequestResponse | WorkKind::Saturated => {
             let times = transaction::times(profile, account, "")?;
@@ -62,7 +59,7 @@ pub fn alone(profile: &Profile, account: &Account) -> Option<Alone> {
     Some(Alone {
         kind,
         measured_ns: rate.map(|rate| beside * unit * 1e9 / rate),
-        measured_in_batches_ns: (work_ns > 0 && done > 0).then(|| beside * work_ns as f64 / done as f64),
+        measured_in_batches_ns: (work.ns > 0 && work.done > 0).then(|| beside * work.ns as f64 / work.done as f64),
         layers,
         crossings,
         counts: first.into_iter().chain(counts).collect(),

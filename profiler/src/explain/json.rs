@@ -7,6 +7,7 @@ use super::{
     Cause, Explanation, Figure, Leg, Of, Part, Row, Shown, Side, Sure, Transaction, Turn, WorkKind,
     station::StationFacts,
 };
+use crate::numbers::rounded;
 
 /// The account as JSON, for people too.
 pub(super) fn render(found: &Explanation) -> Result<String> {
@@ -47,8 +48,8 @@ fn account(found: &Explanation) -> Value {
         "together": found.shown().iter().filter(|row| row.slots.len() > 1).map(|row| together(found, row)).collect::<Vec<_>>(),
         "remainder": remainder,
         "opposed": { "slower": value(waterfall.opposed().0), "faster": value(waterfall.opposed().1) },
-        "explained_share": found.explained_share.map(|share| round(share, 6)),
-        "explained_share_interval": of_share.map(|ends| ends.map(|end| round(end, 6))),
+        "explained_share": found.explained_share.map(|share| rounded(share, 6)),
+        "explained_share_interval": of_share.map(|ends| ends.map(|end| rounded(end, 6))),
         "repeats_needed": found.repeats_needed(),
         "no_measurable_difference": found.no_difference,
         "causes": found.causes.iter().map(|of| cause(of, &found.sure)).collect::<Vec<_>>(),
@@ -60,7 +61,7 @@ fn account(found: &Explanation) -> Value {
 /// A step as a share of the difference.
 fn part_of(found: &Explanation, step: i64) -> Option<f64> {
     let delta = found.waterfall.delta();
-    (delta != 0).then(|| round(step as f64 / delta as f64, 6))
+    (delta != 0).then(|| rounded(step as f64 / delta as f64, 6))
 }
 
 fn row(found: &Explanation, row: &Row) -> Value {
@@ -115,11 +116,6 @@ fn scaled(kind: WorkKind, number: i64) -> Value {
     }
 }
 
-fn round(value: f64, digits: i32) -> f64 {
-    let scale = 10f64.powi(digits);
-    (value * scale).round() / scale
-}
-
 /// Enters the intervals of two values and of the step between them, which is the object's main figure.
 fn steps(out: &mut Value, found: &Explanation, figure: impl Fn(Of) -> Figure, [baseline, target]: [i64; 2]) {
     let ends = |of, number: i64| {
@@ -137,7 +133,7 @@ fn steps(out: &mut Value, found: &Explanation, figure: impl Fn(Of) -> Figure, [b
 
 /// The interval of a figure, to so many digits.
 fn ends(sure: &Sure, figure: &Figure, value: Option<f64>, digits: i32) -> Option<[f64; 2]> {
-    Some(sure.interval(figure, value?)?.map(|end| round(end, digits)))
+    Some(sure.interval(figure, value?)?.map(|end| rounded(end, digits)))
 }
 
 fn station(station: &StationFacts, of: Of, (sure, kind): (&Sure, WorkKind)) -> Value {
@@ -148,11 +144,11 @@ fn station(station: &StationFacts, of: Of, (sure, kind): (&Sure, WorkKind)) -> V
         "pid": station.pid,
         "name": station.name,
         "container": station.container,
-        "utilisation": round(station.utilisation, 6),
-        cost: round(station.cpu_ns_each, 9),
-        rate: round(station.per_s, 3),
+        "utilisation": rounded(station.utilisation, 6),
+        cost: rounded(station.cpu_ns_each, 9),
+        rate: rounded(station.per_s, 3),
         "samples": station.samples,
-        "softirq_share": round(station.softirq_share, 6),
+        "softirq_share": rounded(station.softirq_share, 6),
         "intervals": {
             "utilisation": ends(sure, &Figure::Utilisation(of), Some(station.utilisation), 6),
             cost: ends(sure, &Figure::CpuOfEach(of), Some(station.cpu_ns_each), 9),
@@ -162,11 +158,11 @@ fn station(station: &StationFacts, of: Of, (sure, kind): (&Sure, WorkKind)) -> V
 }
 
 fn side(side: &Side, of: Of, (sure, kind): (&Sure, WorkKind)) -> Value {
-    let rate = |value: Option<f64>| value.map(|value| round(value, 3));
+    let rate = |value: Option<f64>| value.map(|value| rounded(value, 3));
     let cpu = |(cpu, busy): &(u16, f64)| {
         json!({
             "cpu": cpu,
-            "busy_share": round(*busy, 6),
+            "busy_share": rounded(*busy, 6),
             "interval": ends(sure, &Figure::Cpu(*cpu, of), Some(*busy), 6),
         })
     };
@@ -199,8 +195,8 @@ fn transaction(all: &Transaction, of: Of, sure: &Sure) -> Value {
             "from": leg.from,
             "to": leg.to,
             "fate": leg.fate,
-            "packets": round(leg.packets, 3),
-            "times": round(leg.times, 3),
+            "packets": rounded(leg.packets, 3),
+            "times": rounded(leg.times, 3),
             "ns": leg.ns.value,
             "raw_ns": leg.ns.raw,
             "interval": part(leg.name(), leg.ns.value),
@@ -211,14 +207,14 @@ fn transaction(all: &Transaction, of: Of, sure: &Sure) -> Value {
             "pid": turn.pid,
             "name": turn.name,
             "netns": turn.netns,
-            "times": round(turn.times, 3),
+            "times": rounded(turn.times, 3),
             "ns": turn.ns.value,
             "connects": turn.connects,
             "interval": part(turn.key(), turn.ns.value),
         })
     };
     json!({
-        "packets": round(all.packets, 3),
+        "packets": rounded(all.packets, 3),
         "interval": ends(sure, &Figure::Packets(of), Some(all.packets), 3),
         "legs": all.legs.iter().map(leg).collect::<Vec<_>>(),
         "turnarounds": all.turns.iter().map(turn).collect::<Vec<_>>(),
@@ -233,8 +229,8 @@ fn cause(cause: &Cause, sure: &Sure) -> Value {
             "intervals": { "baseline": of(Of::Baseline, figure.baseline), "target": of(Of::Target, figure.target) },
             "name": figure.name,
             "unit": figure.unit,
-            "baseline": round(figure.baseline, 6),
-            "target": round(figure.target, 6),
+            "baseline": rounded(figure.baseline, 6),
+            "target": rounded(figure.target, 6),
         })
     });
     json!({ "name": cause.name, "sentence": cause.sentence, "figures": figures.collect::<Vec<_>>() })

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Explanation, Side, Transaction};
-use crate::{output::clip, report::text::count};
+use crate::output::{clip, count};
 
 /// Columns of a row's name.
 const NAME: usize = 46;

@@ -9,8 +9,8 @@ use super::{
     table::{self, signed},
 };
 use crate::{
-    output::{clip, wrapped},
-    report::text::{benchmark_line, count},
+    output::{clip, count, wrapped},
+    report::text::benchmark_line,
 };
 
 /// It is said if layers change against the difference by more than this part of it.

@@ -36,8 +36,7 @@ pub(super) fn share(profile: &Profile) -> Option<f64> {
 
 /// What a built-in workload did while journeys were observed.
 pub(super) fn work(profile: &Profile) -> Option<BatchWork> {
-    let work = profile.batches.iter().filter_map(|batch| batch.work_in_windows);
-    let sum = work.reduce(|sum, next| BatchWork { ns: sum.ns + next.ns, done: sum.done + next.done })?;
+    let sum: BatchWork = profile.batches.iter().filter_map(|batch| batch.work_in_windows).sum();
     (sum.done > 0).then_some(sum)
 }
 

@@ -1,6 +1,6 @@
 //! Batches: slices of the recording with sums of their own. How much a figure differs from one to the next tells how sure it is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::Sum};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,10 +67,17 @@ pub struct BatchWork {
 
 impl BatchWork {
     fn add(to: &mut Option<Self>, more: Option<Self>) {
-        if let Some(more) = more {
-            let own = to.get_or_insert_default();
-            *own = Self { ns: own.ns + more.ns, done: own.done + more.done };
-        }
+        *to = [*to, more].into_iter().flatten().reduce(Self::plus);
+    }
+
+    fn plus(self, more: Self) -> Self {
+        Self { ns: self.ns + more.ns, done: self.done + more.done }
+    }
+}
+
+impl Sum for BatchWork {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::plus)
     }
 }
 

@@ -44,10 +44,7 @@ impl Profile {
         let started = self.meta.started_ns;
         for batch in &mut self.batches {
             let sum = |times: &[(u64, u64)]| {
-                times.iter().map(|(from, until)| progress.between(started + from, started + until)).fold(
-                    BatchWork::default(),
-                    |sum, work| BatchWork { ns: sum.ns + work.ns, done: sum.done + work.done },
-                )
+                times.iter().map(|(from, until)| progress.between(started + from, started + until)).sum()
             };
             batch.work_in_windows = Some(sum(&batch.windows));
             batch.work = Some(sum(&[(batch.end_ns.saturating_sub(batch.samples_ns), batch.end_ns)]));

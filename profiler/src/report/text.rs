@@ -8,7 +8,7 @@ use netstrata_common::{End, Way};
 
 use crate::{
     analysis::{Account, PathAccount, Span, device_name},
-    output::{clip, clip_left, wrapped},
+    output::{clip, clip_left, count, wrapped},
     profile::{Benchmark, NOT_ASKED, NOT_THERE, Observer, Profile},
 };
 
@@ -38,19 +38,6 @@ pub fn time(ns: f64) -> String {
         ns if ns < 9_999_500_000.0 => format!("{:.1} ms", ns / 1e6),
         ns => format!("{:.1} s", ns / 1e9),
     }
-}
-
-/// A count with thousands set apart.
-pub fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn percent(share: f64) -> String {
