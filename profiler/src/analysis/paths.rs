@@ -9,6 +9,7 @@ use netstrata_common::{Layer, Point, Points, Protocol, Tier};
 
 use super::{
     functions::{self, Costs},
+    sampler::SamplerShare,
     span::{PathAccount, PathIntervals, Span},
     spans::{SpanClass, SpanKind, classify, device_name},
 };
@@ -63,8 +64,9 @@ pub fn accounts_by(profile: &Profile, ways: &Ways) -> Vec<PathAccount> {
     let mut places = split_table(profile);
     places_of_classes(profile, &mut places);
     let costs = Costs::new(profile);
+    let sampler = SamplerShare::of(profile);
     let accounts = profile.paths.iter().zip(&ways.0);
-    accounts.map(|(path, way)| path_account(profile, path, way, &places, &costs)).collect()
+    accounts.map(|(path, way)| path_account(profile, path, way, &places, &costs, sampler)).collect()
 }
 
 /// Samples know the device they were taken at: those of all devices of a kind tell how a class of paths splits.
@@ -91,10 +93,11 @@ fn path_account(
     way: &Way,
     places: &BTreeMap<CrossingRecord, Places>,
     costs: &Costs<'_>,
+    sampler: SamplerShare,
 ) -> PathAccount {
     let mut spans: Vec<Span> = Vec::new();
     for (index, (histogram, (class, names))) in path.spans.iter().zip(&way.classes).enumerate() {
-        let by_probes = probe_ns(profile, path, index);
+        let by_probes = probe_ns(profile, path, index) + sampler_ns(sampler, class.kind, histogram.sum);
         let whole = Span {
             index,
             layer: class.layer,
@@ -166,6 +169,15 @@ fn probe_ns(profile: &Profile, path: &PathRecord, index: usize) -> u64 {
     let span = &path.spans[index];
     let known = if returns { span.count } else { 0 };
     (each * span.count as f64 + observer.ns_per_crossing * span.others.saturating_sub(known) as f64) as u64
+}
+
+/// What CPU samples took of a span.
+fn sampler_ns(sampler: SamplerShare, kind: SpanKind, sum_ns: u64) -> u64 {
+    let share = match kind {
+        SpanKind::Service => sampler.of_service,
+        SpanKind::Wait => sampler.of_wait,
+    };
+    (sum_ns as f64 * share) as u64
 }
 
 /// The samples of a span. On the way from a device to a socket a receive handler (macvlan) may lift the packet to another
@@ -344,7 +356,7 @@ mod tests {
                     let of_span = || account.spans.iter().filter(|span| span.index == index);
                     if classify(&account.record, index, &profile.topology).layer.is_some() {
                         let told: u64 = of_span().map(|span| span.probe_ns + span.unsubtracted_ns).sum();
-                        prop_assert_eq!(told, probe_ns(&profile, &account.record, index));
+                        prop_assert_eq!(told, probe_ns(&profile, &account.record, index), "nothing was sampled");
                     }
                 }
             }

@@ -14,7 +14,7 @@ use super::{
     is_announced, measured, protocol, reaches_reader, windows,
 };
 use crate::{
-    analysis::{Account, PathAccount, device_name},
+    analysis::{Account, PathAccount, SamplerShare, device_name},
     profile::{Far, Histogram, PathRecord, Profile},
 };
 
@@ -222,6 +222,7 @@ fn answers(profile: &Profile, groups: &[Group<'_>], read: u64, transactions: f64
         all.merge(&turn.ns);
         *far = far.plus(profile.far_turns(turn));
     }
+    let sampler = SamplerShare::of(profile);
     let mut reads: BTreeMap<u32, f64> = BTreeMap::new();
     for group in groups.iter().filter(|group| group.fate == Fate::Read) {
         *reads.entry(group.to).or_default() += group.times;
@@ -246,7 +247,7 @@ fn answers(profile: &Profile, groups: &[Group<'_>], read: u64, transactions: f64
                 mean: each(turns.sum - rare),
                 rare: each(rare),
                 kept: each(far.sum - far.rare_sum()),
-                probes: profile.observer.in_turnaround(turns),
+                probes: (profile.observer.in_turnaround(turns) + sampler.of_service * turns.mean()).min(turns.mean()),
             };
             if times >= LEAST {
                 found.push(answers);

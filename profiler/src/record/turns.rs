@@ -32,8 +32,10 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(50);
-/// The length of a batch within a window.
+/// The least length of a batch within a window, and how many it holds at least if they are not shorter: of each there is something to
+/// take, which costs a tenth of a millisecond and more.
 const WINDOW_SLICE: Duration = Duration::from_millis(10);
+const WINDOW_SLICES: u32 = 4;
 /// A batch has few nodes if so many of it would fill the table.
 const CROWD: u64 = 64;
 /// Time of each turn in which softirqs are timed.
@@ -136,7 +138,9 @@ impl Recording {
             (false, _) if self.window.is_some() => self.governor.batch(self.taking, self.started.elapsed()),
             (false, _) => BATCH[0],
             (true, true) => LOOK,
-            (true, false) => WINDOW_SLICE,
+            (true, false) => {
+                (self.governor.turn().mul_f64(self.governor.duty) / WINDOW_SLICES).clamp(WINDOW_SLICE, LOOK)
+            }
         }
     }
 
