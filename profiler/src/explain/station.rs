@@ -63,6 +63,9 @@ pub struct StationFacts {
     pub container: Option<String>,
     /// CPU time over recording time; of the whole machine: in CPUs.
     pub utilisation: f64,
+    /// What tasks that are none of the traffic, and the hypervisor, took of the CPUs that it runs on, over recording time; of the whole
+    /// machine: in CPUs.
+    pub others: f64,
     /// CPU time per byte of the application, or per transaction, nanoseconds.
     pub cpu_ns_each: f64,
     /// Bytes or transactions a second: utilisation / CPU time of each.
@@ -137,6 +140,7 @@ fn facts(
         name: name.1,
         container: name.2,
         utilisation: account.cpu.ns(samples) as f64 / 1e9 / seconds,
+        others: 0.0,
         cpu_ns_each: each(samples),
         per_s: done / seconds,
         samples,
@@ -146,14 +150,35 @@ fn facts(
     }
 }
 
-fn of_task(account: &Account, work: Work, candidate: &Candidate<'_>) -> StationFacts {
+fn of_task(profile: &Profile, account: &Account, work: Work, candidate: &Candidate<'_>) -> StationFacts {
     let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
     for ((_, layer), samples) in &candidate.account.layers {
         *layers.entry(*layer).or_default() += samples;
     }
     let task = candidate.task;
     let softirqs = candidate.account.contexts.get(&Context::Softirq).copied().unwrap_or(0);
-    facts(account, work, (task.pid, task.comm.clone(), task.container.clone()), layers, softirqs)
+    let mut ran: BTreeMap<u16, u64> = BTreeMap::new();
+    candidate.account.stations.iter().for_each(|(at, samples)| *ran.entry(at.cpu).or_default() += samples);
+    let all = ran.values().sum::<u64>().max(1) as f64;
+    let ran = ran.into_iter().map(|(cpu, samples)| (cpu, samples as f64 / all)).collect();
+    StationFacts {
+        others: others(profile, account, &traffic(account, None), &ran),
+        ..facts(account, work, (task.pid, task.comm.clone(), task.container.clone()), layers, softirqs)
+    }
+}
+
+/// What is none of the traffic's of CPUs that count with these parts of their time.
+fn others(profile: &Profile, account: &Account, traffic: &BTreeSet<TaskKey>, parts: &BTreeMap<u16, f64>) -> f64 {
+    let part = |cpu: u16| parts.get(&cpu).copied().unwrap_or(0.0);
+    let sampled = |tasks: &mut dyn Iterator<Item = (&Station, u64)>| -> f64 {
+        tasks.map(|(station, samples)| part(station.cpu) * samples as f64).sum()
+    };
+    let known = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
+    let all = sampled(&mut known.flat_map(|(_, of)| &of.stations).map(|(station, samples)| (station, *samples)));
+    let ours = sampled(&mut of_traffic(account, traffic).map(|(_, station, samples)| (station, samples)));
+    let time = profile.meta.duration_ns.max(1) as f64;
+    // Stolen time is not sampled.
+    (all - ours).max(0.0) * account.cpu.period_ns as f64 / time + profile.meta.steal_share * parts.values().sum::<f64>()
 }
 
 /// Samples of the traffic: with the task, where they are of a task of it.
@@ -177,14 +202,22 @@ fn traffic(account: &Account, given: Option<&StationFacts>) -> BTreeSet<TaskKey>
 }
 
 /// A station of all tasks of the traffic: one CPU, or all of them. What else ran there makes its utilisation smaller.
-fn of_cpus(account: &Account, work: Work, extent: Extent, traffic: BTreeSet<TaskKey>) -> StationFacts {
+fn of_cpus(
+    profile: &Profile,
+    account: &Account,
+    work: Work,
+    extent: Extent,
+    traffic: BTreeSet<TaskKey>,
+) -> StationFacts {
     let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
     let mut softirqs = 0;
     for (_, station, samples) in of_traffic(account, &traffic).filter(|(_, station, _)| extent.holds(station.cpu)) {
         *layers.entry(station.layer).or_default() += samples;
         softirqs += if matches!(station.context, Context::Softirq | Context::Ksoftirqd) { samples } else { 0 };
     }
-    StationFacts { extent, traffic, ..facts(account, work, (0, extent.name(), None), layers, softirqs) }
+    let cpus = account.cpu.numbers().into_iter().filter(|cpu| extent.holds(*cpu)).map(|cpu| (cpu, 1.0)).collect();
+    let others = others(profile, account, &traffic, &cpus);
+    StationFacts { extent, traffic, others, ..facts(account, work, (0, extent.name(), None), layers, softirqs) }
 }
 
 /// The CPUs that are full, and the traffic's part of each: its time, and the part of it that is not of its largest task.
@@ -258,7 +291,7 @@ pub(super) fn stations(
             "several tasks of the traffic share a CPU that is full: the CPU is the station, with what they took of it"
         }
         Extent::Task => {
-            let stations = of_tasks(accounts, works, given)?;
+            let stations = of_tasks(profiles, accounts, works, given)?;
             let [first, second] = &stations;
             let note = (first.name != second.name).then(|| {
                 format!(
@@ -271,13 +304,14 @@ pub(super) fn stations(
     };
     let of = |index: usize| {
         let traffic = traffic(accounts[index], given[index]);
-        of_cpus(accounts[index], works[index], extents[index], traffic)
+        of_cpus(profiles[index], accounts[index], works[index], extents[index], traffic)
     };
     Ok(([of(0), of(1)], Some(note.into())))
 }
 
 /// The busiest task of each, or the ones that are given.
 fn of_tasks(
+    profiles: [&Profile; 2],
     accounts: [&Account; 2],
     works: &[Work; 2],
     given: [Option<&StationFacts>; 2],
@@ -289,5 +323,6 @@ fn of_tasks(
         .zip(same(1))
         .or_else(|| choose(&lists[0], &lists[1]))
         .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
-    Ok([of_task(accounts[0], works[0], first), of_task(accounts[1], works[1], second)])
+    let of = |index: usize, task| of_task(profiles[index], accounts[index], works[index], task);
+    Ok([of(0, first), of(1, second)])
 }

@@ -120,7 +120,8 @@ fn in_flight(profile: &Profile, account: &Account, side: &Side, station: &Statio
     )
 }
 
-/// Layers at the baseline's utilisation, then what the target's own utilisation changes.
+/// Layers at the baseline's utilisation, then what the target's own utilisation changes: what other work took of the station's CPUs, and
+/// what is left.
 fn rows(scale: f64, first: &StationFacts, second: &StationFacts) -> Vec<Row> {
     let part = |value: f64| Part::plain((scale * value).round() as i64);
     let layers: BTreeSet<Option<Layer>> = first.layers.keys().chain(second.layers.keys()).copied().collect();
@@ -135,11 +136,13 @@ fn rows(scale: f64, first: &StationFacts, second: &StationFacts) -> Vec<Row> {
             target: of(second, layer),
         })
         .collect();
-    rows.push(Row {
-        slot: Slot::Utilisation,
-        baseline: Part::default(),
-        target: part(second.cpu_ns_each * (1.0 / second.utilisation - 1.0 / first.utilisation)),
-    });
+    // k / u' - k / u = k (u - u') / (u u'), and what u lacks others took, or nobody.
+    let lacks = first.utilisation - second.utilisation;
+    let taken = second.others - first.others;
+    for (slot, lacks) in [(Slot::OtherWork, taken), (Slot::Utilisation, lacks - taken)] {
+        let target = part(second.cpu_ns_each * lacks / (first.utilisation * second.utilisation));
+        rows.push(Row { slot, baseline: Part::default(), target });
+    }
     rows.sort_by_key(|row| row.slot);
     rows
 }
@@ -214,6 +217,26 @@ mod tests {
         assert_eq!((delta("tcp"), delta("bridge"), delta("utilisation")), (0, 500_000, 500_000));
         assert_eq!(found.waterfall.remainder.delta(), 0);
         assert!((found.explained_share.expect("the test has it") - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_other_work_takes_of_the_stations_cpu_is_a_row_of_its_own() {
+        // A compiler takes 0.3 of the second in which the reader gets half as much; 0.1 of it is idle.
+        let computing = [(1, TCP, 600), (2, "do_nanosleep;do_syscall_64", 300)];
+        let mut second = stream(&computing);
+        second.cpu.entries.iter_mut().for_each(|entry| entry.cpu = 0);
+        second.meta.benchmark.as_mut().expect("the test has it").throughput_bits_per_s = Some(6e9);
+        let found = explain(&stream(&[(1, TCP, 1000)]), &second, &labels()).expect("the test has it");
+        let row = |name: &str| found.waterfall.rows.iter().find(|row| row.slot.name() == name).map(Row::delta);
+        assert_eq!((found.waterfall.baseline, found.waterfall.target), (1_000_000, 1_333_333));
+        // 0.8 ns of CPU a byte on 0.6 of a CPU instead of all of it.
+        let lost = 800_000.0 / 0.6;
+        assert_eq!(row("other work"), Some((lost * 0.3) as i64));
+        assert_eq!(row("utilisation"), Some((lost * 0.1) as i64));
+        second.meta.steal_share = 0.1;
+        let found = explain(&stream(&[(1, TCP, 1000)]), &second, &labels()).expect("the test has it");
+        let row = found.waterfall.rows.iter().find(|row| row.slot == Slot::OtherWork).map(Row::delta);
+        assert_eq!(row, Some((lost * 0.4) as i64), "the hypervisor took it");
     }
 
     #[test]

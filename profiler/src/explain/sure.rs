@@ -49,6 +49,8 @@ pub enum Figure {
     FromBaseline,
     /// The station's utilisation.
     Utilisation(Of),
+    /// What other work takes of the station's CPUs.
+    OtherWork(Of),
     /// The station's CPU time per byte or transaction.
     CpuOfEach(Of),
     /// The part of the station in softirqs.
@@ -141,6 +143,7 @@ fn of_side(side: &Side, of: Of) -> Vec<(Figure, f64)> {
     let mut all: Vec<(Figure, f64)> = rates.into_iter().filter_map(|(figure, rate)| Some((figure, rate?))).collect();
     if let Some(station) = &side.station {
         all.push((Figure::Utilisation(of), station.utilisation));
+        all.push((Figure::OtherWork(of), station.others));
         all.push((Figure::CpuOfEach(of), station.cpu_ns_each));
         all.push((Figure::Softirqs(of), station.softirq_share));
     }

@@ -104,6 +104,9 @@ fn rates(out: &mut String, found: &Explanation) -> std::fmt::Result {
     row(out, from, ["-".into(), text], change(first.measured, predicted))
 }
 
+/// Less of a CPU that other work took is not worth a line.
+const SEEN_BESIDE: f64 = 0.001;
+
 /// The busiest station of a stream.
 fn station(out: &mut String, found: &Explanation) -> std::fmt::Result {
     let [Some(a), Some(b)] = [&found.baseline.station, &found.target.station] else { return Ok(()) };
@@ -117,6 +120,10 @@ fn station(out: &mut String, found: &Explanation) -> std::fmt::Result {
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let utilisation = both(Figure::Utilisation, [a.utilisation, b.utilisation], &percent, "%");
     row(out, "  its utilisation", utilisation, String::new())?;
+    if a.others.max(b.others) >= SEEN_BESIDE {
+        let others = both(Figure::OtherWork, [a.others, b.others], &percent, "%");
+        row(out, "  other work on its CPUs", others, String::new())?;
+    }
     let costs = [a.cpu_ns_each, b.cpu_ns_each];
     let stream = found.kind == WorkKind::Stream;
     let digits = if stream { 4 } else { 0 };

@@ -48,6 +48,8 @@ pub enum Slot {
     Beyond,
     /// What few transactions take that are far longer than most, as the benchmark measured it.
     Delays,
+    /// What other work, none of the traffic's, took of the station's CPUs.
+    OtherWork,
     /// Time or samples that no layer has.
     Unattributed,
     /// The station was more or less busy than the baseline's.
@@ -63,6 +65,7 @@ impl Slot {
             Self::Connection => "connection",
             Self::Beyond => "beyond",
             Self::Delays => "rare delays",
+            Self::OtherWork => "other work",
             Self::Unattributed => "unattributed",
             Self::Utilisation => "utilisation",
         }
@@ -77,9 +80,9 @@ impl Slot {
         }
     }
 
-    /// Whether a layer answers for the row, or the benchmark itself, so that it counts as explained.
+    /// Whether a layer answers for the row, or the benchmark itself, or work that was seen beside it, so that it counts as explained.
     pub fn is_explained(self) -> bool {
-        matches!(self, Self::Layer(..) | Self::Turnaround | Self::Delays)
+        matches!(self, Self::Layer(..) | Self::Turnaround | Self::Delays | Self::OtherWork)
     }
 }
 

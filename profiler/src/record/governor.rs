@@ -19,9 +19,11 @@ pub const BURST_FREQUENCY: u64 = 7_993;
 const LEAST_LEFT: f64 = 0.2;
 /// Share of the budget that attaching and detaching may use, and what else is done in each turn.
 const TURNS_SHARE: f64 = 0.25;
-/// Length of a turn of attaching and detaching: at least, and at most.
+/// Length of a turn of attaching and detaching: at least, and at most before there were some.
 const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(2000)];
-/// The same where one costs more than the budget allows for all.
+/// After each so many turns they may be longer by as much.
+const ENOUGH_TURNS: u32 = 8;
+/// The longest later on, and where one costs more than the budget allows for all.
 const LONGEST_TURN: Duration = Duration::from_secs(10);
 /// Length of a batch where there are no turns: at least, and at most.
 pub const BATCH: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
@@ -89,7 +91,10 @@ impl Governor {
         let attaching = Duration::from_nanos(self.costs.ns_per_turn as u64);
         let (used, turns) = self.turns;
         let one = used.checked_div(turns).unwrap_or_default().max(attaching);
-        let wanted = one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], TURN[1]);
+        // At first turns are short whatever they cost: fewer than some say nothing about how sure figures are. Later they are as long as
+        // the budget asks for.
+        let most = (TURN[1] * (1 + turns / ENOUGH_TURNS)).min(LONGEST_TURN);
+        let wanted = one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], most);
         // Where attaching costs so much that it alone would be more than the budget, there are fewer turns.
         wanted.max(one.div_f64(self.budget).min(LONGEST_TURN))
     }
@@ -260,6 +265,17 @@ mod tests {
         assert_eq!(governor.turn(), Duration::from_secs(3), "30 ms are all of the budget");
         governor.note_turn(Duration::from_secs(1));
         assert_eq!(governor.turn(), LONGEST_TURN);
+    }
+
+    #[test]
+    fn turns_keep_to_their_share_of_the_budget_once_there_were_some() {
+        let mut governor = Governor::new(0.01, Calibration { ns_per_turn: 1e6, ..COSTS }, None);
+        let mut noted = |turns: u32| {
+            (0..turns).for_each(|_| governor.note_turn(Duration::from_millis(15)));
+            governor.turn()
+        };
+        assert_eq!([noted(7), noted(1)], [TURN[1], 2 * TURN[1]]);
+        assert_eq!(noted(100), Duration::from_secs(6), "15 ms are a quarter of a hundredth of it");
     }
 
     #[test]
