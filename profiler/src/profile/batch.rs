@@ -160,11 +160,18 @@ impl BatchRecord {
         self.paths = written.paths;
     }
 
-    /// Enters a batch after others; where there are too many, each two neighbours become one.
+    /// Enters a batch after others; where there are too many, the two neighbours that last shortest become one. So all last about as
+    /// long in a recording of any length: where each two became one, the first batch of an hour held half of it.
     pub fn enter(batches: &mut Vec<Self>, next: Self) {
         batches.push(next);
-        if batches.len() > MOST_BATCHES {
-            *batches = Self::halve(std::mem::take(batches));
+        if batches.len() <= MOST_BATCHES {
+            return;
+        }
+        let begin = |at: usize| if at == 0 { 0 } else { batches[at - 1].end_ns };
+        let both = |at: &usize| batches[at + 1].end_ns.saturating_sub(begin(*at));
+        if let Some(first) = (0..batches.len() - 1).min_by_key(both) {
+            let second = batches.remove(first + 1);
+            batches[first].join(second);
         }
     }
 
@@ -247,6 +254,19 @@ mod tests {
         assert_eq!((profile.far(&path, 1).values, profile.far(&path, 1).rare_sum()), (3.0, 150));
         let turn = TurnRecord { netns: 1, pid: 2, ..TurnRecord::default() };
         assert_eq!(profile.far_turns(&turn).values, 3.0);
+    }
+
+    #[test]
+    fn batches_last_about_as_long_however_long_the_recording() {
+        for all in [65u64, 100, 640, 1000, 20_000] {
+            let mut batches = Vec::new();
+            (1..=all).for_each(|end_ns| BatchRecord::enter(&mut batches, BatchRecord { end_ns, ..Default::default() }));
+            let begins = std::iter::once(0).chain(batches.iter().map(|batch| batch.end_ns));
+            let longest = begins.zip(&batches).map(|(begin, batch)| batch.end_ns - begin).max();
+            let mean = all as f64 / batches.len() as f64;
+            let longest = longest.expect("there are some") as f64;
+            assert!(batches.len() == MOST_BATCHES && longest <= 2.5 * mean.ceil(), "{all}: {longest} of {mean}");
+        }
     }
 
     #[test]
