@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cpu::{CpuAccount, account as cpu_account},
     numbers::{Spread, ratio_interval},
-    profile::{BatchPath, Even, Histogram, Profile, TurnRecord, turns_of},
+    profile::{BatchCounts, BatchPath, Even, Histogram, Profile, SoftirqVector, TurnRecord, turns_of},
 };
 
 /// An interval around a figure, from what it is without each part. None of these figures is ever below 0.
@@ -47,6 +47,7 @@ fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
     for (of, own) in between(journeys(account), without.iter().map(journeys)) {
         figures.entry(of).or_default().extend(own);
     }
+    figures.extend(softirqs(profile));
     account.intervals = Intervals(figures);
     judge_instruments(profile, account);
     let mut batches: BTreeMap<u64, Vec<&BatchPath>> = BTreeMap::new();
@@ -94,12 +95,43 @@ fn of_path(path: &PathAccount, others: &[&PathAccount], batches: &[&BatchPath]) 
             share: around(&|other| same(other)[0] / total(other)).map(|[low, high]| [low, high.min(1.0)]),
         }
     });
+    let counted = |of: fn(&BatchCounts) -> u64, all: u64| {
+        let pairs: Vec<(f64, f64)> =
+            batches.iter().map(|batch| (of(&batch.counts) as f64, batch.counts.packets as f64)).collect();
+        interval_of(&pairs, all as f64 / record.packets.max(1) as f64)
+    };
     PathIntervals {
+        cpu_hops: counted(|counts| counts.cpu_hops, record.cpu_hops),
+        skbs_at_end: (counted(|counts| counts.skbs_at_end_micro, record.skbs_at_end_micro))
+            .map(|interval| interval.map(|micro| micro / 1e6)),
         end_to_end: of_batches(batches, &record.end_to_end, |batch| Some(batch.sum_ns)),
         corrected: around(&PathAccount::corrected_mean),
         unattributed: around(&|other| other.unattributed_ns as f64 / packets(other)),
         rows: rows.collect(),
     }
+}
+
+/// Means of softirqs that were timed.
+fn softirqs(profile: &Profile) -> Figures<[f64; 2]> {
+    type Sums = fn(&SoftirqVector) -> [u64; 2];
+    let means: [(&'static str, Sums); 3] = [
+        ("mean_ns", |vector| [vector.ns, vector.count]),
+        ("mean_wait_ns", |vector| [vector.wait_ns, vector.waits]),
+        ("packets_per_poll", |vector| [vector.polled, vector.polls]),
+    ];
+    let mut figures: Figures<[f64; 2]> = BTreeMap::new();
+    for vector in &profile.softirqs.vectors {
+        let batches = || profile.batches.iter().flat_map(|batch| &batch.softirqs);
+        let own = || batches().filter(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector));
+        for (name, sums) in means {
+            let pairs: Vec<(f64, f64)> = own().map(|own| sums(own).map(|sum| sum as f64).into()).collect();
+            let [sum, count] = sums(vector).map(|sum| sum as f64);
+            if let Some(interval) = interval_of(&pairs, per(sum, count)) {
+                figures.entry(Of::Softirq(vector.cpu, vector.vector)).or_default().insert(name, interval);
+            }
+        }
+    }
+    figures
 }
 
 /// The interval of the mean of turnarounds.
@@ -236,7 +268,7 @@ mod tests {
     use crate::cpu::{Context, TaskKey};
     use crate::profile::{BatchRecord, CrossingRecord, PathRecord, SampleRecord, TaskRecord};
     use netstrata_common::Layer;
-    use netstrata_common::Point;
+    use netstrata_common::{Point, Vector};
 
     fn profile(batches: &[(u64, u64)]) -> Profile {
         let crossings = [Point::Receive, Point::Route].map(|point| CrossingRecord { point, netns: 1, ifindex: 2 });
@@ -300,5 +332,30 @@ mod tests {
         let found = &account_with_intervals(&profile).paths[0].intervals;
         assert!(found.end_to_end.is_some());
         assert_eq!(found.rows[0].mean, found.end_to_end);
+    }
+
+    #[test]
+    fn softirqs_and_counts_of_packets_are_as_sure_as_their_batches_agree() {
+        let mut profile = profile(&[(10, 100), (20, 100), (30, 100), (40, 100)]);
+        profile.paths[0].cpu_hops = 50;
+        let vector = |count, ns| SoftirqVector { cpu: 1, vector: Vector::NetRx, count, ns, ..SoftirqVector::default() };
+        profile.softirqs.vectors = vec![vector(100, 6000)];
+        for (at, batch) in profile.batches.iter_mut().enumerate() {
+            let counts =
+                BatchCounts { packets: 10 * (at as u64 + 1), cpu_hops: [5, 15, 10, 20][at], ..Default::default() };
+            batch.paths.get_mut(&1).expect("the path").counts = counts;
+            batch.softirqs = vec![vector(25, [1000, 1500, 1800, 1700][at])];
+        }
+        let account = account_with_intervals(&profile);
+        let of = Of::Softirq(1, Vector::NetRx);
+        let holds = |interval: Option<[f64; 2]>, figure: f64| {
+            let [low, high] = interval.expect("four batches tell");
+            assert!(0.0 < low && low < figure && figure < high && high < 2.0 * figure, "{low} {high}");
+        };
+        holds(account.intervals.of(&of, "mean_ns"), 60.0);
+        assert_eq!(account.intervals.of(&of, "packets_per_poll"), None, "nothing was polled");
+        holds(account.paths[0].intervals.cpu_hops, 0.5);
+        profile.batches.iter_mut().for_each(|batch| batch.softirqs = vec![vector(25, 1500)]);
+        assert_eq!(account_with_intervals(&profile).intervals.of(&of, "mean_ns"), None, "the same in all");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Hook, Layer};
+use netstrata_common::{Hook, Layer, Vector};
 
 use crate::cpu::{Context, TaskKey};
 
@@ -19,6 +19,8 @@ pub enum Of {
     Task(TaskKey),
     /// A CPU.
     Cpu(u16),
+    /// A softirq vector on a CPU.
+    Softirq(u16, Vector),
     /// Both instruments.
     Reconciliation,
     /// The correction for the probes' own cost.

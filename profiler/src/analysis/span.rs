@@ -54,6 +54,10 @@ pub struct PathIntervals {
     pub corrected: Option<[f64; 2]>,
     /// Of what no layer has, nanoseconds a packet.
     pub unattributed: Option<[f64; 2]>,
+    /// Of the changes of CPUs of a packet.
+    pub cpu_hops: Option<[f64; 2]>,
+    /// Of the skbs that one has become at its end.
+    pub skbs_at_end: Option<[f64; 2]>,
     /// Of each row of [`PathAccount::spans`]; empty where nothing is known.
     pub rows: Vec<RowIntervals>,
 }

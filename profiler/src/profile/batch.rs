@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, iter::Sum};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Far, PathRecord, Profile, TurnRecord};
+use super::{Far, PathRecord, Profile, SoftirqVector, TurnRecord};
 
 /// Batches beyond this are joined with their neighbours.
 pub const MOST_BATCHES: usize = 64;
@@ -32,6 +32,9 @@ pub struct BatchRecord {
     pub bursts: BTreeMap<u32, u64>,
     /// The time in which they were taken.
     pub samples_ns: u64,
+    /// Softirqs that were timed in it, by CPU and vector; without the kernel's own count of all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub softirqs: Vec<SoftirqVector>,
     /// What a built-in workload did in that time.
     pub work: Option<BatchWork>,
     /// What it did in the windows.
@@ -81,6 +84,37 @@ impl Sum for BatchWork {
     }
 }
 
+/// Adds softirqs that were timed to others.
+pub fn add_softirqs(to: &mut Vec<SoftirqVector>, more: Vec<SoftirqVector>) {
+    for vector in more {
+        match to.iter_mut().find(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector)) {
+            Some(own) => own.add_timed(&vector),
+            None => to.push(vector),
+        }
+    }
+    to.sort_by_key(|vector| (vector.cpu, vector.vector));
+}
+
+impl SoftirqVector {
+    /// Adds what was timed of others.
+    fn add_timed(&mut self, more: &Self) {
+        let own =
+            [&mut self.count, &mut self.ns, &mut self.waits, &mut self.wait_ns, &mut self.polls, &mut self.polled];
+        own.into_iter().zip(more.timed()).for_each(|(own, more)| *own = own.saturating_add(more));
+    }
+
+    /// Takes out what was timed of them.
+    pub fn take_timed(&mut self, out: &Self) {
+        let own =
+            [&mut self.count, &mut self.ns, &mut self.waits, &mut self.wait_ns, &mut self.polls, &mut self.polled];
+        own.into_iter().zip(out.timed()).for_each(|(own, out)| *own = own.saturating_sub(out));
+    }
+
+    fn timed(&self) -> [u64; 6] {
+        [self.count, self.ns, self.waits, self.wait_ns, self.polls, self.polled]
+    }
+}
+
 /// For what stands in a file only where it is not nothing.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -99,6 +133,33 @@ pub struct BatchPath {
     /// Values that are far larger than most, by span.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub far: BTreeMap<u32, Far>,
+    /// All packets, and the same of them as of the whole path: see [`PathRecord`].
+    #[serde(skip_serializing_if = "is_default")]
+    pub counts: BatchCounts,
+}
+
+/// What is counted of the packets of a path; weighted.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct BatchCounts {
+    /// See [`PathRecord::packets`].
+    pub packets: u64,
+    /// See [`PathRecord::bytes`].
+    pub bytes: u64,
+    /// See [`PathRecord::cpu_hops`].
+    pub cpu_hops: u64,
+    /// See [`PathRecord::skbs_at_end_micro`].
+    pub skbs_at_end_micro: u64,
+}
+
+impl BatchCounts {
+    /// Adds others.
+    pub fn add(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+        self.cpu_hops += more.cpu_hops;
+        self.skbs_at_end_micro += more.skbs_at_end_micro;
+    }
 }
 
 impl BatchRecord {
@@ -125,12 +186,14 @@ impl BatchRecord {
         next.samples.into_iter().for_each(|(entry, count)| *self.samples.entry(entry).or_default() += count);
         next.bursts.into_iter().for_each(|(entry, count)| *self.bursts.entry(entry).or_default() += count);
         self.samples_ns += next.samples_ns;
+        add_softirqs(&mut self.softirqs, next.softirqs);
         BatchWork::add(&mut self.work, next.work);
         BatchWork::add(&mut self.work_in_windows, next.work_in_windows);
         for (id, path) in next.paths {
             let sum = self.paths.entry(id).or_default();
             sum.packets += path.packets;
             sum.sum_ns += path.sum_ns;
+            sum.counts.add(path.counts);
             sum.spans_ns.resize(sum.spans_ns.len().max(path.spans_ns.len()), 0);
             sum.spans_ns.iter_mut().zip(&path.spans_ns).for_each(|(sum, ns)| *sum += ns);
             for (span, far) in path.far {
@@ -229,7 +292,9 @@ mod tests {
     }
 
     fn batch(end_ns: u64) -> BatchRecord {
-        let path = BatchPath { packets: 2, sum_ns: 3 * end_ns, spans_ns: vec![end_ns, 2 * end_ns], far: far() };
+        let counts = BatchCounts { packets: 2, bytes: 3, cpu_hops: 1, skbs_at_end_micro: 5 };
+        let path = BatchPath { packets: 2, sum_ns: 3 * end_ns, spans_ns: vec![end_ns, 2 * end_ns], far: far(), counts };
+        let softirq = SoftirqVector { cpu: 1, count: 2, ns: end_ns, ..SoftirqVector::default() };
         BatchRecord {
             end_ns,
             paths: BTreeMap::from([(7, path)]),
@@ -239,6 +304,7 @@ mod tests {
             samples: BTreeMap::from([(0, 1), (1, 2)]),
             bursts: BTreeMap::from([(0, 3)]),
             samples_ns: 5,
+            softirqs: vec![softirq],
             work: Some(BatchWork { ns: 1, done: 2 }),
             work_in_windows: None,
             part: 0,
@@ -285,6 +351,7 @@ mod tests {
             sum_ns: 3 * sum,
             spans_ns: vec![sum, 2 * sum],
             far: BTreeMap::from([(1, Far { values: 1000.0, sum: 5000 })]),
+            counts: BatchCounts { packets: 2000, bytes: 3000, cpu_hops: 1000, skbs_at_end_micro: 5000 },
         };
         let all = all.expect("there are some");
         assert_eq!(all.paths, BTreeMap::from([(7, path)]));
@@ -292,6 +359,7 @@ mod tests {
         let far = Far { values: 1000.0, sum: 5000 };
         assert_eq!(all.turnarounds, [BatchTurns { netns: 1, pid: 2, count: 3000, sum_ns: 4000, far }]);
         assert_eq!(all.samples, BTreeMap::from([(0, 1000), (1, 2000)]));
+        assert_eq!(all.softirqs, [SoftirqVector { cpu: 1, count: 2000, ns: sum, ..SoftirqVector::default() }]);
         assert_eq!(all.bursts, BTreeMap::from([(0, 3000)]));
         assert_eq!((all.work, all.work_in_windows), (Some(BatchWork { ns: 1000, done: 2000 }), None));
     }

@@ -178,8 +178,11 @@ impl Profile {
             packets.into_iter().chain([&mut device.rx_bytes, &mut device.tx_bytes]).for_each(less);
         }
         for vector in &mut self.softirqs.vectors {
-            let counts = [&mut vector.total, &mut vector.count, &mut vector.ns, &mut vector.waits, &mut vector.wait_ns];
-            counts.into_iter().chain([&mut vector.polls, &mut vector.polled]).for_each(less);
+            less(&mut vector.total);
+            let own = out.softirqs.iter().find(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector));
+            if let Some(own) = own {
+                vector.take_timed(own);
+            }
         }
         left
     }

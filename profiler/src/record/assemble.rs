@@ -6,9 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{
-    Counter, CpuState, DropKey, Head, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Softirq, Tier, Vector,
-};
+use netstrata_common::{Counter, CpuState, DropKey, Head, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Tier};
 
 use super::{
     assemble_functions as functions,
@@ -18,6 +16,7 @@ use super::{
     kept::{self, Place},
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
+    softirqs as timed_softirqs,
     tree::{Tree, reason_name},
     within::{self, Within},
 };
@@ -27,7 +26,7 @@ use crate::{
     kernel::symbols::Symbols,
     profile::{
         BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, MOST_PATHS, Meta, Observer, PathRecord,
-        Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
+        Profile, SampleRecord, Sampling, SoftirqRecord, TaskRecord, Topology, TurnRecord,
     },
     topology::container_of_pid,
 };
@@ -249,28 +248,14 @@ fn count_samples(
 }
 
 fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
-    let mut vectors = Vec::new();
-    for (index, cpus) in recording.session.per_cpu::<Softirq>("SOFTIRQ")?.into_iter().enumerate() {
-        for (cpu, softirq) in cpus.into_iter().enumerate() {
-            let reading =
-                |counters: &Counters| counters.softirqs.get(index).and_then(|row| row.get(cpu)).copied().unwrap_or(0);
-            let total = reading(after).saturating_sub(reading(&recording.counters));
-            if total == 0 && softirq.count == 0 {
-                continue;
-            }
-            vectors.push(SoftirqVector {
-                cpu: cpu as u16,
-                vector: Vector::ALL[index],
-                total,
-                count: softirq.count,
-                ns: softirq.ns,
-                waits: softirq.waits,
-                wait_ns: softirq.wait_ns,
-                polls: softirq.polls,
-                polled: softirq.polled,
-            });
-        }
+    let mut vectors = timed_softirqs::timed(&recording.session)?;
+    for vector in &mut vectors {
+        let (row, cpu) = (vector.vector as usize, usize::from(vector.cpu));
+        let reading =
+            |counters: &Counters| counters.softirqs.get(row).and_then(|row| row.get(cpu)).copied().unwrap_or(0);
+        vector.total = reading(after).saturating_sub(reading(&recording.counters));
     }
+    vectors.retain(|vector| vector.total > 0 || vector.count > 0);
     Ok(SoftirqRecord {
         observed_ns: recording.softirq_observed.as_nanos() as u64,
         vectors,

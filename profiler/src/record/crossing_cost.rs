@@ -7,11 +7,7 @@
 use anyhow::Result;
 use netstrata_common::{Config, Journey, Point};
 
-use super::{
-    session::Session,
-    times::Times,
-    traffic::Traffic,
-};
+use super::{session::Session, times::Times, traffic::Traffic};
 use crate::numbers::median;
 
 /// One packet in some is followed, as in recordings: between two of them others have the caches. Where each was, a crossing took 70 ns,

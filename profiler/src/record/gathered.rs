@@ -15,7 +15,7 @@ use super::{
     session::Session,
     tree::{Tree, histogram},
 };
-use crate::profile::{BatchRecord, BatchTurns, Histogram};
+use crate::profile::{BatchRecord, BatchTurns, Histogram, SoftirqVector};
 
 /// What is known of a batch but from the tables.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Slice {
     pub windows: Vec<(u64, u64)>,
     /// See [`BatchRecord::look`].
     pub look: (u64, u64),
+    /// See [`BatchRecord::softirqs`].
+    pub softirqs: Vec<SoftirqVector>,
 }
 
 /// Sums of all batches that were taken.
@@ -77,13 +79,21 @@ impl Gathered {
             )?;
         }
         for slice in slices {
-            let Slice { batch, end_ns, samples_ns, windows, look } = slice;
+            let Slice { batch, end_ns, samples_ns, windows, look, softirqs } = slice;
             self.ends.insert(batch, end_ns);
             let mut turnarounds = turns.remove(&batch).unwrap_or_default();
             turnarounds.sort_by_key(|turns| (turns.netns, turns.pid));
             let paths = self.tree.batches.remove(&batch).unwrap_or_default();
-            let record =
-                BatchRecord { end_ns, samples_ns, windows, look, paths, turnarounds, ..BatchRecord::default() };
+            let record = BatchRecord {
+                end_ns,
+                samples_ns,
+                windows,
+                look,
+                softirqs,
+                paths,
+                turnarounds,
+                ..BatchRecord::default()
+            };
             BatchRecord::enter(&mut self.batches, record);
         }
         // What was added late to one that was taken before is in the whole alone.

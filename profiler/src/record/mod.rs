@@ -29,6 +29,7 @@ mod recorder;
 mod recording;
 mod refusal;
 mod session;
+mod softirqs;
 mod tier;
 mod times;
 mod traffic;

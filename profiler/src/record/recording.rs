@@ -34,6 +34,7 @@ use crate::{
     },
     kernel::{btf::KernelTypes, symbols::Symbols},
     logger,
+    profile::SoftirqVector,
     topology::Watcher,
 };
 
@@ -74,6 +75,8 @@ pub(super) struct Recording {
     pub observed: Duration,
     /// Time during which softirqs were timed.
     pub softirq_observed: Duration,
+    /// What had been timed of them until the last one ended.
+    pub softirqs_before: Vec<SoftirqVector>,
     pub rates: Vec<(u64, u32)>,
     /// What was taken out of the tables.
     pub gathered: Gathered,
@@ -242,6 +245,7 @@ impl Recording {
             started_ns: monotonic_ns(),
             observed: Duration::ZERO,
             softirq_observed: Duration::ZERO,
+            softirqs_before: Vec::new(),
             gathered: Gathered::new(reasons),
             ended: Vec::new(),
             crowded: true,

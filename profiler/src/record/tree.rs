@@ -9,7 +9,7 @@ use netstrata_common::{
 };
 
 use super::{maps::Batches, session::Session};
-use crate::profile::{BatchPath, CrossingRecord, Histogram, PathRecord};
+use crate::profile::{BatchCounts, BatchPath, CrossingRecord, Histogram, PathRecord};
 
 /// So many nodes are asked for one by one; a walk through their table, which has thousands of lists, takes as long as some hundred
 /// of that.
@@ -44,6 +44,12 @@ impl Tree {
             |key: &PathKey| batches.holds(key.batch),
             |key: PathKey, path: &Path| {
                 self.enter(key.path, path);
+                self.batches.entry(key.batch).or_default().entry(key.path).or_default().counts.add(BatchCounts {
+                    packets: path.packets,
+                    bytes: path.bytes,
+                    cpu_hops: path.cpu_hops,
+                    skbs_at_end_micro: path.skbs_micro,
+                });
                 nodes.extend(nodes_of(key, path));
             },
         )?;

@@ -18,6 +18,7 @@ use super::{
     maps::Batches,
     probes::Group,
     recording::Recording,
+    softirqs,
 };
 use crate::{
     cli::RecordArgs,
@@ -25,6 +26,7 @@ use crate::{
         clock::thread_cpu_ns,
         cpu::{here, online, own_time},
     },
+    profile::add_softirqs,
 };
 
 /// The longest time between two looks whether anything is due. The ring tells by itself when it fills; a timer remains for the
@@ -371,6 +373,9 @@ impl Recording {
         if let Some(opened) = self.softirq_window.take() {
             self.softirq_observed += opened.elapsed();
             self.session.detach(Group::Softirq)?;
+            let now = softirqs::timed(&self.session)?;
+            add_softirqs(&mut self.slice.softirqs, softirqs::since(&self.softirqs_before, &now));
+            self.softirqs_before = now;
             log::debug!("softirqs were timed for {:?}", opened.elapsed());
         }
         Ok(())

@@ -24,7 +24,7 @@ pub fn value(profile: &Profile, account: &Account) -> Value {
         "layers": layers(account),
         "functions": functions(profile, account),
         "cpu": cpu(profile, account),
-        "softirqs": softirqs(profile),
+        "softirqs": softirqs(profile, account),
         "drops": drops(profile),
         "devices": devices(profile),
         "turnarounds": turnarounds(profile),
@@ -239,6 +239,10 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
             span_json(profile, span, path.intervals.row(at), total)
         }).collect::<Vec<_>>(),
     });
+    let counted = [("cpu_hops_per_packet", path.intervals.cpu_hops), ("skbs_at_end", path.intervals.skbs_at_end)];
+    for (name, interval) in counted.into_iter().filter_map(|(name, interval)| Some((name, interval?))) {
+        value["intervals"][name] = interval.map(round).into_iter().collect();
+    }
     if let Some(folded) = &record.folded {
         value["folded_paths"] = folded.paths.into();
     }
@@ -407,10 +411,10 @@ fn by_cpu(account: &Account) -> Vec<Value> {
     account.cpu.numbers().into_iter().map(row).collect()
 }
 
-fn softirqs(profile: &Profile) -> Value {
+fn softirqs(profile: &Profile, account: &Account) -> Value {
     let rows = profile.softirqs.vectors.iter().map(|row| {
         let mean = |sum: u64, count: u64| if count > 0 { round(sum as f64 / count as f64) } else { 0.0 };
-        json!({
+        let mut value = json!({
             "cpu": row.cpu,
             "vector": row.vector,
             "total": row.total,
@@ -419,7 +423,9 @@ fn softirqs(profile: &Profile) -> Value {
             "mean_ns": mean(row.ns, row.count),
             "mean_wait_ns": mean(row.wait_ns, row.waits),
             "packets_per_poll": mean(row.polled, row.polls),
-        })
+        });
+        set_intervals(&mut value, account, &Of::Softirq(row.cpu, row.vector));
+        value
     });
     json!({
         "observed_ns": profile.softirqs.observed_ns,

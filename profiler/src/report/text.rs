@@ -145,17 +145,18 @@ fn paths(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
 /// What a path is, and how its packets went on as others.
 fn path_head(out: &mut String, profile: &Profile, path: &PathAccount) -> std::fmt::Result {
     let record = &path.record;
-    let packets = record.end_to_end.count.max(1);
+    let hops = record.cpu_hops as f64 / record.packets.max(1) as f64;
     writeln!(out, "{}", clip(&path_name(path), 100))?;
     writeln!(
         out,
-        "  {} packets ({} on a wire, {} followed), {} B each\n  {} softirqs and {:.2} CPU hops per packet",
+        "  {} packets ({} on a wire, {} followed), {} B each\n  {} softirqs and {:.2}{} CPU hops per packet",
         count(record.packets),
         count(record.wire_packets),
         count(record.samples),
         count(record.bytes / record.packets.max(1)),
         path.softirqs,
-        record.cpu_hops as f64 / packets as f64,
+        hops,
+        plus_minus(path.intervals.cpu_hops, hops),
     )?;
     if !record.edges.is_empty() {
         let edges: Vec<String> = record
