@@ -163,8 +163,14 @@ impl Journey {
         if self.end != End::Open as u8 {
             return End::from_id(self.end).unwrap_or(End::Open);
         }
-        let to_tcp = Points::TO_TCP.has(self.last_point as u32);
-        if self.protocol == Protocol::TCP.0 && self.payload > 0 && to_tcp { End::Merged } else { End::Absorbed }
+        if self.is_taken_in() && self.payload > 0 { End::Merged } else { End::Absorbed }
+    }
+
+    /// Whether it has come to TCP, which uses packets up without a word: data that it joins with other data, segments without any. So
+    /// when such a packet's address comes back, its end was where it was last seen.
+    #[inline(always)]
+    pub fn is_taken_in(&self) -> bool {
+        self.protocol == Protocol::TCP.0 && Points::TO_TCP.has(self.last_point as u32)
     }
 }
 
@@ -240,6 +246,7 @@ mod tests {
     fn data_that_vanishes_on_its_way_to_tcp_was_merged_and_else_absorbed() {
         let mut journey = journey();
         assert_eq!(journey.unseen_end(), End::Merged);
+        assert!(journey.is_taken_in());
         journey.payload = 0;
         assert_eq!(journey.unseen_end(), End::Absorbed);
         (journey.payload, journey.last_point) = (40, Point::Xmit as u8);
