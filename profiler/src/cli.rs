@@ -229,13 +229,13 @@ pub struct CheckArgs {
     #[arg(long, value_name = "COMMAND", requires = "before")]
     pub after: Option<String>,
     /// Directory for the recordings that are made
-    #[arg(short, long, default_value = "netstrata-check", value_name = "DIR")]
+    #[arg(short, long, default_value = "netstrata-check", value_name = "DIR", requires = "before")]
     pub output: PathBuf,
     /// After so long no more recordings are made
-    #[arg(long, default_value = "30m", value_parser = units::parse_duration)]
+    #[arg(long, default_value = "30m", value_parser = units::parse_duration, requires = "before")]
     pub at_most: std::time::Duration,
-    /// From which change on it is a regression, like 1% or 0.5%
-    #[arg(long, default_value = "1%", value_parser = units::parse_share)]
+    /// From which change on it is a regression, like 1% or 0.5%; at most 50%
+    #[arg(long, default_value = "1%", value_parser = units::parse_threshold)]
     pub threshold: f64,
     /// Format of the output
     #[arg(long, value_enum, default_value = "text")]

@@ -112,7 +112,9 @@ impl Turns<'_> {
         for pair in 1..=most {
             let order = if by_chance() { [0, 1] } else { [1, 0] };
             for side in order {
-                self.record(side, pair)?;
+                let file = self.record(side, pair)?;
+                // What cannot be judged now will not be after six pairs.
+                check::fits(&file)?;
             }
             if LOOKS.contains(&pair) {
                 let found = check::of_sets(&self.sides(args))?;
@@ -129,7 +131,7 @@ impl Turns<'_> {
         Ok(())
     }
 
-    fn record(&self, side: usize, pair: usize) -> Result<()> {
+    fn record(&self, side: usize, pair: usize) -> Result<PathBuf> {
         let mut set_up = Command::new("sh");
         set_up.args(["-c", self.set_up[side]]);
         runtime::wait(finish(set_up, &format!("--{}", SIDES[side])))?;
@@ -139,7 +141,8 @@ impl Turns<'_> {
         runtime::wait(finish(record, "recording the benchmark")).inspect_err(|_| {
             // What was cut off is no repeat.
             let _ = fs::remove_file(&file);
-        })
+        })?;
+        Ok(file)
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     figures::{By, Figures, Group, Key, figures},
-    rule::{Estimate, LOOKS, TAIL, Verdict, holm, likeness, look, look_from, pairs_for},
-    set::Set,
+    rule::{Estimate, LOOKS, TAIL, Verdict, holm, kept, likeness, look, look_from, pairs_for},
+    set::{Set, figures_of},
 };
 use crate::{
     choices::Clock,
@@ -43,9 +43,9 @@ impl Of {
 pub struct Figure {
     /// Which one.
     pub key: Key,
-    /// The value in the middle of the baseline's recordings.
+    /// The baseline's value: the mean that the change is of, so that the two never contradict it.
     pub baseline: f64,
-    /// Of the target's.
+    /// The target's.
     pub target: f64,
     /// What the change is a part of.
     pub of: Of,
@@ -242,16 +242,7 @@ fn advice(by: By, recordings: [usize; 2], looked_at: usize) -> Vec<String> {
 
 /// The figures of the first recordings of a set.
 fn of_set(set: &Set, count: usize, by: By) -> Result<Vec<Figures>, Failure> {
-    let of = |(file, profile): &(std::path::PathBuf, Profile)| {
-        let nothing = || {
-            Failure::Usage(format!(
-                "{} holds no packet that reached a reader: record while the work runs",
-                file.display()
-            ))
-        };
-        figures(&profile.balanced(), by).ok_or_else(nothing)
-    };
-    set.recordings.iter().take(count).map(of).collect()
+    set.recordings.iter().take(count).map(|(file, profile)| figures_of(file, profile, by)).collect()
 }
 
 fn same_kind(sets: [&Set; 2], found: &[Vec<Figures>; 2]) -> Result<WorkKind, Failure> {
@@ -333,9 +324,9 @@ impl Table {
     /// A figure; `alone`: it is judged, and by itself.
     fn figure(&self, key: &Key, total: &Key, alone: bool) -> Figure {
         let of = self.of(key);
-        let [base, target] = self.found.each_ref().map(|figures| values(figures, key));
         let totals = values(&self.found[0], total);
         let pairs = self.pairs(key, of, total);
+        let [baseline, target] = self.means(key, of, &pairs, &totals);
         let estimate = match self.by {
             By::Pairs => Estimate::of(&pairs),
             By::Batches => self.by_batches(key, of, pairs.first().copied(), totals.first().copied()),
@@ -345,14 +336,29 @@ impl Table {
         let needed = |estimate: Estimate| (pairs.len() as f64 * estimate.times_needed(threshold)).ceil();
         Figure {
             key: key.clone(),
-            baseline: median(&base),
-            target: median(&target),
+            baseline,
+            target,
             of,
             estimate,
             spread: of_pairs.map(|estimate| estimate.error * (pairs.len() as f64).sqrt()),
             verdict: estimate.filter(|_| alone).map_or(Verdict::Undecided, |estimate| estimate.alone(threshold)),
             pairs_needed: of_pairs.map(|estimate| needed(estimate).max(LOOKS[0] as f64)),
         }
+    }
+
+    /// The means of both sides of which the change is: of the pairs that count, geometric where it is a ratio. Of other means, or
+    /// of medians, the larger one may be on the side that is judged to be faster.
+    fn means(&self, key: &Key, of: Of, pairs: &[f64], totals: &[f64]) -> [f64; 2] {
+        let kept = kept(pairs);
+        // A part of the total counts by that pair's total.
+        let weight = |at: usize| if of == Of::Total { 1.0 / totals[at] } else { 1.0 };
+        let all: f64 = kept.iter().map(|at| weight(*at)).sum();
+        self.found.each_ref().map(|figures| {
+            let own = values(figures, key);
+            let mean = |scaled: fn(f64) -> f64| kept.iter().map(|at| weight(*at) * scaled(own[*at])).sum::<f64>() / all;
+            let mean = if of == Of::Itself { mean(f64::ln).exp() } else { mean(|value| value) };
+            if mean.is_finite() { mean } else { median(&own) }
+        })
     }
 
     /// The change of each pair.

@@ -123,6 +123,7 @@ fn meta(profiles: &[Profile], parts: Vec<PartRecord>, joined: u32) -> Meta {
         command: if same_command { first.command.clone() } else { Vec::new() },
         exit_code: metas().filter_map(|meta| meta.exit_code).max(),
         started_ns: metas().map(|meta| meta.started_ns).min().unwrap_or(0),
+        began_unix_ns: metas().map(|meta| meta.began_unix_ns).min().unwrap_or(0),
         benchmark: of_parts(&parts),
         benchmark_notes: metas().flat_map(|meta| meta.benchmark_notes.iter().cloned()).collect(),
         steal_share: figures::steal_share(&parts),
