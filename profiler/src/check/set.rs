@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::figures::{By, Figures, figures};
 use crate::{
-    analysis::{Verdict, account},
+    analysis::{Pooled, Verdict, account},
     choices::Clock,
     failure::Failure,
     profile::{MergeError, Profile, comparable, read_each},
@@ -75,15 +75,15 @@ pub fn fits(file: &Path, profile: &Profile) -> anyhow::Result<()> {
         let name = file.display();
         return Err(usage(format!("{name} is void and not judged: {}", trust.reasons.join("; "))).into());
     }
-    Ok(figures_of(file, profile, By::Pairs).map(drop)?)
+    Ok(figures_of(file, profile, By::Pairs, None).map(drop)?)
 }
 
 /// The figures of a recording.
 ///
 /// # Errors
 /// [`Failure::Usage`] where it holds nothing of the work.
-pub fn figures_of(file: &Path, profile: &Profile, by: By) -> Result<Figures, Failure> {
-    figures(&profile.balanced(), by).ok_or_else(|| {
+pub fn figures_of(file: &Path, profile: &Profile, by: By, pooled: Option<&Pooled>) -> Result<Figures, Failure> {
+    figures(&profile.balanced(), by, pooled).ok_or_else(|| {
         usage(format!("{} holds no packet that reached a reader: record while the work runs", file.display()))
     })
 }

@@ -130,3 +130,46 @@ fn what_was_not_measured_each_time_is_no_total() {
     assert_eq!((found.total.key.title().as_str(), found.verdict), ("recorded time per transaction", Verdict::Ok));
     assert!(!found.others.iter().any(|figure| figure.key.title() == "time per transaction"));
 }
+
+/// Repeats whose sending is split by so many samples in TCP and IP, each with its own number.
+fn sampled(from: u64, times: f64, samples: [[u64; 2]; 6]) -> Vec<Profile> {
+    use crate::profile::CrossingRecord;
+    use netstrata_common::Point;
+    let mut profiles = repeats(6, times, from);
+    for (profile, [tcp, ip]) in profiles.iter_mut().zip(samples) {
+        let rows = [1, 2].map(|netns| {
+            let place = Some(CrossingRecord { point: Point::Send, netns, ifindex: 0 });
+            [
+                (1, 0, Some("tcp_write_xmit;tcp_sendmsg_locked;tcp_sendmsg;do_syscall_64"), place, tcp),
+                (1, 0, Some("ip_output;__tcp_transmit_skb;tcp_sendmsg_locked;tcp_sendmsg"), place, ip),
+            ]
+        });
+        profile.cpu = crate::cpu::testdata::profile(&rows.concat()).cpu;
+    }
+    profiles
+}
+
+#[test]
+fn few_samples_name_no_wrong_layer() {
+    // TCP takes longer by 2000 ns, and IP 2500 ns as before: fewer than ten samples in a recording before, and more afterwards.
+    let baseline = sampled(0, 1.0, [[6, 2], [5, 3], [7, 1], [6, 2], [6, 2], [6, 2]]);
+    let target = sampled(100, 1.2, [[9, 3], [10, 2], [10, 2], [9, 3], [10, 2], [9, 3]]);
+    let found = judged(baseline, target);
+    assert_eq!(found.verdict, Verdict::Regressed);
+    let names: Vec<String> = changed(&found).into_iter().map(|(name, _)| name).collect();
+    assert!(names.iter().any(|name| name.contains("tcp")), "{names:?}");
+    assert!(!names.contains(&"ip service".to_owned()), "{names:?}");
+    let ip = found.others.iter().find(|figure| figure.key.title() == "ip service").expect("it is shown");
+    assert_eq!(ip.within.as_deref(), Some("ip + tcp service"), "{ip:?}");
+    // A figure that is within another one is no case of its own.
+    assert!(found.judged().all(|figure| figure.key.title() != "ip service"));
+}
+
+#[test]
+fn layers_that_samples_tell_apart_stay_apart() {
+    let many = |ip: u64| [[3 * (10_000 - ip), 3 * ip]; 6];
+    let found = judged(sampled(0, 1.0, many(2500)), sampled(100, 1.2, many(2083)));
+    let names: Vec<String> = changed(&found).into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"tcp service".to_owned()) && !names.iter().any(|name| name.contains("ip")), "{names:?}");
+    assert!(found.others.iter().all(|figure| figure.within.is_none()));
+}
