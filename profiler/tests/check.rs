@@ -244,6 +244,41 @@ fn what_measures_by_itself_sets_the_host_up_and_leaves_it_as_it_was() {
 }
 
 #[test]
+fn a_mode_is_run_only_against_recordings_that_say_how() {
+    let directory = Directory::new();
+    fs::create_dir(directory.file("stored")).unwrap();
+    repeats(&directory, "stored/bridge", "bridge", 3, 1.0);
+    let (stored, out) = (directory.word("stored"), directory.word("out"));
+    let refused = |words: &[&str]| {
+        let output = netstrata(&[&["check"], words, &["--against", &stored, "-o", &out]].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+        errors(&output)
+    };
+    assert!(refused(&["bridge"]).contains("comparison.json does not tell how"));
+    fs::write(directory.file("stored/comparison.json"), r#"{"options":["--workload","tcp-rr"]}"#).unwrap();
+    assert!(refused(&["bridge"]).contains("holds 3 recordings of bridge, and at least 6 are needed"));
+    assert!(refused(&["host"]).contains("cannot read the profile"));
+    assert!(refused(&["bridge", "host", "--format", "json"]).contains("several checks"));
+    // What is neither a mode nor a recording is not there.
+    assert!(refused(&["bridgehead"]).contains("-o and --at-most are for recordings that are made"));
+}
+
+#[test]
+fn a_mode_is_run_as_the_stored_recordings_were() {
+    let Some(_alone) = support::ready::ready_for(test_name!(), &[]) else { return };
+    let directory = Directory::new();
+    let (stored, out) = (directory.word("stored"), directory.word("out"));
+    let run = ["lab", "run", "host", "--workload", "tcp-rr", "--duration", "300ms", "--repeat", "6", "-o", &stored];
+    succeeded(&netstrata(&run));
+    let output = netstrata(&["check", "host", "--against", &stored, "-o", &out, "--format", "json"]);
+    assert!(matches!(output.status.code(), Some(0 | 1 | 4)), "{}", errors(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["judged_by"], &found["pairs_looked_at"]), (&"pairs".into(), &6.into()));
+    assert!(errors(&output).contains("host, 6 runs in "), "{}", errors(&output));
+    assert!(directory.file("out/host-6.prof").is_file() && !directory.file("out/host-run").exists());
+}
+
+#[test]
 fn a_benchmark_without_traffic_ends_it_at_once_and_the_host_is_restored() {
     let Some(_alone) = support::ready::ready_for(test_name!(), &[]) else { return };
     let directory = Directory::new();
