@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{explain::WorkKind, failure::Failure};
 
-/// Appends a row with the target's figures. Figures that are new get a column behind the others, which is empty in the rows before;
-/// those that are gone leave theirs empty.
+/// Appends a row with the target's figures. Figures that are new get a column behind the others; a layer that is not there
+/// took no time, which is what the rows before and after say.
 ///
 /// # Errors
 /// [`Failure::Usage`] where the file is of other work, or no history; if it cannot be read or written.
@@ -59,16 +59,22 @@ fn with_row(known: &str, time: String, figures: &[(String, f64)], total: &str) -
     header.extend(figures.iter().map(|(name, _)| name.as_str()).filter(|name| !known_in(known, name)));
     let value = |name: &&str| {
         let found = figures.iter().find(|(known, _)| known == name);
-        found.map_or(String::new(), |(_, value)| format!("{}", (value * 1e6).round() / 1e6))
+        found.map_or(nothing(name).to_owned(), |(_, value)| format!("{}", (value * 1e6).round() / 1e6))
     };
     let row = std::iter::once(time).chain(header[1..].iter().map(value)).collect::<Vec<_>>().join(",");
     if known.is_empty() || header.len() > old {
-        let empty = ",".repeat(header.len() - old);
+        let empty: String = header[old..].iter().map(|name| format!(",{}", nothing(name))).collect();
         let rows: String = lines.map(|line| format!("{line}{empty}\n")).collect();
         return Ok(format!("{}\n{rows}{row}\n", header.join(",")));
     }
     let end = if known.ends_with('\n') { "" } else { "\n" };
     Ok(format!("{known}{end}{row}\n"))
+}
+
+/// What a row has of a figure that was not there: 0 of a layer, as `check` takes it, since Otava refuses empty cells; else nothing.
+fn nothing(column: &str) -> &'static str {
+    let of_layer = ["_service_ns", "_wait_ns", "_crossings_per_packet"].iter().any(|ending| column.ends_with(ending));
+    if of_layer { "0" } else { "" }
 }
 
 /// Whether a history has a column.
@@ -147,10 +153,10 @@ mod tests {
         let row = |known: &str, names: &[&str]| with_row(known, "t".into(), &figures(names), "all");
         let first = row("", &["all", "a"]).expect("it is new");
         assert_eq!(first, "time,all,a\nt,1.5,1.5\n");
-        let came = row(&first, &["all", "a", "b"]).expect("a layer came");
-        assert_eq!(came, "time,all,a,b\nt,1.5,1.5,\nt,1.5,1.5,1.5\n");
-        let gone = row(&came, &["all", "b"]).expect("a layer went");
-        assert_eq!(gone, format!("{came}t,1.5,,1.5\n"));
+        let came = row(&first, &["all", "a", "b_wait_ns", "c"]).expect("a layer came");
+        assert_eq!(came, "time,all,a,b_wait_ns,c\nt,1.5,1.5,0,\nt,1.5,1.5,1.5,1.5\n");
+        let gone = row(&came, &["all", "c"]).expect("a layer went");
+        assert_eq!(gone, format!("{came}t,1.5,,0,1.5\n"));
         assert_eq!(row(first.trim_end(), &["all", "a"]).expect("without its end"), format!("{first}t,1.5,1.5\n"));
         assert!(row("time,other\n", &["all"]).is_err_and(|why| why.contains("no column \"all\"")));
         assert!(row("a,time\n", &["all"]).is_err_and(|why| why.contains("does not begin")));

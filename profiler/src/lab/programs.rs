@@ -209,7 +209,7 @@ fn external_words(
 const FIRST_REQUESTS: u64 = 1000;
 
 /// How many requests a run has that is to take so long.
-fn requests(load: Load, pairs: u32) -> u64 {
+pub fn requests(load: Load, pairs: u32) -> u64 {
     let least = FIRST_REQUESTS.max(10 * u64::from(pairs));
     load.rate.map_or(least, |rate| ((rate * load.duration.as_secs_f64()) as u64).max(least))
 }
