@@ -331,16 +331,6 @@ impl PathRecord {
             &mut self.skbs_at_end_micro,
         ]
     }
-
-    /// How the packet at a crossing came from the one before, if it is another skb.
-    pub fn edge_at(&self, index: usize) -> Option<Edge> {
-        self.edges.iter().find(|(at, _)| usize::from(*at) == index).map(|(_, edge)| *edge)
-    }
-
-    /// Whether its packets are clones, whose originals count on another path.
-    pub fn is_clone(&self) -> bool {
-        self.edges.iter().any(|(_, edge)| *edge == Edge::Clone)
-    }
 }
 
 /// A crossing of a path.
