@@ -149,7 +149,8 @@ fn in_order(named: &mut [(String, Profile)]) -> Result<Vec<PartRecord>, MergeErr
     if parts.len() > MOST_BATCHES {
         return Err(MergeError::TooMany(parts.len()));
     }
-    parts.sort_by_key(|(_, _, part)| identity(part));
+    // By the date, where there is one: time since a boot would mix those of several boots.
+    parts.sort_by_key(|(_, _, part)| (part.began_unix_ns, identity(part)));
     if let Some(two) = parts.windows(2).find(|two| identity(&two[0].2) == identity(&two[1].2)) {
         let [one, other] = [two[0].0, two[1].0].map(|of| named[of].0.clone());
         return Err(MergeError::Twice { one, other });
