@@ -226,9 +226,9 @@ fn web_server(nginx: &str, directory: &str, listens: &str, size: u64) -> anyhow:
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(own).concat();
     // A single process is the one worker. Connections last as long as the client wants.
     let configuration = format!(
-        "daemon off; master_process off; error_log stderr; pid {directory}/pid; events {{ worker_connections 512; }} \
+        "daemon off; master_process off; user root root; error_log stderr; pid {directory}/pid; events {{ worker_connections 512; }} \
          http {{ access_log off; default_type text/plain; sendfile on; tcp_nopush on; keepalive_timeout 1h; \
-         keepalive_requests 1000000000; open_file_cache max=16; {temporary} \
+         keepalive_requests 1000000000; {temporary} \
          server {{ listen {listens}; root {directory}; }} }}"
     );
     let page = "x".repeat(size as usize);
