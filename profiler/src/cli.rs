@@ -211,12 +211,14 @@ pub enum CheckFormat {
     Examples:\n  \
     netstrata lab run host bridge --workload tcp-rr --pin same --repeat 12 -o lab\n  \
     netstrata check lab/bridge --against lab/host\n  \
+    netstrata check bridge --against stored\n  \
     netstrata check after-*.prof --against before-*.prof --threshold 2% --format junit > check.xml\n  \
     netstrata check today/vxlan --against stored/vxlan --format markdown --history vxlan.csv\n  \
     netstrata check --before 'sysctl -q net.bridge.bridge-nf-call-iptables=0' \\\n    \
     --after 'sysctl -q net.bridge.bridge-nf-call-iptables=1' -- sockperf ping-pong -i 172.17.0.2 --tcp -t 5")]
 pub struct CheckArgs {
-    /// Recordings to be judged: files, a directory of `lab run`, or DIRECTORY/MODE
+    /// Recordings to be judged: files, a directory of `lab run`, or DIRECTORY/MODE; or a mode of the lab of which none are here: it is
+    /// run as the recordings of the baseline were
     #[arg(required_unless_present = "before", conflicts_with = "before", value_name = "TARGET", requires = "against")]
     pub targets: Vec<PathBuf>,
     /// Recordings of the same work as it was, made in turns with those of TARGET
@@ -228,14 +230,14 @@ pub struct CheckArgs {
     /// Measure: the shell command that sets the host up with the change
     #[arg(long, value_name = "COMMAND", requires = "before")]
     pub after: Option<String>,
-    /// Directory for the recordings that are made
-    #[arg(short, long, default_value = "netstrata-check", value_name = "DIR")]
-    pub output: PathBuf,
-    /// After so long no more recordings are made
-    #[arg(long, default_value = "30m", value_parser = units::parse_duration)]
-    pub at_most: std::time::Duration,
-    /// From which change on it is a regression, like 1% or 0.5%
-    #[arg(long, default_value = "1%", value_parser = units::parse_share)]
+    /// Directory for the recordings that are made [default: netstrata-check]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// After so long no more recordings are made [default: 30m]
+    #[arg(long, value_parser = units::parse_duration)]
+    pub at_most: Option<std::time::Duration>,
+    /// From which change on it is a regression, like 1% or 0.5%; at most 50%
+    #[arg(long, default_value = "1%", value_parser = units::parse_threshold)]
     pub threshold: f64,
     /// Format of the output
     #[arg(long, value_enum, default_value = "text")]
@@ -367,6 +369,10 @@ pub struct LabRunArgs {
     /// What drives the clock of an emulated machine: instructions repeats, and is no wall time
     #[arg(long, value_enum, default_value = "wall")]
     pub clock: Clock,
+    /// With --clock instructions: the seed and the addresses of this boot, which are otherwise the same in each; recordings
+    /// bear its number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), conflicts_with_all = ["repeat", "until"])]
+    pub layout: Option<u32>,
 }
 
 /// Arguments of `lab machine`.

@@ -1,5 +1,7 @@
 //! `netstrata check --before … --after …`: sets the host up one way and the other in turns, records a benchmark each time, and
-//! stops as soon as it can be decided.
+//! stops as soon as it can be decided. What runs a mode of the lab against stored recordings is in `again`.
+
+mod again;
 
 use std::{
     fs,
@@ -35,22 +37,66 @@ const GRACE: Duration = Duration::from_secs(15);
 /// # Errors
 /// If a command fails or is interrupted, and whatever judging gives.
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let (Some(before), Some(after)) = (&args.before, &args.after) else { return check::run(args) };
+    let (Some(before), Some(after)) = (&args.before, &args.after) else {
+        if again::is_wanted(args) {
+            return again::run(args).or_else(|error| interrupted(error, "interrupted"));
+        }
+        if args.output.is_some() || args.at_most.is_some() {
+            return Err(Failure::Usage(
+                "-o and --at-most are for recordings that are made: give --before and --after, or modes of the lab"
+                    .into(),
+            )
+            .into());
+        }
+        return check::run(args);
+    };
     let restored = AtomicBool::new(false);
-    let turns = Turns { set_up: [before, after], command: &args.command, directory: &args.output, restored };
-    turns.claim()?;
+    let turns = Turns { set_up: [before, after], command: &args.command, directory: output(args), restored };
+    claim(turns.directory)?;
     match runtime::in_thread("ns-check", || turns.take(args)) {
         Ok(()) => check::run(&turns.sides(args)),
-        Err(error) => match error.downcast_ref::<Interrupted>() {
-            Some(Interrupted(number)) => {
-                if turns.restored.load(Ordering::Relaxed) {
-                    note!("netstrata: interrupted; the host is as --before sets it up");
-                }
-                Ok(ExitCode::from(128u8.saturating_add(*number as u8)))
-            }
-            None => Err(error),
-        },
+        Err(error) => {
+            let restored = turns.restored.load(Ordering::Relaxed);
+            let state = if restored { "as --before sets it up" } else { "as the last command left it" };
+            interrupted(error, &format!("interrupted; the host is {state}"))
+        }
     }
+}
+
+/// The exit code of a signal, which is told; another error stays one.
+fn interrupted(error: anyhow::Error, told: &str) -> Result<ExitCode> {
+    match error.downcast_ref::<Interrupted>() {
+        Some(Interrupted(number)) => {
+            note!("netstrata: {told}");
+            Ok(ExitCode::from(128u8.saturating_add(*number as u8)))
+        }
+        None => Err(error),
+    }
+}
+
+/// Where recordings go if nothing is said.
+const OUTPUT: &str = "netstrata-check";
+/// How long recordings are made if nothing is said.
+const AT_MOST: Duration = Duration::from_secs(1800);
+
+fn output(args: &CheckArgs) -> &Path {
+    args.output.as_deref().unwrap_or(Path::new(OUTPUT))
+}
+
+fn at_most(args: &CheckArgs) -> Duration {
+    args.at_most.unwrap_or(AT_MOST)
+}
+
+/// Makes the directory, in which no other recordings may be.
+fn claim(directory: &Path) -> Result<()> {
+    let shown = directory.display();
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {shown}"))?;
+    let is_recording = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "prof");
+    if entries.flatten().map(|entry| entry.path()).any(|path| is_recording(&path)) {
+        return Err(Failure::Usage(format!("{shown} holds recordings already: give another directory with -o")).into());
+    }
+    Ok(())
 }
 
 /// The names of the recordings of each side.
@@ -81,20 +127,6 @@ impl Drop for Restore<'_> {
 }
 
 impl Turns<'_> {
-    /// The directory, in which no other recordings may be.
-    fn claim(&self) -> Result<()> {
-        let shown = self.directory.display();
-        fs::create_dir_all(self.directory).with_context(|| format!("cannot make {shown}"))?;
-        let entries = fs::read_dir(self.directory).with_context(|| format!("cannot read {shown}"))?;
-        let is_recording = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "prof");
-        if entries.flatten().map(|entry| entry.path()).any(|path| is_recording(&path)) {
-            return Err(
-                Failure::Usage(format!("{shown} holds recordings already: give another directory with -o")).into()
-            );
-        }
-        Ok(())
-    }
-
     /// The same arguments for what was recorded.
     fn sides(&self, args: &CheckArgs) -> CheckArgs {
         let [baseline, target] = SIDES.map(|side| vec![self.directory.join(side)]);
@@ -112,7 +144,9 @@ impl Turns<'_> {
         for pair in 1..=most {
             let order = if by_chance() { [0, 1] } else { [1, 0] };
             for side in order {
-                self.record(side, pair)?;
+                let file = self.record(side, pair)?;
+                // What cannot be judged now will not be after six pairs.
+                check::fits(&file)?;
             }
             if LOOKS.contains(&pair) {
                 let found = check::of_sets(&self.sides(args))?;
@@ -121,7 +155,7 @@ impl Turns<'_> {
                     break;
                 }
             }
-            if begun.elapsed() >= args.at_most {
+            if begun.elapsed() >= at_most(args) {
                 note!("netstrata: {pair} pairs in {:.0} s, and no more (--at-most)", begun.elapsed().as_secs_f64());
                 break;
             }
@@ -129,7 +163,7 @@ impl Turns<'_> {
         Ok(())
     }
 
-    fn record(&self, side: usize, pair: usize) -> Result<()> {
+    fn record(&self, side: usize, pair: usize) -> Result<PathBuf> {
         let mut set_up = Command::new("sh");
         set_up.args(["-c", self.set_up[side]]);
         runtime::wait(finish(set_up, &format!("--{}", SIDES[side])))?;
@@ -139,7 +173,8 @@ impl Turns<'_> {
         runtime::wait(finish(record, "recording the benchmark")).inspect_err(|_| {
             // What was cut off is no repeat.
             let _ = fs::remove_file(&file);
-        })
+        })?;
+        Ok(file)
     }
 }
 

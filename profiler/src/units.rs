@@ -43,6 +43,19 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Larger thresholds are a slip: `1` is all of it, and one percent was meant.
+const MOST_THRESHOLD: f64 = 0.5;
+
+/// Reads a change that counts: a share of at most one half.
+pub fn parse_threshold(text: &str) -> Result<f64, String> {
+    let share = parse_share(text)?;
+    if share <= MOST_THRESHOLD {
+        return Ok(share);
+    }
+    let meant = if text.ends_with('%') { String::new() } else { format!("; was `{text}%` meant?") };
+    Err(format!("that is {:.0} %, and a threshold is at most {:.0} %{meant}", 100.0 * share, 100.0 * MOST_THRESHOLD))
+}
+
 /// Reads a number of bytes: plain, with `kB`, `MB`, `GB` (powers of 1000) or `K`, `M`, `G`, `KiB`, `MiB`, `GiB` (powers
 /// of 1024, as benchmarks take them).
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -132,6 +145,16 @@ mod tests {
         for bad in ["0", "-1%", "101%", "x"] {
             assert!(parse_share(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_threshold_of_all_is_a_slip() {
+        for (text, share) in [("1%", 0.01), ("0.02", 0.02), ("50%", 0.5)] {
+            assert_eq!(parse_threshold(text), Ok(share));
+        }
+        assert!(parse_threshold("1").is_err_and(|said| said.contains("100 %") && said.contains("was `1%` meant?")));
+        assert!(parse_threshold("60%").is_err_and(|said| !said.contains("meant")));
+        assert!(parse_threshold("0").is_err());
     }
 
     #[test]

@@ -128,6 +128,9 @@ fn what_cannot_be_compared_is_refused_with_code_2() {
         &["check", "a"],
         &["check", "--against", "a"],
         &["check", "a", "--against", "b", "--threshold", "0"],
+        &["check", "a", "--against", "b", "--threshold", "1"],
+        &["check", "a", "--against", "b", "-o", "c"],
+        &["check", "a", "--against", "b", "--at-most", "1m"],
     ] {
         assert_eq!(netstrata(words).status.code(), Some(2), "{words:?}");
     }
@@ -149,11 +152,50 @@ fn a_history_has_one_header_and_a_row_for_each_check() {
     assert!(rows[0].contains(&"bridge_service_ns"), "{text}");
     assert!(rows.iter().all(|row| row.len() == rows[0].len()) && rows[1] == rows[2], "{text}");
     assert!(rows[1][1..].iter().all(|value| value.parse::<f64>().is_ok()), "{text}");
+    // A layer less: it took no time. A layer more: nor did it in the rows before.
+    let (code, said) = check(&directory, "host", "bridge", &["--history", &file]);
+    assert_eq!(code, Some(0), "{said}");
+    let new = directory.word("new.csv");
+    for target in ["host", "bridge"] {
+        check(&directory, target, if target == "host" { "bridge" } else { "host" }, &["--history", &new]);
+    }
+    for file in [&file, &new] {
+        let text = fs::read_to_string(file).unwrap();
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let bridge = rows[0].iter().position(|name| *name == "bridge_service_ns").unwrap();
+        assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
+        assert_eq!(rows[1..].iter().filter(|row| row[bridge] == "0").count(), 1, "{text}");
+    }
+    // What cannot be kept does not hide what was found.
     fs::write(&file, "time,other\n").unwrap();
     let (code, said) = check(&directory, "bridge", "host", &["--history", &file]);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("has other columns (only the file has \"other\")"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("regressed: ") && said.contains("is of other work"), "{said}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "time,other\n");
+}
+
+#[test]
+fn a_pipe_is_refused_at_once() {
+    let directory = Directory::new();
+    let pipe = directory.file("pipe.prof");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    repeats(&directory, "host", "host", 2, 1.0);
+    let (code, said) = check(&directory, "pipe.prof", "host", &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("is no regular file"), "{said}");
+    assert_eq!(netstrata(&["report", &directory.word("pipe.prof")]).status.code(), Some(2));
+}
+
+#[test]
+fn sides_of_the_same_name_are_told_apart() {
+    let directory = Directory::new();
+    for (place, times) in [("today", 1.0), ("stored", 1.0)] {
+        fs::create_dir(directory.file(place)).unwrap();
+        repeats(&directory, &format!("{place}/bridge"), "bridge", 6, times);
+    }
+    let (_, said) = check(&directory, "today/bridge", "stored/bridge", &[]);
+    let line = said.lines().nth(1).unwrap();
+    assert!(line.contains("today/bridge]") && said.contains("stored/bridge]"), "{said}");
 }
 
 #[test]
@@ -199,6 +241,56 @@ fn what_measures_by_itself_sets_the_host_up_and_leaves_it_as_it_was() {
     ] {
         assert_eq!(netstrata(words).status.code(), Some(2), "{words:?}");
     }
+}
+
+#[test]
+fn a_mode_is_run_only_against_recordings_that_say_how() {
+    let directory = Directory::new();
+    fs::create_dir(directory.file("stored")).unwrap();
+    repeats(&directory, "stored/bridge", "bridge", 3, 1.0);
+    let (stored, out) = (directory.word("stored"), directory.word("out"));
+    let refused = |words: &[&str]| {
+        let output = netstrata(&[&["check"], words, &["--against", &stored, "-o", &out]].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+        errors(&output)
+    };
+    assert!(refused(&["bridge"]).contains("comparison.json does not tell how"));
+    fs::write(directory.file("stored/comparison.json"), r#"{"options":["--workload","tcp-rr"]}"#).unwrap();
+    assert!(refused(&["bridge"]).contains("holds 3 recordings of bridge, and at least 6 are needed"));
+    assert!(refused(&["host"]).contains("cannot read the profile"));
+    assert!(refused(&["bridge", "host", "--format", "json"]).contains("several checks"));
+    // What is neither a mode nor a recording is not there.
+    assert!(refused(&["bridgehead"]).contains("-o and --at-most are for recordings that are made"));
+}
+
+#[test]
+fn a_mode_is_run_as_the_stored_recordings_were() {
+    let Some(_alone) = support::ready::ready_for(test_name!(), &[]) else { return };
+    let directory = Directory::new();
+    let (stored, out) = (directory.word("stored"), directory.word("out"));
+    let run = ["lab", "run", "host", "--workload", "tcp-rr", "--duration", "300ms", "--repeat", "6", "-o", &stored];
+    succeeded(&netstrata(&run));
+    let output = netstrata(&["check", "host", "--against", &stored, "-o", &out, "--format", "json"]);
+    assert!(matches!(output.status.code(), Some(0 | 1 | 4)), "{}", errors(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["judged_by"], &found["pairs_looked_at"]), (&"pairs".into(), &6.into()));
+    assert!(errors(&output).contains("host, 6 runs in "), "{}", errors(&output));
+    assert!(directory.file("out/host-6.prof").is_file() && !directory.file("out/host-run").exists());
+}
+
+#[test]
+fn a_benchmark_without_traffic_ends_it_at_once_and_the_host_is_restored() {
+    let Some(_alone) = support::ready::ready_for(test_name!(), &[]) else { return };
+    let directory = Directory::new();
+    let (log, out) = (directory.word("log"), directory.word("out"));
+    let says = |word: &str| format!("echo {word} >> '{log}'");
+    let (before, after) = (says("before"), says("after"));
+    let words = ["check", "--before", &before, "--after", &after, "-o", &out, "--", "sleep", "0.3"];
+    let output = netstrata(&words);
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+    assert!(errors(&output).contains("-1.prof "), "{}", errors(&output));
+    let order = fs::read_to_string(&log).unwrap();
+    assert!(["before\nbefore\n", "after\nbefore\n"].contains(&order.as_str()), "{order}");
 }
 
 #[test]

@@ -55,6 +55,12 @@ const ROOMS: &[Room] = &[
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
     room(
+        "measure",
+        Part::Live,
+        &["check", "choices", "cli", "failure", "host", "lab", "profile"],
+        "a check that makes its own recordings: of a host in turns, or of a mode of the lab",
+    ),
+    room(
         "lab",
         Part::Live,
         &[
@@ -80,12 +86,6 @@ const ROOMS: &[Room] = &[
         "emulated machines: qemu, Debian's kernels",
     ),
     room(
-        "measure",
-        Part::Live,
-        &["check", "cli", "failure", "host"],
-        "a check that makes its own recordings, in turns",
-    ),
-    room(
         "doctor",
         Part::Live,
         &["cli", "host", "kernel", "output", "record"],
@@ -103,7 +103,7 @@ const ROOMS: &[Room] = &[
     room(
         "check",
         Part::Pure,
-        &["analysis", "choices", "cli", "explain", "failure", "numbers", "output", "profile"],
+        &["analysis", "choices", "cli", "cpu", "explain", "failure", "numbers", "output", "profile"],
         "whether a change made the datapath slower, in which layer, and by how much",
     ),
     room(

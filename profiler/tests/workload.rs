@@ -5,10 +5,12 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
+use netstrata::profile::{PathRecord, Profile, read};
+use netstrata_common::End;
 use serde_json::Value;
 use support::{
     errors,
-    lab::{Ended, Lab},
+    lab::{Ended, Lab, NOTHING, left},
     netstrata,
     ready::{is_installed, say_left_out},
     succeeded,
@@ -239,6 +241,42 @@ fn programs_of_others_report_what_they_can() {
         }
     } else {
         say_left_out(test_name!(), "sockperf", "not installed");
+    }
+}
+
+/// Packets that a reader in the server's namespace got, all of them followed.
+fn read_by_the_server(profile: &Profile) -> f64 {
+    let ends = |path: &&PathRecord| {
+        let netns = path.crossings.last().map_or(0, |crossing| crossing.netns);
+        path.end == End::Copied && profile.topology.namespace_name(netns) == "server"
+    };
+    profile.paths.iter().filter(ends).map(|path| path.packets).sum::<u64>() as f64
+}
+
+#[test]
+fn requests_of_a_web_server_and_of_redis_are_the_packets_that_the_server_reads() {
+    let Some(_alone) = ready!() else { return };
+    for (workload, programs) in [("http", ["nginx", "wrk"]), ("redis", ["redis-server", "redis-benchmark"])] {
+        if let Some(missing) = programs.iter().find(|program| !is_installed(program)) {
+            say_left_out(test_name!(), workload, &format!("{missing} is not installed"));
+            continue;
+        }
+        let words = ["bridge", "--workload", workload, "--pairs", "3", "--duration", "1s", "--sample-every", "1"];
+        let mut lab = Lab::start(&words);
+        let outcome = lab.end();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+        assert_eq!(left(lab.id()), NOTHING, "{workload}");
+        let run = outcome.runs()[0].clone();
+        assert_eq!((&run["workload"], number(&run, "/pairs")), (&workload.into(), 3.0));
+        for side in ["client", "server"] {
+            let used = number(&run, &format!("/{side}/cpu_share"));
+            assert!(used > 0.0 && used < 2.0, "{side} {run:#}");
+        }
+        ascending(&run, &["/round_trip_p50_ns", "/round_trip_p99_ns", "/round_trip_max_ns"]);
+        let profile = read(&lab.file("bridge.prof")).unwrap();
+        let requests = number(&run, "/transactions_per_s") * number(&run, "/duration_s");
+        let packets = read_by_the_server(&profile);
+        assert!((packets / requests - 1.0).abs() < 0.05, "{workload}: {packets} packets, {requests} requests");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 /// Fewer samples than this in a place do not split its spans. Few are enough: a share of ten samples is uncertain by a
 /// sixth of the span, but not split, all that other layers took would be put down to the span's own.
-const LEAST_SAMPLES: u64 = 10;
+pub(super) const LEAST_SAMPLES: u64 = 10;
 
 /// What of a path does not depend on its figures.
 struct Way {
@@ -61,12 +61,26 @@ pub fn path_accounts(profile: &Profile) -> Vec<PathAccount> {
 
 /// The same, of ways that are known.
 pub fn accounts_by(profile: &Profile, ways: &Ways) -> Vec<PathAccount> {
-    let mut places = split_table(profile);
-    places_of_classes(profile, &mut places);
+    accounts_of(profile, ways, &places(profile))
+}
+
+/// The same with samples that are given.
+pub(super) fn accounts_of(
+    profile: &Profile,
+    ways: &Ways,
+    places: &BTreeMap<CrossingRecord, Places>,
+) -> Vec<PathAccount> {
     let costs = Costs::new(profile);
     let sampler = SamplerShare::of(profile);
     let accounts = profile.paths.iter().zip(&ways.0);
-    accounts.map(|(path, way)| path_account(profile, path, way, &places, &costs, sampler)).collect()
+    accounts.map(|(path, way)| path_account(profile, path, way, places, &costs, sampler)).collect()
+}
+
+/// The samples of a recording's places, those of classes of paths among them.
+pub(super) fn places(profile: &Profile) -> BTreeMap<CrossingRecord, Places> {
+    let mut places = split_table(profile);
+    places_of_classes(profile, &mut places);
+    places
 }
 
 /// Samples know the device they were taken at: those of all devices of a kind tell how a class of paths splits.
@@ -203,7 +217,7 @@ fn samples_between<'a>(
 }
 
 /// Samples know the namespace of a sender, but no device yet; a route look-up is part of the reception.
-fn place_of(crossing: CrossingRecord) -> CrossingRecord {
+pub(super) fn place_of(crossing: CrossingRecord) -> CrossingRecord {
     CrossingRecord { ifindex: if crossing.point.is_in(Points::OF_SENDER) { 0 } else { crossing.ifindex }, ..crossing }
 }
 

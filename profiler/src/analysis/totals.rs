@@ -97,7 +97,11 @@ pub fn account(profile: &Profile) -> Account {
 
 /// Accounts for a profile of ways that are known.
 pub fn account_by(profile: &Profile, ways: &Ways) -> Account {
-    let paths = accounts_by(profile, ways);
+    account_of(profile, accounts_by(profile, ways))
+}
+
+/// Accounts for a profile of paths that are accounted for.
+pub(super) fn account_of(profile: &Profile, paths: Vec<PathAccount>) -> Account {
     let cpu = cpu_account(profile);
     let correction = Correction::of(&paths);
     let trust = trust(profile, Seen { busy_samples: cpu.busy, correction, instruments: None });

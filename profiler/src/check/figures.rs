@@ -1,9 +1,11 @@
 //! The figures of one recording that are judged, each with its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use netstrata_common::{Layer, Tier};
 
 use crate::{
-    analysis::account,
+    analysis::{Account, PathAccount, Pooled, account, account_pooled},
     choices::Clock,
     explain::{RowKind, Slot, WorkKind, alone},
     profile::Profile,
@@ -51,6 +53,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of several together.
+    pub fn joined(keys: &[Self]) -> Option<Self> {
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        keys.first().map(|first| Self::new(first.group, &names.join(" + ")))
+    }
+
     fn new(group: Group, name: &str) -> Self {
         Self { group, name: name.to_owned() }
     }
@@ -78,6 +86,27 @@ pub struct Figures {
     pub kind: WorkKind,
     /// Each with its value; times are nanoseconds of a transaction or a byte.
     pub values: BTreeMap<Key, f64>,
+    /// Those of layers that CPU samples told apart.
+    pub sampled: BTreeSet<Key>,
+}
+
+impl Figures {
+    /// Enters the sum of some as one more.
+    pub fn join(&mut self, keys: &[Key], sum: &Key) {
+        let ns = keys.iter().filter_map(|key| self.values.get(key)).sum();
+        self.values.insert(sum.clone(), ns);
+    }
+}
+
+/// Layers of spans that were split by CPU samples.
+fn told_by_samples(account: &Account) -> BTreeSet<Layer> {
+    let of_path = |path: &PathAccount| {
+        let split: BTreeSet<usize> =
+            path.spans.iter().filter(|span| span.tier == Tier::Sampling).map(|span| span.index).collect();
+        let spans = path.spans.iter().filter(|span| split.contains(&span.index));
+        spans.filter_map(|span| span.layer).collect::<Vec<_>>()
+    };
+    account.paths.iter().flat_map(of_path).collect()
 }
 
 /// Whose differences tell how sure a figure is.
@@ -89,19 +118,30 @@ pub enum By {
     Batches,
 }
 
-/// The figures of a recording; `None` where no packet reached a reader.
-pub fn figures(profile: &Profile, by: By) -> Option<Figures> {
-    let found = alone(profile, &account(profile))?;
+/// The figures of a recording; `None` where no packet reached a reader. `pooled` are the samples of all that are compared.
+pub fn figures(profile: &Profile, by: By, pooled: Option<&Pooled>) -> Option<Figures> {
+    let account = pooled.map_or_else(|| account(profile), |pooled| account_pooled(profile, pooled));
+    let found = alone(profile, &account)?;
+    let told = told_by_samples(&account);
+    let mut sampled_keys = BTreeSet::new();
     let is_counted = profile.meta.clock == Clock::Instructions;
     let mut values = BTreeMap::new();
     let (mut service, mut wait) = (0.0, 0.0);
     for (slot, ns) in &found.layers {
         let group = match slot {
-            Slot::Layer(netstrata_common::Layer::Observer, _) => continue,
+            Slot::Layer(Layer::Observer, _) => continue,
             Slot::Layer(_, RowKind::Wait) => Group::Wait,
             _ => Group::Service,
         };
         *(if group == Group::Wait { &mut wait } else { &mut service }) += ns;
+        let by_samples = match slot {
+            Slot::Layer(layer, RowKind::Service) => told.contains(layer),
+            Slot::Layer(_, RowKind::Cpu) => true,
+            _ => false,
+        };
+        if by_samples {
+            sampled_keys.insert(Key::new(group, slot.name()));
+        }
         if group == Group::Service || !is_counted {
             values.insert(Key::new(group, slot.name()), *ns);
         }
@@ -125,7 +165,7 @@ pub fn figures(profile: &Profile, by: By) -> Option<Figures> {
     }
     values.extend(found.crossings.iter().map(|(layer, count)| (Key::new(Group::Count, layer.name()), *count)));
     values.extend(found.counts.iter().map(|(name, count)| (Key::new(Group::Count, name), *count)));
-    Some(Figures { kind: found.kind, values })
+    Some(Figures { kind: found.kind, values, sampled: sampled_keys })
 }
 
 #[cfg(test)]
@@ -136,7 +176,7 @@ mod tests {
     fn names(clock: Clock, by: By) -> Vec<String> {
         let mut profile = repeats(1, 1.0, 0).remove(0);
         profile.meta.clock = clock;
-        let found = figures(&profile, by).expect("the test has it");
+        let found = figures(&profile, by, None).expect("the test has it");
         found.values.keys().map(Key::title).collect()
     }
 

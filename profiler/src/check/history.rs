@@ -16,39 +16,70 @@ use super::{
 };
 use crate::{explain::WorkKind, failure::Failure};
 
-/// Appends a row with the target's figures.
+/// Appends a row with the target's figures. Figures that are new get a column behind the others; a layer that is not there
+/// took no time, which is what the rows before and after say.
 ///
 /// # Errors
-/// [`Failure::Usage`] where the file holds other columns; if it cannot be read or written.
+/// [`Failure::Usage`] where the file is of other work, or no history; if it cannot be read or written.
 pub fn append(path: &Path, found: &Judgment, target: &Set) -> anyhow::Result<()> {
-    let figures: Vec<&Figure> = found.all().filter(|figure| is_kept(found, figure)).collect();
-    let names = figures.iter().map(|figure| column(figure));
-    let header = std::iter::once("time".to_owned()).chain(names).collect::<Vec<_>>().join(",");
+    let figures: Vec<(String, f64)> =
+        found.all().filter(|figure| is_kept(found, figure)).map(|figure| (column(figure), figure.target)).collect();
     let known = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read the history {}", path.display())),
     };
-    if let Some(first) = known.lines().next().filter(|first| *first != header) {
-        let other = differs(first, &header);
-        return Err(Failure::Usage(format!(
-            "the history {} has other columns ({other}): give another file for other work",
-            path.display()
-        ))
-        .into());
-    }
-    let values = figures.iter().map(|figure| format!("{}", (figure.target * 1e6).round() / 1e6));
-    let row = std::iter::once(time(made(target))).chain(values).collect::<Vec<_>>().join(",");
-    let begin = match known.chars().last() {
-        None => format!("{header}\n"),
-        Some('\n') => String::new(),
-        Some(_) => "\n".into(),
-    };
-    let write = || {
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.write_all(format!("{begin}{row}\n").as_bytes())
+    let text = with_row(&known, time(made(target)), &figures, &column(&found.total)).map_err(|why| {
+        Failure::Usage(format!("the history {} {why}: give another file for other work", path.display()))
+    })?;
+    let write = || match text.strip_prefix(&known) {
+        Some(more) => OpenOptions::new().create(true).append(true).open(path)?.write_all(more.as_bytes()),
+        // Beside it first, so that the file is the old one or the new one at any time.
+        None => {
+            let mut partial = path.as_os_str().to_owned();
+            partial.push(format!(".{}.part", std::process::id()));
+            let written = fs::write(&partial, &text).and_then(|()| fs::rename(&partial, path));
+            written.inspect_err(|_| drop(fs::remove_file(&partial)))
+        }
     };
     write().with_context(|| format!("cannot write the history {}", path.display()))
+}
+
+/// The text of a history with one more row; `total` is the column that tells which work it is of.
+fn with_row(known: &str, time: String, figures: &[(String, f64)], total: &str) -> Result<String, String> {
+    let mut lines = known.lines();
+    let mut header: Vec<&str> = lines.next().map_or(vec!["time"], |first| first.split(',').collect());
+    if header[0] != "time" {
+        return Err("does not begin with a column `time`".into());
+    }
+    if header.len() > 1 && !header.contains(&total) {
+        return Err(format!("is of other work: it has no column {total:?}"));
+    }
+    let old = header.len();
+    header.extend(figures.iter().map(|(name, _)| name.as_str()).filter(|name| !known_in(known, name)));
+    let value = |name: &&str| {
+        let found = figures.iter().find(|(known, _)| known == name);
+        found.map_or(nothing(name).to_owned(), |(_, value)| format!("{}", (value * 1e6).round() / 1e6))
+    };
+    let row = std::iter::once(time).chain(header[1..].iter().map(value)).collect::<Vec<_>>().join(",");
+    if known.is_empty() || header.len() > old {
+        let empty: String = header[old..].iter().map(|name| format!(",{}", nothing(name))).collect();
+        let rows: String = lines.map(|line| format!("{line}{empty}\n")).collect();
+        return Ok(format!("{}\n{rows}{row}\n", header.join(",")));
+    }
+    let end = if known.ends_with('\n') { "" } else { "\n" };
+    Ok(format!("{known}{end}{row}\n"))
+}
+
+/// What a row has of a figure that was not there: 0 of a layer, as `check` takes it, since Otava refuses empty cells; else nothing.
+fn nothing(column: &str) -> &'static str {
+    let of_layer = ["_service_ns", "_wait_ns", "_crossings_per_packet"].iter().any(|ending| column.ends_with(ending));
+    if of_layer { "0" } else { "" }
+}
+
+/// Whether a history has a column.
+fn known_in(known: &str, name: &str) -> bool {
+    known.lines().next().is_some_and(|header| header.split(',').any(|column| column == name))
 }
 
 /// What is there in every check of the same work. Layers of a stream are told by samples, and small ones come and go; so do parts
@@ -72,18 +103,12 @@ fn column(figure: &Figure) -> String {
     title.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect()
 }
 
-/// The first column of two headers that only one has.
-fn differs(one: &str, other: &str) -> String {
-    let [one, other] = [one, other].map(|header| header.split(',').collect::<Vec<_>>());
-    let only = |of: &[&str], not: &[&str]| of.iter().find(|name| !not.contains(name)).map(|name| (*name).to_owned());
-    only(&one, &other)
-        .map(|name| format!("only the file has {name:?}"))
-        .or_else(|| only(&other, &one).map(|name| format!("only this check has {name:?}")))
-        .unwrap_or_else(|| "in another order".into())
-}
-
-/// When the newest recording was written, in seconds of Unix time: recordings know no date.
+/// When the newest recording was made, in seconds of Unix time; of those that do not know, when it was written.
 fn made(target: &Set) -> u64 {
+    let dates = target.recordings.iter().map(|(_, profile)| profile.meta.began_unix_ns);
+    if let Some(newest) = dates.max().filter(|newest| *newest > 0) {
+        return newest / 1_000_000_000;
+    }
     let times =
         target.recordings.iter().filter_map(|(file, _)| fs::metadata(file).and_then(|about| about.modified()).ok());
     let newest = times.filter_map(|time| time.duration_since(UNIX_EPOCH).ok()).max();
@@ -123,9 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named() {
-        assert_eq!(differs("time,a,b", "time,a"), "only the file has \"b\"");
-        assert_eq!(differs("time,a", "time,a,c"), "only this check has \"c\"");
-        assert_eq!(differs("a,time", "time,a"), "in another order");
+    fn columns_come_and_go_and_other_work_is_refused() {
+        let figures = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 1.5)).collect::<Vec<_>>();
+        let row = |known: &str, names: &[&str]| with_row(known, "t".into(), &figures(names), "all");
+        let first = row("", &["all", "a"]).expect("it is new");
+        assert_eq!(first, "time,all,a\nt,1.5,1.5\n");
+        let came = row(&first, &["all", "a", "b_wait_ns", "c"]).expect("a layer came");
+        assert_eq!(came, "time,all,a,b_wait_ns,c\nt,1.5,1.5,0,\nt,1.5,1.5,1.5,1.5\n");
+        let gone = row(&came, &["all", "c"]).expect("a layer went");
+        assert_eq!(gone, format!("{came}t,1.5,,0,1.5\n"));
+        assert_eq!(row(first.trim_end(), &["all", "a"]).expect("without its end"), format!("{first}t,1.5,1.5\n"));
+        assert!(row("time,other\n", &["all"]).is_err_and(|why| why.contains("no column \"all\"")));
+        assert!(row("a,time\n", &["all"]).is_err_and(|why| why.contains("does not begin")));
     }
 }

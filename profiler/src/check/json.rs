@@ -62,6 +62,7 @@ fn figure(figure: &Figure) -> Value {
         "chance": figure.estimate.map(|estimate| rounded(estimate.chance(), 9)),
         "spread": figure.spread.map(|spread| rounded(spread, 6)),
         "verdict": figure.verdict.name(),
+        "within": figure.within,
         "pairs_needed": figure.pairs_needed.map(|pairs| rounded(pairs, 0)),
     })
 }

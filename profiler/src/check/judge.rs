@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 
 use super::{
     figures::{By, Figures, Group, Key, figures},
-    rule::{Estimate, LOOKS, TAIL, Verdict, holm, likeness, look, look_from, pairs_for},
-    set::Set,
+    rule::{Estimate, LOOKS, TAIL, Verdict, holm, kept, likeness, look, look_from, pairs_for},
+    set::{Set, figures_of},
 };
 use crate::{
+    analysis::Pooled,
     choices::Clock,
-    explain::WorkKind,
+    explain::{WorkKind, untold},
     failure::Failure,
     numbers::{Spread, median},
     profile::{BatchWork, Even, Profile},
 };
+
+/// A layer that is known within this part of the threshold, as a part of the total, stands for itself.
+const SMALL: f64 = 0.1;
 
 /// What a change is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +47,9 @@ impl Of {
 pub struct Figure {
     /// Which one.
     pub key: Key,
-    /// The value in the middle of the baseline's recordings.
+    /// The baseline's value: the mean that the change is of, so that the two never contradict it.
     pub baseline: f64,
-    /// Of the target's.
+    /// The target's.
     pub target: f64,
     /// What the change is a part of.
     pub of: Of,
@@ -57,6 +61,8 @@ pub struct Figure {
     pub verdict: Verdict,
     /// Pairs at which it can be told, where it cannot yet.
     pub pairs_needed: Option<f64>,
+    /// The title of the sum that is judged in its place, where CPU samples cannot tell its layer from others.
+    pub within: Option<String>,
 }
 
 impl Figure {
@@ -113,6 +119,11 @@ impl Judgment {
         found
     }
 
+    /// Figures that are judged, besides the total.
+    pub fn judged(&self) -> impl Iterator<Item = &Figure> {
+        self.others.iter().filter(|figure| figure.within.is_none())
+    }
+
     /// All figures, the total first.
     pub fn all(&self) -> impl Iterator<Item = &Figure> {
         std::iter::once(&self.total).chain(&self.others)
@@ -165,20 +176,30 @@ pub fn judge(baseline: &Set, target: &Set, threshold: f64, mut notes: Vec<String
     let looked_at = if by == By::Pairs { look(count) } else { 0 };
     // Before the first look all are shown, and nothing is judged.
     let used = if looked_at > 0 { looked_at } else { count };
-    let found = [of_set(baseline, used, by)?, of_set(target, used, by)?];
+    let profiles = sets.iter().flat_map(|set| set.recordings.iter().take(used)).map(|(_, profile)| profile);
+    let pooled = (by == By::Pairs).then(|| Pooled::of(profiles));
+    let found = [of_set(baseline, used, by, pooled.as_ref())?, of_set(target, used, by, pooled.as_ref())?];
     let kind = same_kind(sets, &found)?;
     let samples = match by {
         By::Pairs => [Vec::new(), Vec::new()],
         By::Batches => sets.map(|set| without(&set.recordings[0].1, kind)),
     };
     let measured = sets.map(|set| work_without(&set.recordings[0].1));
-    let table = Table { found, samples, measured, by, threshold };
+    let mut table = Table { found, samples, measured, by, threshold };
     let (total_key, keys) = table.keys()?;
     // Runs differ by more than the batches of one know: of two recordings of the same work, one after the other, one in twelve
     // looked changed (measured). So one of each is never judged, whatever its interval.
     let judged = looked_at > 0;
     let total = table.figure(&total_key, &total_key, judged);
-    let mut others: Vec<Figure> = keys.iter().map(|key| table.figure(key, &total_key, false)).collect();
+    let joined = if judged { table.join(&total_key) } else { Vec::new() };
+    let sums = joined.iter().map(|(sum, _)| sum);
+    let mut others: Vec<Figure> = keys.iter().chain(sums).map(|key| table.figure(key, &total_key, false)).collect();
+    for (sum, keys) in &joined {
+        others
+            .iter_mut()
+            .filter(|figure| keys.contains(&figure.key))
+            .for_each(|figure| figure.within = Some(sum.title()));
+    }
     if judged {
         table.judge_together(&mut others);
     }
@@ -241,17 +262,8 @@ fn advice(by: By, recordings: [usize; 2], looked_at: usize) -> Vec<String> {
 }
 
 /// The figures of the first recordings of a set.
-fn of_set(set: &Set, count: usize, by: By) -> Result<Vec<Figures>, Failure> {
-    let of = |(file, profile): &(std::path::PathBuf, Profile)| {
-        let nothing = || {
-            Failure::Usage(format!(
-                "{} holds no packet that reached a reader: record while the work runs",
-                file.display()
-            ))
-        };
-        figures(&profile.balanced(), by).ok_or_else(nothing)
-    };
-    set.recordings.iter().take(count).map(of).collect()
+fn of_set(set: &Set, count: usize, by: By, pooled: Option<&Pooled>) -> Result<Vec<Figures>, Failure> {
+    set.recordings.iter().take(count).map(|(file, profile)| figures_of(file, profile, by, pooled)).collect()
 }
 
 fn same_kind(sets: [&Set; 2], found: &[Vec<Figures>; 2]) -> Result<WorkKind, Failure> {
@@ -273,7 +285,7 @@ fn same_kind(sets: [&Set; 2], found: &[Vec<Figures>; 2]) -> Result<WorkKind, Fai
 fn without(profile: &Profile, kind: WorkKind) -> Vec<Figures> {
     let profile = profile.balanced();
     let slices = profile.slices(if kind == WorkKind::Stream { Even::Time } else { Even::Packets });
-    slices.iter().filter_map(|slice| figures(&profile.without(slice), By::Batches)).collect()
+    slices.iter().filter_map(|slice| figures(&profile.without(slice), By::Batches, None)).collect()
 }
 
 /// What the benchmark measured, up to a factor, without each batch: it measures all the time, also where nothing is observed.
@@ -320,6 +332,26 @@ impl Table {
         Ok((total, others))
     }
 
+    /// Joins layers that CPU samples cannot tell apart, by the rule of `explain`: each sum, with what it is of. Where one layer gets what
+    /// the other lacks in each recording, only what both took together is known.
+    fn join(&mut self, total: &Key) -> Vec<(Key, Vec<Key>)> {
+        let sampled: BTreeSet<Key> = self.found.iter().flatten().flat_map(|figures| figures.sampled.clone()).collect();
+        let changes = |keys: &[Key]| {
+            let each = keys.iter().map(|key| self.pairs(key, Of::Total, total));
+            let sums = each.reduce(|sum, own| sum.iter().zip(own).map(|(one, other)| one + other).collect());
+            Estimate::of(&sums.unwrap_or_default())
+        };
+        let step = |keys: &[Key]| changes(keys).map_or(0.0, |estimate| estimate.change);
+        let half = |keys: &[Key]| changes(keys).map(|estimate| estimate.half(TAIL));
+        let small = SMALL * self.threshold;
+        let groups = untold(sampled.into_iter(), small, |one, other| one.group == other.group, step, half);
+        let joined: Vec<_> = groups.into_iter().filter_map(|keys| Some((Key::joined(&keys)?, keys))).collect();
+        for (sum, keys) in &joined {
+            self.found.iter_mut().flatten().for_each(|figures| figures.join(keys, sum));
+        }
+        joined
+    }
+
     /// Of what a change is a part: what is nothing in some recording has no ratio.
     fn of(&self, key: &Key) -> Of {
         let all = self.found.iter().chain(&self.samples).flat_map(|figures| values(figures, key));
@@ -333,9 +365,9 @@ impl Table {
     /// A figure; `alone`: it is judged, and by itself.
     fn figure(&self, key: &Key, total: &Key, alone: bool) -> Figure {
         let of = self.of(key);
-        let [base, target] = self.found.each_ref().map(|figures| values(figures, key));
         let totals = values(&self.found[0], total);
         let pairs = self.pairs(key, of, total);
+        let [baseline, target] = self.means(key, of, &pairs, &totals);
         let estimate = match self.by {
             By::Pairs => Estimate::of(&pairs),
             By::Batches => self.by_batches(key, of, pairs.first().copied(), totals.first().copied()),
@@ -345,14 +377,30 @@ impl Table {
         let needed = |estimate: Estimate| (pairs.len() as f64 * estimate.times_needed(threshold)).ceil();
         Figure {
             key: key.clone(),
-            baseline: median(&base),
-            target: median(&target),
+            baseline,
+            target,
             of,
             estimate,
             spread: of_pairs.map(|estimate| estimate.error * (pairs.len() as f64).sqrt()),
             verdict: estimate.filter(|_| alone).map_or(Verdict::Undecided, |estimate| estimate.alone(threshold)),
+            within: None,
             pairs_needed: of_pairs.map(|estimate| needed(estimate).max(LOOKS[0] as f64)),
         }
+    }
+
+    /// The means of both sides of which the change is: of the pairs that count, geometric where it is a ratio. Of other means, or
+    /// of medians, the larger one may be on the side that is judged to be faster.
+    fn means(&self, key: &Key, of: Of, pairs: &[f64], totals: &[f64]) -> [f64; 2] {
+        let kept = kept(pairs);
+        // A part of the total counts by that pair's total.
+        let weight = |at: usize| if of == Of::Total { 1.0 / totals[at] } else { 1.0 };
+        let all: f64 = kept.iter().map(|at| weight(*at)).sum();
+        self.found.each_ref().map(|figures| {
+            let own = values(figures, key);
+            let mean = |scaled: fn(f64) -> f64| kept.iter().map(|at| weight(*at) * scaled(own[*at])).sum::<f64>() / all;
+            let mean = if of == Of::Itself { mean(f64::ln).exp() } else { mean(|value| value) };
+            if mean.is_finite() { mean } else { median(&own) }
+        })
     }
 
     /// The change of each pair.
@@ -390,9 +438,10 @@ impl Table {
 
     /// Judges what is not the total: the chance of any error among all of them is that of one figure.
     fn judge_together(&self, figures: &mut [Figure]) {
+        let mut figures: Vec<&mut Figure> = figures.iter_mut().filter(|figure| figure.within.is_none()).collect();
         let chances = figures.iter().filter_map(|figure| figure.estimate).map(|estimate| estimate.chance());
         let mut sure = holm(&chances.collect::<Vec<_>>(), TAIL).into_iter();
-        for figure in figures {
+        for figure in &mut figures {
             let Some(estimate) = figure.estimate else { continue };
             figure.verdict = estimate.verdict(figure.of.scaled(self.threshold), sure.next() == Some(true));
         }

@@ -23,7 +23,7 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
     for figure in text::changed(found) {
         row(&mut out, figure)?;
     }
-    let count = |verdict| found.others.iter().filter(|figure| figure.verdict == verdict).count();
+    let count = |verdict| found.judged().filter(|figure| figure.verdict == verdict).count();
     writeln!(out, "\n{} other figures are ok, {} undecided.\n", count(Verdict::Ok), count(Verdict::Undecided))?;
     for note in found.arithmetic().iter().chain(&text::needed(found)).chain(&found.notes) {
         writeln!(out, "- {}", escape(note))?;

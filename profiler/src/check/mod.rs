@@ -15,11 +15,13 @@ mod set;
 mod testdata;
 mod text;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use crate::{
     cli::{CheckArgs, CheckFormat},
+    note,
     output::{Format, list, print, printable},
+    profile,
 };
 
 pub use judge::Judgment;
@@ -31,11 +33,20 @@ pub use rule::{LOOKS, Verdict};
 /// [`crate::failure::Failure::Usage`] if the sets cannot be compared, and whatever reading the files gives.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (found, target) = judged(args)?;
-    if let Some(path) = &args.history {
-        history::append(path, &found, &target)?;
-    }
     print(&(format(args.format).render)(&found)?)?;
+    // The verdict is what was asked for: a history that cannot be written is said, and changes nothing of it.
+    if let Some(Err(error)) = args.history.as_ref().map(|path| history::append(path, &found, &target)) {
+        note!("netstrata: {error:#}; the verdict stands, and is not in the history");
+    }
     Ok(ExitCode::from(exit_code(found.verdict)))
+}
+
+/// Whether a recording can be judged at all; what is missing is said by its name.
+///
+/// # Errors
+/// [`crate::failure::Failure::Usage`] if it is void or holds no packet of the work, and whatever reading it gives.
+pub fn fits(file: &Path) -> anyhow::Result<()> {
+    set::fits(file, &profile::read(file)?)
 }
 
 /// What a check of recordings finds.
@@ -48,7 +59,8 @@ pub fn of_sets(args: &CheckArgs) -> anyhow::Result<Judgment> {
 
 /// The same with the target's recordings.
 fn judged(args: &CheckArgs) -> anyhow::Result<(Judgment, set::Set)> {
-    let (baseline, target) = (set::Set::read(&args.against)?, set::Set::read(&args.targets)?);
+    let (mut baseline, mut target) = (set::Set::read(&args.against)?, set::Set::read(&args.targets)?);
+    set::tell_apart([&mut baseline, &mut target], [&args.against, &args.targets]);
     let notes = set::compare(&baseline, &target)?;
     Ok((judge::judge(&baseline, &target, args.threshold, notes)?, target))
 }

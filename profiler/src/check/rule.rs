@@ -80,14 +80,11 @@ impl Estimate {
         if pairs.len() < 2 || pairs.iter().any(|pair| !pair.is_finite()) {
             return None;
         }
-        let mut sorted = pairs.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let count = sorted.len();
-        let cut = if count < TRIM_FROM { 0 } else { (TRIMMED * count as f64) as usize };
-        let kept = &sorted[cut..count - cut];
+        let count = pairs.len();
+        let kept: Vec<f64> = kept(pairs).into_iter().map(|at| pairs[at]).collect();
         let change = kept.iter().sum::<f64>() / kept.len() as f64;
         let ends = [kept[0], kept[kept.len() - 1]];
-        let deviation = standard_deviation(sorted.iter().map(|pair| pair.clamp(ends[0], ends[1])));
+        let deviation = standard_deviation(pairs.iter().map(|pair| pair.clamp(ends[0], ends[1])));
         let left = kept.len() as f64 / count as f64;
         let freedom = kept.len() as f64 - 1.0;
         Some(Self { change, error: deviation / (left * (count as f64).sqrt()), freedom })
@@ -140,6 +137,14 @@ impl Estimate {
         let half = self.error * quantile(f64::INFINITY, TAIL);
         (half / room).powi(2)
     }
+}
+
+/// Which pairs the mean is of, the lowest one first: the tenth at either end is cut off where there are enough.
+pub fn kept(pairs: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    order.sort_by(|one, other| pairs[*one].total_cmp(&pairs[*other]));
+    let cut = if pairs.len() < TRIM_FROM { 0 } else { (TRIMMED * pairs.len() as f64) as usize };
+    order[cut..pairs.len() - cut].to_vec()
 }
 
 /// How many pairs tell none from a change by the threshold, where one pair spreads by so much.

@@ -1,10 +1,11 @@
 //! Two sets of recordings that may be compared: read, in the order in which they were made, and refused where they are not of
 //! the same work on the same machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::figures::{By, Figures, figures};
 use crate::{
-    analysis::{Verdict, account},
+    analysis::{Pooled, Verdict, account},
     choices::Clock,
     failure::Failure,
     profile::{MergeError, Profile, comparable, read_each},
@@ -15,7 +16,7 @@ use crate::{
 pub struct Set {
     /// What to call it.
     pub label: String,
-    /// Each with its file, in the order of their beginning.
+    /// Each with its file, in the order in which they were made.
     pub recordings: Vec<(PathBuf, Profile)>,
 }
 
@@ -40,9 +41,51 @@ impl Set {
         Self { label: label.into(), recordings }
     }
 
-    fn starts(&self) -> impl Iterator<Item = u64> {
-        self.recordings.iter().map(|(_, profile)| profile.meta.started_ns)
+    /// When they began: by the date, or since the boot where one of all has no date.
+    fn starts(&self, dated: bool) -> impl Iterator<Item = u64> {
+        self.recordings
+            .iter()
+            .map(move |(_, profile)| if dated { profile.meta.began_unix_ns } else { profile.meta.started_ns })
     }
+}
+
+/// Calls both sides by where they lie, if their names alone do not tell them apart, or by what they are.
+pub fn tell_apart(sets: [&mut Set; 2], paths: [&[PathBuf]; 2]) {
+    let [baseline, target] = sets;
+    if baseline.label != target.label {
+        return;
+    }
+    let place = |paths: &[PathBuf]| paths.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let places = paths.map(place);
+    let [one, other] = match places[0] == places[1] {
+        true => ["baseline", "target"].map(str::to_owned),
+        false => places,
+    };
+    baseline.label = format!("{} [{one}]", baseline.label);
+    target.label = format!("{} [{other}]", target.label);
+}
+
+/// Whether a recording can be judged at all.
+///
+/// # Errors
+/// [`Failure::Usage`] where it is void, or holds nothing of the work.
+pub fn fits(file: &Path, profile: &Profile) -> anyhow::Result<()> {
+    let trust = account(profile).trust;
+    if trust.verdict == Verdict::Void {
+        let name = file.display();
+        return Err(usage(format!("{name} is void and not judged: {}", trust.reasons.join("; "))).into());
+    }
+    Ok(figures_of(file, profile, By::Pairs, None).map(drop)?)
+}
+
+/// The figures of a recording.
+///
+/// # Errors
+/// [`Failure::Usage`] where it holds nothing of the work.
+pub fn figures_of(file: &Path, profile: &Profile, by: By, pooled: Option<&Pooled>) -> Result<Figures, Failure> {
+    figures(&profile.balanced(), by, pooled).ok_or_else(|| {
+        usage(format!("{} holds no packet that reached a reader: record while the work runs", file.display()))
+    })
 }
 
 /// A refusal, in a sentence.
@@ -110,7 +153,8 @@ fn notes(baseline: &Set, target: &Set, named: &[(String, Profile)], degraded: Ve
     if clock == Clock::Instructions {
         notes.push("counted is not time: no cache misses, no waiting for others; waits are not judged".into());
     }
-    let ends = |set: &Set| set.starts().min().zip(set.starts().max());
+    let dated = named.iter().all(|(_, profile)| profile.meta.began_unix_ns > 0);
+    let ends = |set: &Set| set.starts(dated).min().zip(set.starts(dated).max());
     if let Some(((first, last), (other_first, other_last))) = ends(baseline).zip(ends(target)) {
         let several = baseline.recordings.len() > 1 && target.recordings.len() > 1;
         if clock == Clock::Wall && several && (last < other_first || other_last < first) {

@@ -31,7 +31,7 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
     for figure in changed {
         writeln!(out, "{}", line(figure))?;
     }
-    let count = |verdict| found.others.iter().filter(|figure| figure.verdict == verdict).count();
+    let count = |verdict| found.judged().filter(|figure| figure.verdict == verdict).count();
     writeln!(out, "  {} others are ok, {} undecided", count(Verdict::Ok), count(Verdict::Undecided))?;
     writeln!(out, "\nWhat can be decided")?;
     if let Some(arithmetic) = found.arithmetic() {

@@ -10,6 +10,6 @@ pub use clock::{Clock, NS_PER_INSTRUCTION};
 pub use kernel::{DEFAULT_KERNEL, KERNELS, Kernel, RunsOn, find_kernel, kernel_versions, parse_kernel, parse_runs_on};
 pub use neighbour::{BUSY, FLOOD, Neighbour, parse_neighbour};
 pub use workload::{
-    Builtin, DEFAULT_WORKLOAD, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Traffic, WORKLOADS, Workload,
-    default_sizes, external_programs, workload_names,
+    Builtin, DEFAULT_WORKLOAD, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Program, Tool, Traffic, WORKLOADS,
+    Workload, default_sizes, external_programs, workload_names,
 };

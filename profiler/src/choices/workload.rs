@@ -61,15 +61,65 @@ pub enum Builtin {
     Fct,
 }
 
-/// A program of others that drives a workload, and how.
+/// What drives a workload, of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// iperf3.
+    Iperf3,
+    /// sockperf, and what it is to do.
+    Sockperf(&'static str),
+    /// wrk asks a web server, nginx.
+    Http,
+    /// redis-benchmark asks redis-server.
+    Redis,
+}
+
+/// A program, and Debian's package that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// The package.
+    pub package: &'static str,
+}
+
+const fn program(name: &'static str, package: &'static str) -> Program {
+    Program { name, package }
+}
+
+impl Tool {
+    /// The programs of server and client.
+    pub const fn programs(self) -> [Program; 2] {
+        match self {
+            Self::Iperf3 => [program("iperf3", "iperf3"); 2],
+            Self::Sockperf(_) => [program("sockperf", "sockperf"); 2],
+            Self::Http => [program("nginx", "nginx"), program("wrk", "wrk")],
+            Self::Redis => [program("redis-server", "redis-server"), program("redis-benchmark", "redis-tools")],
+        }
+    }
+
+    /// Programs that the server's side needs beside its own.
+    const fn helpers(self) -> &'static [&'static str] {
+        match self {
+            // Its configuration is written where it runs.
+            Self::Http => &["sh", "mkdir"],
+            Self::Iperf3 | Self::Sockperf(_) | Self::Redis => &[],
+        }
+    }
+
+    /// Whether a run ends after so many requests, and not after a time.
+    pub const fn counts_requests(self) -> bool {
+        matches!(self, Self::Redis)
+    }
+}
+
+/// How programs of others drive a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct External {
-    /// The program.
-    pub program: &'static str,
+    /// What drives it.
+    pub tool: Tool,
     /// Whether it sends datagrams.
     pub udp: bool,
-    /// What sockperf is to do; none for iperf3.
-    pub test: Option<&'static str>,
 }
 
 /// What drives the traffic.
@@ -77,7 +127,7 @@ pub struct External {
 pub enum Driver {
     /// The lab's own workers.
     Builtin(Builtin),
-    /// A program of others.
+    /// Programs of others.
     External(External),
 }
 
@@ -103,14 +153,16 @@ const fn builtin(name: &'static str, traffic: Traffic, builtin: Builtin, largest
     Workload { name, traffic, driver: Driver::Builtin(builtin), sizes: 1..=largest }
 }
 
-const fn iperf3(name: &'static str, traffic: Traffic, udp: bool, sizes: RangeInclusive<u64>) -> Workload {
-    Workload { name, traffic, driver: Driver::External(External { program: "iperf3", udp, test: None }), sizes }
+const fn external(name: &'static str, traffic: Traffic, udp: bool, tool: Tool, sizes: RangeInclusive<u64>) -> Workload {
+    Workload { name, traffic, driver: Driver::External(External { tool, udp }), sizes }
 }
 
 const fn sockperf(name: &'static str, traffic: Traffic, udp: bool, test: &'static str) -> Workload {
-    let external = External { program: "sockperf", udp, test: Some(test) };
-    Workload { name, traffic, driver: Driver::External(external), sizes: 14..=DATAGRAM }
+    external(name, traffic, udp, Tool::Sockperf(test), 14..=DATAGRAM)
 }
+
+/// The largest page, which is handed to the server's side as a word.
+const PAGE: u64 = 100_000;
 
 /// All workloads, the built-in ones first.
 pub const WORKLOADS: &[Workload] = &[
@@ -120,11 +172,13 @@ pub const WORKLOADS: &[Workload] = &[
     builtin("udp-stream", Traffic::Messages, Builtin::UdpStream, DATAGRAM),
     builtin("udp-rr", Traffic::Requests, Builtin::UdpRr, DATAGRAM),
     builtin("fct", Traffic::Bytes, Builtin::Fct, BUFFER),
-    iperf3("iperf3", Traffic::Bytes, false, 4..=1_048_576),
-    iperf3("iperf3-udp", Traffic::Messages, true, 16..=DATAGRAM),
+    external("iperf3", Traffic::Bytes, false, Tool::Iperf3, 4..=1_048_576),
+    external("iperf3-udp", Traffic::Messages, true, Tool::Iperf3, 16..=DATAGRAM),
     sockperf("sockperf", Traffic::Requests, false, "ping-pong"),
     sockperf("sockperf-udp", Traffic::Requests, true, "ping-pong"),
     sockperf("sockperf-throughput", Traffic::Messages, false, "throughput"),
+    external("http", Traffic::Requests, false, Tool::Http, 1..=PAGE),
+    external("redis", Traffic::Requests, false, Tool::Redis, 1..=BUFFER),
 ];
 
 /// The workload where none is asked for.
@@ -181,14 +235,15 @@ pub fn default_sizes() -> String {
     Traffic::ALL.map(|traffic| format!("{} for {}", traffic.default_size(), traffic.name())).join(", ")
 }
 
-/// The programs of others, each once.
+/// The programs of others, and what these need, each once.
 pub fn external_programs() -> Vec<&'static str> {
     let mut found: Vec<&str> = WORKLOADS
         .iter()
         .filter_map(|workload| match workload.driver {
-            Driver::External(external) => Some(external.program),
+            Driver::External(external) => Some(external.tool),
             Driver::Builtin(_) => None,
         })
+        .flat_map(|tool| tool.programs().into_iter().map(|program| program.name).chain(tool.helpers().iter().copied()))
         .collect();
     found.dedup();
     found
@@ -217,6 +272,7 @@ mod tests {
             assert!(workload.sizes.contains(&workload.default_size()), "{}", workload.name);
         }
         assert!(Workload::find(DEFAULT_WORKLOAD).is_some());
-        assert_eq!(external_programs(), ["iperf3", "sockperf"]);
+        let programs = ["iperf3", "sockperf", "nginx", "wrk", "sh", "mkdir", "redis-server", "redis-benchmark"];
+        assert_eq!(external_programs(), programs);
     }
 }

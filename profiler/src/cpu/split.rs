@@ -35,6 +35,13 @@ impl Places {
         self.tc_ingress += other.tc_ingress;
     }
 
+    /// Lets each sample count so many times.
+    pub fn weigh(&mut self, times: u64) {
+        self.layers.values_mut().for_each(|count| *count *= times);
+        self.tc_egress *= times;
+        self.tc_ingress *= times;
+    }
+
     /// All samples.
     pub fn total(&self) -> u64 {
         self.layers.values().sum()

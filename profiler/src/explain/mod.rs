@@ -33,7 +33,7 @@ pub use alone::{Alone, alone};
 pub use causes::{Cause, CauseName, Proof};
 pub use kind::WorkKind;
 pub use sure::{Figure, Of, Sure};
-pub use together::Shown;
+pub use together::{Shown, untold};
 pub use transaction::{Leg, Transaction, Turn};
 pub use waterfall::{Part, Remainder, Row, RowKind, Slot, Waterfall};
 

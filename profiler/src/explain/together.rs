@@ -61,19 +61,37 @@ impl Explanation {
 /// Which rows are shown together, given half of the interval of the step of some of them.
 pub(super) fn groups(found: &Explanation, half: impl Fn(&[Slot]) -> Option<f64>) -> Vec<Vec<Slot>> {
     let small = SMALL * found.waterfall.delta().unsigned_abs() as f64;
-    let step = |slots: &[Slot]| -> i64 {
-        found.waterfall.rows.iter().filter(|row| slots.contains(&row.slot)).map(Row::delta).sum()
+    let step = |slots: &[Slot]| {
+        found.waterfall.rows.iter().filter(|row| slots.contains(&row.slot)).map(Row::delta).sum::<i64>() as f64
     };
     let split = |row: &&Row| matches!(row.slot, Slot::Layer(_, RowKind::Service | RowKind::Cpu));
-    let mut groups: Vec<(Vec<Slot>, f64)> = (found.waterfall.rows.iter().filter(split))
-        .filter_map(|row| Some((vec![row.slot], half(&[row.slot])?)))
+    let rows = found.waterfall.rows.iter().filter(split).map(|row| row.slot);
+    untold(rows, small, |one, other| one.kind() == other.kind(), step, half)
+}
+
+/// Which of some rows cannot be told apart: a step is not clear, and the sum is known far better than the worse of both. `small`:
+/// what is known within so much stands for itself; `alike`: which may be one row at all; `step` and `half` tell the step of a sum and half
+/// of its interval.
+pub fn untold<T: Clone + Ord>(
+    rows: impl Iterator<Item = T>,
+    small: f64,
+    alike: impl Fn(&T, &T) -> bool,
+    step: impl Fn(&[T]) -> f64,
+    half: impl Fn(&[T]) -> Option<f64>,
+) -> Vec<Vec<T>> {
+    let mut groups: Vec<(Vec<T>, f64)> = rows
+        .filter_map(|row| {
+            let alone = vec![row];
+            let half = half(&alone)?;
+            Some((alone, half))
+        })
         .collect();
     loop {
-        let mut best: Option<(f64, usize, usize, Vec<Slot>, f64)> = None;
+        let mut best: Option<(f64, usize, usize, Vec<T>, f64)> = None;
         for (at, (first, one)) in groups.iter().enumerate() {
             for (other, (second, two)) in groups.iter().enumerate().skip(at + 1) {
-                let unclear = (step(first).abs() as f64) <= *one || (step(second).abs() as f64) <= *two;
-                if first[0].kind() != second[0].kind() || one.max(*two) <= small || !unclear {
+                let unclear = step(first).abs() <= *one || step(second).abs() <= *two;
+                if !alike(&first[0], &second[0]) || one.max(*two) <= small || !unclear {
                     continue;
                 }
                 let mut both = [&first[..], second].concat();

@@ -1,8 +1,18 @@
 //! The clock of the kernel and of its programs.
 
+use crate::choices::Clock;
+
 /// CLOCK_MONOTONIC, nanoseconds: what the kernel programs read.
 pub fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
+}
+
+/// Time since 1970, nanoseconds; 0 where the clock counts instructions: the date of such a machine is made up.
+pub fn unix_ns() -> u64 {
+    match super::emulated::clock() {
+        Clock::Wall => read(libc::CLOCK_REALTIME),
+        Clock::Instructions => 0,
+    }
 }
 
 /// CPU time of this thread, nanoseconds.

@@ -44,7 +44,7 @@ pub fn stay() -> Result<usize> {
     Ok(cpu)
 }
 
-/// CPU time that this process has used so far.
+/// CPU time that a process, or several together, has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnTime {
     /// In user mode.
@@ -58,14 +58,43 @@ impl OwnTime {
     pub fn total(self) -> Duration {
         self.user + self.system
     }
+
+    /// What was used since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self { user: self.user.saturating_sub(before.user), system: self.system.saturating_sub(before.system) }
+    }
 }
 
 /// CPU time that this process has used so far.
 pub fn own_time() -> OwnTime {
+    usage(libc::RUSAGE_SELF)
+}
+
+/// CPU time of all children that have ended and were waited for.
+pub fn time_of_children() -> OwnTime {
+    usage(libc::RUSAGE_CHILDREN)
+}
+
+/// CPU time of a process that runs, from `/proc`, in clock ticks; `None` where there is none.
+pub fn time_of(pid: u32) -> Option<OwnTime> {
+    ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name, which may hold anything, ends with the last bracket; user and system time are fields 14 and 15.
+fn ticks(stat: &str) -> Option<OwnTime> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    // SAFETY: a plain call with a known name.
+    let rate = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|rate| *rate > 0)?;
+    let mut time = || Some(Duration::from_nanos(fields.next()?.parse::<u64>().ok()? * (1_000_000_000 / rate)));
+    Some(OwnTime { user: time()?, system: time()? })
+}
+
+fn usage(of: libc::c_int) -> OwnTime {
     // SAFETY: an all-zero rusage is valid, and it outlives the call, which only writes to it.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        libc::getrusage(of, &raw mut usage);
         usage
     };
     let time = |value: libc::timeval| Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1000);
@@ -170,6 +199,14 @@ mod tests {
     const STAT: &str = "cpu  768180 82757 302716 1489349 9675 0 95114 1068 0 0\n\
                         cpu0 359152 38048 168260 734609 2714 0 71145 525 0 0\n\
                         cpu1 409028 44708 134455 754740 6961 0 23968 542 0 0\nintr 1 2\n";
+
+    #[test]
+    fn the_time_of_a_process_is_read_behind_its_name() {
+        let time = ticks("12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20").expect("the test has it");
+        assert_eq!(time.user, time.system * 6);
+        assert_eq!(ticks("12 (short) S 1 2"), None);
+        assert!(time_of(std::process::id()).is_some() && time_of(u32::MAX).is_none());
+    }
 
     #[test]
     fn a_cpu_that_waits_for_a_disk_is_idle_and_a_stolen_one_is_not_ours() {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::metrics::{METRICS, Metric};
+use super::{
+    metrics::{METRICS, Metric},
+    options,
+};
 use crate::{cli::LabRunArgs, numbers::median, output::WIDTH, profile::Benchmark};
 
 /// Figures without a column of their own: the first table has the one, and the other is throughput by message size.
@@ -125,6 +128,7 @@ pub fn json(rows: &[Row], args: &LabRunArgs, sizes: &[u64]) -> serde_json::Value
         "pairs": args.pairs,
         "repeats": args.repeat,
         "recorded": !args.no_record,
+        "options": options::given(args, std::env::args_os().skip(1)),
         "modes": rows,
     })
 }

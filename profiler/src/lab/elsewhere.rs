@@ -16,6 +16,12 @@ use crate::{
 
 /// Whether `lab run` has to go to an emulated machine, and the result if it did.
 pub fn run(args: &LabRunArgs) -> Option<Result<ExitCode>> {
+    if args.layout.is_some() && args.clock != Clock::Instructions {
+        return Some(Err(Failure::Usage(
+            "--layout belongs to --clock instructions: elsewhere every boot has its own".into(),
+        )
+        .into()));
+    }
     let RunsOn::Emulated(kernel) = args.machine else {
         let refused = args.clock == Clock::Instructions && inside().is_none();
         return refused.then(|| {
@@ -50,6 +56,7 @@ fn in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<ExitCode> {
     machine::run_job(&Job {
         kernel,
         clock: args.clock,
+        layout: args.layout.unwrap_or(0),
         command,
         shares: vec![args.output.clone()],
         // An emulated processor is many times slower, and with a clock of its own time itself passes slower.

@@ -17,6 +17,7 @@ pub mod needs;
 pub mod neighbours;
 pub mod network;
 pub mod networks;
+pub mod options;
 #[cfg(test)]
 mod page;
 pub mod programs;
@@ -41,6 +42,7 @@ use self::{
     compare::ModeRuns,
     modes::Mode,
     network::{Network, Shared},
+    programs::Load,
     traffic::Driven,
     until::Until,
 };
@@ -218,7 +220,7 @@ fn take_turns(
         turns.iter().map(|(built, size)| ModeRuns { mode: built.mode.into(), size: *size, runs: Vec::new() }).collect();
     let sizes = turns.iter().filter(|(built, _)| built.mode == turns[0].0.mode).count();
     let mut until = turns.first().and_then(|(first, _)| Until::new(args, first.mode));
-    let numbered = args.repeat > 1 || until.is_some();
+    let numbered = args.repeat > 1 || until.is_some() || args.layout.is_some();
     let mut said = String::new();
     for repeat in 1.. {
         // There and back, so that what drifts does so for all alike.
@@ -229,7 +231,8 @@ fn take_turns(
         progress.set_length(turns.len() as u64 * u64::from(if until.is_some() { repeat } else { args.repeat }));
         for at in order {
             let (network, size) = turns[at];
-            let name = run_name(network.mode, (sizes > 1).then_some(size), numbered.then_some(repeat));
+            let number = args.layout.unwrap_or(repeat);
+            let name = run_name(network.mode, (sizes > 1).then_some(size), numbered.then_some(number));
             progress.set_message(format!("{name}{said}"));
             let file = args.output.join(format!("{name}.prof"));
             let of_size = LabRunArgs { size: vec![size], ..args.clone() };
@@ -342,11 +345,12 @@ async fn measure(
     file: &Path,
 ) -> anyhow::Result<Measured> {
     let network = &built.network;
-    traffic::warm_up(workload, args, lab, network).await?;
+    let rate = traffic::warm_up(workload, args, lab, network).await?;
+    let load = Load { duration: args.duration, rate };
     let server = traffic::start_server(workload, args, lab, network, args.duration).await?;
     let drive = async {
         signal::check()?;
-        let mut driven = server.drive(args, lab, network, args.duration).await?;
+        let mut driven = server.drive(args, lab, network, load).await?;
         driven.benchmark.creation = Some(built.creation);
         Ok(driven)
     };

@@ -1,12 +1,14 @@
 //! The programs that drive a workload: whether they can do what is asked, and their words.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{net::SocketAddrV4, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use super::network::Network;
+use super::{cleanup::Lab, network::Network};
 use crate::{
-    choices::{Builtin, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Neighbour, Workload, workload_names},
+    choices::{
+        Builtin, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Neighbour, Program, Tool, Workload, workload_names,
+    },
     cli::{LabRunArgs, Pin},
     failure::Failure,
     host::program,
@@ -49,14 +51,17 @@ fn check(workload: &Workload, args: &LabRunArgs) -> Result<(), Failure> {
     if args.elephant_size.is_some() && args.elephants.is_none() {
         return Err(Failure::Usage("--elephant-size needs --elephants SHARE, like --elephants 20%".into()));
     }
-    let Driver::External(External { program, .. }) = workload.driver else { return Ok(()) };
+    let Driver::External(External { tool, .. }) = workload.driver else { return Ok(()) };
     if args.pin != Pin::None {
         return Err(Failure::Usage(format!("--pin works with the built-in workloads, not with {name}")));
     }
-    if program::find_system(program).is_none() {
-        return Err(Failure::Refused(format!("{program} is not installed (Debian: apt-get install {program})")));
+    if let Some(missing) = tool.programs().into_iter().find(|program| program::find_system(program.name).is_none()) {
+        return Err(Failure::Refused(format!(
+            "{} is not installed (Debian: apt-get install {})",
+            missing.name, missing.package
+        )));
     }
-    if program == "sockperf" && args.pairs > 1 {
+    if matches!(tool, Tool::Sockperf(_)) && args.pairs > 1 {
         return Err(Failure::Usage("sockperf drives one pair; use --pairs 1 or a built-in workload".into()));
     }
     Ok(())
@@ -67,26 +72,49 @@ pub fn message_sizes(workload: &Workload, args: &LabRunArgs) -> Vec<u64> {
     if args.size.is_empty() { vec![workload.default_size()] } else { args.size.clone() }
 }
 
+/// What one run of the traffic is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// How long it measures.
+    pub duration: Duration,
+    /// Requests a second as a run before had them, for programs that count requests.
+    pub rate: Option<f64>,
+}
+
+impl From<Duration> for Load {
+    fn from(duration: Duration) -> Self {
+        Self { duration, rate: None }
+    }
+}
+
 /// The words of server and client.
 pub fn words(
     workload: &Workload,
     args: &LabRunArgs,
+    lab: &Lab,
     network: &Network,
-    duration: Duration,
+    load: Load,
 ) -> anyhow::Result<[Vec<String>; 2]> {
-    let size = message_sizes(workload, args).first().copied().unwrap_or_default().to_string();
-    let (program, [server, client]) = match workload.driver {
+    let size = message_sizes(workload, args).first().copied().unwrap_or_default();
+    match workload.driver {
         Driver::Builtin(builtin) => {
-            (program::netstrata()?, worker_words(workload.name, builtin, &size, args, network, duration))
+            let program = path_of(&program::netstrata()?)?;
+            let words = worker_words(workload.name, builtin, &size.to_string(), args, network, load.duration);
+            Ok(words.map(|words| std::iter::once(program.clone()).chain(words).collect()))
         }
         Driver::External(external) => {
-            let program = program::find_system(external.program);
-            let program = program.with_context(|| format!("{} is not installed", external.program))?;
-            (program, external_words(external, &size, args, network, duration))
+            let found = |program: Program| {
+                let file = program::find_system(program.name);
+                path_of(&file.with_context(|| format!("{} is not installed", program.name))?)
+            };
+            let [server, client] = external.tool.programs().map(found);
+            external_words([&server?, &client?], external, size, args, lab, network, load)
         }
-    };
-    let program = program.to_str().context("the program's path is not UTF-8")?.to_owned();
-    Ok([server, client].map(|words: Vec<String>| std::iter::once(program.clone()).chain(words).collect()))
+    }
+}
+
+fn path_of(program: &Path) -> anyhow::Result<String> {
+    Ok(program.to_str().context("the program's path is not UTF-8")?.to_owned())
 }
 
 /// The words of both sides of a built-in workload.
@@ -125,34 +153,86 @@ fn worker_words(
     })
 }
 
-/// The words of both sides of a program of others.
+/// The words of both sides of programs of others.
 fn external_words(
-    external: External,
-    size: &str,
+    [server, client]: [&str; 2],
+    External { tool, udp }: External,
+    size: u64,
     args: &LabRunArgs,
+    lab: &Lab,
     network: &Network,
-    duration: Duration,
-) -> [Vec<String>; 2] {
+    load: Load,
+) -> anyhow::Result<[Vec<String>; 2]> {
     let (target, pairs) = (network.target(PORT), args.pairs.to_string());
     let (port, address) = (PORT.to_string(), network.address.to_string());
     let (target_port, target_address) = (target.port().to_string(), target.ip().to_string());
-    // Both programs take whole seconds.
-    let seconds = duration.as_secs_f64().ceil().to_string();
-    let words: [Vec<&str>; 2] = match external.test {
-        None => {
+    let to = (target_address.as_str(), target_port.as_str());
+    // All of them take whole seconds.
+    let (seconds, bytes) = (load.duration.as_secs_f64().ceil().to_string(), size.to_string());
+    let words: [Vec<&str>; 2] = match tool {
+        Tool::Iperf3 => {
             // As fast as the socket takes it, not iperf3's own 1 Mbit/s.
-            let udp: &[&str] = if external.udp { &["-u", "-b", "0"] } else { &[] };
-            let client = ["-c", &target_address, "-p", &target_port, "-t", &seconds, "-J", "-P", &pairs, "-l", size];
-            [vec!["-s", "-1", "-J", "-p", &port], [&client, udp].concat()]
+            let udp: &[&str] = if udp { &["-u", "-b", "0"] } else { &[] };
+            let words = [client, "-c", to.0, "-p", to.1, "-t", &seconds, "-J", "-P", &pairs, "-l", &bytes];
+            [vec![server, "-s", "-1", "-J", "-p", &port], [&words, udp].concat()]
         }
-        Some(test) => {
-            let tcp: &[&str] = if external.udp { &[] } else { &["--tcp"] };
-            let server = ["server", "-i", &address, "-p", &port];
-            let client = [test, "-i", &target_address, "-p", &target_port, "-t", &seconds, "-m", size];
-            [[&server, tcp].concat(), [&client[..], tcp].concat()]
+        Tool::Sockperf(test) => {
+            let tcp: &[&str] = if udp { &[] } else { &["--tcp"] };
+            let listens = [server, "server", "-i", &address, "-p", &port];
+            let words = [client, test, "-i", to.0, "-p", to.1, "-t", &seconds, "-m", &bytes];
+            [[&listens, tcp].concat(), [&words[..], tcp].concat()]
+        }
+        Tool::Http => {
+            let directory = lab.directory().join("nginx");
+            return Ok([
+                web_server(server, &path_of(&directory)?, &format!("{address}:{port}"), size)?,
+                [client, "-t", "1", "-c", &pairs, "-d", &seconds, "--latency", &format!("http://{target}/")]
+                    .map(str::to_owned)
+                    .into(),
+            ]);
+        }
+        Tool::Redis => {
+            let requests = requests(load, args.pairs).to_string();
+            // It keeps nothing, so that it writes nothing.
+            let listens =
+                ["--bind", &address, "--port", &port, "--save", "", "--appendonly", "no", "--protected-mode", "no"];
+            let asks = ["-h", to.0, "-p", to.1, "-c", &pairs, "-n", &requests, "-d", &bytes, "-t", "set"];
+            return Ok([(server, &listens[..]), (client, &asks)].map(|(program, words)| {
+                std::iter::once(program).chain(words.iter().copied()).map(str::to_owned).collect()
+            }));
         }
     };
-    words.map(|words| words.into_iter().map(str::to_owned).collect())
+    Ok(words.map(|words| words.into_iter().map(str::to_owned).collect()))
+}
+
+/// Requests where nobody knows yet how many a second there are: few enough for an emulated processor.
+const FIRST_REQUESTS: u64 = 1000;
+
+/// How many requests a run has that is to take so long.
+pub fn requests(load: Load, pairs: u32) -> u64 {
+    let least = FIRST_REQUESTS.max(10 * u64::from(pairs));
+    load.rate.map_or(least, |rate| ((rate * load.duration.as_secs_f64()) as u64).max(least))
+}
+
+/// What makes a page and a configuration in a directory of the lab's, and becomes nginx: where the server runs may be a container, which
+/// sees no file of this machine.
+const WEB_SERVER: &str = "mkdir -p \"$1\" && printf %s \"$2\" >\"$1/nginx.conf\" && printf %s \"$3\" >\"$1/index.html\" && \
+                          exec \"$0\" -e stderr -p \"$1\" -c \"$1/nginx.conf\"";
+
+/// The words of a web server with one page of this size: one process, which keeps all that it writes in the directory.
+fn web_server(nginx: &str, directory: &str, listens: &str, size: u64) -> anyhow::Result<Vec<String>> {
+    let shell = path_of(&program::find_system("sh").context("sh is not installed")?)?;
+    let own = |name: &str| format!("{name}_temp_path {directory}/{name};");
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(own).concat();
+    // A single process is the one worker. Connections last as long as the client wants.
+    let configuration = format!(
+        "daemon off; master_process off; user root root; error_log stderr; pid {directory}/pid; events {{ worker_connections 512; }} \
+         http {{ access_log off; default_type text/plain; sendfile on; tcp_nopush on; keepalive_timeout 1h; \
+         keepalive_requests 1000000000; {temporary} \
+         server {{ listen {listens}; root {directory}; }} }}"
+    );
+    let page = "x".repeat(size as usize);
+    Ok([&shell, "-c", WEB_SERVER, nginx, directory, &configuration, &page].map(str::to_owned).into())
 }
 
 #[cfg(test)]
@@ -182,6 +262,23 @@ mod tests {
         assert_eq!(found("tcp-stream", |args| args.elephants = Some(0.2)), Err(2));
         assert_eq!(found("fct", |args| args.elephant_size = Some(1)), Err(2));
         assert_eq!(found("fct", |args| args.elephants = Some(0.2)), Ok("fct"));
+    }
+
+    #[test]
+    fn what_counts_requests_has_as_many_as_fit_into_its_time() {
+        let load = |rate, seconds| Load { duration: Duration::from_secs(seconds), rate };
+        assert_eq!(requests(load(None, 5), 1), FIRST_REQUESTS);
+        assert_eq!(requests(load(None, 5), 500), 5000);
+        assert_eq!(requests(load(Some(20_000.0), 5), 1), 100_000);
+        assert_eq!(requests(load(Some(10.0), 1), 1), FIRST_REQUESTS, "a rate of a slow start decides nothing");
+    }
+
+    #[test]
+    fn a_web_server_writes_into_its_directory_only() {
+        let words = web_server("/usr/sbin/nginx", "/run/lab/1/nginx", "10.0.0.2:5201", 5).expect("there is a shell");
+        assert_eq!((&words[3], &words[6]), (&"/usr/sbin/nginx".to_owned(), &"xxxxx".to_owned()));
+        let paths: Vec<&str> = words[5].split([' ', ';']).filter(|word| word.starts_with('/')).collect();
+        assert!(paths.len() >= 7 && paths.iter().all(|path| path.starts_with("/run/lab/1/nginx")), "{paths:?}");
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub fn fill(root: &Path) -> anyhow::Result<()> {
     for directory in ["proc", "sys", "dev", "etc", "tmp", "usr/local/bin", "usr/bin"] {
         fs::create_dir_all(root.join(directory))?;
     }
+    // A web server looks for the user that it runs as.
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\n")?;
     copy_into(root, &program::netstrata()?, Path::new(WORKER))?;
     for found in external_programs().iter().chain(&["busybox"]).filter_map(|name| program::find_system(name)) {
         copy_into(root, &found, &found)?;

@@ -11,16 +11,20 @@ use super::{
     cleanup::Lab,
     neighbours::Neighbours,
     network::{Network, Place},
-    programs::{PORT, words},
+    programs::{Load, PORT, requests, words},
     workload::ANSWERED,
 };
 use crate::{
     benchmark,
-    choices::{Driver, Workload},
+    choices::{Driver, Tool, Workload},
     cli::{LabRunArgs, Pin},
-    host::process::Process,
+    host::{
+        cpu::{OwnTime, time_of, time_of_children},
+        process::Process,
+    },
     profile::{
         Benchmark, Progress,
+        measures::SideUse,
         worker::{WorkerReport, combine},
     },
 };
@@ -61,7 +65,7 @@ pub async fn first_answer(args: &LabRunArgs, lab: &Lab, network: &Network) -> an
     let args = LabRunArgs { workload: FIRST.into(), pairs: 1, size: vec![1], ..args.clone() };
     let duration = Duration::from_millis(1);
     let server = start_server(workload, &args, lab, network, duration).await?;
-    let [_, mut command] = words(workload, &args, network, duration)?;
+    let [_, mut command] = words(workload, &args, lab, network, duration.into())?;
     command.push("--announce".into());
     let mut client = network.client.spawn(lab, &command).context("cannot start the client")?;
     let patience = network.client.patience();
@@ -80,16 +84,26 @@ pub async fn first_answer(args: &LabRunArgs, lab: &Lab, network: &Network) -> an
     Ok(answered)
 }
 
-/// Runs the same traffic for a short time: caches, neighbour entries, bridge learning, frequency.
+/// Runs the same traffic for a short time: caches, neighbour entries, bridge learning, frequency. Gives its requests a second.
 pub async fn warm_up(
     workload: &'static Workload,
     args: &LabRunArgs,
     lab: &Lab,
     network: &Network,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<f64>> {
     let args = LabRunArgs { neighbours: Vec::new(), ..args.clone() };
-    let server = start_server(workload, &args, lab, network, WARM_UP).await.context("warm-up")?;
-    server.drive(&args, lab, network, WARM_UP).await.map(drop).context("warm-up")
+    let mut load = Load::from(WARM_UP);
+    // What counts requests has few of them at first, whose rate is that of a start; of the next ones there are enough.
+    for _ in 0..if counts_requests(workload) { 2 } else { 1 } {
+        let server = start_server(workload, &args, lab, network, WARM_UP).await.context("warm-up")?;
+        load.rate = server.drive(&args, lab, network, load).await.context("warm-up")?.benchmark.transactions_per_s;
+    }
+    Ok(load.rate)
+}
+
+/// Whether a run ends after so many requests, and not after a time.
+fn counts_requests(workload: &Workload) -> bool {
+    matches!(workload.driver, Driver::External(external) if external.tool.counts_requests())
 }
 
 /// Starts a server and waits until it listens.
@@ -100,13 +114,13 @@ pub async fn start_server(
     network: &Network,
     duration: Duration,
 ) -> anyhow::Result<Server> {
-    let [command, _] = words(workload, args, network, duration)?;
+    let [command, _] = words(workload, args, lab, network, duration.into())?;
     let mut process = network.server.spawn(lab, &command).context("cannot start the server")?;
     match workload.driver {
         Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT).await?,
         // The control connection of iperf3 is TCP in both cases.
         Driver::External(external) => {
-            let udp = external.udp && external.program != "iperf3";
+            let udp = external.udp && external.tool != Tool::Iperf3;
             wait_listening(&mut process, network.server.as_ref(), PORT, udp).await?;
         }
     }
@@ -121,15 +135,10 @@ pub struct Server {
 
 impl Server {
     /// Runs the client beside the neighbours and waits for all of them.
-    pub async fn drive(
-        self,
-        args: &LabRunArgs,
-        lab: &Lab,
-        network: &Network,
-        duration: Duration,
-    ) -> anyhow::Result<Driven> {
-        let [_, command] = words(self.workload, args, network, duration)?;
-        let limit = duration + self.workload.grace() + SLACK + network.client.patience();
+    pub async fn drive(self, args: &LabRunArgs, lab: &Lab, network: &Network, load: Load) -> anyhow::Result<Driven> {
+        let [_, command] = words(self.workload, args, lab, network, load)?;
+        let before = used_so_far(self.process.id(), network);
+        let limit = load.duration + self.workload.grace() + SLACK + network.client.patience();
         let port = PORT + args.pairs as u16;
         let driven = async {
             let neighbours = Neighbours::start(&args.neighbours, lab, network, port, limit + SLACK).await?;
@@ -153,10 +162,18 @@ impl Server {
                 Driven { benchmark, notes: Vec::new(), command, reports: Some((client, server)) }
             }
             Driver::External(_) => {
+                let after = used_so_far(self.process.id(), network);
                 drop(self.process);
                 network.server.sweep();
                 let read = benchmark::read(&command, &said, true);
-                let benchmark = read.benchmark.with_context(|| read.notes.join("; "))?;
+                let mut benchmark = read.benchmark.with_context(|| read.notes.join("; "))?;
+                if counts_requests(self.workload)
+                    && let Some(rate) = benchmark.transactions_per_s
+                {
+                    // It tells the time in hundredths of a second, and of a short run not at all.
+                    benchmark.duration_s = Some(requests(load, args.pairs) as f64 / rate);
+                }
+                enter_use(&mut benchmark, before, after);
                 Driven { benchmark, notes: read.notes, command, reports: None }
             }
         };
@@ -168,6 +185,35 @@ impl Server {
         };
         Ok(driven)
     }
+}
+
+/// CPU time of client and server so far: of children that have ended, among which the client will be, and of the server. A process behind
+/// an engine is none of ours.
+fn used_so_far(server: u32, network: &Network) -> [Option<OwnTime>; 2] {
+    // Any number: another process inside tells that this one only asks for it.
+    let is_own = |place: &dyn Place| place.inside(server) == server;
+    let client = is_own(network.client.as_ref()).then(time_of_children);
+    [client, is_own(network.server.as_ref()).then(|| time_of(server)).flatten()]
+}
+
+/// Enters the CPU time of both sides where the program itself tells none, of a benchmark that counts requests.
+fn enter_use(benchmark: &mut Benchmark, before: [Option<OwnTime>; 2], after: [Option<OwnTime>; 2]) {
+    let Some((seconds, rate)) = benchmark.duration_s.zip(benchmark.transactions_per_s) else { return };
+    if benchmark.client.is_some() || benchmark.server.is_some() || seconds <= 0.0 {
+        return;
+    }
+    let side = |at: usize| {
+        let used = after[at]?.since(before[at]?);
+        let total = used.total().as_secs_f64();
+        Some(SideUse {
+            cpu_share: total / seconds,
+            user_ns: Some(used.user.as_nanos() as u64),
+            system_ns: Some(used.system.as_nanos() as u64),
+            cpu_us_per_transaction: Some(1e6 * total / seconds / rate),
+            cpu_ns_per_byte: None,
+        })
+    };
+    (benchmark.client, benchmark.server) = (side(0), side(1));
 }
 
 /// Waits until a socket listens on `port` in the network namespace of the server.

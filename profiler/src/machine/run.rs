@@ -46,6 +46,8 @@ pub struct Job {
     pub kernel: &'static Kernel,
     /// What drives the clock.
     pub clock: Clock,
+    /// See [`qemu::Setup::layout`].
+    pub layout: u32,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Directories that the command may write to; they exist.
@@ -77,7 +79,14 @@ pub fn run(job: &Job) -> Result<Ended> {
     let shares: Vec<PathBuf> = job.shares.iter().map(fs::canonicalize).collect::<io::Result<_>>()?;
     let list: String = shares.iter().map(|path| format!("{}\n", path.display())).collect();
     fs::write(directory.0.join("shares"), list)?;
-    let setup = qemu::Setup { kernel: job.kernel, image: &image, clock: job.clock, run: &directory.0, shares: &shares };
+    let setup = qemu::Setup {
+        kernel: job.kernel,
+        image: &image,
+        clock: job.clock,
+        layout: job.layout,
+        run: &directory.0,
+        shares: &shares,
+    };
     let mut machine = Machine::start(&program, &qemu::arguments(&setup, version), &directory.0)?;
     progress.set_message(format!("booting Linux {}", image.release));
     let outcome = runtime::wait(machine.watch(job, &directory.0, &progress));

@@ -34,6 +34,9 @@ pub enum ProfileError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A pipe or a device, which might never end.
+    #[error("{0} is no regular file; give one that `netstrata record -o` wrote")]
+    NotAFile(String),
     /// Not a profile at all.
     #[error("{0} is not a netstrata profile; give a file that `netstrata record -o` wrote")]
     NotAProfile(String),
@@ -111,8 +114,12 @@ pub fn write(profile: &Profile, path: &Path) -> Result<(), ProfileError> {
 /// Reads a profile.
 pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     let name = path.display().to_string();
-    let bytes =
-        std::fs::read(path).map_err(|source| ProfileError::Io { action: "read", path: name.clone(), source })?;
+    let fail = |source| ProfileError::Io { action: "read", path: name.clone(), source };
+    // Asked before it is opened: opening a pipe waits for a writer.
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(ProfileError::NotAFile(name));
+    }
+    let bytes = std::fs::read(path).map_err(fail)?;
     parse(&bytes, &name)
 }
 

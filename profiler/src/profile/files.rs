@@ -38,8 +38,15 @@ pub fn read_each(paths: &[PathBuf]) -> Result<(Vec<(PathBuf, Profile)>, String),
     let label = label(&files, files.len());
     let read = files.into_iter().map(|file| read(&file).map(|profile| (file, profile)));
     let mut found: Vec<(PathBuf, Profile)> = read.collect::<Result<_, _>>()?;
-    found.sort_by(|(file, one), (other, two)| (one.meta.started_ns, file).cmp(&(two.meta.started_ns, other)));
+    put_in_order(&mut found);
     Ok((found, label))
+}
+
+/// By the date, which outlasts a boot. Where one has none, as they are named: time since a boot would mix those of several boots.
+fn put_in_order(found: &mut [(PathBuf, Profile)]) {
+    if found.iter().all(|(_, profile)| profile.meta.began_unix_ns > 0) {
+        found.sort_by_key(|(_, profile)| profile.meta.began_unix_ns);
+    }
 }
 
 /// The files that a path stands for.
@@ -72,6 +79,14 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, ProfileError> {
     Ok(mode.filter(|files| !files.is_empty()).unwrap_or_else(|| vec![path.to_owned()]))
 }
 
+/// The order of names: the tenth repeat comes after the ninth.
+fn in_turn(file: &Path) -> (String, u64, PathBuf) {
+    let stem = stem(file);
+    let of = without_repeat(&stem);
+    let repeat = stem[of.len()..].trim_start_matches('-').parse().unwrap_or(0);
+    (of.to_owned(), repeat, file.to_owned())
+}
+
 /// Recordings that lie in a directory, in the order of their names.
 fn recordings_in(directory: &Path) -> Result<Vec<PathBuf>, ProfileError> {
     let fail = |source| ProfileError::Io { action: "read", path: directory.display().to_string(), source };
@@ -79,7 +94,7 @@ fn recordings_in(directory: &Path) -> Result<Vec<PathBuf>, ProfileError> {
         read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect()).map_err(fail)?;
     let is_recording = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "prof") && path.is_file();
     let mut files: Vec<PathBuf> = entries.into_iter().filter(is_recording).collect();
-    files.sort();
+    files.sort_by_cached_key(|file| in_turn(file));
     Ok(files)
 }
 
@@ -141,6 +156,31 @@ mod tests {
         assert_eq!(of(&["a/one.prof", "a/two.prof"]), "a (2 recordings)");
         assert_eq!(of(&["one.prof", "two.prof"]), "merged (2 recordings)");
         assert_eq!(label(&["all.prof".into()], 5), "all (5 recordings)");
+    }
+
+    #[test]
+    fn dates_decide_the_order_and_names_where_there_is_none() {
+        let profile = |began_unix_ns, started_ns| {
+            let mut profile = Profile::default();
+            (profile.meta.began_unix_ns, profile.meta.started_ns) = (began_unix_ns, started_ns);
+            profile
+        };
+        let order = |dates: [u64; 3]| {
+            // The machine was started anew before the second one.
+            let mut found: Vec<(PathBuf, Profile)> = vec![
+                ("a".into(), profile(dates[0], 900)),
+                ("b".into(), profile(dates[1], 10)),
+                ("c".into(), profile(dates[2], 20)),
+            ];
+            put_in_order(&mut found);
+            found.iter().map(|(file, _)| file.display().to_string()).collect::<String>()
+        };
+        assert_eq!(order([1, 2, 3]), "abc");
+        assert_eq!(order([3, 1, 2]), "bca");
+        assert_eq!(order([3, 1, 0]), "abc");
+        let mut names: Vec<PathBuf> = ["x-10.prof", "x-9.prof", "x.prof", "v-11.prof"].map(PathBuf::from).into();
+        names.sort_by_cached_key(|file| in_turn(file));
+        assert_eq!(names, ["v-11.prof", "x.prof", "x-9.prof", "x-10.prof"].map(PathBuf::from));
     }
 
     #[test]

@@ -154,6 +154,10 @@ pub struct Meta {
     pub steal_share: f64,
     /// CLOCK_MONOTONIC when it began.
     pub started_ns: u64,
+    /// Unix time when it began, nanoseconds; 0 where that is not known, as in older recordings and with a clock that counts
+    /// instructions.
+    #[serde(skip_serializing_if = "is_default")]
+    pub began_unix_ns: u64,
     /// The recordings that were merged, in the order of their beginning; none where this is one recording.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRecord>,
@@ -169,6 +173,9 @@ pub struct Meta {
 pub struct PartRecord {
     /// CLOCK_MONOTONIC when it began.
     pub started_ns: u64,
+    /// Unix time when it began, nanoseconds; 0 where that is not known.
+    #[serde(skip_serializing_if = "is_default")]
+    pub began_unix_ns: u64,
     /// Time between attached and detached.
     pub duration_ns: u64,
     /// Version of netstrata that recorded.
@@ -323,16 +330,6 @@ impl PathRecord {
             &mut self.cpu_hops,
             &mut self.skbs_at_end_micro,
         ]
-    }
-
-    /// How the packet at a crossing came from the one before, if it is another skb.
-    pub fn edge_at(&self, index: usize) -> Option<Edge> {
-        self.edges.iter().find(|(at, _)| usize::from(*at) == index).map(|(_, edge)| *edge)
-    }
-
-    /// Whether its packets are clones, whose originals count on another path.
-    pub fn is_clone(&self) -> bool {
-        self.edges.iter().any(|(_, edge)| *edge == Edge::Clone)
     }
 }
 

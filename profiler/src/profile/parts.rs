@@ -52,6 +52,16 @@ impl Profile {
 }
 
 impl PathRecord {
+    /// How the packet at a crossing came from the one before, if it is another skb.
+    pub fn edge_at(&self, index: usize) -> Option<Edge> {
+        self.edges.iter().find(|(at, _)| usize::from(*at) == index).map(|(_, edge)| *edge)
+    }
+
+    /// Whether its packets are clones, whose originals count on another path.
+    pub fn is_clone(&self) -> bool {
+        self.edges.iter().any(|(_, edge)| *edge == Edge::Clone)
+    }
+
     /// Whether its packets are the later part of packets whose whole way is another path's: those of a tunnel in user space.
     pub fn is_later_part_of(&self, other: &Self) -> bool {
         if self.counted_elsewhere || self.folded.is_some() {

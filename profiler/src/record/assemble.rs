@@ -102,6 +102,7 @@ pub(super) fn profile(
             filters: filter::describe(args),
             steal_share: used.stolen_share,
             started_ns: recording.started_ns,
+            began_unix_ns: recording.began_unix_ns,
             ..Meta::default()
         },
         topology: watched.topology,

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     cli::RecordArgs,
     host::{
-        clock::monotonic_ns,
+        clock::{monotonic_ns, unix_ns},
         cpu::{online, own_time},
         runtime,
     },
@@ -71,6 +71,8 @@ pub(super) struct Recording {
     pub started: Instant,
     /// CLOCK_MONOTONIC at the start, as the programs see it.
     pub started_ns: u64,
+    /// Unix time of it; 0 with a clock that counts instructions, whose date is made up.
+    pub began_unix_ns: u64,
     /// Time during which journeys were observed.
     pub observed: Duration,
     /// Time during which softirqs were timed.
@@ -243,6 +245,7 @@ impl Recording {
             source: "",
             started: Instant::now(),
             started_ns: monotonic_ns(),
+            began_unix_ns: 0,
             observed: Duration::ZERO,
             softirq_observed: Duration::ZERO,
             softirqs_before: Vec::new(),
@@ -291,6 +294,7 @@ impl Recording {
         }
         self.started = Instant::now();
         self.started_ns = monotonic_ns();
+        self.began_unix_ns = unix_ns();
         self.first_tally = self.session.tallies()?;
         self.counters = Counters::read()?;
         self.own_cpu = own_time().total();

@@ -123,6 +123,7 @@ fn meta(profiles: &[Profile], parts: Vec<PartRecord>, joined: u32) -> Meta {
         command: if same_command { first.command.clone() } else { Vec::new() },
         exit_code: metas().filter_map(|meta| meta.exit_code).max(),
         started_ns: metas().map(|meta| meta.started_ns).min().unwrap_or(0),
+        began_unix_ns: metas().map(|meta| meta.began_unix_ns).min().unwrap_or(0),
         benchmark: of_parts(&parts),
         benchmark_notes: metas().flat_map(|meta| meta.benchmark_notes.iter().cloned()).collect(),
         steal_share: figures::steal_share(&parts),
@@ -148,7 +149,8 @@ fn in_order(named: &mut [(String, Profile)]) -> Result<Vec<PartRecord>, MergeErr
     if parts.len() > MOST_BATCHES {
         return Err(MergeError::TooMany(parts.len()));
     }
-    parts.sort_by_key(|(_, _, part)| identity(part));
+    // By the date, where there is one: time since a boot would mix those of several boots.
+    parts.sort_by_key(|(_, _, part)| (part.began_unix_ns, identity(part)));
     if let Some(two) = parts.windows(2).find(|two| identity(&two[0].2) == identity(&two[1].2)) {
         let [one, other] = [two[0].0, two[1].0].map(|of| named[of].0.clone());
         return Err(MergeError::Twice { one, other });

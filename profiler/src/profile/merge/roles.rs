@@ -57,6 +57,7 @@ pub(super) fn write_down(profile: &mut Profile) {
     meta.joined = 0;
     meta.parts = vec![PartRecord {
         started_ns: meta.started_ns,
+        began_unix_ns: meta.began_unix_ns,
         duration_ns: meta.duration_ns,
         recorder: meta.recorder.clone(),
         benchmark: meta.benchmark.clone(),

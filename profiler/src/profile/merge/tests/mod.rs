@@ -346,3 +346,19 @@ fn rates_count_by_time_and_what_cannot_be_added_is_not_there() {
     assert!((sum.meta.steal_share - 0.1).abs() < 1e-12);
     assert_eq!(sum.meta.parts.iter().map(|part| part.started_ns).collect::<Vec<_>>(), [2, 3]);
 }
+
+#[test]
+fn parts_are_in_the_order_of_their_dates_also_where_the_machine_was_started_anew() {
+    let (a, b) = ((0xf000_0001, 7), (0xf000_0002, 9));
+    let dated = |started_ns, date| {
+        let mut profile = one_packet(started_ns, a, b, 100);
+        (profile.meta.started_ns, profile.meta.began_unix_ns) = (started_ns, date);
+        profile
+    };
+    let (first, second) = (dated(900, 1), dated(20, 2));
+    for order in [[&first, &second], [&second, &first]] {
+        let sum = merged(&order);
+        assert_eq!(sum.meta.parts.iter().map(|part| part.started_ns).collect::<Vec<_>>(), [900, 20]);
+        assert_eq!(sum.meta.began_unix_ns, 1);
+    }
+}
