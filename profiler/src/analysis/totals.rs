@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Hook, Layer};
+use netstrata_common::{Hook, Layer, Point, Points};
 
 use super::{
     correction::Correction,
@@ -38,9 +38,19 @@ pub struct Reconciliation {
     pub service_ns_per_packet: f64,
     /// CPU time per packet from samples taken within the same spans, nanoseconds.
     pub cpu_ns_per_packet: f64,
+    /// Samples that it rests on.
+    pub samples: u64,
 }
 
+/// Fewer samples than this are no measure of the other instrument, however the parts of a recording agree.
+const ENOUGH_SAMPLES: u64 = 100;
+
 impl Reconciliation {
+    /// Whether it rests on enough to be judged by.
+    pub fn is_known(&self) -> bool {
+        self.samples >= ENOUGH_SAMPLES
+    }
+
     /// CPU time of service time; 0 without any.
     pub fn ratio(&self) -> f64 {
         if self.service_ns_per_packet > 0.0 { self.cpu_ns_per_packet / self.service_ns_per_packet } else { 0.0 }
@@ -123,25 +133,34 @@ pub(super) fn account_of(profile: &Profile, paths: Vec<PathAccount>) -> Account 
     let packets = seen * scale;
     let service: u64 = paths
         .iter()
-        .flat_map(|path| &path.spans)
-        .filter(|span| span.kind == SpanKind::Service && span.layer != Some(Layer::Drop))
-        .map(|span| span.sum_ns - span.probe_ns)
+        .flat_map(|path| path.spans.iter().map(|span| (path.record.crossings.get(span.index), span)))
+        .filter(|(_, span)| span.kind == SpanKind::Service && span.layer != Some(Layer::Drop))
+        .filter(|(from, _)| from.is_none_or(|from| is_of_one_packet(from.point)))
+        .map(|(_, span)| span.sum_ns - span.probe_ns)
         .sum();
     let observer = Some(Layer::Observer);
     let sampled: u64 = steady_table(profile)
-        .values()
-        .map(|places| places.total() - places.layers.get(&observer).copied().unwrap_or(0))
+        .iter()
+        .filter(|(at, _)| is_of_one_packet(at.point))
+        .map(|(_, places)| places.total() - places.layers.get(&observer).copied().unwrap_or(0))
         .sum();
     let per = |value: f64, count: f64| if count > 0.0 { value / count } else { 0.0 };
     let reconciliation = Reconciliation {
         service_ns_per_packet: per(profile.once(service), seen),
         // Samples know their place only while the probes are attached, like the packets that were seen.
         cpu_ns_per_packet: per(cpu.ns(sampled) as f64, seen),
+        samples: sampled,
     };
     let functions = functions::totals(&paths);
     let bytes = bytes * scale;
     let intervals = Intervals::default();
     Account { functions, paths, layers, cpu, correction, trust, scale, packets, bytes, reconciliation, intervals }
+}
+
+/// Whether what follows a crossing is work on the packet that crossed. A sender goes on with the data of the packets after it: samples
+/// know its place and not which packet it is at.
+fn is_of_one_packet(point: Point) -> bool {
+    !point.is_in(Points::OF_SENDER)
 }
 
 /// How many packets there were for each one seen. The devices on which journeys began counted all of their packets
