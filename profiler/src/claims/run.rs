@@ -1,0 +1,193 @@
+//! Makes the runs of a plan that are not there yet: each group is a `netstrata lab run` of its own, here or in an emulated machine,
+//! which removes what it made whatever happens to this program.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::process::Command;
+
+use super::{
+    plan::{Effort, Group, Plan},
+    store::{Round, Store},
+};
+use crate::{
+    host::{child, process::die_with_parent, program, runtime, signal},
+    note,
+    output::printable,
+};
+
+/// How long a lab that is ended may take to remove what it made.
+const GRACE: Duration = Duration::from_secs(60);
+/// What a run may take: this many times what it should, and some more.
+const PATIENCE: (f64, f64) = (4.0, 300.0);
+
+/// What there is of a group.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Its rounds.
+    pub rounds: Vec<Round>,
+    /// Why there are fewer than there should be.
+    pub failed: Option<String>,
+    /// Whether all of it was there before.
+    pub reused: bool,
+}
+
+/// Measures what is missing.
+///
+/// # Errors
+/// [`signal::Interrupted`] if a signal comes; what was measured until then is kept.
+pub fn measure(plan: &Plan, keep: &Path, fresh: bool, effort: &Effort) -> Result<Vec<Measured>> {
+    signal::heed()?;
+    let stores: Vec<Store> = plan.groups.iter().map(|group| Store::of(keep, group)).collect();
+    if fresh {
+        stores.iter().for_each(Store::forget);
+    }
+    let missing: Vec<u32> = plan.groups.iter().zip(&stores).map(|(group, store)| missing(group, store)).collect();
+    let mut progress = Progress::new(plan, &missing);
+    let begun = Instant::now();
+    let mut found = Vec::new();
+    for ((group, store), missing) in plan.groups.iter().zip(&stores).zip(missing) {
+        let mut failed = None;
+        for _ in 0..missing {
+            if begun.elapsed().as_secs_f64() + progress.expected(group) > effort.limit.as_secs_f64() {
+                let minutes = effort.limit.as_secs() / 60;
+                failed = Some(format!("was not measured: it would not have ended within {minutes} minutes"));
+                break;
+            }
+            progress.begin(group);
+            if let Err(error) = round(group, store) {
+                signal::check()?;
+                failed = Some(format!("measuring failed: {error:#}"));
+                progress.say(&format!("{}: measuring failed: {error:#}", group.work.text()));
+                break;
+            }
+            progress.end(group);
+        }
+        found.push(Measured { rounds: store.rounds(&group.modes), failed, reused: missing == 0 });
+    }
+    progress.bar.finish_and_clear();
+    Ok(found)
+}
+
+/// How many rounds of a group are not there yet.
+pub fn missing(group: &Group, store: &Store) -> u32 {
+    let runs: u32 = store.rounds(&group.modes).iter().map(|round| round.manifest.repeats).sum();
+    (group.rounds * group.repeats).saturating_sub(runs).div_ceil(group.repeats.max(1))
+}
+
+/// One round of a group.
+fn round(group: &Group, store: &Store) -> Result<()> {
+    let directory = store.next()?;
+    let log = directory.join("said.txt");
+    let said = || File::create(&log).with_context(|| format!("cannot write {}", log.display()));
+    let mut command = Command::new(program::netstrata()?);
+    command.args(["lab", "run"]).args(&group.modes).args(group.work.words());
+    command.args(["--duration", &format!("{}ms", group.duration.as_millis())]);
+    command.args(["--repeat", &group.repeats.to_string()]).arg("-o").arg(&directory);
+    if let Some(kernel) = group.on.kernel {
+        command.args(["--machine", &format!("emulated:{kernel}"), "--clock", group.on.clock().name()]);
+    }
+    command.stdout(Stdio::null()).stderr(said()?);
+    // SAFETY: one system call about the child, which is async-signal-safe.
+    unsafe { command.pre_exec(|| die_with_parent(libc::SIGTERM)) };
+    let limit = Duration::from_secs_f64(PATIENCE.0 * group.seconds() + PATIENCE.1);
+    let ended = runtime::wait(child::to_end(command, "netstrata lab run", limit, GRACE))?;
+    let last = || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing was said").to_owned();
+        printable(line.strip_prefix("netstrata: ").unwrap_or(&line))
+    };
+    match ended {
+        Some(status) if status.success() => store.complete(&directory, modes(group, &directory)?, group.repeats),
+        Some(_) => anyhow::bail!("{}", last()),
+        None => anyhow::bail!("it did not end within {:.0} minutes", limit.as_secs_f64() / 60.0),
+    }
+}
+
+/// The modes of a round, with the reason where one was skipped.
+fn modes(group: &Group, directory: &Path) -> Result<BTreeMap<String, Option<String>>> {
+    let file = directory.join("comparison.json");
+    let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let comparison: serde_json::Value = serde_json::from_slice(&text)?;
+    let skipped = comparison["skipped"].as_array().cloned().unwrap_or_default();
+    let reason = |mode: &str| {
+        let of = skipped.iter().find(|skipped| skipped["mode"] == mode)?;
+        Some(of["reason"].as_str().unwrap_or("it was skipped").to_owned())
+    };
+    Ok(group.modes.iter().map(|mode| ((*mode).to_owned(), reason(mode))).collect())
+}
+
+/// What is done, and how long it still takes: a bar on a terminal, lines elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    is_terminal: bool,
+    /// Seconds that are left, as they were expected.
+    left: f64,
+    /// Seconds that passed for those that were expected.
+    passed: (f64, f64),
+    since: Instant,
+}
+
+impl Progress {
+    fn new(plan: &Plan, missing: &[u32]) -> Self {
+        use std::io::IsTerminal as _;
+        let is_terminal = std::io::stderr().is_terminal();
+        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let rounds = missing.iter().map(|rounds| u64::from(*rounds)).sum();
+        let bar = ProgressBar::with_draw_target(Some(rounds), target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let left = plan.groups.iter().zip(missing).map(|(group, rounds)| f64::from(*rounds) * of_round(group)).sum();
+        Self { bar, is_terminal, left, passed: (0.0, 0.0), since: Instant::now() }
+    }
+
+    /// By how much this machine differs from what is expected of it.
+    fn factor(&self) -> f64 {
+        if self.passed.1 < 5.0 { 1.0 } else { (self.passed.0 / self.passed.1).clamp(0.5, 4.0) }
+    }
+
+    fn expected(&self, group: &Group) -> f64 {
+        of_round(group) * self.factor()
+    }
+
+    fn begin(&mut self, group: &Group) {
+        self.since = Instant::now();
+        let modes = group.modes.iter().copied().collect::<Vec<_>>().join(", ");
+        let place = if group.on.kernel.is_some() { format!(" {}", group.on.text()) } else { String::new() };
+        let left = minutes(self.left * self.factor());
+        let text = format!("{}: {modes}{place} (all of it: {left} more)", group.work.text());
+        self.bar.set_message(text.clone());
+        if !self.is_terminal {
+            note!("netstrata: measuring {text}");
+        }
+    }
+
+    fn end(&mut self, group: &Group) {
+        self.left -= of_round(group);
+        self.passed.0 += self.since.elapsed().as_secs_f64();
+        self.passed.1 += of_round(group);
+        self.bar.inc(1);
+    }
+
+    fn say(&self, what: &str) {
+        self.bar.suspend(|| note!("netstrata: {what}"));
+    }
+}
+
+fn of_round(group: &Group) -> f64 {
+    group.seconds() / f64::from(group.rounds.max(1))
+}
+
+/// A time in words.
+pub fn minutes(seconds: f64) -> String {
+    if seconds < 90.0 { format!("{:.0} s", seconds.max(0.0)) } else { format!("{:.0} min", seconds / 60.0) }
+}
