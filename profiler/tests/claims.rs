@@ -19,10 +19,13 @@ use support::{
     lab::{NOTHING, left},
     netstrata,
     process::Process,
-    text,
     wait::until,
 };
 use toml::de::{DeTable, DeValue};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

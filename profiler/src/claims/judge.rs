@@ -113,6 +113,11 @@ impl Estimated {
         Some(Self { value: log.exp(), interval: [(log - half).exp(), (log + half).exp()], runs })
     }
 
+    /// Whether it is told from 1.
+    pub fn is_different(&self) -> bool {
+        self.above(1.0) || self.below(1.0)
+    }
+
     fn above(&self, value: f64) -> bool {
         self.interval[0] > value
     }
@@ -124,7 +129,7 @@ impl Estimated {
     /// The verdict by what is claimed of it.
     pub fn verdict(&self, is: Bound) -> Verdict {
         match is {
-            Bound::About { ratio, within } if ratio == 1.0 => self.verdict(Bound::Equal(within)),
+            Bound::About { ratio: 1.0, within } => self.verdict(Bound::Equal(within)),
             Bound::About { ratio, within } => self.about(ratio, within),
             Bound::Equal(within) => self.between(Some(1.0 / (1.0 + within)), Some(1.0 + within)),
             Bound::Between(least, most) => self.between(least, most),

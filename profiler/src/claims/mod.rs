@@ -260,7 +260,7 @@ fn judged<'a>(
     if finding.found.is_none() && finding.verdict == Verdict::Undecided && failed.is_some() {
         finding.reason = failed;
     }
-    let why = test.claimed.explained().filter(|_| finding.found.is_some());
+    let why = test.claimed.explained().filter(|_| finding.found.is_some_and(|found| found.is_different()));
     let why = why.and_then(|cells| why::why(cells, &recordings, &claim.causes));
     let made = of.values().flat_map(|group| &measured[*group].rounds).map(|round| round.manifest.made).min();
     Ok(Answer { claim, on, finding, why, made })

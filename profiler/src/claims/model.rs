@@ -167,6 +167,8 @@ impl Bound {
 
 /// A number with three digits that count.
 pub fn number(value: f64) -> String {
+    // No "-0".
+    let value = value + 0.0;
     let size = value.abs();
     match size {
         _ if size >= 1e6 || size > 0.0 && size < 1e-3 => format!("{value:.2e}"),

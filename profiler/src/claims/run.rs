@@ -52,28 +52,43 @@ pub fn measure(plan: &Plan, keep: &Path, fresh: bool, effort: &Effort) -> Result
     let missing: Vec<u32> = plan.groups.iter().zip(&stores).map(|(group, store)| missing(group, store)).collect();
     let mut progress = Progress::new(plan, &missing);
     let begun = Instant::now();
-    let mut found = Vec::new();
-    for ((group, store), missing) in plan.groups.iter().zip(&stores).zip(missing) {
-        let mut failed = None;
-        for _ in 0..missing {
-            if begun.elapsed().as_secs_f64() + progress.expected(group) > effort.limit.as_secs_f64() {
-                let minutes = effort.limit.as_secs() / 60;
-                failed = Some(format!("was not measured: it would not have ended within {minutes} minutes"));
-                break;
-            }
-            progress.begin(group);
-            if let Err(error) = round(group, store) {
-                signal::check()?;
-                failed = Some(format!("measuring failed: {error:#}"));
-                progress.say(&format!("{}: measuring failed: {error:#}", group.work.text()));
-                break;
-            }
-            progress.end(group);
+    let mut failed: Vec<Option<String>> = vec![None; plan.groups.len()];
+    for index in schedule(plan, &missing) {
+        let (group, store) = (&plan.groups[index], &stores[index]);
+        if failed[index].is_some() {
+            continue;
         }
-        found.push(Measured { rounds: store.rounds(&group.modes), failed, reused: missing == 0 });
+        if begun.elapsed().as_secs_f64() + progress.expected(group) > effort.limit.as_secs_f64() {
+            let minutes = effort.limit.as_secs() / 60;
+            failed[index] = Some(format!("was not measured: it would not have ended within {minutes} minutes"));
+            continue;
+        }
+        progress.begin(group);
+        if let Err(error) = round(group, store) {
+            signal::check()?;
+            progress.say(&format!("{}: measuring failed: {error:#}", group.work.text()));
+            failed[index] = Some(format!("measuring failed: {error:#}"));
+            continue;
+        }
+        progress.end(group);
     }
     progress.bar.finish_and_clear();
-    Ok(found)
+    let found = plan.groups.iter().zip(stores).zip(failed).zip(missing);
+    let found = found.map(|(((group, store), failed), missing)| Measured {
+        rounds: store.rounds(&group.modes),
+        failed,
+        reused: missing == 0,
+    });
+    Ok(found.collect())
+}
+
+/// The rounds that are missing, by their groups: those here before emulated machines, which take longest; and the first rounds of
+/// all of them before the second ones, so that works that are compared share what the machine does meanwhile.
+fn schedule(plan: &Plan, missing: &[u32]) -> Vec<usize> {
+    let rounds = missing.iter().enumerate().flat_map(|(index, rounds)| (0..*rounds).map(move |round| (index, round)));
+    let mut all: Vec<(usize, u32)> = rounds.collect();
+    all.sort_by_key(|(index, round)| (plan.groups[*index].on.kernel.is_some(), *round, *index));
+    all.into_iter().map(|(index, _)| index).collect()
 }
 
 /// How many rounds of a group are not there yet.
@@ -190,4 +205,33 @@ fn of_round(group: &Group) -> f64 {
 /// A time in words.
 pub fn minutes(seconds: f64) -> String {
     if seconds < 90.0 { format!("{:.0} s", seconds.max(0.0)) } else { format!("{:.0} min", seconds / 60.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::claims::{model::Work, plan::On};
+
+    #[test]
+    fn rounds_take_turns_and_emulated_machines_come_last() {
+        let group = |kernel| Group {
+            on: On { kernel, counted: false },
+            work: Work::default(),
+            modes: BTreeSet::from(["host"]),
+            duration: Duration::from_secs(1),
+            rounds: 2,
+            repeats: 3,
+            claims: vec![0],
+        };
+        let plan = Plan { groups: vec![group(Some("6.12")), group(None), group(None)], of: Vec::new() };
+        assert_eq!(schedule(&plan, &[1, 2, 2]), [1, 2, 1, 2, 0]);
+        assert_eq!(schedule(&plan, &[0, 0, 1]), [2]);
+    }
+
+    #[test]
+    fn times_are_told_as_people_do() {
+        assert_eq!([minutes(-1.0), minutes(42.4), minutes(600.0)], ["0 s", "42 s", "10 min"]);
+    }
 }

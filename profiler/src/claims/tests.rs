@@ -178,7 +178,7 @@ fn report(claims: &[Claim]) -> Report<'_> {
     };
     let answers = claims.iter().zip(Verdict::ALL).map(|(claim, verdict)| Answer {
         claim,
-        on: (verdict != Verdict::NotTestable).then(|| On { kernel: Some("6.12"), counted: true }),
+        on: (verdict != Verdict::NotTestable).then_some(On { kernel: Some("6.12"), counted: true }),
         finding: Finding {
             verdict,
             found: (verdict != Verdict::NotTestable).then_some(estimated),

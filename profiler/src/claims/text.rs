@@ -8,12 +8,14 @@ use super::{
     model::{Bound, Claim, Claimed, number},
     plan::Plan,
     run::minutes,
-    why::{Seen, Why},
+    why::Why,
 };
 use crate::output::{printable, wrapped};
 
 /// Where what is told of a claim begins.
 const INDENT: usize = 4;
+/// Columns of a verdict.
+const HEAD: usize = 20;
 
 /// The claims as text.
 pub(super) fn render(report: &Report<'_>) -> anyhow::Result<String> {
@@ -53,8 +55,8 @@ pub(super) fn legend(report: &Report<'_>) -> Vec<String> {
 
 fn one(answer: &Answer<'_>) -> String {
     let claim = answer.claim;
-    let head = format!("{:<18}{}: ", answer.finding.verdict.name().to_uppercase(), printable(&claim.id));
-    let mut out = wrapped(head.trim_end(), 18, &printable(&claim.statement));
+    let head = format!("{:<HEAD$}", answer.finding.verdict.name().to_uppercase());
+    let mut out = wrapped(&head, HEAD, &printable(&format!("{}: {}", claim.id, claim.statement)));
     for line in lines(answer) {
         out += &wrapped(&" ".repeat(INDENT), INDENT + 2, &line);
     }
@@ -64,6 +66,9 @@ fn one(answer: &Answer<'_>) -> String {
 /// What is told of a claim, a sentence each.
 pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     let (claim, finding) = (answer.claim, &answer.finding);
+    if let (Verdict::NotTestable, Some(reason)) = (finding.verdict, &finding.reason) {
+        return vec![printable(reason)];
+    }
     let mut lines = Vec::new();
     if let Some(said) = said(claim) {
         lines.push(said);
@@ -77,19 +82,19 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
     if let Some(reason) = &finding.reason {
         lines.push(printable(reason));
     }
-    lines.extend(answer.why.iter().flat_map(|why| because(why, finding.verdict)));
+    lines.extend(answer.why.iter().flat_map(because));
     lines.extend(claim.note.as_deref().map(|note| format!("note: {}", printable(note))));
     lines
 }
 
 /// What the source says in figures.
 pub(super) fn said(claim: &Claim) -> Option<String> {
-    let place = if claim.place.is_empty() { String::new() } else { format!(" ({})", claim.place) };
     let judged = claim.test.as_ref().ok().map(|test| format!("{} {}", test.figure.text(), claimed(&test.claimed)));
     let then = claim.context.as_ref().map(|context| format!("then {context}"));
-    let parts: Vec<String> = judged.into_iter().chain(then).collect();
-    let text = if parts.is_empty() { place.trim().to_owned() } else { format!("{}{place}", parts.join("; ")) };
-    (!text.is_empty()).then(|| printable(&format!("said: {text}")))
+    let place = Some(claim.place.clone()).filter(|place| !place.is_empty());
+    let behind: Vec<String> = place.into_iter().chain(then).collect();
+    let behind = if behind.is_empty() { String::new() } else { format!(" ({})", behind.join("; ")) };
+    judged.map(|judged| printable(&format!("said: {judged}{behind}")))
 }
 
 /// What is claimed, in words.
@@ -99,9 +104,9 @@ pub(super) fn claimed(claimed: &Claimed) -> String {
         Claimed::Value { of, is } => match &of[..] {
             [(only, _)] => format!("of {}: {}", cell(only), is.text()),
             [(one, _), (other, _)] if one.work == other.work => {
-                format!("of {} by that of {} ({}): {}", one.mode, other.mode, one.work.text(), is.text())
+                format!("of {} / {} ({}): {}", one.mode, other.mode, one.work.text(), is.text())
             }
-            [(one, _), (other, _)] => format!("of {} by that of {}: {}", cell(one), cell(other), is.text()),
+            [(one, _), (other, _)] => format!("of {} / {}: {}", cell(one), cell(other), is.text()),
             _ => {
                 let ratio = |two: &[(super::model::Cell, f64)]| {
                     let names: Vec<String> = two.iter().map(|(other, _)| other.mode.to_owned()).collect();
@@ -149,25 +154,28 @@ pub(super) fn interval(found: &Estimated, ratio: bool) -> String {
 }
 
 /// What answers for a difference.
-pub(super) fn because(why: &Why, verdict: Verdict) -> Vec<String> {
+pub(super) fn because(why: &Why) -> Vec<String> {
     let mut lines = Vec::new();
     let [faster, slower] = why.modes;
-    if let Some(reason) = &why.reason {
-        lines.push(format!("why: {reason}"));
+    let head = format!("why {slower} is slower than {faster}: ");
+    match &why.reason {
+        Some(reason) => lines.push(head + reason),
+        None if !why.layers.is_empty() => {
+            let layers = why.layers.iter().map(|(name, part)| format!("{name} {:+.0} %", 100.0 * part));
+            let share = why.share.as_ref().map_or(String::new(), |share| format!("; layers answer for {share} of it"));
+            lines.push(format!("{head}{}{share}", layers.collect::<Vec<_>>().join(", ")));
+        }
+        None => {}
     }
-    if !why.layers.is_empty() {
-        let layers: Vec<String> =
-            why.layers.iter().map(|(name, part)| format!("{name} {:+.0} %", 100.0 * part)).collect();
-        let share = why.share.as_ref().map_or(String::new(), |share| format!("; layers answer for {share} of it"));
-        lines.push(format!("why {slower} is slower than {faster}: {}{share}", layers.join(", ")));
-    }
-    let told = matches!(verdict, Verdict::Holds | Verdict::HoldsInDirection | Verdict::Contradicted);
     for (says, seen) in &why.said {
-        let seen = if told { seen.name() } else { Seen::Unknown.name() };
-        lines.push(format!("its cause, {}: {seen}", printable(says)));
+        lines.push(format!("its cause, {}: {}", printable(says), seen.name()));
     }
-    for (name, _, figures) in &why.causes {
-        lines.push(format!("{name}: {}", printable(figures)));
+    // One figure for each: the others are in the JSON, and `explain` tells what they mean.
+    let first = |figures: &str| printable(figures.split("; ").next().unwrap_or_default());
+    let causes = why.causes.iter().map(|(name, _, figures)| format!("{name} ({})", first(figures)));
+    let causes: Vec<String> = causes.collect();
+    if !causes.is_empty() {
+        lines.push(format!("{slower} has {}", causes.join(", ")));
     }
     lines
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::model::{Cell, SaidCause, Shows, number};
 use crate::{
     choices::Clock,
-    explain::{CauseName, Explanation, Figure, Of, Row, Shown, explain},
+    explain::{CauseName, Explanation, Figure, Of, Row, Shown, Slot, explain},
     output::printable,
     profile::{Profile, merge},
 };
@@ -14,6 +14,8 @@ use crate::{
 const LEAST: f64 = 0.05;
 /// Layers that are told.
 const ROWS: usize = 5;
+/// Layers are told where their share of the difference is known within this on either side.
+const SURE: f64 = 0.6;
 /// Causes that CPU samples tell, of which there are none where instructions are counted.
 const BY_SAMPLES: &[CauseName] = &[
     CauseName::SoftwareSegmentation,
@@ -111,12 +113,21 @@ fn told(modes: [&'static str; 2], found: &Explanation, said: &[SaidCause]) -> Wh
     layers.retain(|(_, part)| part.abs() >= LEAST);
     layers.sort_by(|one, other| other.1.abs().total_cmp(&one.1.abs()));
     layers.truncate(ROWS);
-    if found.no_difference {
+    let unsure = found.sure.half(&Figure::Share).is_some_and(|half| half > SURE);
+    let reason = if found.no_difference {
+        Some("the two do not differ measurably while they were recorded")
+    } else if unsure {
+        Some("runs differ too much to tell which layers answer for it; longer runs without --quick may")
+    } else {
+        None
+    };
+    if reason.is_some() {
         layers.clear();
     }
     let causes = found.causes.iter().map(|cause| {
         let figures = cause.figures.iter().map(|proof| {
-            let unit = if proof.unit.is_empty() { String::new() } else { format!(" {}", proof.unit) };
+            // The name says that it is one.
+            let unit = if matches!(proof.unit, "" | "share") { String::new() } else { format!(" {}", proof.unit) };
             let [one, other] = [proof.baseline, proof.target].map(number);
             format!("{}: {one} -> {other}{unit}", proof.name)
         });
@@ -128,7 +139,7 @@ fn told(modes: [&'static str; 2], found: &Explanation, said: &[SaidCause]) -> Wh
         layers,
         causes: causes.collect(),
         said: said.iter().map(|cause| (cause.says.clone(), seen(found, cause.shows))).collect(),
-        reason: found.no_difference.then(|| "they do not differ measurably".to_owned()),
+        reason: reason.map(str::to_owned),
     }
 }
 
@@ -144,7 +155,10 @@ fn seen(found: &Explanation, shows: Shows) -> Seen {
         Shows::Cause(name) if found.clock == Clock::Instructions && BY_SAMPLES.contains(&name) => Seen::Unknown,
         Shows::Cause(_) => Seen::No,
         Shows::Layer(layer) => {
-            let total = found.waterfall.delta() as f64;
+            // Of what layers add: rare delays of a busy machine may be most of a difference.
+            let layers =
+                found.waterfall.rows.iter().filter(|row| matches!(row.slot, Slot::Layer(..) | Slot::Turnaround));
+            let total: f64 = layers.map(|row| row.delta().max(0) as f64).sum();
             let rows: Vec<_> = found.waterfall.rows.iter().filter(|row| row.slot.name() == layer.name()).collect();
             let delta: i64 = rows.iter().map(|row| row.delta()).sum();
             let unsure = |row: &&&Row| {
