@@ -293,6 +293,9 @@ pub struct ClaimsArgs {
     /// Measure anew what was kept
     #[arg(long)]
     pub fresh: bool,
+    /// Measure nothing: judge by what was kept
+    #[arg(long, conflicts_with = "fresh")]
+    pub kept: bool,
     /// Directory in which recordings are kept, to serve again; default: netstrata's cache
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,

@@ -30,7 +30,8 @@ use self::{
     judge::{Finding, Taken, Verdict},
     model::{Cell, Claim},
     plan::{Effort, Lacking, Machine, On, Plan},
-    run::Measured,
+    run::{Measured, Missing},
+    store::Round,
     why::{Recordings, Why},
 };
 use crate::{
@@ -173,8 +174,13 @@ fn answer<'a>(args: &ClaimsArgs, claims: &'a [Claim]) -> Result<Option<Report<'a
         print(&text::plan(&plan, claims, &keep))?;
         return Ok(None);
     }
-    let measured = run::measure(&plan, &keep, args.fresh, &effort)?;
-    let answers = claims.iter().zip(&plan.of).map(|(claim, of)| judged(claim, of, &plan, &measured));
+    let what = match (args.fresh, args.kept) {
+        (true, _) => Missing::Fresh,
+        (_, true) => Missing::Leave,
+        _ => Missing::Measure,
+    };
+    let measured = run::measure(&plan, &keep, what, &effort)?;
+    let answers = claims.iter().enumerate().zip(&plan.of).map(|(claim, of)| judged(claim, of, &plan, &measured));
     let answers = answers.collect::<Result<Vec<_>>>()?;
     let reused = measured.iter().filter(|group| group.reused).count();
     Ok(Some(Report {
@@ -217,7 +223,7 @@ fn machine(args: &ClaimsArgs, claims: &[Claim]) -> Result<Machine> {
 
 /// The verdict of a claim by the recordings of its cells.
 fn judged<'a>(
-    claim: &'a Claim,
+    (number, claim): (usize, &'a Claim),
     of: &Result<BTreeMap<Cell, usize>, String>,
     plan: &Plan,
     measured: &[Measured],
@@ -231,9 +237,11 @@ fn judged<'a>(
         }
     };
     let on = of.values().next().map(|group| plan.groups[*group].on);
+    // Of each group the rounds that hold all modes of the claim: its ratios are those of one turn.
+    let rounds = of.values().map(|group| (*group, measured[*group].store.rounds(&plan.groups[*group].claims[&number])));
+    let rounds: BTreeMap<usize, Vec<Round>> = rounds.collect();
     let skipped = of.iter().find_map(|(cell, group)| {
-        let rounds = &measured[*group].rounds;
-        rounds.iter().find_map(|round| round.manifest.modes.get(cell.mode).cloned().flatten())
+        rounds[group].iter().find_map(|round| round.manifest.modes.get(cell.mode).cloned().flatten())
     });
     if let Some(reason) = skipped {
         return Ok(without(on, Finding::without(Verdict::NotTestable, reason)));
@@ -242,7 +250,7 @@ fn judged<'a>(
     let mut taken: BTreeMap<Cell, Taken> = BTreeMap::new();
     for (cell, group) in of {
         let (mut values, mut profiles) = (BTreeMap::new(), Vec::new());
-        for (number, round) in (0..).zip(&measured[*group].rounds) {
+        for (number, round) in (0..).zip(&rounds[group]) {
             for (repeat, file) in round.recordings(cell.mode) {
                 let profile = profile::read(&file)?;
                 // What is known of a network once is one value, however many runs it had.
@@ -262,7 +270,7 @@ fn judged<'a>(
     }
     let why = test.claimed.explained().filter(|_| finding.found.is_some_and(|found| found.is_different()));
     let why = why.and_then(|cells| why::why(cells, &recordings, &claim.causes));
-    let made = of.values().flat_map(|group| &measured[*group].rounds).map(|round| round.manifest.made).min();
+    let made = rounds.values().flatten().map(|round| round.manifest.made).min();
     Ok(Answer { claim, on, finding, why, made })
 }
 

@@ -87,9 +87,9 @@ impl Effort {
     /// Without it.
     pub const FULL: Self = Self {
         duration: Duration::from_secs(3),
-        counted: Duration::from_millis(500),
+        counted: Duration::from_secs(1),
         runs: 12,
-        counted_runs: 4,
+        counted_runs: 6,
         rounds: 3,
         limit: Duration::from_secs(2 * 3600),
     };
@@ -102,29 +102,40 @@ pub struct Group {
     pub on: On,
     /// What is done.
     pub work: Work,
-    /// In which modes.
-    pub modes: BTreeSet<&'static str>,
     /// How long a run measures.
     pub duration: Duration,
     /// How often the networks are built.
     pub rounds: u32,
     /// Runs of each mode in a round.
     pub repeats: u32,
-    /// The claims that rest on it.
-    pub claims: Vec<usize>,
+    /// The claims that rest on it, each with the modes that it needs.
+    pub claims: BTreeMap<usize, BTreeSet<&'static str>>,
 }
 
 impl Group {
+    /// All modes.
+    pub fn modes(&self) -> BTreeSet<&'static str> {
+        self.claims.values().flatten().copied().collect()
+    }
+
+    /// The same with some of its claims only.
+    pub fn only(&self, wanted: impl Fn(&BTreeSet<&'static str>) -> bool) -> Self {
+        let mut some = self.clone();
+        some.claims.retain(|_, modes| wanted(modes));
+        some
+    }
+
     /// About how long it takes, in seconds.
     pub fn seconds(&self) -> f64 {
-        let build: f64 = self.modes.iter().map(|mode| build_seconds(mode)).sum();
+        let modes = self.modes();
+        let build: f64 = modes.iter().map(|mode| build_seconds(mode)).sum();
         let run = self.duration.as_secs_f64() + RUN_SECONDS;
         let slow = match self.on.kernel {
             None => 1.0,
             Some(_) => EMULATED,
         };
         let boot = if self.on.kernel.is_some() { BOOT_SECONDS } else { 0.5 };
-        let runs = self.modes.len() as f64 * f64::from(self.repeats);
+        let runs = modes.len() as f64 * f64::from(self.repeats);
         f64::from(self.rounds) * (boot + slow * (build + runs * run))
     }
 }
@@ -178,18 +189,14 @@ impl Plan {
                     let group = groups.entry((on, cell.work.clone())).or_insert_with(|| Group {
                         on,
                         work: cell.work.clone(),
-                        modes: BTreeSet::new(),
                         duration: if on.counted { effort.counted } else { effort.duration },
                         rounds: 1,
                         repeats: runs,
-                        claims: Vec::new(),
+                        claims: BTreeMap::new(),
                     });
-                    group.modes.insert(cell.mode);
                     group.rounds = group.rounds.max(rounds);
                     group.repeats = runs.div_ceil(group.rounds);
-                    if !group.claims.contains(&index) {
-                        group.claims.push(index);
-                    }
+                    group.claims.entry(index).or_default().insert(cell.mode);
                 }
                 (on, cells)
             });
@@ -319,8 +326,9 @@ expect = { direction = "more" }
     #[test]
     fn claims_of_the_same_work_share_its_runs() {
         let plan = plan(&machine(), (None, None));
-        let shared = plan.groups.iter().find(|group| group.claims == [0, 1]).expect("two claims share a group");
-        assert_eq!(shared.modes.iter().copied().collect::<Vec<_>>(), ["bridge", "host", "macvlan"]);
+        let shared =
+            plan.groups.iter().find(|group| group.claims.keys().eq(&[0, 1])).expect("two claims share a group");
+        assert_eq!(shared.modes().into_iter().collect::<Vec<_>>(), ["bridge", "host", "macvlan"]);
         assert_eq!((shared.rounds, shared.repeats), (1, Effort::QUICK.runs));
         assert_eq!(plan.groups.len(), 5, "pairs 2 and 5, another machine, another workload");
         let [one, other] = ["2", "5"].map(|pairs| {
@@ -328,16 +336,16 @@ expect = { direction = "more" }
         });
         assert_eq!((one.rounds, other.rounds), (Effort::QUICK.rounds, Effort::QUICK.rounds));
         assert!(one.rounds * one.repeats >= Effort::QUICK.runs);
-        let answers = plan.groups.iter().find(|group| group.claims == [5]).expect("it has a group");
+        let answers = plan.groups.iter().find(|group| group.claims.keys().eq(&[5])).expect("it has a group");
         assert_eq!((answers.rounds, answers.repeats), (Effort::QUICK.runs, 1), "a network each");
     }
 
     #[test]
     fn what_this_kernel_lacks_is_emulated_with_its_baseline_and_what_the_machine_lacks_is_not_testable() {
         let found = plan(&machine(), (None, None));
-        let ovs = found.groups.iter().find(|group| group.modes.contains("ovs")).expect("it has a group");
+        let ovs = found.groups.iter().find(|group| group.modes().contains("ovs")).expect("it has a group");
         assert_eq!(ovs.on, On { kernel: Some(DEFAULT_KERNEL), counted: true });
-        assert!(ovs.modes.contains("bridge") && ovs.claims == [3]);
+        assert!(ovs.modes().contains("bridge") && ovs.claims.keys().eq(&[3]));
         assert_eq!(found.of[4], Err("no engine".into()));
         let here = plan(&machine(), (Some(RunsOn::Here), None));
         assert_eq!(here.of[3], Err("no openvswitch".into()));

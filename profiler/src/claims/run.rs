@@ -2,7 +2,7 @@
 //! which removes what it made whatever happens to this program.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::Path,
     process::Stdio,
@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use super::{
     plan::{Effort, Group, Plan},
-    store::{Round, Store},
+    store::Store,
 };
 use crate::{
     host::{child, process::die_with_parent, program, runtime, signal},
@@ -29,33 +29,49 @@ const GRACE: Duration = Duration::from_secs(60);
 const PATIENCE: (f64, f64) = (4.0, 300.0);
 
 /// What there is of a group.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Measured {
     /// Its rounds.
-    pub rounds: Vec<Round>,
+    pub store: Store,
     /// Why there are fewer than there should be.
     pub failed: Option<String>,
     /// Whether all of it was there before.
     pub reused: bool,
 }
 
+/// What is done about runs that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// They are made.
+    Measure,
+    /// All are made anew.
+    Fresh,
+    /// None is made.
+    Leave,
+}
+
 /// Measures what is missing.
 ///
 /// # Errors
 /// [`signal::Interrupted`] if a signal comes; what was measured until then is kept.
-pub fn measure(plan: &Plan, keep: &Path, fresh: bool, effort: &Effort) -> Result<Vec<Measured>> {
+pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Result<Vec<Measured>> {
     signal::heed()?;
     let stores: Vec<Store> = plan.groups.iter().map(|group| Store::of(keep, group)).collect();
-    if fresh {
+    if what == Missing::Fresh {
         stores.iter().for_each(Store::forget);
     }
-    let missing: Vec<u32> = plan.groups.iter().zip(&stores).map(|(group, store)| missing(group, store)).collect();
-    let mut progress = Progress::new(plan, &missing);
-    let begun = Instant::now();
+    let to_do: Vec<(Group, u32)> =
+        plan.groups.iter().zip(&stores).map(|(group, store)| missing(group, store)).collect();
     let mut failed: Vec<Option<String>> = vec![None; plan.groups.len()];
-    for index in schedule(plan, &missing) {
-        let (group, store) = (&plan.groups[index], &stores[index]);
+    let mut progress = Progress::new(&to_do);
+    let begun = Instant::now();
+    for index in schedule(&to_do) {
+        let (group, store) = (&to_do[index].0, &stores[index]);
         if failed[index].is_some() {
+            continue;
+        }
+        if what == Missing::Leave {
+            failed[index] = Some("was not measured".into());
             continue;
         }
         if begun.elapsed().as_secs_f64() + progress.expected(group) > effort.limit.as_secs_f64() {
@@ -73,28 +89,28 @@ pub fn measure(plan: &Plan, keep: &Path, fresh: bool, effort: &Effort) -> Result
         progress.end(group);
     }
     progress.bar.finish_and_clear();
-    let found = plan.groups.iter().zip(stores).zip(failed).zip(missing);
-    let found = found.map(|(((group, store), failed), missing)| Measured {
-        rounds: store.rounds(&group.modes),
-        failed,
-        reused: missing == 0,
-    });
-    Ok(found.collect())
+    let found = stores.into_iter().zip(failed).zip(to_do);
+    Ok(found.map(|((store, failed), (_, rounds))| Measured { store, failed, reused: rounds == 0 }).collect())
+}
+
+/// The part of a group whose claims lack runs, and in how many rounds they are made.
+pub fn missing(group: &Group, store: &Store) -> (Group, u32) {
+    let lack = |modes: &BTreeSet<&'static str>| {
+        let runs: u32 = store.rounds(modes).iter().map(|round| round.manifest.repeats).sum();
+        (group.rounds * group.repeats).saturating_sub(runs)
+    };
+    let most = group.claims.values().map(lack).max().unwrap_or(0);
+    (group.only(|modes| lack(modes) > 0), most.div_ceil(group.repeats.max(1)))
 }
 
 /// The rounds that are missing, by their groups: those here before emulated machines, which take longest; and the first rounds of
 /// all of them before the second ones, so that works that are compared share what the machine does meanwhile.
-fn schedule(plan: &Plan, missing: &[u32]) -> Vec<usize> {
-    let rounds = missing.iter().enumerate().flat_map(|(index, rounds)| (0..*rounds).map(move |round| (index, round)));
+fn schedule(to_do: &[(Group, u32)]) -> Vec<usize> {
+    let rounds =
+        to_do.iter().enumerate().flat_map(|(index, (_, rounds))| (0..*rounds).map(move |round| (index, round)));
     let mut all: Vec<(usize, u32)> = rounds.collect();
-    all.sort_by_key(|(index, round)| (plan.groups[*index].on.kernel.is_some(), *round, *index));
+    all.sort_by_key(|(index, round)| (to_do[*index].0.on.kernel.is_some(), *round, *index));
     all.into_iter().map(|(index, _)| index).collect()
-}
-
-/// How many rounds of a group are not there yet.
-pub fn missing(group: &Group, store: &Store) -> u32 {
-    let runs: u32 = store.rounds(&group.modes).iter().map(|round| round.manifest.repeats).sum();
-    (group.rounds * group.repeats).saturating_sub(runs).div_ceil(group.repeats.max(1))
 }
 
 /// One round of a group.
@@ -103,7 +119,7 @@ fn round(group: &Group, store: &Store) -> Result<()> {
     let log = directory.join("said.txt");
     let said = || File::create(&log).with_context(|| format!("cannot write {}", log.display()));
     let mut command = Command::new(program::netstrata()?);
-    command.args(["lab", "run"]).args(&group.modes).args(group.work.words());
+    command.args(["lab", "run"]).args(group.modes()).args(group.work.words());
     command.args(["--duration", &format!("{}ms", group.duration.as_millis())]);
     command.args(["--repeat", &group.repeats.to_string()]).arg("-o").arg(&directory);
     if let Some(kernel) = group.on.kernel {
@@ -136,7 +152,7 @@ fn modes(group: &Group, directory: &Path) -> Result<BTreeMap<String, Option<Stri
         let of = skipped.iter().find(|skipped| skipped["mode"] == mode)?;
         Some(of["reason"].as_str().unwrap_or("it was skipped").to_owned())
     };
-    Ok(group.modes.iter().map(|mode| ((*mode).to_owned(), reason(mode))).collect())
+    Ok(group.modes().into_iter().map(|mode| (mode.to_owned(), reason(mode))).collect())
 }
 
 /// What is done, and how long it still takes: a bar on a terminal, lines elsewhere.
@@ -151,17 +167,17 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(plan: &Plan, missing: &[u32]) -> Self {
+    fn new(to_do: &[(Group, u32)]) -> Self {
         use std::io::IsTerminal as _;
         let is_terminal = std::io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let rounds = missing.iter().map(|rounds| u64::from(*rounds)).sum();
+        let rounds = to_do.iter().map(|(_, rounds)| u64::from(*rounds)).sum();
         let bar = ProgressBar::with_draw_target(Some(rounds), target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        let left = plan.groups.iter().zip(missing).map(|(group, rounds)| f64::from(*rounds) * of_round(group)).sum();
+        let left = to_do.iter().map(|(group, rounds)| f64::from(*rounds) * of_round(group)).sum();
         Self { bar, is_terminal, left, passed: (0.0, 0.0), since: Instant::now() }
     }
 
@@ -176,7 +192,7 @@ impl Progress {
 
     fn begin(&mut self, group: &Group) {
         self.since = Instant::now();
-        let modes = group.modes.iter().copied().collect::<Vec<_>>().join(", ");
+        let modes = group.modes().into_iter().collect::<Vec<_>>().join(", ");
         let place = if group.on.kernel.is_some() { format!(" {}", group.on.text()) } else { String::new() };
         let left = minutes(self.left * self.factor());
         let text = format!("{}: {modes}{place} (all of it: {left} more)", group.work.text());
@@ -209,25 +225,46 @@ pub fn minutes(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::claims::{model::Work, plan::On};
 
-    #[test]
-    fn rounds_take_turns_and_emulated_machines_come_last() {
-        let group = |kernel| Group {
+    fn group(kernel: Option<&'static str>) -> Group {
+        Group {
             on: On { kernel, counted: false },
-            work: Work::default(),
-            modes: BTreeSet::from(["host"]),
+            work: Work([("workload", "tcp-rr".to_owned())].into()),
             duration: Duration::from_secs(1),
             rounds: 2,
             repeats: 3,
-            claims: vec![0],
+            claims: [(0, ["host", "bridge"].into()), (1, ["host", "vxlan"].into())].into(),
+        }
+    }
+
+    #[test]
+    fn rounds_take_turns_and_emulated_machines_come_last() {
+        let to_do =
+            |rounds: [u32; 3]| [Some("6.12"), None, None].map(group).into_iter().zip(rounds).collect::<Vec<_>>();
+        assert_eq!(schedule(&to_do([1, 2, 2])), [1, 2, 1, 2, 0]);
+        assert_eq!(schedule(&to_do([0, 0, 1])), [2]);
+    }
+
+    #[test]
+    fn only_what_claims_lack_is_measured() {
+        let keep = std::env::temp_dir().join(format!("netstrata-claims-lack-{}", std::process::id()));
+        let group = group(None);
+        let store = Store::of(&keep, &group);
+        assert_eq!(missing(&group, &store), (group.clone(), 2));
+        let made = |modes: &[&str], repeats| {
+            let modes = modes.iter().map(|mode| ((*mode).to_owned(), None)).collect();
+            store.complete(&store.next().expect("a directory"), modes, repeats).expect("a manifest");
         };
-        let plan = Plan { groups: vec![group(Some("6.12")), group(None), group(None)], of: Vec::new() };
-        assert_eq!(schedule(&plan, &[1, 2, 2]), [1, 2, 1, 2, 0]);
-        assert_eq!(schedule(&plan, &[0, 0, 1]), [2]);
+        made(&["bridge", "host"], 6);
+        let (rest, rounds) = missing(&group, &store);
+        assert_eq!((rest.modes(), rounds), (["host", "vxlan"].into(), 2));
+        made(&["bridge", "host", "vxlan"], 3);
+        assert_eq!(missing(&group, &store).1, 1);
+        made(&["host", "vxlan"], 3);
+        assert_eq!(missing(&group, &store).1, 0);
+        fs::remove_dir_all(&keep).expect("it was made");
     }
 
     #[test]

@@ -137,27 +137,26 @@ mod tests {
         let group = Group {
             on: On::default(),
             work: Work([("workload", "tcp-rr".to_owned())].into()),
-            modes: ["bridge", "host"].into(),
             duration: Duration::from_secs(1),
             rounds: 1,
             repeats: 2,
-            claims: vec![0],
+            claims: [(0, ["bridge", "host"].into())].into(),
         };
         let store = Store::of(&keep, &group);
-        assert!(store.rounds(&group.modes).is_empty());
+        assert!(store.rounds(&group.modes()).is_empty());
         let first = store.next().unwrap();
         assert_eq!(store.next().unwrap(), first, "it was not completed");
         fs::write(first.join("host-2.prof"), "").unwrap();
         store.complete(&first, [("host".into(), None), ("bridge".into(), Some("why".into()))].into(), 2).unwrap();
         assert_eq!(store.next().unwrap().file_name().unwrap(), "round-2");
-        let rounds = store.rounds(&group.modes);
+        let rounds = store.rounds(&group.modes());
         assert_eq!(rounds.len(), 1, "the second is not complete");
         assert_eq!(rounds[0].recordings("host"), [(2, first.join("host-2.prof"))]);
         assert!(store.rounds(&["vxlan"].into()).is_empty(), "another mode was not measured");
         let longer = Group { duration: Duration::from_secs(2), ..group.clone() };
-        assert!(Store::of(&keep, &longer).rounds(&group.modes).is_empty());
+        assert!(Store::of(&keep, &longer).rounds(&group.modes()).is_empty());
         store.forget();
-        assert!(store.rounds(&group.modes).is_empty());
+        assert!(store.rounds(&group.modes()).is_empty());
         fs::remove_dir_all(&keep).unwrap();
     }
 }

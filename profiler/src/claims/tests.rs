@@ -310,5 +310,5 @@ fn a_plan_is_told_with_its_time_and_what_cannot_be_tested() {
     assert!(most > Some(10), "claims share runs: {most:?}");
     let cells: BTreeMap<&Cell, usize> =
         plan.of.iter().flatten().flatten().map(|(cell, group)| (cell, *group)).collect();
-    assert!(cells.iter().all(|(cell, group)| plan.groups[*group].modes.contains(cell.mode)));
+    assert!(cells.iter().all(|(cell, group)| plan.groups[*group].modes().contains(cell.mode)));
 }

@@ -186,7 +186,7 @@ pub(super) fn plan(plan: &Plan, claims: &[Claim], keep: &Path) -> String {
     let mut seconds = 0.0;
     for group in &plan.groups {
         seconds += group.seconds();
-        let modes = group.modes.iter().copied().collect::<Vec<_>>().join(", ");
+        let modes = group.modes().into_iter().collect::<Vec<_>>().join(", ");
         let runs = group.rounds * group.repeats;
         let head = format!("{:>7}  ", minutes(group.seconds()));
         let count = group.claims.len();
