@@ -63,7 +63,7 @@ pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Resu
     let to_do: Vec<(Group, u32)> =
         plan.groups.iter().zip(&stores).map(|(group, store)| missing(group, store)).collect();
     let mut failed: Vec<Option<String>> = vec![None; plan.groups.len()];
-    let mut progress = Progress::new(&to_do);
+    let mut progress = Progress::new(&to_do, effort.limit);
     let begun = Instant::now();
     for index in schedule(&to_do) {
         let (group, store) = (&to_do[index].0, &stores[index]);
@@ -164,10 +164,12 @@ struct Progress {
     /// Seconds that passed for those that were expected.
     passed: (f64, f64),
     since: Instant,
+    /// After which nothing more is begun.
+    end: Instant,
 }
 
 impl Progress {
-    fn new(to_do: &[(Group, u32)]) -> Self {
+    fn new(to_do: &[(Group, u32)], limit: Duration) -> Self {
         use std::io::IsTerminal as _;
         let is_terminal = std::io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -178,7 +180,8 @@ impl Progress {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         let left = to_do.iter().map(|(group, rounds)| f64::from(*rounds) * of_round(group)).sum();
-        Self { bar, is_terminal, left, passed: (0.0, 0.0), since: Instant::now() }
+        let now = Instant::now();
+        Self { bar, is_terminal, left, passed: (0.0, 0.0), since: now, end: now + limit }
     }
 
     /// By how much this machine differs from what is expected of it.
@@ -194,8 +197,9 @@ impl Progress {
         self.since = Instant::now();
         let modes = group.modes().into_iter().collect::<Vec<_>>().join(", ");
         let place = if group.on.kernel.is_some() { format!(" {}", group.on.text()) } else { String::new() };
-        let left = minutes(self.left * self.factor());
-        let text = format!("{}: {modes}{place} (all of it: {left} more)", group.work.text());
+        let limit = self.end.saturating_duration_since(self.since).as_secs_f64();
+        let left = minutes((self.left * self.factor()).min(limit));
+        let text = format!("{}: {modes}{place} ({left} left)", group.work.text());
         self.bar.set_message(text.clone());
         if !self.is_terminal {
             note!("netstrata: measuring {text}");
