@@ -2,6 +2,7 @@
 
 use netstrata_common::Layer;
 
+use super::model::number;
 use crate::{
     analysis::{Account, account},
     cpu::Context,
@@ -86,6 +87,19 @@ impl Figure {
     /// Whether it is known once for each network that is built, and not for each run.
     pub fn is_of_network(&self) -> bool {
         matches!(self.name, "built_ns" | "first_answer_ns")
+    }
+
+    /// Whether a faster network has more of it.
+    pub fn is_rate(&self) -> bool {
+        matches!(self.name, "throughput_bits_per_s" | "transactions_per_s" | "messages_per_s")
+    }
+
+    /// A value of it, with its unit where the lab knows one.
+    pub fn print(&self, value: f64) -> String {
+        match METRICS.iter().find(|metric| metric.name == self.name) {
+            Some(metric) => format!("{} {}", metric.print(value), metric.unit).trim_end().to_owned(),
+            None => number(value),
+        }
     }
 
     /// In words.

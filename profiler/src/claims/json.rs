@@ -43,7 +43,7 @@ fn claim(answer: &Answer<'_>) -> Value {
         "context": claim.context,
         "figure": test.map(|test| test.figure.name),
         "layer": test.and_then(|test| test.figure.layer).map(|layer| layer.name()),
-        "claimed": test.map(|test| text::claimed(&test.claimed)),
+        "claimed": test.map(text::claimed),
         "verdict": finding.verdict.name().replace(' ', "_"),
         "reason": finding.reason,
         "found": finding.found.map(estimated),

@@ -27,7 +27,7 @@ use std::{
 use anyhow::Result;
 
 use self::{
-    judge::{Finding, Taken, Verdict},
+    judge::{Estimated, Finding, Taken, Verdict},
     model::{Cell, Claim},
     plan::{Effort, Lacking, Machine, On, Plan},
     run::{Measured, Missing},
@@ -268,8 +268,13 @@ fn judged<'a>(
     if finding.found.is_none() && finding.verdict == Verdict::Undecided && failed.is_some() {
         finding.reason = failed;
     }
-    let why = test.claimed.explained().filter(|_| finding.found.is_some_and(|found| found.is_different()));
-    let why = why.and_then(|cells| why::why(cells, &recordings, &claim.causes));
+    let different = finding.found.filter(Estimated::is_different);
+    let why = test.claimed.explained().zip(different).and_then(|([one, other], found)| {
+        // The one with more of a rate is faster, and so is the one with less of anything else.
+        let faster_first = (found.value > 1.0) == test.figure.is_rate();
+        let cells = if faster_first { [one, other] } else { [other, one] };
+        why::why(cells, &recordings, &claim.causes)
+    });
     let made = rounds.values().flatten().map(|round| round.manifest.made).min();
     Ok(Answer { claim, on, finding, why, made })
 }

@@ -152,6 +152,11 @@ pub enum Bound {
 impl Bound {
     /// It in words.
     pub fn text(self) -> String {
+        self.with(&number)
+    }
+
+    /// The same with values as they are printed.
+    pub fn with(self, number: &dyn Fn(f64) -> String) -> String {
         match self {
             Self::About { ratio, within } => format!("about {} (within {:.0} %)", number(ratio), 100.0 * within),
             Self::Equal(within) => format!("equal within {:.0} %", 100.0 * within),

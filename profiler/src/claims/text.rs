@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::{
     Answer, Report,
+    figures::Figure,
     judge::{Estimated, Verdict},
-    model::{Bound, Claim, Claimed, number},
+    model::{Bound, Claim, Claimed, Test, number},
     plan::Plan,
     run::minutes,
     why::Why,
@@ -77,7 +78,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
         lines.push(format!("here: {found}"));
     }
     for (name, found) in &finding.steps {
-        lines.push(format!("{name}: {}", found.map_or("not known".into(), |found| interval(&found, true))));
+        lines.push(format!("{name}: {}", found.map_or("not known".into(), |found| interval(&found, None))));
     }
     if let Some(reason) = &finding.reason {
         lines.push(printable(reason));
@@ -89,7 +90,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> Vec<String> {
 
 /// What the source says in figures.
 pub(super) fn said(claim: &Claim) -> Option<String> {
-    let judged = claim.test.as_ref().ok().map(|test| format!("{} {}", test.figure.text(), claimed(&test.claimed)));
+    let judged = claim.test.as_ref().ok().map(|test| format!("{} {}", test.figure.text(), claimed(test)));
     let then = claim.context.as_ref().map(|context| format!("then {context}"));
     let place = Some(claim.place.clone()).filter(|place| !place.is_empty());
     let behind: Vec<String> = place.into_iter().chain(then).collect();
@@ -98,11 +99,11 @@ pub(super) fn said(claim: &Claim) -> Option<String> {
 }
 
 /// What is claimed, in words.
-pub(super) fn claimed(claimed: &Claimed) -> String {
+pub(super) fn claimed(test: &Test) -> String {
     let cell = |cell: &super::model::Cell| format!("{} ({})", cell.mode, cell.work.text());
-    match claimed {
+    match &test.claimed {
         Claimed::Value { of, is } => match &of[..] {
-            [(only, _)] => format!("of {}: {}", cell(only), is.text()),
+            [(only, _)] => format!("of {}: {}", cell(only), is.with(&|value| test.figure.print(value))),
             [(one, _), (other, _)] if one.work == other.work => {
                 format!("of {} / {} ({}): {}", one.mode, other.mode, one.work.text(), is.text())
             }
@@ -136,21 +137,22 @@ pub(super) fn claimed(claimed: &Claimed) -> String {
 pub(super) fn here(answer: &Answer<'_>) -> Option<String> {
     let found = answer.finding.found?;
     let test = answer.claim.test.as_ref().ok()?;
-    let ratio = test.claimed.cells().len() > 1;
+    let alone = (test.claimed.cells().len() == 1).then_some(test.figure);
     let of = match &test.claimed {
         Claimed::Growth { .. } => " from the first to the last",
         Claimed::Order(_) => " from the first to the last",
         Claimed::Value { .. } => "",
     };
     let on = answer.on.filter(|on| on.kernel.is_some()).map_or(String::new(), |on| format!(", {}", on.text()));
-    Some(format!("{}{of}, {} runs of each{on}", interval(&found, ratio), found.runs))
+    Some(format!("{}{of}, {} runs of each{on}", interval(&found, alone), found.runs))
 }
 
-/// A value with its interval.
-pub(super) fn interval(found: &Estimated, ratio: bool) -> String {
-    let [low, high] = found.interval.map(number);
-    let times = if ratio { " times" } else { "" };
-    format!("{}{times} ({low} to {high})", number(found.value))
+/// A value with its interval: of a figure, or of a ratio.
+pub(super) fn interval(found: &Estimated, alone: Option<Figure>) -> String {
+    let print = |value: f64| alone.map_or_else(|| number(value), |figure| figure.print(value));
+    let [low, high] = found.interval.map(print);
+    let times = if alone.is_some() { "" } else { " times" };
+    format!("{}{times} ({low} to {high})", print(found.value))
 }
 
 /// What answers for a difference.

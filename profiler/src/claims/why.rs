@@ -76,16 +76,11 @@ impl Seen {
 /// Recordings of cells.
 pub type Recordings = BTreeMap<Cell, Vec<(String, Profile)>>;
 
-/// Explains the slower of two cells against the faster one.
-pub fn why(cells: [&Cell; 2], recordings: &Recordings, said: &[SaidCause]) -> Option<Why> {
+/// Explains a cell against another one that is faster, or at least costs less.
+pub fn why([faster, slower]: [&Cell; 2], recordings: &Recordings, said: &[SaidCause]) -> Option<Why> {
     let merged = |cell: &Cell| merge(recordings.get(cell)?.clone()).ok();
-    let (one, other) = (merged(cells[0])?, merged(cells[1])?);
-    let slower_first = rate(&one) < rate(&other);
-    let (modes, baseline, target) = if slower_first {
-        ([cells[1].mode, cells[0].mode], other, one)
-    } else {
-        ([cells[0].mode, cells[1].mode], one, other)
-    };
+    let (baseline, target) = (merged(faster)?, merged(slower)?);
+    let modes = [faster.mode, slower.mode];
     Some(match explain(&baseline, &target, &modes.map(str::to_owned)) {
         Ok(found) => told(modes, &found, said),
         Err(failure) => Why {
@@ -99,12 +94,6 @@ pub fn why(cells: [&Cell; 2], recordings: &Recordings, said: &[SaidCause]) -> Op
     })
 }
 
-/// What a run did in a second.
-fn rate(profile: &Profile) -> f64 {
-    let benchmark = profile.meta.benchmark.as_ref();
-    benchmark.and_then(|run| run.transactions_per_s.or(run.throughput_bits_per_s)).unwrap_or(0.0)
-}
-
 fn told(modes: [&'static str; 2], found: &Explanation, said: &[SaidCause]) -> Why {
     let total = found.waterfall.delta() as f64;
     let part = |delta: i64| if total > 0.0 { delta as f64 / total } else { 0.0 };
@@ -114,8 +103,8 @@ fn told(modes: [&'static str; 2], found: &Explanation, said: &[SaidCause]) -> Wh
     layers.sort_by(|one, other| other.1.abs().total_cmp(&one.1.abs()));
     layers.truncate(ROWS);
     let unsure = found.sure.half(&Figure::Share).is_some_and(|half| half > SURE);
-    let reason = if found.no_difference {
-        Some("the two do not differ measurably while they were recorded")
+    let reason = if found.no_difference || total <= 0.0 {
+        Some("it is not, by what the same runs did in a second")
     } else if unsure {
         Some("runs differ too much to tell which layers answer for it; longer runs without --quick may")
     } else {
@@ -138,7 +127,7 @@ fn told(modes: [&'static str; 2], found: &Explanation, said: &[SaidCause]) -> Wh
         share: found.explained_share.map(|share| found.percent(share)),
         layers,
         causes: causes.collect(),
-        said: said.iter().map(|cause| (cause.says.clone(), seen(found, cause.shows))).collect(),
+        said: said.iter().map(|cause| (cause.says.clone(), seen(found, cause.shows, reason.is_none()))).collect(),
         reason: reason.map(str::to_owned),
     }
 }
@@ -149,11 +138,13 @@ fn row_name(found: &Explanation, row: &Shown) -> String {
     if kind.is_empty() { name } else { format!("{name} ({kind})") }
 }
 
-fn seen(found: &Explanation, shows: Shows) -> Seen {
+/// Whether a cause shows; `is_sure`: layers can be told.
+fn seen(found: &Explanation, shows: Shows, is_sure: bool) -> Seen {
     match shows {
         Shows::Cause(name) if found.causes.iter().any(|cause| cause.name == name) => Seen::Yes,
         Shows::Cause(name) if found.clock == Clock::Instructions && BY_SAMPLES.contains(&name) => Seen::Unknown,
         Shows::Cause(_) => Seen::No,
+        Shows::Layer(_) if !is_sure => Seen::Unknown,
         Shows::Layer(layer) => {
             // Of what layers add: rare delays of a busy machine may be most of a difference.
             let layers =
