@@ -2,7 +2,6 @@
 
 use netstrata_common::Layer;
 
-use super::model::number;
 use crate::{
     analysis::{Account, account},
     cpu::Context,
@@ -94,6 +93,11 @@ impl Figure {
         matches!(self.name, "throughput_bits_per_s" | "transactions_per_s" | "messages_per_s")
     }
 
+    /// Whether it is about bytes, most of whose time is that of copies.
+    pub fn is_of_bytes(&self) -> bool {
+        self.name == "throughput_bits_per_s" || self.name.ends_with("_per_byte") || self.name.contains("completion")
+    }
+
     /// A value of it, with its unit where the lab knows one.
     pub fn print(&self, value: f64) -> String {
         match METRICS.iter().find(|metric| metric.name == self.name) {
@@ -120,6 +124,20 @@ impl Figure {
             Get::Plain(get) => get(profile, &account),
             Get::OfLayer(get) => get(&account, self.layer?),
         }
+    }
+}
+
+/// A number with three digits that count.
+pub fn number(value: f64) -> String {
+    // No "-0".
+    let value = value + 0.0;
+    let size = value.abs();
+    match size {
+        _ if size >= 1e6 || size > 0.0 && size < 1e-3 => format!("{value:.2e}"),
+        _ if size >= 99.5 => format!("{value:.0}"),
+        _ if size >= 9.95 => format!("{value:.1}"),
+        _ if size >= 0.0995 || size == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use netstrata_common::Layer;
 
-use super::figures::Figure;
+use super::figures::{Figure, number};
 use crate::{
     choices::{Clock, RunsOn},
     explain::CauseName,
@@ -167,20 +167,6 @@ impl Bound {
             Self::More => "more".into(),
             Self::Less => "less".into(),
         }
-    }
-}
-
-/// A number with three digits that count.
-pub fn number(value: f64) -> String {
-    // No "-0".
-    let value = value + 0.0;
-    let size = value.abs();
-    match size {
-        _ if size >= 1e6 || size > 0.0 && size < 1e-3 => format!("{value:.2e}"),
-        _ if size >= 99.5 => format!("{value:.0}"),
-        _ if size >= 9.95 => format!("{value:.1}"),
-        _ if size >= 0.0995 || size == 0.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
     }
 }
 

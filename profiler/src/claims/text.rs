@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::{
     Answer, Report,
-    figures::Figure,
+    figures::{Figure, number},
     judge::{Estimated, Verdict},
-    model::{Bound, Claim, Claimed, Test, number},
+    model::{Bound, Cell, Claim, Claimed, Test},
     plan::Plan,
     run::minutes,
     why::Why,
@@ -100,7 +100,7 @@ pub(super) fn said(claim: &Claim) -> Option<String> {
 
 /// What is claimed, in words.
 pub(super) fn claimed(test: &Test) -> String {
-    let cell = |cell: &super::model::Cell| format!("{} ({})", cell.mode, cell.work.text());
+    let cell = |cell: &Cell| format!("{} ({})", cell.mode, cell.work.text());
     match &test.claimed {
         Claimed::Value { of, is } => match &of[..] {
             [(only, _)] => format!("of {}: {}", cell(only), is.with(&|value| test.figure.print(value))),
@@ -109,7 +109,7 @@ pub(super) fn claimed(test: &Test) -> String {
             }
             [(one, _), (other, _)] => format!("of {} / {}: {}", cell(one), cell(other), is.text()),
             _ => {
-                let ratio = |two: &[(super::model::Cell, f64)]| {
+                let ratio = |two: &[(Cell, f64)]| {
                     let names: Vec<String> = two.iter().map(|(other, _)| other.mode.to_owned()).collect();
                     format!("{} ({})", names.join(" / "), two[0].0.work.text())
                 };

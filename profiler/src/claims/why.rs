@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Cell, SaidCause, Shows, number};
+use super::{
+    figures::number,
+    model::{Cell, SaidCause, Shows},
+};
 use crate::{
     choices::Clock,
     explain::{CauseName, Explanation, Figure, Of, Row, Shown, Slot, explain},
