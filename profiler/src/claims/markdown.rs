@@ -15,7 +15,13 @@ pub(super) fn render(report: &Report<'_>) -> anyhow::Result<String> {
         let days = if first == last { first.clone() } else { format!("{first} to {last}") };
         writeln!(out, "Runs made: {days}  ")?;
     }
-    let places: BTreeSet<String> = report.answers.iter().filter_map(|answer| answer.on).map(super::On::text).collect();
+    let places: BTreeSet<String> = report
+        .answers
+        .iter()
+        .filter(|answer| answer.finding.found.is_some())
+        .filter_map(|answer| answer.on)
+        .map(super::On::text)
+        .collect();
     writeln!(
         out,
         "Where: {}; clocks are said with each claim that was not measured here\n",

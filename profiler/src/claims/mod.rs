@@ -278,7 +278,7 @@ fn judged<'a>(
         finding.reason = Some(COPIES.into());
     }
     let different = finding.found.filter(Estimated::is_different);
-    let why = test.claimed.explained().zip(different).and_then(|([one, other], found)| {
+    let why = test.explained().zip(different).and_then(|([one, other], found)| {
         // The one with more of a rate is faster, and so is the one with less of anything else.
         let faster_first = (found.value > 1.0) == test.figure.is_rate();
         let cells = if faster_first { [one, other] } else { [other, one] };

@@ -48,6 +48,13 @@ pub struct Test {
     pub clock: Option<Clock>,
 }
 
+impl Test {
+    /// The two cells whose recordings tell why they differ; none where it is not their traffic that does.
+    pub fn explained(&self) -> Option<[&Cell; 2]> {
+        if self.figure.is_of_network() { None } else { self.claimed.explained() }
+    }
+}
+
 /// A mode with the work that is done in it: where a figure is taken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
