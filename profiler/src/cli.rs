@@ -44,6 +44,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Tell whether TARGET is slower than a baseline, in which layer, and by how much (for CI)
     Check(CheckArgs),
+    /// Judge what papers, or files of your own, claim of networks
+    Claims(ClaimsArgs),
     /// Add recordings of the same work into one file
     Merge(MergeArgs),
     /// List what `report` and `explain` write (the demo asks)
@@ -248,6 +250,66 @@ pub struct CheckArgs {
     /// The benchmark to record each time (with --before and --after)
     #[arg(last = true, requires = "before")]
     pub command: Vec<String>,
+}
+
+/// Formats of claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClaimsFormat {
+    /// For a terminal of 100 columns.
+    Text,
+    /// The contract `netstrata.claims/1`.
+    Json,
+    /// A suite of tests in XML, a case for each claim.
+    Junit,
+    /// A page of tables.
+    Markdown,
+}
+
+/// Arguments of `claims`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 what can be tested here holds, at least in direction; 1 a claim is contradicted; 2 a file is \
+    wrong; 3 nothing can be measured; 4 a claim is undecided, and none contradicted.\n\n\
+    Examples:\n  \
+    netstrata claims --paper P0 --quick\n  \
+    netstrata claims our-network.toml --format junit > claims.xml\n  \
+    netstrata claims --paper P1 --only p1-overlay-tcp,p1-overlay-rr --fresh\n  \
+    netstrata claims --quick --plan"
+)]
+pub struct ClaimsArgs {
+    /// Files of claims (TOML, docs/claims.md); without any and without --paper the claims of all papers
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Claims of this paper, P0 to P4; or a list of them
+    #[arg(long, value_name = "PAPER", value_delimiter = ',')]
+    pub paper: Vec<String>,
+    /// Only the claims with these ids
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Fewer and shorter runs: within 15 minutes instead of 2 hours
+    #[arg(long)]
+    pub quick: bool,
+    /// Only tell what would be measured, and how long it would take
+    #[arg(long)]
+    pub plan: bool,
+    /// Measure anew what was kept
+    #[arg(long)]
+    pub fresh: bool,
+    /// Measure nothing: judge by what was kept
+    #[arg(long, conflicts_with = "fresh")]
+    pub kept: bool,
+    /// Directory in which recordings are kept, to serve again; default: netstrata's cache
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Where to measure everything; without it here, and what this kernel lacks in emulated machines
+    #[arg(long, value_parser = choices::parse_runs_on)]
+    pub machine: Option<RunsOn>,
+    /// What drives the clock of emulated machines; without it what suits each claim
+    #[arg(long, value_enum)]
+    pub clock: Option<Clock>,
+    /// Format of the output
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ClaimsFormat,
 }
 
 /// Arguments of `merge`.

@@ -5,6 +5,7 @@ pub mod analysis;
 pub mod benchmark;
 pub mod check;
 pub mod choices;
+pub mod claims;
 pub mod cli;
 pub mod cpu;
 pub mod doctor;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser as _;
 use netstrata::{
+    claims,
     cli::{Cli, Command, LabCommand},
     doctor, exit, explain, lab, logger, machine, measure, merge, output, record, report, topology,
 };
@@ -29,6 +30,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Check(args) => measure::run(&args),
+        Command::Claims(args) => claims::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Formats => output::print(&(report::formats() + &explain::formats())),
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),

@@ -13,15 +13,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
 
 use crate::{
     check::{self, LOOKS, Verdict},
     cli::CheckArgs,
     failure::Failure,
     host::{
-        process::kill,
-        program, runtime,
+        child, program, runtime,
         signal::{self, Interrupted},
     },
     note,
@@ -192,31 +191,14 @@ fn to_errors() -> Stdio {
 
 /// Runs a command to its end. A failure of it is wrong input; what a signal interrupts ends in order first.
 async fn finish(mut command: Command, what: &str) -> Result<()> {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(to_errors()).spawn().with_context(|| format!("cannot start {what}"))?;
-    let ended = tokio::select! {
-        biased;
-        signal = signal::interrupted() => Err(signal.into()),
-        ended = timeout(LIMIT, child.wait()) => match ended {
-            Ok(status) => Ok(status?),
-            Err(_) => Err(Failure::Usage(format!("{what} did not end within {} minutes", LIMIT.as_secs() / 60)).into()),
-        },
-    };
-    match ended {
+    command.stdout(to_errors());
+    match child::to_end(command, what, LIMIT, GRACE).await? {
         // What the recorder refuses, it has said.
-        Ok(status) if status.code() == Some(3) && what.starts_with("recording") => {
+        Some(status) if status.code() == Some(3) && what.starts_with("recording") => {
             Err(Failure::Refused("nothing could be recorded".into()).into())
         }
-        Ok(status) if !status.success() => Err(Failure::Usage(format!("{what} failed ({status})")).into()),
-        Ok(_) => Ok(()),
-        Err(error) => {
-            if let Some(pid) = child.id() {
-                kill(pid, libc::SIGTERM);
-                if timeout(GRACE, child.wait()).await.is_err() {
-                    let _ = child.kill().await;
-                }
-            }
-            Err(error)
-        }
+        Some(status) if !status.success() => Err(Failure::Usage(format!("{what} failed ({status})")).into()),
+        Some(_) => Ok(()),
+        None => Err(Failure::Usage(format!("{what} did not end within {} minutes", LIMIT.as_secs() / 60)).into()),
     }
 }

@@ -27,6 +27,7 @@ fn commands(directory: &Directory) -> Vec<Vec<String>> {
         vec!["explain", &host, &bridge],
         vec!["check", &bridge, "--against", &host],
         vec!["topology"],
+        vec!["claims", "--only", "p3-lxc"],
         vec!["doctor"],
         vec!["lab", "list"],
         vec!["lab", "machine", "--list"],

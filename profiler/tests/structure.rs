@@ -48,12 +48,21 @@ const ROOMS: &[Room] = &[
         "main",
         Part::Top,
         &[
-            "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "measure", "merge", "output", "record",
-            "report", "topology",
+            "claims", "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "measure", "merge", "output",
+            "record", "report", "topology",
         ],
         "the program: chooses the command",
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
+    room(
+        "claims",
+        Part::Live,
+        &[
+            "analysis", "check", "choices", "cli", "cpu", "explain", "failure", "host", "lab", "machine", "numbers",
+            "output", "profile",
+        ],
+        "whether what is said of networks holds here: claims, what is measured for them, and their verdicts",
+    ),
     room(
         "measure",
         Part::Live,

@@ -7,7 +7,7 @@ use super::{
     rule::Verdict,
     text,
 };
-use crate::output::printable;
+use crate::output::markdown as escape;
 
 /// The check as Markdown.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
@@ -38,18 +38,4 @@ fn row(out: &mut String, figure: &Figure) -> std::fmt::Result {
     let (name, verdict) = (escape(&figure.key.title()), figure.verdict.name());
     let verdict = if figure.verdict.is_change() { format!("**{verdict}**") } else { verdict.into() };
     writeln!(out, "| {name} | {baseline} | {target} | {change} | {interval} | {verdict} |")
-}
-
-/// Text that is nothing but text.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in printable(text).chars() {
-        match letter {
-            '<' => out.push_str("&lt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '|' | '[' | ']' | '#' | '~' | '@' => out.extend(['\\', letter]),
-            letter => out.push(letter),
-        }
-    }
-    out
 }

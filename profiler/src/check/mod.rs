@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub use judge::Judgment;
-pub use rule::{LOOKS, Verdict};
+pub use rule::{Estimate, LOOKS, Verdict};
 
 /// Runs `netstrata check`.
 ///

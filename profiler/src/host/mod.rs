@@ -3,6 +3,7 @@
 //! Everything here is live. What only thinks (profile, analysis, reports) must not use it.
 
 pub mod changes;
+pub mod child;
 pub mod clock;
 pub mod cpu;
 pub mod emulated;

@@ -119,7 +119,9 @@ pub fn rows(modes: &[ModeRuns]) -> Vec<Row> {
 }
 
 /// `netstrata.comparison/1`.
-pub fn json(rows: &[Row], args: &LabRunArgs, sizes: &[u64]) -> serde_json::Value {
+pub fn json(rows: &[Row], args: &LabRunArgs, sizes: &[u64], skipped: &[(&str, String)]) -> serde_json::Value {
+    let skipped: Vec<_> =
+        skipped.iter().map(|(mode, reason)| serde_json::json!({ "mode": mode, "reason": reason })).collect();
     serde_json::json!({
         "schema": "netstrata.comparison/1",
         "workload": args.workload,
@@ -130,6 +132,7 @@ pub fn json(rows: &[Row], args: &LabRunArgs, sizes: &[u64]) -> serde_json::Value
         "recorded": !args.no_record,
         "options": options::given(args, std::env::args_os().skip(1)),
         "modes": rows,
+        "skipped": skipped,
     })
 }
 
@@ -254,7 +257,8 @@ mod tests {
         assert_eq!(rows[1].ratio, 0.5);
         let text = table(&rows);
         assert!(text.contains("21.00 Gbit/s") && text.contains("20.00 … 22.00") && text.contains("50.0 %"), "{text}");
-        let json = json(&rows, &LabRunArgs { pairs: 1, ..LabRunArgs::default() }, &[1]);
+        let json = json(&rows, &LabRunArgs { pairs: 1, ..LabRunArgs::default() }, &[1], &[("ovs", "why".into())]);
+        assert_eq!(json["skipped"][0]["reason"], "why");
         assert_eq!(json["modes"][1]["median"], 21e9);
         assert_eq!(json["modes"][0]["interval"][1], 44e9);
     }

@@ -28,6 +28,7 @@ pub mod workload;
 
 use crate::note;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -41,6 +42,7 @@ use self::{
     cleanup::Lab,
     compare::ModeRuns,
     modes::Mode,
+    needs::Need,
     network::{Network, Shared},
     programs::Load,
     traffic::Driven,
@@ -92,6 +94,36 @@ pub fn run(args: &LabRunArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(128u8.saturating_add(number as u8)));
     }
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Why modes cannot run here, the first thing that each lacks; those that can run are left out.
+///
+/// # Errors
+/// [`Failure::Refused`] without root, and if a signal comes.
+pub fn lacking(
+    wanted: impl IntoIterator<Item = &'static str>,
+) -> anyhow::Result<BTreeMap<&'static str, (Need, String)>> {
+    need_root()?;
+    let lab = Lab::open()?;
+    let mut known: Vec<(Need, Option<String>)> = Vec::new();
+    let mut found = BTreeMap::new();
+    for name in wanted {
+        for need in modes::find(name)?.needs {
+            let reason = match known.iter().find(|(other, _)| other == need) {
+                Some((_, reason)) => reason.clone(),
+                None => {
+                    let reason = need.missing(&lab)?;
+                    known.push((*need, reason.clone()));
+                    reason
+                }
+            };
+            if let Some(reason) = reason {
+                found.insert(name, (*need, reason));
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Runs `netstrata lab worker`.
@@ -175,7 +207,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     let mut shared = Shared::default();
     let sizes = programs::message_sizes(workload, args);
     let mut built: Vec<Built> = Vec::new();
-    let mut reasons = Vec::new();
+    let mut skipped: Vec<(&str, String)> = Vec::new();
     for mode in wanted {
         if built.iter().any(|built| built.mode == mode.name) {
             continue;
@@ -185,12 +217,13 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
             Ok(network) => built.push(network),
             Err(reason) => {
                 progress.suspend(|| note!("skipped {}: {reason}", mode.name));
-                reasons.push(reason);
+                skipped.push((mode.name, reason));
             }
         }
     }
     if built.is_empty() {
-        return Err(Failure::Refused(format!("no mode could run: {}", reasons.join("; "))).into());
+        let reasons = skipped.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ");
+        return Err(Failure::Refused(format!("no mode could run: {reasons}")).into());
     }
     let turns: Vec<(&Built, u64)> =
         built.iter().flat_map(|built| sizes.iter().map(move |size| (built, *size))).collect();
@@ -202,7 +235,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     drop(shared);
     drop(lab);
     let rows = compare::rows(&runs);
-    let json = compare::json(&rows, args, &sizes);
+    let json = compare::json(&rows, args, &sizes, &skipped);
     let path = args.output.join("comparison.json");
     fs::write(&path, format!("{json:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     print(&(compare::table(&rows) + &summary)).map(drop)

@@ -1,5 +1,7 @@
 //! What commands print: the width of a terminal, text that fits into it, formats, and standard output.
 
+pub mod junit;
+
 use std::{
     io::{self, ErrorKind, Write as _},
     process::ExitCode,
@@ -64,6 +66,20 @@ pub fn xml(text: &str) -> String {
             '\'' => out.push_str("&apos;"),
             '\n' => out.push_str("&#10;"),
             letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// Text that is nothing but text within Markdown.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in printable(text).chars() {
+        match letter {
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '|' | '[' | ']' | '#' | '~' | '@' => out.extend(['\\', letter]),
             letter => out.push(letter),
         }
     }
