@@ -138,10 +138,10 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// An explanation in a format.
-type Render = fn(&Explanation) -> anyhow::Result<String>;
+pub type Render = fn(&Explanation) -> anyhow::Result<String>;
 
 /// The format of a name of the command line: the only list.
-fn format(name: ExplainFormat) -> Format<Render> {
+pub fn format(name: ExplainFormat) -> Format<Render> {
     let (extension, render): (_, Render) = match name {
         ExplainFormat::Text => ("txt", text::render),
         ExplainFormat::Json => ("json", json::render),

@@ -8,13 +8,18 @@
 //! | 16–23 | length of the rest |
 //! | 24– | the profile |
 
-use std::{io::Read as _, io::Write as _, path::Path};
+use std::{fs::File, io::Read as _, io::Write as _, path::Path};
 
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use flate2::{Compression, write::DeflateEncoder};
 use serde_json::error::Category;
 use thiserror::Error;
 
-use super::{Profile, merge::MergeError};
+use super::{
+    Profile,
+    limits::{MOST_BYTES, Refused, inflated},
+    merge::MergeError,
+    sound,
+};
 
 /// Version of the format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -55,6 +60,14 @@ pub enum ProfileError {
         path: String,
         /// What is wrong.
         what: String,
+    },
+    /// Larger than recordings are.
+    #[error("{path} is corrupted: it holds {what} recording of this netstrata; record again")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// In what.
+        what: &'static str,
     },
     /// Whole, but it holds something that this build has no name for.
     #[error("{path} holds what this netstrata does not know ({what}); a newer one wrote it, or it is corrupted")]
@@ -108,11 +121,17 @@ pub fn write(profile: &Profile, path: &Path) -> Result<(), ProfileError> {
     written.map_err(fail)
 }
 
-/// Reads a profile.
+/// Reads a profile: whole, of a size that recordings have, and such as one can be.
 pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     let name = path.display().to_string();
-    let bytes =
-        std::fs::read(path).map_err(|source| ProfileError::Io { action: "read", path: name.clone(), source })?;
+    let fail = |source| ProfileError::Io { action: "read", path: name.clone(), source };
+    let mut file = File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    // First what tells a profile from everything else: a device may have no end.
+    (&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.starts_with(MAGIC) {
+        (&mut file).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+    }
     parse(&bytes, &name)
 }
 
@@ -133,6 +152,9 @@ fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
     let crc = number(field(12, 16)?) as u32;
     let length = number(field(16, 24)?);
     let body = &bytes[HEADER..];
+    if length > MOST_BYTES as u64 || body.len() > MOST_BYTES {
+        return Err(ProfileError::TooLarge { path: name.to_owned(), what: "more bytes than any" });
+    }
     if (body.len() as u64) < length {
         return Err(ProfileError::Truncated(name.to_owned()));
     }
@@ -142,16 +164,22 @@ fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
     if crc32fast::hash(body) != crc {
         return Err(corrupted("its checksum does not match".into()));
     }
-    let mut json = Vec::new();
-    DeflateDecoder::new(body).read_to_end(&mut json).map_err(|error| corrupted(error.to_string()))?;
-    serde_json::from_slice(&json).map_err(|error| match error.classify() {
+    let json = inflated(body).map_err(|refused| match refused {
+        Refused::Broken(error) => corrupted(error.to_string()),
+        Refused::TooLarge(what) => ProfileError::TooLarge { path: name.to_owned(), what },
+    })?;
+    let profile = serde_json::from_slice(&json).map_err(|error| match error.classify() {
         Category::Data => ProfileError::Unknown { path: name.to_owned(), what: error.to_string() },
         _ => corrupted(error.to_string()),
-    })
+    })?;
+    drop(json);
+    sound::check(&profile).map_err(corrupted)?;
+    Ok(profile)
 }
 
 #[cfg(test)]
 mod tests {
+    use flate2::read::DeflateDecoder;
     use netstrata_common::{Edge, End, Hook, Point, Protocol, Tier, Vector, Way};
     use serde_json::Value;
 

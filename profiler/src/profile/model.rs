@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
+use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Way};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::batch::{BatchRecord, is_default};
 use super::{
-    Folded, Histogram, Observer,
+    Folded, Histogram, Observer, SoftirqRecord,
+    limits::{self, at_most},
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
     topology::{DeviceCounters, Topology},
 };
@@ -26,6 +27,7 @@ pub struct Profile {
     /// How packets were chosen.
     pub sampling: Sampling,
     /// Journeys by class.
+    #[serde(deserialize_with = "at_most::<{ limits::PATHS }, _, _>")]
     pub paths: Vec<PathRecord>,
     /// CPU samples.
     pub cpu: CpuRecord,
@@ -56,6 +58,7 @@ pub struct Profile {
     pub multiple: f64,
     /// Slices of the recording, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "at_most::<{ limits::BATCHES }, _, _>")]
     pub batches: Vec<BatchRecord>,
 }
 
@@ -156,6 +159,7 @@ pub struct Meta {
     pub started_ns: u64,
     /// The recordings that were merged, in the order of their beginning; none where this is one recording.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "at_most::<{ limits::BATCHES }, _, _>")]
     pub parts: Vec<PartRecord>,
     /// How often each two neighbours of their batches were joined, so that all have room.
     #[serde(skip_serializing_if = "is_default")]
@@ -406,42 +410,6 @@ pub struct SampleRecord {
     pub place: Option<CrossingRecord>,
     /// How many.
     pub count: u64,
-}
-
-/// Softirqs of the recording.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct SoftirqRecord {
-    /// Time during which softirqs were timed; they are timed in turns where there are many.
-    pub observed_ns: u64,
-    /// By CPU and vector.
-    pub vectors: Vec<SoftirqVector>,
-    /// Packets that a full backlog dropped, from the kernel's own counter; exact.
-    pub backlog_drops: u64,
-}
-
-/// One softirq vector on one CPU.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct SoftirqVector {
-    /// The CPU.
-    pub cpu: u16,
-    /// The vector.
-    pub vector: Vector,
-    /// Runs during the whole recording, from the kernel's own counter; exact.
-    pub total: u64,
-    /// Runs that were timed.
-    pub count: u64,
-    /// Nanoseconds inside the timed runs.
-    pub ns: u64,
-    /// Timed runs whose raise was seen.
-    pub waits: u64,
-    /// Nanoseconds between raise and entry of those.
-    pub wait_ns: u64,
-    /// NAPI polls while timed.
-    pub polls: u64,
-    /// Packets that those polls took.
-    pub polled: u64,
 }
 
 /// The journey of a single packet.

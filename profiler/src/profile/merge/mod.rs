@@ -19,7 +19,10 @@ use thiserror::Error;
 
 pub(super) use benchmark::of_parts;
 
-use super::{BatchRecord, MOST_BATCHES, Meta, Observer, PartRecord, Profile};
+use super::{
+    BatchRecord, MOST_BATCHES, Meta, Observer, PartRecord, Profile,
+    sound::{self, Totals},
+};
 
 /// Why recordings cannot be added.
 #[derive(Debug, Error)]
@@ -45,6 +48,9 @@ pub enum MergeError {
     /// More recordings than batches.
     #[error("{0} recordings are too many: a profile holds {MOST_BATCHES} batches, and each recording needs one")]
     TooMany(usize),
+    /// Sums that no profile holds.
+    #[error("these recordings are too much for one profile: {0}")]
+    TooMuch(String),
     /// Two namespaces or devices that chance has given one number; it takes billions of them.
     #[error("{0} and {1} cannot be told apart by number; leave one of their recordings out")]
     OneNumber(String, String),
@@ -67,6 +73,8 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         return Ok(named.pop().map(|(_, profile)| profile).unwrap_or_default());
     }
     alike::check(&named)?;
+    let sums = named.iter().filter_map(|(_, profile)| sound::check(profile).ok());
+    sums.fold(Totals::default(), Totals::and).check().map_err(MergeError::TooMuch)?;
     named.iter_mut().for_each(|(_, profile)| roles::write_down(profile));
     let parts = in_order(&mut named)?;
     let mut profiles: Vec<Profile> = named.into_iter().map(|(_, profile)| profile).collect();
