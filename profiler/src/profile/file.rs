@@ -8,7 +8,11 @@
 //! | 16–23 | length of the rest |
 //! | 24– | the profile |
 
-use std::{fs::File, io::Read as _, io::Write as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
 
 use flate2::{Compression, write::DeflateEncoder};
 use serde_json::error::Category;
@@ -20,6 +24,7 @@ use super::{
     merge::MergeError,
     sound,
 };
+use crate::store::{self, Place};
 
 /// Version of the format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -29,15 +34,23 @@ const HEADER: usize = 24;
 /// Why a profile could not be read or written.
 #[derive(Debug, Error)]
 pub enum ProfileError {
-    /// The file could not be opened, read or written.
-    #[error("cannot {action} the profile {path}: {source}")]
-    Io {
-        /// "read" or "write".
-        action: &'static str,
+    /// The file could not be opened or read.
+    #[error("cannot read the profile {path}: {error}")]
+    Read {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        error: io::Error,
+    },
+    /// The file could not be written.
+    #[error("cannot write the profile {path}: {error}{}", .rescued.as_ref().map_or(String::new(), |at| format!("; it is in {} instead", at.display())))]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+        /// Where it is instead.
+        rescued: Option<PathBuf>,
     },
     /// Not a profile at all.
     #[error("{0} is not a netstrata profile; give a file that `netstrata record -o` wrote")]
@@ -95,36 +108,56 @@ pub enum ProfileError {
     Merge(#[from] MergeError),
 }
 
+impl ProfileError {
+    /// Whether it is about writing, which no input is to blame for.
+    pub fn is_of_writing(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+}
+
 /// Writes a profile; the file appears whole or not at all.
+///
+/// # Errors
+/// If it cannot be written; nothing is left then.
 pub fn write(profile: &Profile, path: &Path) -> Result<(), ProfileError> {
-    let fail = |source| ProfileError::Io { action: "write", path: path.display().to_string(), source };
-    let json = serde_json::to_vec(profile).map_err(|error| fail(error.into()))?;
+    let fail = |error| ProfileError::Write { path: path.display().to_string(), error, rescued: None };
+    store::write(path, &bytes(profile).map_err(fail)?).map_err(fail)
+}
+
+/// Writes a recording where there was a place for it when it began. If there is none any more, it is written elsewhere.
+///
+/// # Errors
+/// If it cannot be written there; it tells where it is instead.
+pub fn write_to(profile: &Profile, place: Place, path: &Path) -> Result<(), ProfileError> {
+    let fail = |error, rescued| ProfileError::Write { path: path.display().to_string(), error, rescued };
+    let bytes = bytes(profile).map_err(|error| fail(error, None))?;
+    place.write(&bytes).map_err(|error| fail(error, store::rescue(&bytes, "netstrata.prof").ok()))
+}
+
+/// What stands in the file.
+fn bytes(profile: &Profile) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(profile)?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&json).map_err(fail)?;
-    let body = encoder.finish().map_err(fail)?;
+    encoder.write_all(&json)?;
+    let body = encoder.finish()?;
     let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&body);
-    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        // A device or a pipe cannot be replaced by renaming.
-        return std::fs::write(path, bytes).map_err(fail);
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.part", std::process::id()));
-    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
-    written.map_err(fail)
+    Ok(bytes)
+}
+
+/// What of a recording no reader would take: a fault of the recorder, which is to be told with the recording.
+pub fn unsound(profile: &Profile) -> Option<String> {
+    sound::check(profile).err()
 }
 
 /// Reads a profile: whole, of a size that recordings have, and such as one can be.
 pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     let name = path.display().to_string();
-    let fail = |source| ProfileError::Io { action: "read", path: name.clone(), source };
+    let fail = |error| ProfileError::Read { path: name.clone(), error };
     let mut file = File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();
     // First what tells a profile from everything else: a device may have no end.

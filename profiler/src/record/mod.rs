@@ -38,7 +38,8 @@ mod within;
 
 use crate::note;
 use std::{
-    path::PathBuf,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -61,30 +62,41 @@ use crate::{
         runtime::{in_thread, wait},
         signal,
     },
-    profile::{Meta, Profile},
+    profile::{self, Meta, Profile},
+    store::{self, Place},
     threads,
 };
 
 /// Runs `netstrata record`.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
-    let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent
-        && !parent.is_dir()
-    {
-        return Err(
-            Failure::Usage(format!("there is no directory {}; make it or give another -o", parent.display())).into()
-        );
-    }
-    // Before anything is attached: a command that does not exist is wrong usage.
+    // Before anything is attached: a place that does not exist, or a command, is wrong usage.
+    let place = store::claim(&args.output).map_err(|error| no_place(&args.output, &error))?;
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
     // The program keeps its name while a thread of it has another and a priority of its own.
     in_thread(threads::RECORD, || {
         signal::heed()?;
-        wait(record(args, program))
+        wait(record(args, program, place))
     })
 }
 
-async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode> {
+/// Why there is no place for a file.
+fn no_place(path: &Path, error: &io::Error) -> Failure {
+    let shown = path.display();
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Failure::Usage(format!("there is no directory {}; make it or give another -o", parent.display()))
+        }
+        ErrorKind::IsADirectory => Failure::Usage(format!("{shown} is a directory; give a file with -o")),
+        // A pipe that is opened without a reader: no such device or address.
+        _ if error.raw_os_error() == Some(libc::ENXIO) => {
+            Failure::Usage(format!("nobody reads from {shown}; start its reader first, or give a file with -o"))
+        }
+        _ => Failure::Refused(format!("cannot write to {shown}: {error}; give another -o")),
+    }
+}
+
+async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Result<ExitCode> {
     let started = Instant::now();
     let mut recorder = Recorder::start(args)?;
     let attached_in = started.elapsed();
@@ -109,7 +121,10 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
         profile.meta.exit_code = Some(outcome.exit_code);
     }
     measured(args, outcome.as_ref(), &mut profile.meta);
-    crate::profile::write(&profile, &args.output)?;
+    if let Some(what) = profile::unsound(&profile) {
+        note!("netstrata: this recording is broken, and cannot be read: {what}; please report it");
+    }
+    profile::write_to(&profile, place, &args.output)?;
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(
