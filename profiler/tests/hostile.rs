@@ -26,6 +26,7 @@ use netstrata::{
 use serde_json::{Value, json};
 
 const HEADER: usize = 24;
+const FIXTURES: [&str; 2] = ["tcp-rr-bridge.prof", "tcp-stream-bridge.prof"];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/profiles").join(name)
@@ -196,31 +197,101 @@ fn changed(model: &Value) -> Vec<(String, Value)> {
     made
 }
 
-#[test]
-fn no_number_and_no_list_breaks_a_reader() {
-    let directory = Directory::new();
-    let (file, good, other) = (directory.file("bad.prof"), directory.file("good.prof"), directory.file("other.prof"));
-    let (mut tried, mut taken, mut wrong) = (0, 0, Vec::new());
-    let share: usize = std::env::var("NETSTRATA_HOSTILE").ok().and_then(|of| of.parse().ok()).unwrap_or(40);
-    for name in ["tcp-rr-bridge.prof", "tcp-stream-bridge.prof"] {
-        let model = recorded(name);
-        for (started, file) in [(1, &good), (2, &other)] {
+/// The readers of changed documents, and what they were tried with.
+struct Trial {
+    directory: Directory,
+    model: Value,
+    tried: usize,
+    taken: usize,
+    wrong: Vec<String>,
+}
+
+impl Trial {
+    fn of(name: &str) -> Self {
+        let (directory, model) = (Directory::new(), recorded(name));
+        for (started, file) in [(1, "good.prof"), (2, "other.prof")] {
             let mut model = model.clone();
             model["meta"]["started_ns"] = started.into();
-            write(model.to_string().as_bytes(), file);
+            write(model.to_string().as_bytes(), &directory.file(file));
         }
-        for (at, (what, document)) in changed(&model).into_iter().enumerate() {
-            if at % share != 0 {
-                continue;
-            }
-            write(document.to_string().as_bytes(), &file);
-            tried += 1;
-            match catch_unwind(AssertUnwindSafe(|| asked(&file, [&good, &other]))) {
-                Ok(Ok(is_taken)) => taken += usize::from(is_taken),
-                Ok(Err(error)) => wrong.push(format!("{name}: {what}: {error}")),
-                Err(_) => wrong.push(format!("{name}: {what}: panics")),
-            }
+        Self { directory, model, tried: 0, taken: 0, wrong: Vec::new() }
+    }
+
+    fn give(&mut self, what: &str, text: &[u8]) {
+        let [file, good, other] = ["bad.prof", "good.prof", "other.prof"].map(|name| self.directory.file(name));
+        write(text, &file);
+        self.tried += 1;
+        match catch_unwind(AssertUnwindSafe(|| asked(&file, [&good, &other]))) {
+            Ok(Ok(is_taken)) => self.taken += usize::from(is_taken),
+            Ok(Err(error)) => self.wrong.push(format!("{what}: {error}")),
+            Err(_) => self.wrong.push(format!("{what}: panics")),
         }
     }
-    assert!(wrong.is_empty(), "{} of {tried}, of which {taken} were taken:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let (tried, taken) = (self.tried, self.taken);
+        let wrong = self.wrong.len();
+        assert!(wrong == 0, "{wrong} of {tried}, of which {taken} were taken:\n{}", self.wrong.join("\n"));
+        assert!(taken > 0, "of {tried} none was taken: this tests only refusals");
+    }
+}
+
+/// How much is tried: every so manieth change. 1 is all of them, some hours.
+fn share() -> usize {
+    std::env::var("NETSTRATA_HOSTILE").ok().and_then(|of| of.parse().ok()).unwrap_or(499)
+}
+
+#[test]
+fn no_number_and_no_list_breaks_a_reader() {
+    for name in FIXTURES {
+        let mut trial = Trial::of(name);
+        for (what, document) in changed(&trial.model).into_iter().step_by(share()) {
+            trial.give(&format!("{name}: {what}"), document.to_string().as_bytes());
+        }
+    }
+}
+
+#[test]
+fn no_letter_breaks_a_reader() {
+    let mut chance: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = |below: usize| {
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        (chance % below as u64) as usize
+    };
+    for name in FIXTURES {
+        let mut trial = Trial::of(name);
+        let text = trial.model.to_string().into_bytes();
+        for _ in 0..10_000 / share() {
+            let (mut other, at) = (text.clone(), next(text.len()));
+            // Mostly digits, which leave it a document.
+            other[at] = if next(3) == 0 { 32 + next(95) as u8 } else { b'0' + next(10) as u8 };
+            trial.give(&format!("{name}: letter {at} is {}", other[at]), &other);
+        }
+    }
+}
+
+/// What stands for far more than it is.
+#[test]
+fn bombs_are_refused_before_memory_is_taken() {
+    let directory = Directory::new();
+    let file = directory.file("bomb.prof");
+    let listed = |what: &str, count: usize| format!("[{}]", vec![what; count].join(","));
+    for (what, text) in [
+        ("text", " ".repeat(129 << 20)),
+        ("paths", format!(r#"{{"paths":{}}}"#, listed("{}", 140_000))),
+        ("parts", format!(r#"{{"meta":{{"parts":{}}}}}"#, listed("{}", 65))),
+        ("values", format!(r#"{{"cpu":{{"symbols":{}}}}}"#, listed("\"\"", 9 << 20))),
+        ("brackets", "[".repeat(100_000)),
+    ] {
+        write(text.as_bytes(), &file);
+        let error = profile::read(&file).expect_err(what).to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    for file in ["/dev/zero", "/dev/null", "/"] {
+        profile::read(Path::new(file)).unwrap_err();
+    }
 }

@@ -103,6 +103,7 @@ const ROOMS: &[Room] = &[
             "kernel",
             "logger",
             "numbers",
+            "output",
             "profile",
             "store",
             "threads",
@@ -135,7 +136,7 @@ const ROOMS: &[Room] = &[
     room("analysis", Part::Pure, &["cpu", "numbers", "page", "profile"], "from a profile to an account"),
     room("cpu", Part::Pure, &["page", "profile"], "kernel symbols to layers, samples to layers and contexts"),
     room("benchmark", Part::Pure, &["profile"], "what benchmarks print"),
-    room("profile", Part::Pure, &["choices", "numbers", "store"], "the profile: its data and its file"),
+    room("profile", Part::Pure, &["choices", "numbers", "output", "store"], "the profile: its data and its file"),
     room("cli", Part::Leaf, &["choices", "units"], "the command line: arguments only"),
     room(
         "choices",
@@ -146,7 +147,7 @@ const ROOMS: &[Room] = &[
     room(
         "logger",
         Part::Leaf,
-        &["failure"],
+        &["failure", "output"],
         "what is told on standard error for bug reports: how much, and in which form",
     ),
     room("failure", Part::Leaf, &[], "failures that decide the exit code"),

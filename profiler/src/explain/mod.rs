@@ -133,8 +133,21 @@ impl Explanation {
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let [baseline, target] = args.sides();
     let ((baseline, one), (target, other)) = (profile::read_set(&baseline)?, profile::read_set(&target)?);
-    let explanation = explain(&baseline, &target, &[one, other].map(|label| printable(&label)))?;
-    print(&(format(args.format).render)(&explanation)?)
+    print(&rendered(baseline, target, [one, other], args.format)?)
+}
+
+/// An explanation in a format, as it is printed.
+///
+/// # Errors
+/// As [`explain`] has them.
+pub fn rendered(
+    baseline: Profile,
+    target: Profile,
+    labels: [String; 2],
+    name: ExplainFormat,
+) -> anyhow::Result<String> {
+    let (baseline, target) = (baseline.readable(), target.readable());
+    (format(name).render)(&explain(&baseline, &target, &labels.map(|label| printable(&label)))?)
 }
 
 /// An explanation in a format.

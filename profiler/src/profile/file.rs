@@ -266,7 +266,7 @@ mod tests {
     fn names_stand_in_the_file_as_ever() {
         let json = r#"{"meta":{"tiers":["tracepoint","sampling","function"]},"paths":[{"crossings":
             [{"point":"send","netns":1,"ifindex":0},{"point":"tcp_backlog","netns":1,"ifindex":2}],
-            "end":"copied","protocol":6,"edges":[[1,"segment"]],"functions":[{"hook":"netfilter: chain 2"}]}],
+            "spans":[{}],"end":"copied","protocol":6,"edges":[[1,"segment"]],"functions":[{"hook":"netfilter: chain 2"}]}],
             "softirqs":{"vectors":[{"vector":"NET_RX"}]},"chains":{"netfilter: chain 2":"filter/input"},
             "hooks":[{"hook":"span","function":"f","module":"m","kind":"kprobe"}]}"#;
         let profile = parse(&file_of(json), "f").expect("it is read");

@@ -14,6 +14,7 @@ mod model;
 mod observer;
 mod parts;
 mod progress;
+mod readable;
 mod softirqs;
 mod sound;
 mod topology;

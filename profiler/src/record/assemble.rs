@@ -25,6 +25,7 @@ use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
     kernel::symbols::Symbols,
+    output::name,
     profile::{
         BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, MOST_PATHS, Meta, Observer, PathRecord,
         Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
@@ -189,7 +190,7 @@ fn cpu(
             let frames = frames.map(|address| names.index(symbols.name(*address).to_owned())).collect();
             Some(stack_list.index(frames))
         });
-        let comm = String::from_utf8_lossy(key.comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        let comm = name(key.comm.split(|byte| *byte == 0).next().unwrap_or_default());
         let container = topology
             .containers
             .iter()

@@ -13,6 +13,7 @@ use super::{
     containers::FEW,
     process::{Processes, netns_of},
 };
+use crate::output::name;
 
 /// Where tools keep namespaces alive by mounting them: the places that are cheap to look at often.
 const DIRECTORIES: [&str; 3] = ["/run/netns", "/var/run/netns", "/run/docker/netns"];
@@ -50,7 +51,7 @@ pub(super) fn named() -> Vec<Named> {
             let Ok(metadata) = fs::metadata(entry.path()) else { continue };
             let Ok(inum) = u32::try_from(metadata.ino()) else { continue };
             if metadata.dev() == own.dev() {
-                let name = entry.file_name().to_string_lossy().into_owned();
+                let name = name(entry.file_name().as_encoded_bytes());
                 all.push(Named { inum, name, path: entry.path() });
             }
         }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
+use crate::output::name;
+
 /// What `/proc` tells about a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Process {
@@ -92,7 +94,7 @@ impl Process {
             return;
         }
         self.looks += 1;
-        self.comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned();
+        self.comm = name(&fs::read(format!("/proc/{pid}/comm")).unwrap_or_default()).trim_end().to_owned();
         let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         self.container = container_in_cgroups(&cgroups);
         if self.comm == "dockerd" {
