@@ -157,7 +157,9 @@ fn a_result_made_elsewhere_is_read_from_its_file() {
     let directory = Directory::new();
     let recorded = |result: &str| {
         let file = directory.word("elsewhere");
-        succeeded(&netstrata(&["record", "--duration", "200ms", "--benchmark", result, "-o", &file]));
+        // Written while it is recorded, as a benchmark elsewhere would.
+        let (here, copy) = (directory.word("result"), format!("cp {result} {}", directory.word("result")));
+        netstrata(&["record", "--benchmark", &here, "-o", &file, "--", "sh", "-c", &format!("sleep 1; {copy}")]);
         report(&directory.file("elsewhere"))["meta"].clone()
     };
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/benchmarks");

@@ -229,6 +229,9 @@ pub struct Benchmark {
     pub pairs: Option<u32>,
     /// How long it measured.
     pub duration_s: Option<f64>,
+    /// How long the same traffic ran besides, of which no figure is: what was left out, or was to warm up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmeasured_s: Option<f64>,
     /// TCP retransmits that it reported.
     pub retransmits: Option<u64>,
     /// Requests without an answer, and connections that failed.
@@ -457,6 +460,13 @@ pub struct TurnRecord {
     pub pid: u32,
     /// Time from the copy of a packet to the same task's next send.
     pub ns: Histogram,
+}
+
+impl Benchmark {
+    /// How long its traffic ran.
+    pub fn ran_s(&self) -> Option<f64> {
+        self.duration_s.map(|seconds| seconds + self.unmeasured_s.unwrap_or(0.0))
+    }
 }
 
 impl Profile {

@@ -41,7 +41,7 @@ use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Result;
@@ -55,7 +55,7 @@ pub use refusal::Refusal;
 pub use session::Session;
 
 use crate::{
-    benchmark,
+    benchmark::{self, Recorded},
     cli::RecordArgs,
     failure::Failure,
     host::{
@@ -97,7 +97,7 @@ fn no_place(path: &Path, error: &io::Error) -> Failure {
 }
 
 async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Result<ExitCode> {
-    let started = Instant::now();
+    let (started, since) = (Instant::now(), SystemTime::now());
     let mut recorder = Recorder::start(args)?;
     let attached_in = started.elapsed();
     log::info!("recording since {} ms after the start", attached_in.as_millis());
@@ -120,7 +120,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Re
     if let Some(outcome) = &outcome {
         profile.meta.exit_code = Some(outcome.exit_code);
     }
-    measured(args, outcome.as_ref(), &mut profile.meta);
+    measured(args, outcome.as_ref(), since, &mut profile.meta);
     if let Some(what) = profile::unsound(&profile) {
         note!("netstrata: this recording is broken, and cannot be read: {what}; please report it");
     }
@@ -139,9 +139,12 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Re
 }
 
 /// Enters what the command's benchmark measured, or one elsewhere: its file is read at the end, when it has been written.
-fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, meta: &mut Meta) {
+fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, since: SystemTime, meta: &mut Meta) {
     let read = match (&args.benchmark, outcome) {
-        (Some(file), _) => benchmark::read_file(&args.command, file),
+        (Some(file), _) => {
+            let recorded = Recorded { since, seconds: meta.duration_ns as f64 / 1e9 };
+            benchmark::read_file(&args.command, file, recorded)
+        }
         (None, Some(outcome)) => benchmark::read(&args.command, &outcome.output, outcome.whole),
         (None, None) => return,
     };

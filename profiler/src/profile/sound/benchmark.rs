@@ -24,6 +24,7 @@ pub(super) fn check(benchmark: &Benchmark) -> Sound {
         message_bytes,
         pairs: _,
         duration_s,
+        unmeasured_s,
         retransmits,
         failed,
         pin: _,
@@ -49,6 +50,7 @@ pub(super) fn check(benchmark: &Benchmark) -> Sound {
         round_trip_max_ns,
         messages_per_s,
         duration_s,
+        unmeasured_s,
     ];
     fractions(rates.into_iter().flatten().map(|value| ("a benchmark's figure", *value)))?;
     for count in [message_bytes, retransmits, failed].into_iter().flatten() {
