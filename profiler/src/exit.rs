@@ -8,7 +8,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
     let known = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<Failure>() {
         Some(failure) => Some(failure.code()),
         // A full disk is no wrong input.
-        None => cause.downcast_ref::<ProfileError>().filter(|error| !error.is_of_writing()).map(|_| 2),
+        None => cause.downcast_ref::<ProfileError>().filter(|error| !error.is_refusal()).map(|_| 2),
     };
     error.chain().find_map(known).unwrap_or(3)
 }

@@ -240,7 +240,7 @@ impl Drop for Trial {
 
 /// How much is tried: every so manieth change. 1 is all of them, some hours.
 fn share() -> usize {
-    std::env::var("NETSTRATA_HOSTILE").ok().and_then(|of| of.parse().ok()).unwrap_or(499)
+    std::env::var("NETSTRATA_HOSTILE").ok().and_then(|of| of.parse().ok()).unwrap_or(997)
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn no_letter_breaks_a_reader() {
     for name in FIXTURES {
         let mut trial = Trial::of(name);
         let text = trial.model.to_string().into_bytes();
-        for _ in 0..10_000 / share() {
+        for _ in 0..12_000 / share() {
             let (mut other, at) = (text.clone(), next(text.len()));
             // Mostly digits, which leave it a document.
             other[at] = if next(3) == 0 { 32 + next(95) as u8 } else { b'0' + next(10) as u8 };

@@ -109,9 +109,10 @@ pub enum ProfileError {
 }
 
 impl ProfileError {
-    /// Whether it is about writing, which no input is to blame for.
-    pub fn is_of_writing(&self) -> bool {
-        matches!(self, Self::Write { .. })
+    /// Whether the system is to blame: for writing where there is a place for it.
+    pub fn is_refusal(&self) -> bool {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        matches!(self, Self::Write { error, .. } if ![NotFound, NotADirectory, IsADirectory].contains(&error.kind()))
     }
 }
 

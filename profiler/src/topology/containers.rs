@@ -262,6 +262,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_a_byte_at_a_time_is_given_up() {
+        let directory = std::env::temp_dir().join(format!("netstrata-slow-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("d.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n[{}]", " ".repeat(1000));
+            // It ends when its reader is gone.
+            for byte in answer.bytes() {
+                if stream.write_all(&[byte]).is_err() {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            true
+        });
+        let until = Instant::now() + Duration::from_millis(200);
+        assert!(get(path.to_str().unwrap(), "/containers/json", until).is_err());
+        assert!(!server.join().unwrap(), "its reader had the patience for all of it");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn an_engine_is_asked_over_its_socket() {
         let directory = std::env::temp_dir().join(format!("netstrata-docker-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
