@@ -283,6 +283,18 @@ fn bombs_are_refused_before_memory_is_taken() {
     for (what, text) in [
         ("text", " ".repeat(129 << 20)),
         ("paths", format!(r#"{{"paths":{}}}"#, listed("{}", 140_000))),
+        ("drops", format!(r#"{{"drops":{}}}"#, listed("{}", 17_000))),
+        ("looks", {
+            let crossing = r#"{"point":"queue","netns":1,"ifindex":1}"#;
+            let device = r#"{"netns":1,"ifindex":2,"name":"","kind":"","peer":null,"master":null,"lower":null,"tunnel":null,
+                "addresses":[],"mac":"","mtu":0,"up":true,"qdisc":""}"#;
+            let paths: Vec<String> = (0..3000).map(|id| format!(r#"{{"id":{id},"crossings":[{crossing}]}}"#)).collect();
+            let devices = listed(device, 100_000);
+            format!(
+                r#"{{"paths":[{}],"topology":{{"namespaces":[],"containers":[],"devices":{devices}}}}}"#,
+                paths.join(",")
+            )
+        }),
         ("parts", format!(r#"{{"meta":{{"parts":{}}}}}"#, listed("{}", 65))),
         ("values", format!(r#"{{"cpu":{{"symbols":{}}}}}"#, listed("\"\"", 9 << 20))),
         ("brackets", "[".repeat(100_000)),

@@ -2,6 +2,7 @@
 
 use std::{fmt, io::Read, marker::PhantomData};
 
+use super::Profile;
 use flate2::read::DeflateDecoder;
 use serde::{
     Deserialize, Deserializer,
@@ -15,12 +16,47 @@ const MOST_VALUES: u64 = 8 << 20;
 /// What is inflated at once.
 const PIECE: usize = 64 << 10;
 
-/// Paths: more than a sum of as many recordings as can be added has of them.
-pub(super) const PATHS: usize = 1 << 17;
-/// Namespaces, devices, containers: as for paths.
+/// Paths: a recording keeps a thousand and some classes, and most of those that are added are alike.
+pub(super) const PATHS: usize = 1 << 16;
+/// Namespaces, devices, containers.
 pub(super) const PLACES: usize = 1 << 18;
+/// CPU samples that differ, by their stacks or tasks.
+pub(super) const SAMPLES: usize = 1 << 18;
+/// Names of functions, and stacks of them.
+const STACKS: usize = 1 << 20;
+/// Drops that differ, and processes with turnarounds: the programs hold a thousand of each.
+pub(super) const FEW: usize = 1 << 14;
+/// How often a device may have to be looked for among the others, a process among those of all slices.
+const MOST_LOOKS: usize = 1 << 28;
 /// Slices of a recording, and recordings of a sum.
 pub(super) const BATCHES: usize = super::MOST_BATCHES;
+
+/// Whether a profile is of a size that can be thought about in some seconds.
+pub(super) fn fits(profile: &Profile) -> Result<(), String> {
+    let Profile { paths, topology, cpu, drops, turnarounds, batches, .. } = profile;
+    let crossings: usize = paths.iter().map(|path| path.crossings.len()).sum();
+    let of_batches: usize = batches.iter().map(|batch| batch.turnarounds.len()).sum();
+    for (what, count, most) in [
+        ("paths", paths.len(), PATHS),
+        ("namespaces", topology.namespaces.len(), PLACES),
+        ("devices", topology.devices.len(), PLACES),
+        ("containers", topology.containers.len(), PLACES),
+        ("samples", cpu.entries.len() + cpu.bursts.len(), SAMPLES),
+        ("names of functions", cpu.symbols.len(), STACKS),
+        ("stacks", cpu.stacks.len(), STACKS),
+        ("tasks", cpu.tasks.len(), SAMPLES),
+        ("places of drops", drops.len(), FEW),
+        ("turnarounds", turnarounds.len(), FEW),
+        ("slices", batches.len(), BATCHES),
+        ("looks for devices", crossings.saturating_mul(topology.devices.len()), MOST_LOOKS),
+        ("looks for processes", of_batches.saturating_mul(turnarounds.len()), MOST_LOOKS),
+    ] {
+        if count > most {
+            return Err(format!("{count} {what} are more than a profile holds"));
+        }
+    }
+    Ok(())
+}
 
 /// Why a text could not be taken.
 pub(super) enum Refused {

@@ -36,8 +36,10 @@ pub struct Profile {
     /// Whole journeys of single packets.
     pub journeys: Vec<JourneyRecord>,
     /// Dropped packets; exact.
+    #[serde(deserialize_with = "at_most::<{ limits::FEW }, _, _>")]
     pub drops: Vec<DropRecord>,
     /// The application's own time between a read and its next send.
+    #[serde(deserialize_with = "at_most::<{ limits::FEW }, _, _>")]
     pub turnarounds: Vec<TurnRecord>,
     /// What the devices counted themselves during the recording; exact.
     pub devices: Vec<DeviceCounters>,
@@ -376,10 +378,13 @@ pub struct CpuRecord {
     /// Kernel stacks, innermost frame first.
     pub stacks: Vec<Vec<u32>>,
     /// Tasks that were current.
+    #[serde(deserialize_with = "at_most::<{ limits::SAMPLES }, _, _>")]
     pub tasks: Vec<TaskRecord>,
     /// Samples by stack, task, CPU and place.
+    #[serde(deserialize_with = "at_most::<{ limits::SAMPLES }, _, _>")]
     pub entries: Vec<SampleRecord>,
     /// Samples of bursts, which only tell how spans split: they are dense, and short.
+    #[serde(deserialize_with = "at_most::<{ limits::SAMPLES }, _, _>")]
     pub bursts: Vec<SampleRecord>,
     /// How many those are.
     pub burst_samples: u64,

@@ -21,6 +21,7 @@ pub(super) use benchmark::of_parts;
 
 use super::{
     BatchRecord, MOST_BATCHES, Meta, Observer, PartRecord, Profile,
+    limits::fits,
     sound::{self, Totals},
 };
 
@@ -84,7 +85,7 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
     let (batches, joined) = batches::sum(&mut profiles, &became);
     let (journeys, left_out) = tables::journeys(&mut profiles);
     // Every field of a profile stands here, so that the compiler asks what becomes of a new one.
-    Ok(Profile {
+    let sum = Profile {
         multiple: 0.0,
         topology: tables::topology(&profiles)?,
         sampling: figures::sampling(&profiles, &parts),
@@ -102,7 +103,9 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         journeys,
         meta: meta(&profiles, parts, joined),
         paths: paths::sum(profiles),
-    })
+    };
+    fits(&sum).map_err(MergeError::TooMuch)?;
+    Ok(sum)
 }
 
 /// What of the meta data all have in common, and what can be added of the rest.

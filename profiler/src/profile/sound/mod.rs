@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::{
     DeviceCounters, DropRecord, Folded, Histogram, HookCostRecord, Meta, Observer, PartRecord, Profile, Sampling,
 };
+use crate::profile::limits::fits;
 use netstrata_common::BUCKETS;
 
 /// What no sum of a recording exceeds: in nanoseconds, one CPU for 146 years. Three of them can still be added.
@@ -77,6 +78,7 @@ pub(super) fn check(profile: &Profile) -> Result<Totals, String> {
         multiple: _,
         batches,
     } = profile;
+    fits(profile)?;
     let mut totals = Totals::default();
     meta_data(meta, &mut totals)?;
     let parts = meta.parts.len().max(1);
