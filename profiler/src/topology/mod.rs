@@ -14,6 +14,7 @@ mod union;
 mod watch;
 
 pub use containers::container_of_pid;
+pub use process::numbers_are_the_kernels;
 pub use scan::{Snapshot, device_stats, scan, snapshot};
 pub use watch::{Snapshotted, Watcher};
 

@@ -41,6 +41,23 @@ pub(super) fn netns_of(pid: impl std::fmt::Display) -> std::io::Result<u32> {
         .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "unknown form of a namespace link"))
 }
 
+/// Whether processes have the numbers here that the kernel's programs tell: not in a process namespace of one's own, where another
+/// process may have each. The first one has the same inode on every kernel.
+pub fn numbers_are_the_kernels() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST)
+}
+
+/// The namespace of the host: that of its first process, if it is here. Where it is not, newer kernels have a number for it.
+pub(super) fn host_netns(own: u32) -> u32 {
+    const FIRST: u32 = 4_026_531_833;
+    match numbers_are_the_kernels() {
+        true => netns_of(1).unwrap_or(own),
+        false if own == FIRST => own,
+        false => 0,
+    }
+}
+
 impl Processes {
     /// Reads all processes. Returns how many did not let their namespace be read.
     pub fn refresh(&mut self) -> usize {
