@@ -283,7 +283,7 @@ fn bombs_are_refused_before_memory_is_taken() {
     for (what, text) in [
         ("text", " ".repeat(129 << 20)),
         ("paths", format!(r#"{{"paths":{}}}"#, listed("{}", 140_000))),
-        ("drops", format!(r#"{{"drops":{}}}"#, listed("{}", 17_000))),
+        ("drops", format!(r#"{{"drops":{}}}"#, listed("{}", 66_000))),
         ("looks", {
             let crossing = r#"{"point":"queue","netns":1,"ifindex":1}"#;
             let device = r#"{"netns":1,"ifindex":2,"name":"","kind":"","peer":null,"master":null,"lower":null,"tunnel":null,

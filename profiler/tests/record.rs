@@ -168,7 +168,14 @@ fn a_result_made_elsewhere_is_read_from_its_file() {
     let meta = recorded(&format!("{fixtures}/iperf3/3.1.7-refused.json"));
     assert_eq!(meta["benchmark"], Value::Null);
     assert!(meta["benchmark_notes"][0].as_str().unwrap().contains("Connection refused"), "{meta}");
-    assert!(recorded("/nowhere")["benchmark_notes"][0].as_str().unwrap().contains("no such file"));
+    // Nothing is copied: what is there is of the run before.
+    let before = std::time::SystemTime::now() - Duration::from_secs(60);
+    std::fs::File::options().write(true).open(directory.file("result")).unwrap().set_modified(before).unwrap();
+    for why in ["before the recording began", "no such file"] {
+        let meta = recorded("/nowhere");
+        assert!(meta["benchmark"].is_null() && meta["benchmark_notes"][0].as_str().unwrap().contains(why), "{meta}");
+        let _ = std::fs::remove_file(directory.file("result"));
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) const SAMPLES: usize = 1 << 18;
 /// Names of functions, and stacks of them.
 const STACKS: usize = 1 << 20;
 /// Drops that differ, and processes with turnarounds: the programs hold a thousand of each.
-pub(super) const FEW: usize = 1 << 14;
+pub(super) const FEW: usize = 1 << 16;
 /// How often a device may have to be looked for among the others, a process among those of all slices.
 const MOST_LOOKS: usize = 1 << 28;
 /// Slices of a recording, and recordings of a sum.
