@@ -274,6 +274,64 @@ fn no_letter_breaks_a_reader() {
     }
 }
 
+/// Numbers that only tell one thing from another: they may be any.
+const IDENTITIES: [&str; 3] = ["id", "path", "cgroup"];
+
+#[test]
+fn what_no_recording_holds_is_refused() {
+    let directory = Directory::new();
+    let file = directory.file("bad.prof");
+    let is_refused = |document: &Value| {
+        write(document.to_string().as_bytes(), &file);
+        profile::read(&file).is_err()
+    };
+    let mut taken = Vec::new();
+    for name in FIXTURES {
+        let model = recorded(name);
+        assert!(!is_refused(&model));
+        let mut all = BTreeMap::new();
+        places(&model, "", "", &mut all);
+        for (kind, places) in &all {
+            let named = kind.rsplit('/').next().unwrap_or_default();
+            let Some(number) = model.pointer(&places[0]).filter(|value| value.is_number()) else { continue };
+            let most = if number.is_f64() { json!(1e300) } else { json!(u64::MAX) };
+            let mut other = model.clone();
+            places.iter().for_each(|place| *other.pointer_mut(place).unwrap() = most.clone());
+            if !is_refused(&other) && !IDENTITIES.contains(&named) {
+                taken.push(format!("{name}: all of {kind} are {most}"));
+            }
+        }
+        for (place, value) in [
+            ("/paths/0/spans", json!([])),
+            ("/paths/0/crossings", json!([])),
+            ("/paths/0/spans/0/buckets", json!([[496, 1]])),
+            ("/paths/0/spans/0/buckets", json!([[7, 1], [7, 1]])),
+            ("/paths/0/edges", json!([[99, "clone"]])),
+            ("/paths/0/functions", json!([{ "span": 99, "hook": "span" }])),
+            ("/paths/1/id", model["paths"][0]["id"].clone()),
+            ("/cpu/stacks/0/0", json!(1_000_000)),
+            ("/cpu/entries/0/task", json!(1_000_000)),
+            ("/cpu/entries/0/stack", json!(1_000_000)),
+            ("/journeys/0/part", json!(1)),
+            ("/meta/cpus", json!(1_000_000)),
+        ] {
+            let mut other = model.clone();
+            match other.pointer_mut(place) {
+                Some(at) => *at = value,
+                // It stands only in recordings that have some.
+                None => match place.rsplit_once('/') {
+                    Some((above, field)) => other.pointer_mut(above).unwrap()[field] = value,
+                    None => continue,
+                },
+            }
+            if !is_refused(&other) {
+                taken.push(format!("{name}: {place}"));
+            }
+        }
+    }
+    assert!(taken.is_empty(), "{}:\n{}", taken.len(), taken.join("\n"));
+}
+
 /// What stands for far more than it is.
 #[test]
 fn bombs_are_refused_before_memory_is_taken() {
