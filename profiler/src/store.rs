@@ -38,7 +38,8 @@ pub fn claim(path: &Path) -> io::Result<Place> {
             // Without waiting for a reader, who may never come.
             let nonblocking = there.file_type().is_fifo();
             let flags = if nonblocking { O_NONBLOCK } else { 0 };
-            let open = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+            // Behind what whoever opened it has written already.
+            let open = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
             return Ok(Place { path: path.to_owned(), open: Some(open) });
         }
         _ => {}
@@ -103,7 +104,7 @@ fn is_handed_over(path: &Path) -> bool {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink())
-        && ["/dev", "/proc"].iter().any(|of| real.starts_with(of))
+        && (real == Path::new("/dev") || real.starts_with("/proc"))
 }
 
 /// A new file beside another, with its path. It is in no way of anybody: it has a name that is not taken, not by a link either.
@@ -224,6 +225,20 @@ mod tests {
         assert!(write(Path::new("/dev/full"), b"x").is_err_and(|error| error.kind() == ErrorKind::StorageFull));
         write(Path::new("/dev/null"), b"x").unwrap();
         assert!(claim(Path::new("/dev/fd/1")).is_ok() && fs::symlink_metadata("/dev/fd/1").unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_link_in_memory_is_a_link() {
+        let directory = PathBuf::from(format!("/dev/shm/netstrata-store-{}", std::process::id()));
+        if fs::create_dir(&directory).is_err() {
+            return;
+        }
+        let directory = Directory(directory);
+        let (victim, link) = (directory.0.join("victim"), directory.0.join("link"));
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, &link).unwrap();
+        claim(&link).unwrap().write(b"new").unwrap();
+        assert_eq!((fs::read(&victim).unwrap(), fs::read(&link).unwrap()), (b"precious".to_vec(), b"new".to_vec()));
     }
 
     #[test]
