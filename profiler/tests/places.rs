@@ -57,3 +57,16 @@ fn a_sum_replaces_a_link_and_is_private_and_a_full_disk_is_told() {
     assert!(full.status.code() == Some(3) && said.lines().count() == 1 && said.contains("/dev/full"), "{said}");
     assert_eq!(said.matches("os error").count(), 1, "{said}");
 }
+
+#[test]
+fn a_recording_that_finds_no_place_at_its_end_is_not_lost() {
+    let Some(_alone) = ready!() else { return };
+    let output = netstrata(&["record", "--duration", "200ms", "-o", "/dev/full"]);
+    let said = errors(&output);
+    let elsewhere = said.split("it is in ").nth(1).and_then(|rest| rest.split(" instead").next()).unwrap_or_default();
+    let elsewhere = Path::new(elsewhere);
+    let rescued = profile::read(elsewhere);
+    let _ = fs::remove_file(elsewhere);
+    assert!(output.status.code() == Some(3) && rescued.is_ok(), "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("/dev/full")).count(), 1, "{said}");
+}

@@ -179,19 +179,6 @@ fn a_result_made_elsewhere_is_read_from_its_file() {
 }
 
 #[test]
-fn a_recording_that_finds_no_place_at_its_end_is_not_lost() {
-    let Some(_alone) = ready!() else { return };
-    let output = netstrata(&["record", "--duration", "200ms", "-o", "/dev/full"]);
-    let said = errors(&output);
-    let elsewhere = said.split("it is in ").nth(1).and_then(|rest| rest.split(" instead").next()).unwrap_or_default();
-    let elsewhere = std::path::Path::new(elsewhere);
-    let rescued = netstrata::profile::read(elsewhere);
-    let _ = std::fs::remove_file(elsewhere);
-    assert!(output.status.code() == Some(3) && rescued.is_ok(), "{said}");
-    assert_eq!(said.lines().filter(|line| line.contains("/dev/full")).count(), 1, "{said}");
-}
-
-#[test]
 fn ctrl_c_and_sigterm_end_a_recording_with_its_profile() {
     let Some(_alone) = ready!() else { return };
     let directory = Directory::new();
