@@ -74,8 +74,11 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         return Ok(named.pop().map(|(_, profile)| profile).unwrap_or_default());
     }
     alike::check(&named)?;
-    let sums = named.iter().filter_map(|(_, profile)| sound::check(profile).ok());
-    sums.fold(Totals::default(), Totals::and).check().map_err(MergeError::TooMuch)?;
+    // What was made in memory need not be what a file may hold.
+    let totals: Result<Vec<Totals>, String> = named.iter().map(|(_, profile)| sound::check(profile)).collect();
+    let of_files = totals.is_ok();
+    let totals = totals.unwrap_or_default().into_iter().fold(Totals::default(), Totals::and);
+    totals.check().map_err(MergeError::TooMuch)?;
     named.iter_mut().for_each(|(_, profile)| roles::write_down(profile));
     let parts = in_order(&mut named)?;
     let mut profiles: Vec<Profile> = named.into_iter().map(|(_, profile)| profile).collect();
@@ -105,6 +108,10 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         paths: paths::sum(profiles),
     };
     fits(&sum).map_err(MergeError::TooMuch)?;
+    if of_files {
+        // Nobody could read it.
+        sound::check(&sum).map_err(MergeError::TooMuch)?;
+    }
     Ok(sum)
 }
 
