@@ -26,6 +26,7 @@ mod page;
 pub mod profile;
 pub mod record;
 pub mod report;
+pub mod store;
 pub mod threads;
 pub mod topology;
 pub mod units;

@@ -11,7 +11,7 @@ use std::{
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::printable};
 
 /// Names the level where no `-v` is given.
 pub const VARIABLE: &str = "NETSTRATA_LOG";
@@ -70,7 +70,12 @@ fn is_told(target: &str, level: Level, max: LevelFilter) -> bool {
 fn line(level: Level, since: Duration, target: &str, text: &Arguments) -> String {
     let place = target.strip_prefix(OWN).map_or(target, |rest| rest.trim_start_matches(':'));
     let colon = if place.is_empty() { "" } else { ": " };
-    format!("{OWN}: {} {:.6} {place}{colon}{text}\n", level.as_str().to_lowercase(), since.as_secs_f64())
+    format!(
+        "{OWN}: {} {:.6} {place}{colon}{}\n",
+        level.as_str().to_lowercase(),
+        since.as_secs_f64(),
+        printable(&text.to_string())
+    )
 }
 
 /// Tells on standard error, a line at once: the command that is recorded may write there, too.

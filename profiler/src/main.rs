@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match logger::begin(cli.verbose).map_err(Into::into).and_then(|()| run(cli.command)) {
         Ok(code) => code,
         Err(error) => {
-            note!("netstrata: {error:#}");
+            note!("netstrata: {}", exit::sentence(&error));
             ExitCode::from(exit::code(&error))
         }
     }

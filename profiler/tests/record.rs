@@ -157,7 +157,9 @@ fn a_result_made_elsewhere_is_read_from_its_file() {
     let directory = Directory::new();
     let recorded = |result: &str| {
         let file = directory.word("elsewhere");
-        succeeded(&netstrata(&["record", "--duration", "200ms", "--benchmark", result, "-o", &file]));
+        // Written while it is recorded, as a benchmark elsewhere would.
+        let (here, copy) = (directory.word("result"), format!("cp {result} {}", directory.word("result")));
+        netstrata(&["record", "--benchmark", &here, "-o", &file, "--", "sh", "-c", &format!("sleep 1; {copy}")]);
         report(&directory.file("elsewhere"))["meta"].clone()
     };
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/benchmarks");
@@ -166,7 +168,14 @@ fn a_result_made_elsewhere_is_read_from_its_file() {
     let meta = recorded(&format!("{fixtures}/iperf3/3.1.7-refused.json"));
     assert_eq!(meta["benchmark"], Value::Null);
     assert!(meta["benchmark_notes"][0].as_str().unwrap().contains("Connection refused"), "{meta}");
-    assert!(recorded("/nowhere")["benchmark_notes"][0].as_str().unwrap().contains("no such file"));
+    // Nothing is copied: what is there is of the run before.
+    let before = std::time::SystemTime::now() - Duration::from_secs(60);
+    std::fs::File::options().write(true).open(directory.file("result")).unwrap().set_modified(before).unwrap();
+    for why in ["before the recording began", "no such file"] {
+        let meta = recorded("/nowhere");
+        assert!(meta["benchmark"].is_null() && meta["benchmark_notes"][0].as_str().unwrap().contains(why), "{meta}");
+        let _ = std::fs::remove_file(directory.file("result"));
+    }
 }
 
 #[test]

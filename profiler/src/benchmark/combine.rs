@@ -45,6 +45,7 @@ pub fn sum(found: &[Found], together: bool) -> Result<Found, String> {
         message_bytes: same(|one| one.message_bytes),
         pairs: whole(&all, |one| one.pairs.map(u64::from)).and_then(|pairs| u32::try_from(pairs).ok()),
         duration_s: Some(most),
+        unmeasured_s: all.iter().filter_map(|one| one.unmeasured_s).reduce(f64::max),
         retransmits: whole(&all, |one| one.retransmits),
         failed: whole(&all, |one| one.failed),
         client: side(&all, |one| one.client),

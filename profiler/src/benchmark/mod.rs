@@ -20,7 +20,12 @@ mod tests;
 mod text;
 mod wrk;
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use crate::profile::{Benchmark, worker::WorkerReport};
 use command::{Call, Calls, calls};
@@ -164,9 +169,23 @@ pub fn read(command: &[String], output: &str, whole: bool) -> Reading {
 /// More than this of a file is not read.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// What a benchmark measured elsewhere, from a file with its output; `command` may tell its options. A file that cannot be read is a
-/// note: by then the recording is made.
-pub fn read_file(command: &[String], file: &Path) -> Reading {
+/// When a recording was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    /// When it began.
+    pub since: SystemTime,
+    /// How long it was.
+    pub seconds: f64,
+}
+
+/// Clocks of files are coarse.
+const COARSE: Duration = Duration::from_secs(2);
+/// A benchmark may begin before a recording and end behind it by so much of it: programs start and end.
+const LONGER: f64 = 1.1;
+
+/// What a benchmark measured elsewhere while a recording was made, from a file with its output; `command` may tell its options. A
+/// file that cannot be read, or is of something else, is a note: by then the recording is made.
+pub fn read_file(command: &[String], file: &Path, recorded: Recorded) -> Reading {
     let refused = |why: &str| Reading {
         benchmark: None,
         notes: vec![format!(
@@ -178,13 +197,29 @@ pub fn read_file(command: &[String], file: &Path) -> Reading {
     if !file.is_file() {
         return refused("there is no such file");
     }
+    let written = file.metadata().and_then(|there| there.modified());
+    if written.is_ok_and(|written| written + COARSE < recorded.since) {
+        return refused("it was written before the recording began, so it is of another run");
+    }
     let mut bytes = Vec::new();
     match File::open(file).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)) {
         Err(error) => refused(&format!("it cannot be read: {error}")),
         Ok(_) if bytes.len() as u64 > LARGEST_FILE => refused("it is too long"),
         Ok(_) => read_text(command, &String::from_utf8_lossy(&bytes))
+            .map(|found| longer(found, recorded.seconds))
             .unwrap_or_else(|| refused("it is of no tool that is known")),
     }
+}
+
+/// With a note where it measured what was not recorded.
+fn longer(mut found: Reading, recorded: f64) -> Reading {
+    let ran = found.benchmark.as_ref().and_then(Benchmark::ran_s);
+    if let Some(ran) = ran.filter(|ran| *ran > LONGER * recorded + 0.5) {
+        found.notes.push(format!(
+            "the benchmark ran for {ran:.1} s and the recording for {recorded:.1} s: a part of what it measured was not recorded, if it is of this run at all"
+        ));
+    }
+    found
 }
 
 /// The same from its text; none where no tool is known that prints such a text.
@@ -197,6 +232,11 @@ fn read_text(command: &[String], output: &str) -> Option<Reading> {
     let signs = TOOLS.iter().find(|tool| (tool.signs)(&text));
     let named = calls.first().map(|call| call.tool);
     let tool = signs.or(named)?;
+    let is_run = |call: &Call<&Tool>| call.tool.name() == tool.name();
+    if !calls.is_empty() && !calls.iter().any(is_run) {
+        let others = calls[0].tool.name();
+        return Some(refused(tool.name(), &format!("the command that was recorded runs {others}")));
+    }
     let words = match calls.as_slice() {
         [call] if call.tool.name() == tool.name() => call.words.iter().skip(1).map(String::as_str).collect(),
         _ => Vec::new(),
@@ -207,7 +247,8 @@ fn read_text(command: &[String], output: &str) -> Option<Reading> {
 /// The whole lines of an output. JSON tells itself where it ends.
 fn lines(output: &str) -> String {
     let mut text = text::plain(output);
-    if !text.trim_end().ends_with('}') {
+    // An object that breaks off within its first line is one, too.
+    if !text.trim_end().ends_with('}') && !text[text::whole_lines(&text).len()..].trim_start().starts_with('{') {
         text.truncate(text::whole_lines(&text).len());
     }
     text

@@ -34,6 +34,11 @@ fn summary(lines: &[&str], size: Option<u64>) -> Result<Found, String> {
     if received == 0 {
         return Err(format!("it has no round trip: an error, of {sent} requests none was answered"));
     }
+    let lost = part(" packet loss").and_then(|part| number(part.split('%').next()?));
+    let by_counts = 100.0 * (1.0 - received as f64 / sent.max(1) as f64);
+    if received > sent || lost.is_some_and(|lost| (lost - by_counts).abs() > 1.0) {
+        return Err("its counts of answers contradict each other".into());
+    }
     let mut benchmark = Benchmark {
         workload: "icmp-rr".into(),
         message_bytes: size,
@@ -44,8 +49,11 @@ fn summary(lines: &[&str], size: Option<u64>) -> Result<Found, String> {
     };
     benchmark.duration_s = benchmark.duration_s.filter(|seconds| *seconds > 0.0);
     let times = lines.iter().find_map(|line| line.strip_prefix("rtt ").or_else(|| line.strip_prefix("round-trip ")));
-    let [_, mean, largest] =
+    let [least, mean, largest] =
         times.and_then(trips).ok_or("it tells no round trips: messages of at least 16 bytes have a time")?;
+    if least > mean || mean > largest {
+        return Err("its round trips are not in their order".into());
+    }
     benchmark.round_trip_ns = Some(mean).filter(|ns| *ns >= LEAST_NS);
     benchmark.round_trip_max_ns = Some(largest).filter(|ns| *ns >= LEAST_NS);
     let mut found = Found::from(benchmark);

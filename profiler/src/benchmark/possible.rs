@@ -9,6 +9,8 @@ const MOST_RATE: f64 = 1e10;
 const LONGEST_NS: f64 = 1e15;
 /// Three years.
 const LONGEST_S: f64 = 1e8;
+/// Of so many times as many at a time as there are connections. Tools that send by the clock count the wait for it.
+const MOST_AT_A_TIME: f64 = 2.0;
 /// Percentiles are rounded.
 const ROUNDED: f64 = 1.02;
 
@@ -38,6 +40,13 @@ pub fn check(benchmark: &mut Benchmark) -> Vec<String> {
             notes.push(format!("{:e} CPUs of the {name} cannot be", used.cpu_share));
         }
     }
+    if let Some(at_a_time) = too_many_at_a_time(benchmark) {
+        (benchmark.transactions_per_s, benchmark.round_trip_ns) = (None, None);
+        notes.push(format!(
+            "its rate and its mean round trip contradict each other: {at_a_time:.1} at a time by {} connections",
+            benchmark.pairs.unwrap_or(1)
+        ));
+    }
     if !in_order(benchmark) {
         benchmark.round_trip_ns = None;
         benchmark.round_trip_p50_ns = None;
@@ -48,6 +57,13 @@ pub fn check(benchmark: &mut Benchmark) -> Vec<String> {
         notes.push("round trips that are not in their order cannot be".into());
     }
     notes
+}
+
+/// How many transactions were under way at a time by rate and round trip (Little's law), if it is more than connections can have.
+fn too_many_at_a_time(benchmark: &Benchmark) -> Option<f64> {
+    let pairs = f64::from(benchmark.pairs?);
+    let at_a_time = benchmark.transactions_per_s? * benchmark.round_trip_ns? / 1e9;
+    Some(at_a_time).filter(|at_a_time| *at_a_time > MOST_AT_A_TIME * pairs)
 }
 
 /// Whether each percentile is at least the one before, and the largest at least the mean.
@@ -81,6 +97,23 @@ mod tests {
             Benchmark { throughput_bits_per_s: Some(4e11), round_trip_ns: Some(1.0), ..Benchmark::default() };
         assert!(check(&mut good).is_empty());
         assert_eq!(good.throughput_bits_per_s, Some(4e11));
+    }
+
+    #[test]
+    fn one_connection_has_one_request_at_a_time() {
+        let of = |pairs, rate| Benchmark {
+            transactions_per_s: Some(rate),
+            round_trip_ns: Some(1e6),
+            pairs: Some(pairs),
+            ..Benchmark::default()
+        };
+        for (mut benchmark, notes) in [(of(1, 990.0), 0), (of(1, 5000.0), 1), (of(8, 7900.0), 0)] {
+            assert_eq!(check(&mut benchmark).len(), notes);
+            assert_eq!(
+                (benchmark.transactions_per_s.is_none(), benchmark.round_trip_ns.is_none()),
+                (notes == 1, notes == 1)
+            );
+        }
     }
 
     #[test]

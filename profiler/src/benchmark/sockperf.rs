@@ -59,7 +59,7 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
         throughput(&mut found, protocol, rate, text)?;
     } else {
         latency(&mut found.benchmark, words, protocol, summary, text)?;
-        paced(&mut found, text);
+        paced(&mut found, text)?;
         if words.is_empty() {
             looks_paced(&mut found);
         }
@@ -146,14 +146,30 @@ fn looks_paced(found: &mut Found) {
 
 /// Messages by the time they took: a ping-pong has as many answers as requests; under load only some are answered, and how many
 /// a second was the client's choice.
-fn paced(found: &mut Found, text: &str) {
+fn paced(found: &mut Found, text: &str) -> Result<(), String> {
     let Some(valid) = text.lines().find(|line| line.contains("[Valid Duration]")) else {
         found.notes.push("how long it ran is missing, and with it the rate".into());
-        return;
+        return Ok(());
     };
     found.benchmark.duration_s = behind(valid, "RunTime").filter(|seconds| *seconds > 0.0);
     let (sent, answered) = (behind(valid, "SentMessages"), behind(valid, "ReceivedMessages"));
-    let (Some(sent), Some(answered), Some(seconds)) = (sent, answered, found.benchmark.duration_s) else { return };
+    let (Some(sent), Some(answered), Some(seconds)) = (sent, answered, found.benchmark.duration_s) else {
+        return Ok(());
+    };
+    let total = text.lines().find(|line| line.contains("[Total Run]"));
+    let of_all = |name: &str| total.and_then(|line| behind(line, name));
+    let observed = text.lines().find(|line| line.contains(" observations;")).and_then(|line| behind(line, "Total "));
+    let more = |part: f64, name: &str| of_all(name).is_some_and(|all| part > all);
+    if answered > sent
+        || more(seconds, "RunTime")
+        || more(sent, "SentMessages")
+        || more(answered, "ReceivedMessages")
+        || observed.is_some_and(|observed| (observed - answered).abs() > 0.01 * answered + 1.0)
+    {
+        return Err("its counts of messages contradict each other".into());
+    }
+    // It sends before and behind the time that it measures: in a short run as long as in it.
+    found.benchmark.unmeasured_s = of_all("RunTime").map(|all| all - seconds).filter(|seconds| *seconds > 0.0);
     if found.benchmark.workload.ends_with("-rr") && answered >= 0.5 * sent {
         found.benchmark.transactions_per_s = Some(answered / seconds);
     } else {
@@ -161,4 +177,5 @@ fn paced(found: &mut Found, text: &str) {
         found.benchmark.workload = found.benchmark.workload.replace("-rr", "-under-load");
         found.notes.push("it sends at a rate of its own, which is no rate of transactions".into());
     }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Recorded outputs, and what they say: every file of `fixtures/benchmarks` against `expected.json` there.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod contradictions;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -237,7 +239,8 @@ fn a_file_is_of_the_tool_that_it_looks_like() {
         assert_eq!(read_text(&words(&command), &whole), Some(right), "{command}");
     }
     assert_eq!(read_text(&[], "nothing that is known\n"), None);
-    let missing = read_file(&[], Path::new("/nowhere/at/all"));
+    let missing =
+        read_file(&[], Path::new("/nowhere/at/all"), Recorded { since: SystemTime::UNIX_EPOCH, seconds: 1.0 });
     assert!(missing.benchmark.is_none() && missing.notes[0].contains("no such file"), "{missing:?}");
 }
 

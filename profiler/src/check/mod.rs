@@ -82,10 +82,10 @@ fn exit_code(verdict: Verdict) -> u8 {
 }
 
 /// A check in a format.
-type Render = fn(&Judgment) -> anyhow::Result<String>;
+pub type Render = fn(&Judgment) -> anyhow::Result<String>;
 
 /// The format of a name of the command line: the only list.
-fn format(name: CheckFormat) -> Format<Render> {
+pub fn format(name: CheckFormat) -> Format<Render> {
     let (extension, render): (_, Render) = match name {
         CheckFormat::Text => ("txt", text::render),
         CheckFormat::Json => ("json", json::render),

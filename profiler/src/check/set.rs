@@ -8,6 +8,7 @@ use crate::{
     analysis::{Pooled, Verdict, account},
     choices::Clock,
     failure::Failure,
+    output::printable,
     profile::{MergeError, Profile, comparable, read_each},
 };
 
@@ -27,10 +28,12 @@ impl Set {
     /// If a recording cannot be read.
     pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let (recordings, label) = read_each(paths)?;
+        let readable = |(file, profile): (PathBuf, Profile)| (file, profile.readable());
+        let recordings: Vec<_> = recordings.into_iter().map(readable).collect();
         let of = recordings.len();
         // What several are called tells how many they are.
         let label = if of > 1 && !label.ends_with(')') { format!("{label} ({of} recordings)") } else { label };
-        Ok(Self { label, recordings })
+        Ok(Self { label: printable(&label), recordings })
     }
 
     /// A set of recordings that are there already.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     analysis::{Account, PathAccount},
-    profile::{BatchWork, Profile},
+    profile::{BatchWork, Benchmark, Profile},
 };
 
 /// The work of one recording. Nanoseconds are those of one transaction, or of one byte of a stream.
@@ -89,7 +89,7 @@ fn stream_layers(
     }
     if sampled {
         let recorded = profile.meta.duration_ns as f64 / 1e9;
-        let ran = profile.meta.benchmark.as_ref().and_then(|benchmark| benchmark.duration_s);
+        let ran = profile.meta.benchmark.as_ref().and_then(Benchmark::ran_s);
         let seconds = ran.filter(|ran| *ran > 0.0).map_or(recorded, |ran| ran.min(recorded));
         let bytes = rate.map_or(seen as f64 * account.scale, |bits| bits / 8.0 * seconds);
         for of in account.cpu.tasks.values() {

@@ -142,7 +142,7 @@ fn groups<'a>(paths: &[(&'a PathAccount, Fate)]) -> Vec<Group<'a>> {
 fn transactions(profile: &Profile, account: &Account) -> Option<f64> {
     let benchmark = profile.meta.benchmark.as_ref()?;
     let rate = measured(WorkKind::RequestResponse, benchmark)?;
-    let seconds = benchmark.duration_s.unwrap_or(profile.meta.duration_ns as f64 / 1e9);
+    let seconds = benchmark.ran_s().unwrap_or(profile.meta.duration_ns as f64 / 1e9);
     let counted = windows::work(profile).map(|work| work.done as f64);
     let seen = counted.unwrap_or_else(|| rate * seconds * windows::share(profile).unwrap_or(1.0 / account.scale));
     (seen >= 1.0).then_some(seen)

@@ -133,15 +133,28 @@ impl Explanation {
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let [baseline, target] = args.sides();
     let ((baseline, one), (target, other)) = (profile::read_set(&baseline)?, profile::read_set(&target)?);
-    let explanation = explain(&baseline, &target, &[one, other].map(|label| printable(&label)))?;
-    print(&(format(args.format).render)(&explanation)?)
+    print(&rendered(baseline, target, [one, other], args.format)?)
+}
+
+/// An explanation in a format, as it is printed.
+///
+/// # Errors
+/// As [`explain`] has them.
+pub fn rendered(
+    baseline: Profile,
+    target: Profile,
+    labels: [String; 2],
+    name: ExplainFormat,
+) -> anyhow::Result<String> {
+    let (baseline, target) = (baseline.readable(), target.readable());
+    (format(name).render)(&explain(&baseline, &target, &labels.map(|label| printable(&label)))?)
 }
 
 /// An explanation in a format.
-type Render = fn(&Explanation) -> anyhow::Result<String>;
+pub type Render = fn(&Explanation) -> anyhow::Result<String>;
 
 /// The format of a name of the command line: the only list.
-fn format(name: ExplainFormat) -> Format<Render> {
+pub fn format(name: ExplainFormat) -> Format<Render> {
     let (extension, render): (_, Render) = match name {
         ExplainFormat::Text => ("txt", text::render),
         ExplainFormat::Json => ("json", json::render),

@@ -12,7 +12,12 @@ use super::{
     transaction,
     waterfall::{Part, Row, RowKind, Slot, Waterfall},
 };
-use crate::{analysis::Account, cpu::Context, failure::Failure, profile::Profile};
+use crate::{
+    analysis::Account,
+    cpu::Context,
+    failure::Failure,
+    profile::{Benchmark, Profile},
+};
 
 /// Values of a waterfall in a nanosecond: of bytes millions, of transactions one.
 fn scale(kind: WorkKind) -> f64 {
@@ -37,7 +42,8 @@ pub(super) fn cpu_shares(profile: &Profile, account: &Account) -> Vec<(u16, f64)
 /// Time of the work in seconds and the bytes that the reader got in it, or the transactions.
 fn work(kind: WorkKind, profile: &Profile, account: &Account, side: &Side) -> Work {
     let recorded = profile.meta.duration_ns as f64 / 1e9;
-    let ran = side.benchmark.as_ref().and_then(|benchmark| benchmark.duration_s).filter(|ran| *ran > 0.0);
+    // CPU time is of all the traffic, what the benchmark left out of its figures included.
+    let ran = side.benchmark.as_ref().and_then(Benchmark::ran_s).filter(|ran| *ran > 0.0);
     match side.measured {
         Some(rate) => {
             let seconds = ran.map_or(recorded, |ran| ran.min(recorded));

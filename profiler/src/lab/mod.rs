@@ -60,7 +60,7 @@ use crate::{
     },
     output::print,
     profile::{self, Namespace, Profile, Topology, measures::Creation},
-    record,
+    record, store,
 };
 
 /// What one run of one mode gave.
@@ -201,6 +201,8 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     }
     need_root()?;
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    let path = args.output.join("comparison.json");
+    let place = store::claim(&path).with_context(|| format!("cannot write {}", path.display()))?;
     signal::heed()?;
     let progress = progress();
     let lab = Lab::open()?;
@@ -236,8 +238,7 @@ fn run_all(args: &LabRunArgs) -> anyhow::Result<()> {
     drop(lab);
     let rows = compare::rows(&runs);
     let json = compare::json(&rows, args, &sizes, &skipped);
-    let path = args.output.join("comparison.json");
-    fs::write(&path, format!("{json:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    place.write(format!("{json:#}\n").as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     print(&(compare::table(&rows) + &summary)).map(drop)
 }
 

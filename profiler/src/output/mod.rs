@@ -86,9 +86,47 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// A name as a terminal may have it: names may hold anything, and what a terminal would obey is not printed.
+/// What a terminal would obey, or what nobody sees: controls, marks that turn the direction of text, and such without a width.
+fn is_odd(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A name as a terminal may have it: names may hold anything, and what a terminal would obey is written in letters.
 pub fn printable(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    let mut out = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match u32::from(letter) {
+            _ if !is_odd(letter) => out.push(letter),
+            number @ ..0x100 => out += &format!("\\x{number:02x}"),
+            _ => out.extend(letter.escape_unicode()),
+        }
+    }
+    out
+}
+
+/// A name of any bytes: those that are no letters are written in letters, so that names stay as different as they are.
+pub fn name(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for piece in bytes.utf8_chunks() {
+        out += piece.valid();
+        piece.invalid().iter().for_each(|byte| out += &format!("\\x{byte:02x}"));
+    }
+    out
+}
+
+/// JSON that a terminal may have: in words, where alone such letters can be, they stand as their numbers.
+pub fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter != '\n' && is_odd(letter) {
+            letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}"));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
 }
 
 /// The first so many characters; the last of them says if something is missing.
@@ -147,7 +185,8 @@ macro_rules! note {
 
 /// Tells a line on standard error. That whoever read it went away is no reason to end what is done.
 pub fn tell(text: std::fmt::Arguments<'_>) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+    let lines: Vec<String> = text.to_string().lines().map(printable).collect();
+    let _ = std::io::stderr().write_all(format!("{}\n", lines.join("\n")).as_bytes());
 }
 
 #[cfg(test)]
@@ -161,6 +200,16 @@ mod tests {
         assert!(out.lines().skip(1).all(|line| line.starts_with("       ")), "{out}");
         assert_eq!(out.matches('x').count(), 150);
         assert_eq!(wrapped("  head ", 7, ""), "  head\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_seen_and_names_stay_different() {
+        assert_eq!(printable("a\x1b[2J\n\u{9b}m\u{202e}x 線"), r"a\x1b[2J\x0a\x9bm\u{202e}x 線");
+        assert_eq!((name(b"v\xffx"), name("網卡".as_bytes())), (r"v\xffx".into(), "網卡".into()));
+        let words = serde_json::json!({ "a\u{9b}\x1b": ["\u{202e}", "\u{e0041}", "\n", "線"] });
+        let text = json(&serde_json::to_string_pretty(&words).expect("it is written"));
+        assert!(!text.chars().any(|letter| letter != '\n' && is_odd(letter)), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), words);
     }
 
     #[test]

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{BatchRecord, Profile, histogram::part, turns_of};
+use super::{BatchPath, BatchRecord, BatchTurns, Profile, histogram::part, turns_of};
 
 /// Weights are whole numbers of this part.
 const PARTS_OF_ONE: f64 = 1024.0;
+/// What the sums of all may come to with their weights.
+const MOST: u128 = 1 << 63;
 
 impl Profile {
     /// The same with journeys and turnarounds of each recording as many as its share of the transactions. As it is where it is of
@@ -40,7 +42,7 @@ impl Profile {
         let mut ratios = BTreeMap::new();
         for (place, part) in (0_u32..).zip(&self.meta.parts) {
             let benchmark = part.benchmark.as_ref()?;
-            let done = benchmark.transactions_per_s? * benchmark.duration_s?;
+            let done = benchmark.transactions_per_s? * benchmark.ran_s()?;
             let own = || self.batches.iter().filter(move |batch| batch.part == place);
             let seen: u64 = own().map(|batch| batch.work_in_windows.map_or(batch.look.1, |work| work.done)).sum();
             if seen == 0 {
@@ -50,7 +52,11 @@ impl Profile {
         }
         let least = ratios.values().copied().fold(f64::INFINITY, f64::min);
         let weight = |ratio: f64| (ratio / least * PARTS_OF_ONE).round() as u64;
-        Some(ratios.into_iter().map(|(part, ratio)| (part, weight(ratio))).collect())
+        let weights: BTreeMap<u32, u64> = ratios.into_iter().map(|(part, ratio)| (part, weight(ratio))).collect();
+        // Work that differs beyond what can be counted is not what a benchmark measured.
+        let largest = weights.values().copied().max().unwrap_or(1);
+        let sum: u128 = self.batches.iter().flat_map(sums).map(u128::from).sum();
+        (sum.checked_mul(largest.into())? <= MOST).then_some(weights)
     }
 
     /// Makes the sums of paths and turnarounds those of their batches.
@@ -72,6 +78,17 @@ impl Profile {
     }
 }
 
+/// What of a batch is weighed.
+fn sums(batch: &BatchRecord) -> impl Iterator<Item = u64> {
+    let of_path = |path: &BatchPath| {
+        let far: u64 = path.far.values().map(|far| far.sum).sum();
+        [path.packets, path.sum_ns, far, path.spans_ns.iter().sum()]
+    };
+    let of_turns = |turns: &BatchTurns| [turns.count, turns.sum_ns, turns.far.sum];
+    let work = batch.work_in_windows.into_iter().flat_map(|work| [work.ns, work.done]);
+    batch.paths.values().flat_map(of_path).chain(batch.turnarounds.iter().flat_map(of_turns)).chain(work)
+}
+
 fn weigh(batch: &mut BatchRecord, weight: u64) {
     for sums in batch.paths.values_mut() {
         sums.packets *= weight;
@@ -91,7 +108,7 @@ fn weigh(batch: &mut BatchRecord, weight: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{BatchPath, BatchWork, Benchmark, Histogram, PartRecord, PathRecord};
+    use crate::profile::{BatchWork, Benchmark, Histogram, PartRecord, PathRecord};
 
     #[test]
     fn a_recording_counts_as_much_as_the_work_that_it_did() {
@@ -131,6 +148,9 @@ mod tests {
         assert!((balanced.paths[0].end_to_end.mean() - wanted).abs() < 0.1);
         assert!((balanced.paths[0].spans[0].mean() - wanted).abs() < 0.1);
         assert_eq!(balanced.multiple, 11.0 / 2.0 * 1024.0, "each packet counts so often in the mean");
+        let mut far = profile.clone();
+        far.meta.parts[0].benchmark.as_mut().expect("it has one").transactions_per_s = Some(1e-12);
+        assert_eq!(far.balanced(), far, "no two recordings differ so much");
         profile.meta.parts[0].benchmark = None;
         assert_eq!(profile.balanced(), profile, "what one did is not known");
     }

@@ -8,13 +8,23 @@
 //! | 16–23 | length of the rest |
 //! | 24– | the profile |
 
-use std::{io::Read as _, io::Write as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
 
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use flate2::{Compression, write::DeflateEncoder};
 use serde_json::error::Category;
 use thiserror::Error;
 
-use super::{Profile, merge::MergeError};
+use super::{
+    Profile,
+    limits::{MOST_BYTES, Refused, inflated},
+    merge::MergeError,
+    sound,
+};
+use crate::store::{self, Place};
 
 /// Version of the format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -24,15 +34,23 @@ const HEADER: usize = 24;
 /// Why a profile could not be read or written.
 #[derive(Debug, Error)]
 pub enum ProfileError {
-    /// The file could not be opened, read or written.
-    #[error("cannot {action} the profile {path}: {source}")]
-    Io {
-        /// "read" or "write".
-        action: &'static str,
+    /// The file could not be opened or read.
+    #[error("cannot read the profile {path}: {error}")]
+    Read {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        error: io::Error,
+    },
+    /// The file could not be written.
+    #[error("cannot write the profile {path}: {error}{}", .rescued.as_ref().map_or(String::new(), |at| format!("; it is in {} instead", at.display())))]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+        /// Where it is instead.
+        rescued: Option<PathBuf>,
     },
     /// A pipe or a device, which might never end.
     #[error("{0} is no regular file; give one that `netstrata record -o` wrote")]
@@ -58,6 +76,14 @@ pub enum ProfileError {
         path: String,
         /// What is wrong.
         what: String,
+    },
+    /// Larger than recordings are.
+    #[error("{path} is corrupted: it holds {what} recording of this netstrata; record again")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// In what.
+        what: &'static str,
     },
     /// Whole, but it holds something that this build has no name for.
     #[error("{path} holds what this netstrata does not know ({what}); a newer one wrote it, or it is corrupted")]
@@ -85,41 +111,68 @@ pub enum ProfileError {
     Merge(#[from] MergeError),
 }
 
+impl ProfileError {
+    /// Whether the system is to blame: for writing where there is a place for it.
+    pub fn is_refusal(&self) -> bool {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        matches!(self, Self::Write { error, .. } if ![NotFound, NotADirectory, IsADirectory].contains(&error.kind()))
+    }
+}
+
 /// Writes a profile; the file appears whole or not at all.
+///
+/// # Errors
+/// If it cannot be written; nothing is left then.
 pub fn write(profile: &Profile, path: &Path) -> Result<(), ProfileError> {
-    let fail = |source| ProfileError::Io { action: "write", path: path.display().to_string(), source };
-    let json = serde_json::to_vec(profile).map_err(|error| fail(error.into()))?;
+    let fail = |error| ProfileError::Write { path: path.display().to_string(), error, rescued: None };
+    store::write(path, &bytes(profile).map_err(fail)?).map_err(fail)
+}
+
+/// Writes a recording where there was a place for it when it began. If there is none any more, it is written elsewhere.
+///
+/// # Errors
+/// If it cannot be written there; it tells where it is instead.
+pub fn write_to(profile: &Profile, place: Place, path: &Path) -> Result<(), ProfileError> {
+    let fail = |error, rescued| ProfileError::Write { path: path.display().to_string(), error, rescued };
+    let bytes = bytes(profile).map_err(|error| fail(error, None))?;
+    place.write(&bytes).map_err(|error| fail(error, store::rescue(&bytes, "netstrata.prof").ok()))
+}
+
+/// What stands in the file.
+fn bytes(profile: &Profile) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(profile)?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&json).map_err(fail)?;
-    let body = encoder.finish().map_err(fail)?;
+    encoder.write_all(&json)?;
+    let body = encoder.finish()?;
     let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&body);
-    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        // A device or a pipe cannot be replaced by renaming.
-        return std::fs::write(path, bytes).map_err(fail);
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.part", std::process::id()));
-    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
-    written.map_err(fail)
+    Ok(bytes)
 }
 
-/// Reads a profile.
+/// What of a recording no reader would take: a fault of the recorder, which is to be told with the recording.
+pub fn unsound(profile: &Profile) -> Option<String> {
+    sound::check(profile).err()
+}
+
+/// Reads a profile: whole, of a size that recordings have, and such as one can be.
 pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     let name = path.display().to_string();
-    let fail = |source| ProfileError::Io { action: "read", path: name.clone(), source };
+    let fail = |error| ProfileError::Read { path: name.clone(), error };
     // Asked before it is opened: opening a pipe waits for a writer.
     if !std::fs::metadata(path).map_err(fail)?.is_file() {
         return Err(ProfileError::NotAFile(name));
     }
-    let bytes = std::fs::read(path).map_err(fail)?;
+    let mut file = File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    // First what tells a profile from everything else: a device may have no end.
+    (&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.starts_with(MAGIC) {
+        (&mut file).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+    }
     parse(&bytes, &name)
 }
 
@@ -140,6 +193,9 @@ fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
     let crc = number(field(12, 16)?) as u32;
     let length = number(field(16, 24)?);
     let body = &bytes[HEADER..];
+    if length > MOST_BYTES as u64 || body.len() > MOST_BYTES {
+        return Err(ProfileError::TooLarge { path: name.to_owned(), what: "more bytes than any" });
+    }
     if (body.len() as u64) < length {
         return Err(ProfileError::Truncated(name.to_owned()));
     }
@@ -149,16 +205,22 @@ fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
     if crc32fast::hash(body) != crc {
         return Err(corrupted("its checksum does not match".into()));
     }
-    let mut json = Vec::new();
-    DeflateDecoder::new(body).read_to_end(&mut json).map_err(|error| corrupted(error.to_string()))?;
-    serde_json::from_slice(&json).map_err(|error| match error.classify() {
+    let json = inflated(body).map_err(|refused| match refused {
+        Refused::Broken(error) => corrupted(error.to_string()),
+        Refused::TooLarge(what) => ProfileError::TooLarge { path: name.to_owned(), what },
+    })?;
+    let profile = serde_json::from_slice(&json).map_err(|error| match error.classify() {
         Category::Data => ProfileError::Unknown { path: name.to_owned(), what: error.to_string() },
         _ => corrupted(error.to_string()),
-    })
+    })?;
+    drop(json);
+    sound::check(&profile).map_err(corrupted)?;
+    Ok(profile)
 }
 
 #[cfg(test)]
 mod tests {
+    use flate2::read::DeflateDecoder;
     use netstrata_common::{Edge, End, Hook, Point, Protocol, Tier, Vector, Way};
     use serde_json::Value;
 
@@ -212,7 +274,7 @@ mod tests {
     fn names_stand_in_the_file_as_ever() {
         let json = r#"{"meta":{"tiers":["tracepoint","sampling","function"]},"paths":[{"crossings":
             [{"point":"send","netns":1,"ifindex":0},{"point":"tcp_backlog","netns":1,"ifindex":2}],
-            "end":"copied","protocol":6,"edges":[[1,"segment"]],"functions":[{"hook":"netfilter: chain 2"}]}],
+            "spans":[{}],"end":"copied","protocol":6,"edges":[[1,"segment"]],"functions":[{"hook":"netfilter: chain 2"}]}],
             "softirqs":{"vectors":[{"vector":"NET_RX"}]},"chains":{"netfilter: chain 2":"filter/input"},
             "hooks":[{"hook":"span","function":"f","module":"m","kind":"kprobe"}]}"#;
         let profile = parse(&file_of(json), "f").expect("it is read");

@@ -89,7 +89,7 @@ fn in_turn(file: &Path) -> (String, u64, PathBuf) {
 
 /// Recordings that lie in a directory, in the order of their names.
 fn recordings_in(directory: &Path) -> Result<Vec<PathBuf>, ProfileError> {
-    let fail = |source| ProfileError::Io { action: "read", path: directory.display().to_string(), source };
+    let fail = |error| ProfileError::Read { path: directory.display().to_string(), error };
     let entries: Vec<PathBuf> =
         read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect()).map_err(fail)?;
     let is_recording = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "prof") && path.is_file();

@@ -200,6 +200,7 @@ impl Benchmark {
         let rate = stream.map(|bits| bits / 8.0).or(self.transactions_per_s.filter(|_| many));
         let Some((rate, work)) = rate.zip(work) else {
             self.duration_s = Some(seconds * left);
+            self.unmeasured_s = self.unmeasured_s.map(|seconds| seconds * left);
             return;
         };
         let rest = seconds - work.ns as f64 / 1e9;

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Vector, Way};
+use netstrata_common::{Edge, End, Hook, Loss, Named, Point, Protocol, Tier, Way};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::batch::{BatchRecord, is_default};
 use super::{
-    Folded, Histogram, Observer,
+    Folded, Histogram, Observer, SoftirqRecord,
+    limits::{self, at_most},
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
     topology::{DeviceCounters, Topology},
 };
@@ -26,6 +27,7 @@ pub struct Profile {
     /// How packets were chosen.
     pub sampling: Sampling,
     /// Journeys by class.
+    #[serde(deserialize_with = "at_most::<{ limits::PATHS }, _, _>")]
     pub paths: Vec<PathRecord>,
     /// CPU samples.
     pub cpu: CpuRecord,
@@ -34,8 +36,10 @@ pub struct Profile {
     /// Whole journeys of single packets.
     pub journeys: Vec<JourneyRecord>,
     /// Dropped packets; exact.
+    #[serde(deserialize_with = "at_most::<{ limits::FEW }, _, _>")]
     pub drops: Vec<DropRecord>,
     /// The application's own time between a read and its next send.
+    #[serde(deserialize_with = "at_most::<{ limits::FEW }, _, _>")]
     pub turnarounds: Vec<TurnRecord>,
     /// What the devices counted themselves during the recording; exact.
     pub devices: Vec<DeviceCounters>,
@@ -56,6 +60,7 @@ pub struct Profile {
     pub multiple: f64,
     /// Slices of the recording, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "at_most::<{ limits::BATCHES }, _, _>")]
     pub batches: Vec<BatchRecord>,
 }
 
@@ -160,6 +165,7 @@ pub struct Meta {
     pub began_unix_ns: u64,
     /// The recordings that were merged, in the order of their beginning; none where this is one recording.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "at_most::<{ limits::BATCHES }, _, _>")]
     pub parts: Vec<PartRecord>,
     /// How often each two neighbours of their batches were joined, so that all have room.
     #[serde(skip_serializing_if = "is_default")]
@@ -232,6 +238,9 @@ pub struct Benchmark {
     pub pairs: Option<u32>,
     /// How long it measured.
     pub duration_s: Option<f64>,
+    /// How long the same traffic ran besides, of which no figure is: what was left out, or was to warm up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmeasured_s: Option<f64>,
     /// TCP retransmits that it reported.
     pub retransmits: Option<u64>,
     /// Requests without an answer, and connections that failed.
@@ -366,10 +375,13 @@ pub struct CpuRecord {
     /// Kernel stacks, innermost frame first.
     pub stacks: Vec<Vec<u32>>,
     /// Tasks that were current.
+    #[serde(deserialize_with = "at_most::<{ limits::SAMPLES }, _, _>")]
     pub tasks: Vec<TaskRecord>,
     /// Samples by stack, task, CPU and place.
+    #[serde(deserialize_with = "at_most::<{ limits::SAMPLES }, _, _>")]
     pub entries: Vec<SampleRecord>,
     /// Samples of bursts, which only tell how spans split: they are dense, and short.
+    #[serde(deserialize_with = "at_most::<{ limits::SAMPLES }, _, _>")]
     pub bursts: Vec<SampleRecord>,
     /// How many those are.
     pub burst_samples: u64,
@@ -403,42 +415,6 @@ pub struct SampleRecord {
     pub place: Option<CrossingRecord>,
     /// How many.
     pub count: u64,
-}
-
-/// Softirqs of the recording.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct SoftirqRecord {
-    /// Time during which softirqs were timed; they are timed in turns where there are many.
-    pub observed_ns: u64,
-    /// By CPU and vector.
-    pub vectors: Vec<SoftirqVector>,
-    /// Packets that a full backlog dropped, from the kernel's own counter; exact.
-    pub backlog_drops: u64,
-}
-
-/// One softirq vector on one CPU.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct SoftirqVector {
-    /// The CPU.
-    pub cpu: u16,
-    /// The vector.
-    pub vector: Vector,
-    /// Runs during the whole recording, from the kernel's own counter; exact.
-    pub total: u64,
-    /// Runs that were timed.
-    pub count: u64,
-    /// Nanoseconds inside the timed runs.
-    pub ns: u64,
-    /// Timed runs whose raise was seen.
-    pub waits: u64,
-    /// Nanoseconds between raise and entry of those.
-    pub wait_ns: u64,
-    /// NAPI polls while timed.
-    pub polls: u64,
-    /// Packets that those polls took.
-    pub polled: u64,
 }
 
 /// The journey of a single packet.
@@ -486,6 +462,13 @@ pub struct TurnRecord {
     pub pid: u32,
     /// Time from the copy of a packet to the same task's next send.
     pub ns: Histogram,
+}
+
+impl Benchmark {
+    /// How long its traffic ran.
+    pub fn ran_s(&self) -> Option<f64> {
+        self.duration_s.map(|seconds| seconds + self.unmeasured_s.unwrap_or(0.0))
+    }
 }
 
 impl Profile {

@@ -2,14 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{self, at_most};
+
 /// Everything that existed at any time of a recording, or exists now.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Topology {
     /// Network namespaces, the initial one first.
+    #[serde(deserialize_with = "at_most::<{ limits::PLACES }, _, _>")]
     pub namespaces: Vec<Namespace>,
     /// Devices, by namespace and index.
+    #[serde(deserialize_with = "at_most::<{ limits::PLACES }, _, _>")]
     pub devices: Vec<Device>,
     /// Containers.
+    #[serde(deserialize_with = "at_most::<{ limits::PLACES }, _, _>")]
     pub containers: Vec<Container>,
 }
 

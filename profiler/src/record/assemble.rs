@@ -24,11 +24,12 @@ use crate::{
     cli::RecordArgs,
     host::{cpu::online, emulated, facts::kernel_release},
     kernel::symbols::Symbols,
+    output::name,
     profile::{
         BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, MOST_PATHS, Meta, Observer, PathRecord,
         Profile, SampleRecord, Sampling, SoftirqRecord, TaskRecord, Topology, TurnRecord,
     },
-    topology::container_of_pid,
+    topology::{container_of_pid, numbers_are_the_kernels},
 };
 
 /// Why a count of what the kernel skipped is missing.
@@ -183,21 +184,23 @@ fn cpu(
     let mut alike: BTreeMap<Alike, Vec<u32>> = BTreeMap::new();
     let mut samples: Vec<(u32, &SampleKey)> = (0..).zip(&recording.gathered.samples.items).collect();
     samples.sort_by_key(|(_, key)| (key.stack, key.pid, key.comm, key.cpu));
+    let by_number = numbers_are_the_kernels();
     for (number, key) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
             let frames = stacks.get(&key.stack)?.iter();
             let frames = frames.map(|address| names.index(symbols.name(*address).to_owned())).collect();
             Some(stack_list.index(frames))
         });
-        let comm = String::from_utf8_lossy(key.comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        let comm = name(key.comm.split(|byte| *byte == 0).next().unwrap_or_default());
         let container = topology
             .containers
             .iter()
             .find(|container| {
-                (container.cgroup != 0 && container.cgroup == key.cgroup) || container.pids.contains(&key.pid)
+                (container.cgroup != 0 && container.cgroup == key.cgroup)
+                    || (by_number && container.pids.contains(&key.pid))
             })
             .map(|container| container.name.clone())
-            .or_else(|| if key.pid == 0 { None } else { container_of_pid(key.pid, topology) });
+            .or_else(|| if key.pid == 0 || !by_number { None } else { container_of_pid(key.pid, topology) });
         let task = tasks.index(TaskRecord { pid: key.pid, comm, container });
         let place = Point::from_id(key.point as u8)
             .filter(|point| *point != Point::None && key.netns != 0)

@@ -6,7 +6,10 @@ use anyhow::Result;
 use netstrata_common::{Chain, FunctionKey, FunctionNode, Head, Hook, KIND_KPROBE};
 
 use super::{functions::Attached, recording::Recording};
-use crate::profile::{FunctionRecord, HookRecord, Observer, PathRecord};
+use crate::{
+    output::name,
+    profile::{FunctionRecord, HookRecord, Observer, PathRecord},
+};
 
 /// What hooks look at first, of each CPU; none where the function tier was not in use.
 pub fn heads(recording: &Recording) -> Result<Option<Vec<Head>>> {
@@ -47,8 +50,7 @@ pub fn read(recording: &Recording, paths: &mut BTreeMap<u64, PathRecord>) -> Res
 
 /// The chains that have rows: `table/chain` by row.
 pub fn chains(recording: &Recording) -> Result<BTreeMap<Hook, String>> {
-    let text =
-        |bytes: &[u8]| String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or(&[])).into_owned();
+    let text = |bytes: &[u8]| name(bytes.split(|byte| *byte == 0).next().unwrap_or_default());
     let mut chains = BTreeMap::new();
     if recording.no_functions.is_some() {
         return Ok(chains);

@@ -37,6 +37,8 @@ pub struct Sizes {
     pub ring_bytes: Option<u32>,
     /// Nodes of the tree.
     pub nodes: Option<u32>,
+    /// Devices and namespaces that filters name now.
+    pub wanted: usize,
     /// Spans are split over functions.
     pub functions: bool,
     /// How much the programs say, as a [`log::LevelFilter`]; 0: nothing.
@@ -94,6 +96,8 @@ impl Session {
 
 /// The least ring, on most processors.
 const PAGE: u32 = 4096;
+/// Devices and namespaces that the object has room for.
+const WANTED: u32 = 1024;
 
 /// The object with its maps made; no program is loaded yet.
 fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
@@ -121,6 +125,10 @@ fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
     if sizes.level == 0 {
         // Nobody writes there; a page is the least.
         loader.map_max_entries("AYA_LOGS", PAGE);
+    }
+    // As many again may come while it is recorded.
+    if let Some(wanted) = u32::try_from(2 * sizes.wanted).ok().filter(|wanted| *wanted > WANTED) {
+        loader.map_max_entries("WANTED", wanted);
     }
     if let Some(nodes) = sizes.nodes {
         loader.map_max_entries("NODES", nodes.max(1));

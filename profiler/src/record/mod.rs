@@ -39,9 +39,10 @@ mod within;
 
 use crate::note;
 use std::{
-    path::PathBuf,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Result;
@@ -55,38 +56,49 @@ pub use refusal::Refusal;
 pub use session::Session;
 
 use crate::{
-    benchmark,
+    benchmark::{self, Recorded},
     cli::RecordArgs,
     failure::Failure,
     host::{
         runtime::{in_thread, wait},
         signal,
     },
-    profile::{Meta, Profile},
+    profile::{self, Meta, Profile},
+    store::{self, Place},
     threads,
 };
 
 /// Runs `netstrata record`.
 pub fn run(args: &RecordArgs) -> Result<ExitCode> {
-    let parent = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent
-        && !parent.is_dir()
-    {
-        return Err(
-            Failure::Usage(format!("there is no directory {}; make it or give another -o", parent.display())).into()
-        );
-    }
-    // Before anything is attached: a command that does not exist is wrong usage.
+    // Before anything is attached: a place that does not exist, or a command, is wrong usage.
+    let place = store::claim(&args.output).map_err(|error| no_place(&args.output, &error))?;
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
     // The program keeps its name while a thread of it has another and a priority of its own.
     in_thread(threads::RECORD, || {
         signal::heed()?;
-        wait(record(args, program))
+        wait(record(args, program, place))
     })
 }
 
-async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode> {
-    let started = Instant::now();
+/// Why there is no place for a file.
+fn no_place(path: &Path, error: &io::Error) -> Failure {
+    let shown = path.display();
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Failure::Usage(format!("there is no directory {}; make it or give another -o", parent.display()))
+        }
+        ErrorKind::IsADirectory => Failure::Usage(format!("{shown} is a directory; give a file with -o")),
+        // A pipe that is opened without a reader: no such device or address.
+        _ if error.raw_os_error() == Some(libc::ENXIO) => {
+            Failure::Usage(format!("nobody reads from {shown}; start its reader first, or give a file with -o"))
+        }
+        _ => Failure::Refused(format!("cannot write to {shown}: {error}; give another -o")),
+    }
+}
+
+async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Result<ExitCode> {
+    let (started, since) = (Instant::now(), SystemTime::now());
     let mut recorder = Recorder::start(args)?;
     let attached_in = started.elapsed();
     log::info!("recording since {} ms after the start", attached_in.as_millis());
@@ -109,8 +121,11 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
     if let Some(outcome) = &outcome {
         profile.meta.exit_code = Some(outcome.exit_code);
     }
-    measured(args, outcome.as_ref(), &mut profile.meta);
-    crate::profile::write(&profile, &args.output)?;
+    measured(args, outcome.as_ref(), since, &mut profile.meta);
+    if let Some(what) = profile::unsound(&profile) {
+        note!("netstrata: this recording is broken, and cannot be read: {what}; please report it");
+    }
+    profile::write_to(&profile, place, &args.output)?;
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(
@@ -125,9 +140,12 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>) -> Result<ExitCode>
 }
 
 /// Enters what the command's benchmark measured, or one elsewhere: its file is read at the end, when it has been written.
-fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, meta: &mut Meta) {
+fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, since: SystemTime, meta: &mut Meta) {
     let read = match (&args.benchmark, outcome) {
-        (Some(file), _) => benchmark::read_file(&args.command, file),
+        (Some(file), _) => {
+            let recorded = Recorded { since, seconds: meta.duration_ns as f64 / 1e9 };
+            benchmark::read_file(&args.command, file, recorded)
+        }
         (None, Some(outcome)) => benchmark::read(&args.command, &outcome.output, outcome.whole),
         (None, None) => return,
     };

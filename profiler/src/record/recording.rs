@@ -33,8 +33,8 @@ use crate::{
         runtime,
     },
     kernel::{btf::KernelTypes, symbols::Symbols},
-    logger,
-    profile::SoftirqVector,
+    logger, note,
+    profile::{SoftirqVector, Topology},
     topology::Watcher,
 };
 
@@ -43,6 +43,9 @@ use crate::{
 const THIN_AT: u32 = 32;
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
+/// What is missing where filters match more than their table holds.
+const FILTERS_FULL: &str =
+    "more devices and namespaces match the filters than were expected; some that came since are left out";
 
 /// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
@@ -138,8 +141,9 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(args: &RecordArgs, types: &KernelTypes) -> Result<Self> {
+    fn new(args: &RecordArgs, types: &KernelTypes, topology: &Topology) -> Result<Self> {
         let sizes = Sizes {
+            wanted: filter::wanted(args, topology).len(),
             slots: args.debug_slots,
             ring_bytes: args.debug_ring_bytes,
             nodes: args.debug_nodes,
@@ -205,7 +209,7 @@ impl Recording {
         let hurry = Hurry::begin();
         let types = KernelTypes::running()?;
         Symbols::check()?;
-        let prepared = Prepared::new(args, &types)?;
+        let prepared = Prepared::new(args, &types, &watcher.current())?;
         drop(hurry);
         let reasons = types.drop_reasons().into_iter().collect();
         let mut recording = Self::of(args, prepared, watcher, reasons);
@@ -305,8 +309,11 @@ impl Recording {
     pub fn refresh_filters(&mut self, args: &RecordArgs) -> Result<()> {
         if !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty() {
             let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
-            for key in filter::wanted(args, &topology) {
-                self.session.insert("WANTED", key, 1u32)?;
+            let wanted = filter::wanted(args, &topology);
+            let is_full = wanted.into_iter().any(|key| self.session.insert("WANTED", key, 1u32).is_err());
+            // What was recorded until then is not to be lost.
+            if is_full && self.session.missing.insert("filters".into(), FILTERS_FULL.into()).is_none() {
+                note!("netstrata: {FILTERS_FULL}");
             }
         }
         Ok(())

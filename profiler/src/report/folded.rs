@@ -37,9 +37,12 @@ pub(crate) fn stacks(profile: &Profile) -> BTreeMap<Vec<String>, u64> {
     stacks
 }
 
-/// A name that cannot be taken for two frames or two lines.
+/// A name that cannot be taken for two frames or two lines, nor its last word for a count: programs that draw differences take
+/// two of them.
 fn clean(name: &str) -> String {
-    name.chars().map(|letter| if letter == ';' || letter.is_control() { '_' } else { letter }).collect()
+    let counts = name.split_whitespace().next_back().is_some_and(|word| word.parse::<f64>().is_ok());
+    let breaks = |letter: char| letter == ';' || letter.is_control() || (counts && letter.is_whitespace());
+    name.chars().map(|letter| if breaks(letter) { '_' } else { letter }).collect()
 }
 
 /// The CPU samples of a profile as folded stacks.
@@ -90,5 +93,7 @@ mod tests {
         let mut profile = testdata::profile(&[(1, 0, None, None, 5)]);
         profile.cpu.tasks[1].comm = "a;b\nc".to_owned();
         assert_eq!(folded(&profile), "userspace;user;a_b_c 5\n");
+        profile.cpu.tasks[1].comm = "conn no 7".to_owned();
+        assert_eq!(folded(&profile), "userspace;user;conn_no_7 5\n");
     }
 }

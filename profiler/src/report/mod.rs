@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::{
     analysis::{Account, account_with_intervals},
     cli::{ReportArgs, ReportFormat},
-    output::{Format, list, print},
+    output::{Format, json as json_text, list, print},
     profile::{self, Profile},
 };
 
@@ -35,8 +35,18 @@ pub fn formats() -> String {
     list("report", format)
 }
 
+/// A profile in a format, as it is printed.
+pub fn rendered(profile: Profile, name: ReportFormat) -> String {
+    let render = format(name).render;
+    if name == ReportFormat::Json {
+        return json_text(&render(&profile, &account_with_intervals(&profile)));
+    }
+    let profile = profile.readable();
+    render(&profile, &account_with_intervals(&profile))
+}
+
 /// Runs `netstrata report`.
 pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     let (profile, _) = profile::read_set(&args.files)?;
-    print(&(format(args.format).render)(&profile, &account_with_intervals(&profile)))
+    print(&rendered(profile, args.format))
 }

@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    io::{ErrorKind, Read as _, Write as _},
+    os::unix::{fs::MetadataExt as _, net::UnixStream},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -14,15 +14,17 @@ use serde_json::Value;
 
 use super::{
     Container, Topology,
-    process::{Processes, cgroup_inode, container_in_cgroups, netns_of},
+    process::{Processes, cgroup_inode, container_in_cgroups, is_trusted, netns_of},
 };
 
 /// Processes listed per container or namespace.
 pub(super) const FEW: usize = 8;
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// For all that one engine tells.
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// No answer of an engine about a host's containers is longer.
-const ANSWER_BYTES: u64 = 16 << 20;
+const ANSWER_BYTES: usize = 16 << 20;
+const PIECE: usize = 64 << 10;
 const PODMAN: [&str; 2] = ["/var/lib/containers/storage", "/run/containers/storage"];
 
 /// What an engine tells about a container.
@@ -101,7 +103,8 @@ impl Engines {
             sockets.insert(path.to_owned());
         }
         let before = std::mem::take(&mut self.known);
-        for socket in sockets.iter().filter(|socket| Path::new(socket).exists()) {
+        let believed = |socket: &&String| fs::metadata(socket).is_ok_and(|there| is_trusted(&[there.uid()]));
+        for socket in sockets.iter().filter(believed) {
             if let Err(error) = self.ask_docker(socket, &before) {
                 notes.push(format!("Docker at {socket} did not tell its containers: {error:#}"));
             }
@@ -121,12 +124,15 @@ impl Engines {
     }
 
     fn ask_docker(&mut self, socket: &str, before: &BTreeMap<String, Known>) -> anyhow::Result<()> {
-        for (id, name) in docker_names(&get(socket, "/containers/json")?)? {
+        // One for all: a recording waits for it.
+        let until = Instant::now() + TIMEOUT;
+        for (id, name) in docker_names(&get(socket, "/containers/json", until)?)? {
             let pid = match before.get(&id) {
                 Some(known) if Path::new(&format!("/proc/{}", known.pid)).exists() => known.pid,
                 // A container that ended since the list was made has no pid; it is not worth a word.
                 _ => {
-                    get(socket, &format!("/containers/{id}/json")).ok().and_then(|json| docker_pid(&json)).unwrap_or(0)
+                    let json = get(socket, &format!("/containers/{id}/json"), until);
+                    json.ok().and_then(|json| docker_pid(&json)).unwrap_or(0)
                 }
             };
             self.known.insert(id, Known { name, engine: "docker", pid });
@@ -140,14 +146,24 @@ fn short(id: &str) -> String {
 }
 
 /// The body of a GET answer. HTTP/1.0, so that the end of the stream is the end of the body.
-fn get(socket: &str, path: &str) -> anyhow::Result<String> {
+fn get(socket: &str, path: &str, until: Instant) -> anyhow::Result<String> {
+    let left = || until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).context("it is too slow");
+    left()?;
     let mut stream = UnixStream::connect(socket).context("cannot connect")?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(left()?))?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
     stream.write_all(request.as_bytes()).context("cannot ask")?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer).context("no answer")?;
+    let (mut answer, mut piece) = (Vec::new(), vec![0; PIECE]);
+    // A limit for each read would let an answer come a byte at a time.
+    while answer.len() < ANSWER_BYTES {
+        stream.set_read_timeout(Some(left()?))?;
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("no answer"),
+        }
+    }
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
     let status = head.lines().next().unwrap_or_default();
@@ -246,6 +262,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_a_byte_at_a_time_is_given_up() {
+        let directory = std::env::temp_dir().join(format!("netstrata-slow-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("d.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n[{}]", " ".repeat(1000));
+            // It ends when its reader is gone.
+            for byte in answer.bytes() {
+                if stream.write_all(&[byte]).is_err() {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            true
+        });
+        let until = Instant::now() + Duration::from_millis(200);
+        assert!(get(path.to_str().unwrap(), "/containers/json", until).is_err());
+        assert!(!server.join().unwrap(), "its reader had the patience for all of it");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn an_engine_is_asked_over_its_socket() {
         let directory = std::env::temp_dir().join(format!("netstrata-docker-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
@@ -267,7 +307,7 @@ mod tests {
         engines.ask_docker(path.to_str().unwrap(), &BTreeMap::new()).unwrap();
         assert_eq!(server.join().unwrap(), ["GET /containers/json HTTP/1.0", "GET /containers/aa11/json HTTP/1.0"]);
         assert_eq!(engines.known["aa11"], Known { name: "db".into(), engine: "docker", pid: 1 });
-        assert!(get(path.to_str().unwrap(), "/").is_err());
+        assert!(get(path.to_str().unwrap(), "/", Instant::now() + TIMEOUT).is_err());
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -4,6 +4,7 @@
 //! where tools keep them, and from containers; devices come over netlink from inside each namespace.
 
 mod containers;
+mod mended;
 mod namespaces;
 mod netlink;
 mod print;
@@ -13,17 +14,16 @@ mod union;
 mod watch;
 
 pub use containers::container_of_pid;
+pub use process::numbers_are_the_kernels;
 pub use scan::{Snapshot, device_stats, scan, snapshot};
 pub use watch::{Snapshotted, Watcher};
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 pub use crate::profile::{Container, Device, DeviceCounters, Namespace, Topology, Tunnel};
 use crate::{
     cli::{FormatArgs, TextFormat},
+    note,
     output::print,
 };
 
@@ -34,8 +34,7 @@ use crate::{
 pub fn run(args: &FormatArgs) -> anyhow::Result<ExitCode> {
     let snapshot = snapshot()?;
     for note in &snapshot.notes {
-        // Standard error may be closed: a note is not worth failing for.
-        let _ = writeln!(io::stderr(), "netstrata: {note}");
+        note!("netstrata: {note}");
     }
     let text = match args.format {
         TextFormat::Text => print::text(&snapshot.topology),

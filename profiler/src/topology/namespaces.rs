@@ -11,8 +11,9 @@ use std::{
 use super::{
     Container, Namespace,
     containers::FEW,
-    process::{Processes, netns_of},
+    process::{Processes, host_netns, netns_of},
 };
+use crate::output::name;
 
 /// Where tools keep namespaces alive by mounting them: the places that are cheap to look at often.
 const DIRECTORIES: [&str; 3] = ["/run/netns", "/var/run/netns", "/run/docker/netns"];
@@ -50,7 +51,7 @@ pub(super) fn named() -> Vec<Named> {
             let Ok(metadata) = fs::metadata(entry.path()) else { continue };
             let Ok(inum) = u32::try_from(metadata.ino()) else { continue };
             if metadata.dev() == own.dev() {
-                let name = entry.file_name().to_string_lossy().into_owned();
+                let name = name(entry.file_name().as_encoded_bytes());
                 all.push(Named { inum, name, path: entry.path() });
             }
         }
@@ -80,7 +81,7 @@ fn in_mount_table(text: &str) -> Vec<Named> {
 /// All namespaces, the initial one first.
 pub(super) fn find(processes: &Processes, containers: &[Container], named: &[Named]) -> Vec<Found> {
     let own = netns_of("self").unwrap_or(0);
-    let host = netns_of(1).unwrap_or(own);
+    let host = host_netns(own);
     let mut all: BTreeMap<u32, Found> = BTreeMap::new();
     let mut members: Vec<_> = processes.by_pid.iter().filter(|(_, process)| process.netns != 0).collect();
     members.sort_by_key(|(pid, _)| **pid);
@@ -200,7 +201,10 @@ mod tests {
     fn the_host_comes_first_and_keeps_its_name() {
         let mut processes = Processes::default();
         processes.refresh();
-        let host = netns_of(1).or_else(|_| netns_of("self")).unwrap();
+        let host = host_netns(netns_of("self").unwrap());
+        if host == 0 {
+            return;
+        }
         let containers = [Container { name: "hostnet".into(), netns: host, ..Container::default() }];
         let found = find(&processes, &containers, &[]);
         assert_eq!((found[0].namespace.inum, found[0].namespace.name.as_str()), (host, "host"));

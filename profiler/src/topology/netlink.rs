@@ -20,7 +20,10 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
-use super::{Device, DeviceCounters, Tunnel};
+use super::{
+    Device, DeviceCounters, Tunnel,
+    mended::{Mended, mended},
+};
 
 /// The kernel fills at most 32 KiB per read of a dump.
 const READ_BYTES: usize = 64 * 1024;
@@ -122,7 +125,7 @@ impl Netlink {
                 }
                 let (one, _) = rest.split_at(length);
                 rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-                let Ok(answer) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(one) else {
+                let Some(answer) = read(one) else {
                     unread += 1;
                     if flags == 0 {
                         return Ok((answers, unread));
@@ -146,6 +149,23 @@ impl Netlink {
             }
         }
     }
+}
+
+/// A message, with names of devices in letters.
+fn read(one: &[u8]) -> Option<NetlinkMessage<RouteNetlinkMessage>> {
+    if let Ok(answer) = NetlinkMessage::deserialize(one) {
+        return Some(answer);
+    }
+    let Mended { bytes, name } = mended(one)?;
+    let mut answer = NetlinkMessage::deserialize(&bytes).ok()?;
+    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &mut answer.payload {
+        for attribute in &mut link.attributes {
+            if let LinkAttribute::IfName(shown) = attribute {
+                name.iter().for_each(|name| shown.clone_from(name));
+            }
+        }
+    }
+    Some(answer)
 }
 
 fn address_text(message: &AddressMessage) -> Option<String> {

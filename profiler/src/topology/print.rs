@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Device, Namespace, Topology, Tunnel};
-use crate::output::printable;
+use crate::output::{json as json_text, printable};
 
 /// The name of the JSON format.
 const SCHEMA: &str = "netstrata.topology/1";
@@ -128,7 +128,7 @@ pub(super) fn json(topology: &Topology) -> serde_json::Result<String> {
         })
         .collect();
     let document = Document { schema: SCHEMA, namespaces: &topology.namespaces, devices, containers };
-    serde_json::to_string_pretty(&document)
+    serde_json::to_string_pretty(&document).map(|text| json_text(&text))
 }
 
 fn device_json(topology: &Topology, device: &Device) -> Value {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
+use crate::output::name;
+
 /// What `/proc` tells about a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Process {
@@ -37,6 +39,23 @@ pub(super) fn netns_of(pid: impl std::fmt::Display) -> std::io::Result<u32> {
         .and_then(|rest| rest.strip_suffix(']'))
         .and_then(|digits| digits.parse().ok())
         .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "unknown form of a namespace link"))
+}
+
+/// Whether processes have the numbers here that the kernel's programs tell: not in a process namespace of one's own, where another
+/// process may have each. The first one has the same inode on every kernel.
+pub fn numbers_are_the_kernels() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST)
+}
+
+/// The namespace of the host: that of its first process, if it is here. Where it is not, newer kernels have a number for it.
+pub(super) fn host_netns(own: u32) -> u32 {
+    const FIRST: u32 = 4_026_531_833;
+    match numbers_are_the_kernels() {
+        true => netns_of(1).unwrap_or(own),
+        false if own == FIRST => own,
+        false => 0,
+    }
 }
 
 impl Processes {
@@ -92,14 +111,30 @@ impl Process {
             return;
         }
         self.looks += 1;
-        self.comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned();
+        self.comm = name(&fs::read(format!("/proc/{pid}/comm")).unwrap_or_default()).trim_end().to_owned();
         let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         self.container = container_in_cgroups(&cgroups);
-        if self.comm == "dockerd" {
+        // Anybody may be called so, and name any socket.
+        if self.comm == "dockerd" && is_trusted(&users(&pid.to_string())) {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             self.docker_sockets = docker_sockets(&String::from_utf8_lossy(&line));
         }
     }
+}
+
+/// The users that a process runs as; none where it is not told. The owner of its directory says less: it is root where the process
+/// hides its memory.
+fn users(pid: &str) -> Vec<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    line.split_whitespace().filter_map(|user| user.parse().ok()).collect()
+}
+
+/// Whether what these users say of other people's processes is believed: root, and whoever asks.
+pub(super) fn is_trusted(who: &[u32]) -> bool {
+    let own = users("self").get(1).copied();
+    !who.is_empty() && who.iter().all(|user| *user == 0 || Some(*user) == own)
 }
 
 /// Sockets in the command line of a Docker daemon, its words separated by NUL.
@@ -216,6 +251,15 @@ mod tests {
         assert_eq!(container_in_cgroups(&text), Some((inner.clone(), "docker")));
         let path = format!("/docker/{ID}/docker/{inner}/x");
         assert_eq!(container_in_path(&path).map(|found| found.2), Some(&path[..path.len() - 2]));
+    }
+
+    #[test]
+    fn root_and_who_asks_are_believed() {
+        let own = users(&std::process::id().to_string());
+        assert_eq!(own.len(), 4);
+        assert!(is_trusted(&own) && is_trusted(&[0; 4]));
+        assert!(!is_trusted(&[]) && !is_trusted(&[0, 4_000_000, 0, 0]));
+        assert!(users("none").is_empty());
     }
 
     #[test]

@@ -194,7 +194,8 @@ fn result(words: &[&str], document: &Document) -> Result<Found, String> {
         found.notes.push(format!("it ended early: {}", super::text::quoted(error)));
     }
     if let Some(omitted) = asked.omit.filter(|seconds| *seconds > 0.0) {
-        let told = "figures are of the time behind them, CPU time of the recording is of all";
+        found.benchmark.unmeasured_s = Some(omitted);
+        let told = "figures are of the time behind them, and CPU time of the recording, which is of all, takes them to be as fast";
         found.notes.push(format!("the first {omitted} s of the traffic are left out (-O): {told}"));
     }
     Ok(found)
@@ -222,8 +223,15 @@ fn bytes(test: &Test<'_>) -> Result<Found, String> {
         if !agrees(rate, bytes, seconds) {
             return Err("the rate of what was received contradicts its bytes and seconds".into());
         }
-        ways.push(Way { rate, seconds, received_bytes: bytes, sent_bytes: sent.get(at).and_then(|sum| sum.bytes) });
+        let sent_bytes = sent.get(at).and_then(|sum| sum.bytes);
+        // What was on its way when the omitted seconds were over arrives behind them.
+        let most = if test.asked.omit.is_some_and(|seconds| seconds > 0.0) { 1.5 } else { 1.02 };
+        if sent_bytes.is_some_and(|sent| !test.accepted && sent > 0.0 && bytes > most * sent) {
+            return Err("more bytes were received than were sent".into());
+        }
+        ways.push(Way { rate, seconds, received_bytes: bytes, sent_bytes });
     }
+    streams_agree(test, &ways)?;
     let retransmits: Option<f64> = sent.iter().map(|sum| sum.retransmits.filter(|count| *count >= 0.0)).sum();
     let rates: Option<Vec<f64>> = streams.iter().map(|stream| Some(rate(stream.receiver.as_ref()?).ok()?.0)).collect();
     let mut benchmark = common(test, &ways);
@@ -231,6 +239,24 @@ fn bytes(test: &Test<'_>) -> Result<Found, String> {
     benchmark.retransmits = retransmits.filter(|_| sent.len() == test.directions()).and_then(whole);
     benchmark.pair_spread = rates.and_then(|rates| PairSpread::of("throughput_bits_per_s", &rates));
     Ok(benchmark.into())
+}
+
+/// Whether there are as many streams as were asked for, and their bytes are those of the sums, where ways have such.
+fn streams_agree(test: &Test<'_>, ways: &[Way]) -> Result<(), String> {
+    let streams = &test.end.streams;
+    // Of each direction, or of one of them.
+    let asked = test.asked.num_streams.and_then(count).map(|streams| streams as usize);
+    let is_all = |asked: usize| [asked, asked.saturating_mul(test.directions())].contains(&streams.len());
+    if let Some(asked) = asked.filter(|asked| !streams.is_empty() && !is_all(*asked)) {
+        return Err(format!("it holds {} streams, and should hold {asked}", streams.len()));
+    }
+    let each: Option<f64> = streams.iter().map(|stream| stream.receiver.as_ref()?.bytes).sum();
+    let all: f64 = ways.iter().map(|way| way.received_bytes).sum();
+    let whole = test.directions() == 1 || asked.is_some_and(|asked| asked < streams.len());
+    if each.is_some_and(|each| whole && !ways.is_empty() && each > 0.0 && (each - all).abs() > ROUNDED * all) {
+        return Err("the bytes of its streams contradict their sum".into());
+    }
+    Ok(())
 }
 
 /// Bits a second, seconds and bytes of a sum, if they agree.

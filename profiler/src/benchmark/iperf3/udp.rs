@@ -21,6 +21,7 @@ struct Counts {
 /// nor lost.
 pub fn result(test: &Test<'_>) -> Result<Found, String> {
     test.knows_what_came()?;
+    super::streams_agree(test, &[])?;
     let newer = !test.end.received.is_empty();
     let sums = if newer { &test.end.received } else { &test.end.both };
     if sums.len() != test.directions() {

@@ -30,6 +30,7 @@ pub(in crate::profile) fn of_parts(parts: &[PartRecord]) -> Option<Benchmark> {
         message_bytes: first.message_bytes,
         pairs: first.pairs,
         duration_s: all(&runs, |run| run.duration_s).map(|seconds| seconds.into_iter().sum()),
+        unmeasured_s: unmeasured(&runs),
         retransmits: sum(&runs, |run| run.retransmits),
         failed: sum(&runs, |run| run.failed),
         pin: first.pin.clone(),
@@ -64,6 +65,11 @@ impl<'a> Run<'a> {
             bytes: of(benchmark.throughput_bits_per_s),
         })
     }
+}
+
+/// What ran besides in any of them.
+fn unmeasured(runs: &[Run<'_>]) -> Option<f64> {
+    runs.iter().filter_map(|run| run.benchmark.unmeasured_s).reduce(|sum, seconds| sum + seconds)
 }
 
 /// A figure of all runs; none where one has none.

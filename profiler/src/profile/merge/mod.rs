@@ -19,7 +19,11 @@ use thiserror::Error;
 
 pub(super) use benchmark::of_parts;
 
-use super::{BatchRecord, MOST_BATCHES, Meta, Observer, PartRecord, Profile};
+use super::{
+    BatchRecord, MOST_BATCHES, Meta, Observer, PartRecord, Profile,
+    limits::fits,
+    sound::{self, Totals},
+};
 
 /// Why recordings cannot be added.
 #[derive(Debug, Error)]
@@ -45,6 +49,9 @@ pub enum MergeError {
     /// More recordings than batches.
     #[error("{0} recordings are too many: a profile holds {MOST_BATCHES} batches, and each recording needs one")]
     TooMany(usize),
+    /// Sums that no profile holds.
+    #[error("these recordings are too much for one profile: {0}")]
+    TooMuch(String),
     /// Two namespaces or devices that chance has given one number; it takes billions of them.
     #[error("{0} and {1} cannot be told apart by number; leave one of their recordings out")]
     OneNumber(String, String),
@@ -67,6 +74,11 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         return Ok(named.pop().map(|(_, profile)| profile).unwrap_or_default());
     }
     alike::check(&named)?;
+    // What was made in memory need not be what a file may hold.
+    let totals: Result<Vec<Totals>, String> = named.iter().map(|(_, profile)| sound::check(profile)).collect();
+    let of_files = totals.is_ok();
+    let totals = totals.unwrap_or_default().into_iter().fold(Totals::default(), Totals::and);
+    totals.check().map_err(MergeError::TooMuch)?;
     named.iter_mut().for_each(|(_, profile)| roles::write_down(profile));
     let parts = in_order(&mut named)?;
     let mut profiles: Vec<Profile> = named.into_iter().map(|(_, profile)| profile).collect();
@@ -76,7 +88,7 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
     let (batches, joined) = batches::sum(&mut profiles, &became);
     let (journeys, left_out) = tables::journeys(&mut profiles);
     // Every field of a profile stands here, so that the compiler asks what becomes of a new one.
-    Ok(Profile {
+    let sum = Profile {
         multiple: 0.0,
         topology: tables::topology(&profiles)?,
         sampling: figures::sampling(&profiles, &parts),
@@ -94,7 +106,13 @@ pub fn merge(mut named: Vec<(String, Profile)>) -> Result<Profile, MergeError> {
         journeys,
         meta: meta(&profiles, parts, joined),
         paths: paths::sum(profiles),
-    })
+    };
+    fits(&sum).map_err(MergeError::TooMuch)?;
+    if of_files {
+        // Nobody could read it.
+        sound::check(&sum).map_err(MergeError::TooMuch)?;
+    }
+    Ok(sum)
 }
 
 /// What of the meta data all have in common, and what can be added of the rest.

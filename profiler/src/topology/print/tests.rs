@@ -65,12 +65,12 @@ fn text_is_a_tree_with_ports_under_their_master() {
       lo        loopback  mtu 65536  up  qdisc noqueue  127.0.0.1/8  ::1/128
       eth0      nic       mtu 1500  up  qdisc noqueue
       docker0   bridge    mtu 1500  up  qdisc noqueue  172.17.0.1/16
-        veth1?  veth      mtu 1500  up  qdisc noqueue  peer eth0@web
+        veth1\x1b  veth      mtu 1500  up  qdisc noqueue  peer eth0@web
         vxlan0  vxlan     mtu 1450  up  qdisc noqueue  on eth0@host  id 42  local 10.0.0.1  remote 10.0.0.2  port 4789
       veth2     veth      mtu 1500  down  qdisc noqueue  peer if9@unknown
 
     web (container, netns 2)
-      eth0  veth  mtu 1500  up  qdisc noqueue  peer veth1?@host  172.17.0.2/16
+      eth0  veth  mtu 1500  up  qdisc noqueue  peer veth1\x1b@host  172.17.0.2/16
 
     empty (named, netns 3)
       (no devices seen)
