@@ -35,7 +35,7 @@ const LEAST_DUTY: f64 = 0.03;
 /// And the least part of the time that bursts take.
 const LEAST_BURSTS: f64 = 0.005;
 /// Fewer samples a second say too little about a recording of some seconds, whatever they cost.
-const LEAST_FREQUENCY: u64 = 199;
+const LEAST_FREQUENCY: u64 = 99;
 /// The greatest part of the time that bursts take.
 const MOST_BURSTS: f64 = 0.1;
 const MOST_EVERY: f64 = 65_536.0;
