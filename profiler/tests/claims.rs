@@ -150,7 +150,8 @@ fn claims_are_measured_judged_kept_and_explained() {
         (&"bridge".into(), &"yes".into()),
         "{longer}"
     );
-    assert_eq!(longer["why"]["said"][1]["seen"], "no", "{longer}");
+    // Whether layers can be told at all depends on the machine; a tunnel that is not there is never seen.
+    assert!(["no", "unknown"].map(Value::from).contains(&longer["why"]["said"][1]["seen"]), "{longer}");
     assert_eq!((&lightning["verdict"], &elsewhere["verdict"]), (&"contradicted".into(), &"not_testable_here".into()));
 
     let again = netstrata(&["claims", &file, "--quick", "--keep", &keep]);

@@ -150,7 +150,13 @@ fn facts(
     }
 }
 
-fn of_task(profile: &Profile, account: &Account, work: Work, candidate: &Candidate<'_>) -> StationFacts {
+fn of_task(
+    profile: &Profile,
+    account: &Account,
+    work: Work,
+    candidate: &Candidate<'_>,
+    traffic: BTreeSet<TaskKey>,
+) -> StationFacts {
     let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
     for ((_, layer), samples) in &candidate.account.layers {
         *layers.entry(*layer).or_default() += samples;
@@ -162,7 +168,8 @@ fn of_task(profile: &Profile, account: &Account, work: Work, candidate: &Candida
     let all = ran.values().sum::<u64>().max(1) as f64;
     let ran = ran.into_iter().map(|(cpu, samples)| (cpu, samples as f64 / all)).collect();
     StationFacts {
-        others: others(profile, account, &traffic(account, None), &ran),
+        others: others(profile, account, &traffic, &ran),
+        traffic,
         ..facts(account, work, (task.pid, task.comm.clone(), task.container.clone()), layers, softirqs)
     }
 }
@@ -323,6 +330,9 @@ fn of_tasks(
         .zip(same(1))
         .or_else(|| choose(&lists[0], &lists[1]))
         .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
-    let of = |index: usize, task| of_task(profiles[index], accounts[index], works[index], task);
+    let of = |index: usize, task| {
+        let traffic = traffic(accounts[index], given[index]);
+        of_task(profiles[index], accounts[index], works[index], task, traffic)
+    };
     Ok([of(0, first), of(1, second)])
 }
