@@ -102,6 +102,15 @@ fn the_schema_refuses_what_the_program_refuses() {
     }
 }
 
+#[test]
+fn what_has_no_end_is_refused() {
+    for file in ["/dev/zero", "/"] {
+        let output = netstrata(&["claims", file, "--plan"]);
+        assert_eq!(output.status.code(), Some(2), "{file}");
+        assert!(errors(&output).contains("no regular file"), "{}", errors(&output));
+    }
+}
+
 /// Claims that a second of traffic tells.
 const TINY: &str = r#"
 source = "a test"

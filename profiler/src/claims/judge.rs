@@ -171,6 +171,9 @@ impl Estimated {
 
 /// Judges a claim by what was taken.
 pub fn judge(claimed: &Claimed, taken: &BTreeMap<Cell, Taken>) -> Finding {
+    if let Some((found, is)) = nothing_at_all(claimed, taken) {
+        return Finding { verdict: found.verdict(is), found: Some(found), steps: Vec::new(), reason: None };
+    }
     if let Some(reason) = cannot(claimed, taken) {
         return Finding::without(Verdict::Undecided, reason);
     }
@@ -184,6 +187,15 @@ pub fn judge(claimed: &Claimed, taken: &BTreeMap<Cell, Taken>) -> Finding {
         Claimed::Order(cells) => order(cells, taken),
         Claimed::Growth { over, cells, is } => growth(over, cells, *is, taken),
     }
+}
+
+/// A figure that is compared with nothing but a bound, and is 0 in every run: it needs no ratio.
+fn nothing_at_all(claimed: &Claimed, taken: &BTreeMap<Cell, Taken>) -> Option<(Estimated, Bound)> {
+    let Claimed::Value { of, is: is @ Bound::Between(..) } = claimed else { return None };
+    let [(cell, _)] = of.as_slice() else { return None };
+    let values = &taken.get(cell)?.values;
+    let nothing = values.len() >= 2 && values.values().all(|value| *value == 0.0);
+    nothing.then_some((Estimated { value: 0.0, interval: [0.0; 2], runs: values.len() }, *is))
 }
 
 /// Why figures tell nothing.

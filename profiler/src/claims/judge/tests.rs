@@ -55,6 +55,20 @@ fn sameness_bounds_and_directions_are_judged_by_the_whole_interval() {
 }
 
 #[test]
+fn nothing_in_every_run_is_below_any_bound_and_above_none() {
+    let bridge = cell("bridge", "1");
+    let of = |is, zeros: u32| {
+        let values = (0..6).map(|turn| (turn, if turn < zeros { 0.0 } else { 3.0 })).collect();
+        let found = [(bridge.clone(), Taken { group: 0, values })].into();
+        judge(&Claimed::Value { of: vec![(bridge.clone(), 1.0)], is }, &found).verdict
+    };
+    assert_eq!(of(Bound::Between(None, Some(0.1)), 6), Verdict::Holds);
+    assert_eq!(of(Bound::Between(Some(0.1), None), 6), Verdict::Contradicted);
+    assert_eq!(of(Bound::Between(None, Some(0.1)), 5), Verdict::Undecided, "a figure that is not 0 in one run");
+    assert_eq!(of(Bound::More, 6), Verdict::Undecided);
+}
+
+#[test]
 fn a_figure_alone_is_bounded_in_its_own_unit() {
     let veth = cell("bridge", "1");
     let claimed = |most| Claimed::Value { of: vec![(veth.clone(), 1.0)], is: Bound::Between(None, Some(most)) };
