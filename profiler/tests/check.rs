@@ -172,6 +172,9 @@ fn a_history_has_one_header_and_a_row_for_each_check() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.starts_with("regressed: ") && said.contains("is of other work"), "{said}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "time,other\n");
+    let (code, said) = check(&directory, "bridge", "host", &["--history", "/dev/zero"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("regressed: ") && said.contains("/dev/zero is no regular file"), "{said}");
 }
 
 #[test]
