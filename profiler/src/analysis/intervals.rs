@@ -119,12 +119,15 @@ fn softirqs(profile: &Profile) -> Figures<[f64; 2]> {
         ("mean_wait_ns", |vector| [vector.wait_ns, vector.waits]),
         ("packets_per_poll", |vector| [vector.polled, vector.polls]),
     ];
+    let mut batches: BTreeMap<_, Vec<&SoftirqVector>> = BTreeMap::new();
+    for vector in profile.batches.iter().flat_map(|batch| &batch.softirqs) {
+        batches.entry(vector.key()).or_default().push(vector);
+    }
     let mut figures: Figures<[f64; 2]> = BTreeMap::new();
     for vector in &profile.softirqs.vectors {
-        let batches = || profile.batches.iter().flat_map(|batch| &batch.softirqs);
-        let own = || batches().filter(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector));
+        let own = batches.get(&vector.key()).map_or(&[][..], Vec::as_slice);
         for (name, sums) in means {
-            let pairs: Vec<(f64, f64)> = own().map(|own| sums(own).map(|sum| sum as f64).into()).collect();
+            let pairs: Vec<(f64, f64)> = own.iter().map(|own| sums(own).map(|sum| sum as f64).into()).collect();
             let [sum, count] = sums(vector).map(|sum| sum as f64);
             if let Some(interval) = interval_of(&pairs, per(sum, count)) {
                 figures.entry(Of::Softirq(vector.cpu, vector.vector)).or_default().insert(name, interval);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, iter::Sum};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Far, PathRecord, Profile, SoftirqVector, TurnRecord};
+use super::{Far, PathRecord, Profile, SoftirqVector, TurnRecord, add_softirqs};
 
 /// Batches beyond this are joined with their neighbours.
 pub const MOST_BATCHES: usize = 64;
@@ -81,37 +81,6 @@ impl BatchWork {
 impl Sum for BatchWork {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), Self::plus)
-    }
-}
-
-/// Adds softirqs that were timed to others.
-pub fn add_softirqs(to: &mut Vec<SoftirqVector>, more: Vec<SoftirqVector>) {
-    for vector in more {
-        match to.iter_mut().find(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector)) {
-            Some(own) => own.add_timed(&vector),
-            None => to.push(vector),
-        }
-    }
-    to.sort_by_key(|vector| (vector.cpu, vector.vector));
-}
-
-impl SoftirqVector {
-    /// Adds what was timed of others.
-    fn add_timed(&mut self, more: &Self) {
-        let own =
-            [&mut self.count, &mut self.ns, &mut self.waits, &mut self.wait_ns, &mut self.polls, &mut self.polled];
-        own.into_iter().zip(more.timed()).for_each(|(own, more)| *own = own.saturating_add(more));
-    }
-
-    /// Takes out what was timed of them.
-    pub fn take_timed(&mut self, out: &Self) {
-        let own =
-            [&mut self.count, &mut self.ns, &mut self.waits, &mut self.wait_ns, &mut self.polls, &mut self.polled];
-        own.into_iter().zip(out.timed()).for_each(|(own, out)| *own = own.saturating_sub(out));
-    }
-
-    fn timed(&self) -> [u64; 6] {
-        [self.count, self.ns, self.waits, self.wait_ns, self.polls, self.polled]
     }
 }
 

@@ -177,11 +177,11 @@ impl Profile {
                 [&mut device.rx_packets, &mut device.tx_packets, &mut device.rx_dropped, &mut device.tx_dropped];
             packets.into_iter().chain([&mut device.rx_bytes, &mut device.tx_bytes]).for_each(less);
         }
+        let timed: BTreeMap<_, _> = out.softirqs.iter().map(|vector| (vector.key(), vector)).collect();
         for vector in &mut self.softirqs.vectors {
             less(&mut vector.total);
-            let own = out.softirqs.iter().find(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector));
-            if let Some(own) = own {
-                vector.take_timed(own);
+            if let Some(part) = timed.get(&vector.key()) {
+                vector.take_out((*part).clone());
             }
         }
         left

@@ -1,5 +1,7 @@
 //! Softirqs: how often, and how long.
 
+use std::{collections::BTreeMap, mem::take};
+
 use netstrata_common::Vector;
 use serde::{Deserialize, Serialize};
 
@@ -37,4 +39,37 @@ pub struct SoftirqVector {
     pub polls: u64,
     /// Packets that those polls took.
     pub polled: u64,
+}
+
+impl SoftirqVector {
+    /// What is summed of it.
+    fn sums(&mut self) -> [&mut u64; 7] {
+        let Self { cpu: _, vector: _, total, count, ns, waits, wait_ns, polls, polled } = self;
+        [total, count, ns, waits, wait_ns, polls, polled]
+    }
+
+    /// Adds what another time saw of the same.
+    fn add(&mut self, mut more: Self) {
+        self.sums().into_iter().zip(more.sums()).for_each(|(own, more)| *own = own.saturating_add(*more));
+    }
+
+    /// Takes out what a part of the time saw of the same.
+    pub fn take_out(&mut self, mut part: Self) {
+        self.sums().into_iter().zip(part.sums()).for_each(|(own, part)| *own = own.saturating_sub(*part));
+    }
+
+    /// Of which CPU and vector it is.
+    pub fn key(&self) -> (u16, Vector) {
+        (self.cpu, self.vector)
+    }
+}
+
+/// Adds softirqs to others, each CPU's vector to its own; in their order.
+pub fn add_softirqs(to: &mut Vec<SoftirqVector>, more: impl IntoIterator<Item = SoftirqVector>) {
+    let mut sums: BTreeMap<(u16, Vector), SoftirqVector> = BTreeMap::new();
+    for vector in take(to).into_iter().chain(more) {
+        let nothing = SoftirqVector { cpu: vector.cpu, vector: vector.vector, ..SoftirqVector::default() };
+        sums.entry(vector.key()).or_insert(nothing).add(vector);
+    }
+    to.extend(sums.into_values());
 }

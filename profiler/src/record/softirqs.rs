@@ -19,15 +19,9 @@ pub fn timed(session: &Session) -> Result<Vec<SoftirqVector>> {
     Ok(all)
 }
 
-/// What was timed since then: of both, those that ran.
-pub fn since(before: &[SoftirqVector], now: &[SoftirqVector]) -> Vec<SoftirqVector> {
-    let ran = now.iter().map(|vector| {
-        let mut more = vector.clone();
-        let same = before.iter().find(|own| (own.cpu, own.vector) == (vector.cpu, vector.vector));
-        if let Some(same) = same {
-            more.take_timed(same);
-        }
-        more
-    });
-    ran.filter(|vector| vector.count > 0 || vector.polls > 0).collect()
+/// What was timed between two readings, of those that ran; nothing was before the first one.
+pub fn since(before: Vec<SoftirqVector>, mut now: Vec<SoftirqVector>) -> Vec<SoftirqVector> {
+    now.iter_mut().zip(before).for_each(|(vector, before)| vector.take_out(before));
+    now.retain(|vector| vector.count > 0 || vector.polls > 0);
+    now
 }

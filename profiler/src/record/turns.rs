@@ -374,8 +374,8 @@ impl Recording {
             self.softirq_observed += opened.elapsed();
             self.session.detach(Group::Softirq)?;
             let now = softirqs::timed(&self.session)?;
-            add_softirqs(&mut self.slice.softirqs, softirqs::since(&self.softirqs_before, &now));
-            self.softirqs_before = now;
+            let before = std::mem::replace(&mut self.softirqs_before, now.clone());
+            add_softirqs(&mut self.slice.softirqs, softirqs::since(before, now));
             log::debug!("softirqs were timed for {:?}", opened.elapsed());
         }
         Ok(())

@@ -7,7 +7,7 @@ use netstrata_common::Loss;
 use super::MergeError;
 use crate::profile::{
     Container, Device, DeviceCounters, DropRecord, HookRecord, JourneyRecord, Namespace, Profile, SoftirqRecord,
-    SoftirqVector, Topology, TurnRecord,
+    Topology, TurnRecord, add_softirqs,
 };
 
 /// Whole journeys that a merged profile keeps, as many as a recording does.
@@ -27,20 +27,11 @@ fn add_up<T, K: Ord>(rows: impl Iterator<Item = T>, key: fn(&T) -> K, add: fn(&m
 
 pub(super) fn softirqs(profiles: &[Profile]) -> SoftirqRecord {
     let all = || profiles.iter().map(|profile| &profile.softirqs);
-    let vectors = all().flat_map(|softirqs| softirqs.vectors.iter().cloned());
-    let add = |sum: &mut SoftirqVector, more: SoftirqVector| {
-        let SoftirqVector { cpu: _, vector: _, total, count, ns, waits, wait_ns, polls, polled } = more;
-        sum.total += total;
-        sum.count += count;
-        sum.ns += ns;
-        sum.waits += waits;
-        sum.wait_ns += wait_ns;
-        sum.polls += polls;
-        sum.polled += polled;
-    };
+    let mut vectors = Vec::new();
+    add_softirqs(&mut vectors, all().flat_map(|softirqs| softirqs.vectors.iter().cloned()));
     SoftirqRecord {
         observed_ns: all().map(|softirqs| softirqs.observed_ns).sum(),
-        vectors: add_up(vectors, |vector| (vector.cpu, vector.vector), add),
+        vectors,
         backlog_drops: all().map(|softirqs| softirqs.backlog_drops).sum(),
     }
 }
