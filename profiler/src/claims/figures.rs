@@ -175,14 +175,7 @@ fn count(profile: &Profile, account: &Account, name: &str) -> Option<f64> {
 }
 
 fn busiest(profile: &Profile, account: &Account) -> Option<f64> {
-    let cpus: std::collections::BTreeSet<u16> = account.cpu.cpus.keys().map(|(cpu, _)| *cpu).collect();
-    // A CPU that is idle without a tick has no samples: what a sample stands for and the duration tell.
-    let samples = |cpu: u16| -> u64 {
-        let mine = account.cpu.cpus.iter().filter(|((at, context), _)| *at == cpu && *context != Context::Idle);
-        mine.map(|(_, samples)| samples).sum()
-    };
-    let share = |cpu: u16| account.cpu.ns(samples(cpu)) as f64 / profile.meta.duration_ns.max(1) as f64;
-    cpus.into_iter().map(share).reduce(f64::max)
+    account.cpu.busy_in(profile.meta.duration_ns).into_iter().map(|(_, share)| share).reduce(f64::max)
 }
 
 fn softirqs(account: &Account) -> Option<f64> {

@@ -146,6 +146,13 @@ impl CpuAccount {
         (of(false), of(true))
     }
 
+    /// Busy share of each CPU in so much time. A CPU that is idle without a tick has no samples: what a sample stands for, and the time,
+    /// tell.
+    pub fn busy_in(&self, duration_ns: u64) -> Vec<(u16, f64)> {
+        let share = |cpu| (cpu, self.ns(self.of_cpu(cpu).0) as f64 / duration_ns.max(1) as f64);
+        self.numbers().into_iter().map(share).collect()
+    }
+
     /// The busy ones as a share of all (0 to 1).
     pub fn busy_share(&self, cpu: u16) -> f64 {
         let (busy, idle) = self.of_cpu(cpu);

@@ -228,7 +228,7 @@ fn compare(
             reasons: accounts[index].trust.reasons.clone(),
             transaction: None,
             station: None,
-            cpus: stream::cpu_shares(profiles[index], accounts[index]),
+            cpus: accounts[index].cpu.busy_in(profiles[index].meta.duration_ns),
         }
     });
     let many = compared && sides.iter().all(|side| pairs(side.benchmark.as_ref()) > 1.0);

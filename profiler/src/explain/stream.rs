@@ -2,7 +2,7 @@
 //!
 //! bytes/s = utilisation / (CPU ns per byte) holds by definition; 1 / (bytes/s) is wall time per byte.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use netstrata_common::Layer;
 
@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     analysis::Account,
-    cpu::Context,
     failure::Failure,
     profile::{Benchmark, Profile},
 };
@@ -27,16 +26,6 @@ fn scale(kind: WorkKind) -> f64 {
 /// What a rate counts a second: bits are an eighth of a byte.
 fn units(kind: WorkKind) -> f64 {
     if kind == WorkKind::Stream { 8.0 } else { 1.0 }
-}
-
-/// Busy share of each CPU.
-pub(super) fn cpu_shares(profile: &Profile, account: &Account) -> Vec<(u16, f64)> {
-    let mut busy: BTreeMap<u16, u64> = BTreeMap::new();
-    for (&(cpu, context), samples) in &account.cpu.cpus {
-        *busy.entry(cpu).or_default() += if context == Context::Idle { 0 } else { *samples };
-    }
-    let duration = profile.meta.duration_ns.max(1) as f64;
-    busy.into_iter().map(|(cpu, samples)| (cpu, account.cpu.ns(samples) as f64 / duration)).collect()
 }
 
 /// Time of the work in seconds and the bytes that the reader got in it, or the transactions.
