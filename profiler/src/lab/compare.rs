@@ -85,8 +85,8 @@ pub struct Row {
     /// Its values, median and interval.
     #[serde(flatten)]
     pub main: Repeated,
-    /// Median over the first mode's median at this size.
-    pub ratio: f64,
+    /// Median over the first mode's median at this size; none where that one has no such figure.
+    pub ratio: Option<f64>,
     /// Mean round trip.
     pub round_trip_ns: Option<Repeated>,
     /// All figures that the workload has, by name.
@@ -95,20 +95,29 @@ pub struct Row {
     pub runs: Vec<Benchmark>,
 }
 
-/// Rows of the modes, in order.
+/// Rows of the modes, in order. One figure is compared: the first that all have. A mode without it, where there is none that all have, is
+/// told with its own.
 pub fn rows(modes: &[ModeRuns]) -> Vec<Row> {
+    let all: Vec<BTreeMap<&str, Repeated>> = modes.iter().map(figures).collect();
+    let measured = || all.iter().filter(|figures| !figures.is_empty());
+    let common = METRICS.iter().find(|metric| measured().all(|figures| figures.contains_key(metric.name)));
     let mut rows: Vec<Row> = Vec::new();
-    for mode in modes {
-        let of = |metric: &Metric| Repeated::new(mode.runs.iter().filter_map(metric.get).collect());
-        let figures: BTreeMap<&str, Repeated> =
-            METRICS.iter().filter_map(|metric| Some((metric.name, of(metric)?))).collect();
-        let Some((figure, main)) = METRICS.iter().find_map(|metric| Some((metric.name, of(metric)?))) else { continue };
-        let base = rows.iter().find(|row| row.size == mode.size).map_or(main.median, |first| first.main.median);
+    for (mode, figures) in modes.iter().zip(all) {
+        let own = common.or_else(|| METRICS.iter().find(|metric| figures.contains_key(metric.name)));
+        let Some((figure, main)) =
+            own.and_then(|metric| figures.get(metric.name).map(|main| (metric.name, main.clone())))
+        else {
+            continue;
+        };
+        let first = rows.iter().find(|row| row.size == mode.size);
+        let base = first.map_or(main.median, |first| first.main.median);
+        let same = first.is_none_or(|first| first.figure == figure);
+        let ratio = same.then(|| if base > 0.0 { main.median / base } else { 0.0 });
         rows.push(Row {
             mode: mode.mode.clone(),
             size: mode.size,
             figure,
-            ratio: if base > 0.0 { main.median / base } else { 0.0 },
+            ratio,
             main,
             round_trip_ns: figures.get("round_trip_ns").cloned(),
             figures,
@@ -116,6 +125,12 @@ pub fn rows(modes: &[ModeRuns]) -> Vec<Row> {
         });
     }
     rows
+}
+
+/// The figures that runs have, by name.
+fn figures(mode: &ModeRuns) -> BTreeMap<&'static str, Repeated> {
+    let of = |metric: &Metric| Repeated::new(mode.runs.iter().filter_map(metric.get).collect());
+    METRICS.iter().filter_map(|metric| Some((metric.name, of(metric)?))).collect()
 }
 
 /// `netstrata.comparison/1`.
@@ -159,7 +174,7 @@ pub fn table(rows: &[Row]) -> String {
             let trip = row.round_trip_ns.as_ref().map_or("-".into(), |trip| format!("{:.2} µs", trip.median / 1e3));
             out.push_str(&format!(" {trip:>12}"));
         }
-        out.push_str(&format!("  {:>5.1} %\n", row.ratio * 100.0));
+        out.push_str(&row.ratio.map_or("        -\n".into(), |ratio| format!("  {:>5.1} %\n", ratio * 100.0)));
     }
     if rows.iter().any(|row| row.figure == "flow_completion_mean_ns") {
         out.push_str("mean flow completion time: less is better\n");
@@ -254,7 +269,7 @@ mod tests {
             ModeRuns { mode: "bridge".into(), size: 1, runs: vec![run(20.0), run(21.0), run(22.0)] },
         ];
         let rows = rows(&modes);
-        assert_eq!(rows[1].ratio, 0.5);
+        assert_eq!(rows[1].ratio, Some(0.5));
         let text = table(&rows);
         assert!(text.contains("21.00 Gbit/s") && text.contains("20.00 … 22.00") && text.contains("50.0 %"), "{text}");
         let json = json(&rows, &LabRunArgs { pairs: 1, ..LabRunArgs::default() }, &[1], &[("ovs", "why".into())]);
@@ -276,11 +291,29 @@ mod tests {
         };
         let rows =
             rows(&[runs("host", 1, 100.0), runs("host", 9, 50.0), runs("bridge", 1, 50.0), runs("bridge", 9, 40.0)]);
-        assert_eq!(rows.iter().map(|row| row.ratio).collect::<Vec<_>>(), [1.0, 1.0, 0.5, 0.8]);
+        assert_eq!(rows.iter().map(|row| row.ratio).collect::<Vec<_>>(), [1.0, 1.0, 0.5, 0.8].map(Some));
         let text = table(&rows);
         assert!(text.contains("bridge 9 B") && text.contains("p99 µs"), "{text}");
         assert_eq!(rows[2].figures["round_trip_p99_ns"].median, 2e7);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn one_figure_is_compared_or_no_ratio_is_told() {
+        let runs = |mode: &str, rate, p50| ModeRuns {
+            mode: mode.into(),
+            size: 1,
+            runs: vec![Benchmark { transactions_per_s: rate, round_trip_p50_ns: p50, ..Benchmark::default() }],
+        };
+        let found = |modes: &[ModeRuns]| rows(modes).iter().map(|row| (row.figure, row.ratio)).collect::<Vec<_>>();
+        let (rate, p50) = ("transactions_per_s", "round_trip_p50_ns");
+        let host = || runs("host", Some(70_000.0), Some(10_000.0));
+        assert_eq!(found(&[host(), runs("bridge", Some(35_000.0), None)]), [(rate, Some(1.0)), (rate, Some(0.5))]);
+        // A mode whose rate was not understood is compared by what both have.
+        assert_eq!(found(&[host(), runs("bridge", None, Some(15_000.0))]), [(p50, Some(1.0)), (p50, Some(1.5))]);
+        let apart = [runs("host", Some(70_000.0), None), runs("bridge", None, Some(15_000.0))];
+        assert_eq!(found(&apart), [(rate, Some(1.0)), (p50, None)]);
+        assert!(table(&rows(&apart)).contains("-\n"));
     }
 
     proptest! {
