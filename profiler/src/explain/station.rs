@@ -176,13 +176,10 @@ fn of_task(
 
 /// What is none of the traffic's of CPUs that count with these parts of their time.
 fn others(profile: &Profile, account: &Account, traffic: &BTreeSet<TaskKey>, parts: &BTreeMap<u16, f64>) -> f64 {
-    let part = |cpu: u16| parts.get(&cpu).copied().unwrap_or(0.0);
-    let sampled = |tasks: &mut dyn Iterator<Item = (&Station, u64)>| -> f64 {
-        tasks.map(|(station, samples)| part(station.cpu) * samples as f64).sum()
-    };
+    let part = |at: &Station, samples: u64| parts.get(&at.cpu).copied().unwrap_or(0.0) * samples as f64;
     let known = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
-    let all = sampled(&mut known.flat_map(|(_, of)| &of.stations).map(|(station, samples)| (station, *samples)));
-    let ours = sampled(&mut of_traffic(account, traffic).map(|(_, station, samples)| (station, samples)));
+    let all: f64 = known.flat_map(|(_, of)| &of.stations).map(|(at, samples)| part(at, *samples)).sum();
+    let ours: f64 = of_traffic(account, traffic).map(|(_, at, samples)| part(at, samples)).sum();
     let time = profile.meta.duration_ns.max(1) as f64;
     // Stolen time is not sampled.
     (all - ours).max(0.0) * account.cpu.period_ns as f64 / time + profile.meta.steal_share * parts.values().sum::<f64>()

@@ -73,7 +73,9 @@ impl Figure {
     /// Whether it is a step, or what is left: all others are never below 0.
     fn has_sign(&self) -> bool {
         let steps = matches!(self, Self::Row(_, Of::Change) | Self::Together(_, Of::Change) | Self::Total(Of::Change));
-        steps || matches!(self, Self::Remainder(_) | Self::Share)
+        // What a station has more or less of its time than the baseline's is a step, though it stands in a column of times.
+        let more_or_less = matches!(self, Self::Row(Slot::OtherWork | Slot::Utilisation, _));
+        steps || more_or_less || matches!(self, Self::Remainder(_) | Self::Share)
     }
 }
 
@@ -293,5 +295,8 @@ mod tests {
         assert_eq!((sure.interval(&rate, 10.0), sure.interval(&step, 10.0)), (Some([0.0, 40.0]), Some([-20.0, 40.0])));
         assert_eq!((sure.may_be_nothing(&step, 10.0), sure.may_be_nothing(&step, -40.0)), (Some(true), Some(false)));
         assert_eq!(sure.interval(&Figure::Share, 1.0), None);
+        let other = Figure::Row(Slot::OtherWork, Of::Target);
+        let sure = Sure(BTreeMap::from([(other.clone(), 30.0)]));
+        assert_eq!(sure.interval(&other, -40.0), Some([-70.0, -10.0]), "the target has less of it");
     }
 }
