@@ -18,6 +18,12 @@ const NAMES: u32 = 100;
 /// How long a pipe's reader may read nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Whether something is there that is no regular file: reading a pipe waits for a writer, a device may have no end. Asked before
+/// it is opened, which waits already.
+pub fn may_never_end(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file())
+}
+
 /// Where a file can be written.
 #[derive(Debug)]
 pub struct Place {

@@ -59,7 +59,7 @@ const ROOMS: &[Room] = &[
         Part::Live,
         &[
             "analysis", "check", "choices", "cli", "cpu", "explain", "failure", "host", "lab", "machine", "numbers",
-            "output", "profile",
+            "output", "profile", "store",
         ],
         "whether what is said of networks holds here: claims, what is measured for them, and their verdicts",
     ),
@@ -126,7 +126,7 @@ const ROOMS: &[Room] = &[
     room(
         "check",
         Part::Pure,
-        &["analysis", "choices", "cli", "cpu", "explain", "failure", "numbers", "output", "profile"],
+        &["analysis", "choices", "cli", "cpu", "explain", "failure", "numbers", "output", "profile", "store"],
         "whether a change made the datapath slower, in which layer, and by how much",
     ),
     room(

@@ -24,8 +24,7 @@ use crate::{explain::WorkKind, failure::Failure};
 pub fn append(path: &Path, found: &Judgment, target: &Set) -> anyhow::Result<()> {
     let figures: Vec<(String, f64)> =
         found.all().filter(|figure| is_kept(found, figure)).map(|figure| (column(figure), figure.target)).collect();
-    // A pipe waits for a writer, and a device may have no end.
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+    if crate::store::may_never_end(path) {
         return Err(Failure::Usage(format!("the history {} is no regular file", path.display())).into());
     }
     let known = match fs::read_to_string(path) {

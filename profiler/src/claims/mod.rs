@@ -145,8 +145,7 @@ fn claims(args: &ClaimsArgs) -> Result<Vec<Claim>> {
     }
     for file in &args.files {
         let shown = file.display();
-        // A pipe waits for a writer, and a device may have no end.
-        if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        if crate::store::may_never_end(file) {
             return Err(Failure::Usage(format!("{shown} is no regular file; give one that holds claims")).into());
         }
         let text = fs::read_to_string(file).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;

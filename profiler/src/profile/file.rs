@@ -162,13 +162,12 @@ pub fn unsound(profile: &Profile) -> Option<String> {
 pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     let name = path.display().to_string();
     let fail = |error| ProfileError::Read { path: name.clone(), error };
-    // Asked before it is opened: opening a pipe waits for a writer.
-    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+    if store::may_never_end(path) {
         return Err(ProfileError::NotAFile(name));
     }
     let mut file = File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();
-    // First what tells a profile from everything else: a device may have no end.
+    // First what tells a profile from everything else, which may be large.
     (&mut file).take(HEADER as u64).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.starts_with(MAGIC) {
         (&mut file).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
