@@ -3,7 +3,7 @@
 //! A sample is *idle* if it was taken in the idle task outside of softirqs and interrupts, as the kernel itself counts
 //! idle time; every other sample is busy. Counts are whole numbers; shares are computed from them at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netstrata_common::{Layer, named};
 
@@ -64,6 +64,43 @@ pub struct TaskAccount {
 
 /// A task that has at least this part of its time in layers of the datapath is one of the traffic.
 const OF_TRAFFIC: f64 = 0.02;
+/// Standard deviations within which chance decides: with 4 of 200 samples a task would be one of the traffic in one recording, and with
+/// 3 none in the next.
+const CERTAIN: f64 = 2.0;
+
+/// Names of the tasks of an account that send, receive or forward, and do not only bear softirqs that interrupt them. Where its own
+/// samples cannot tell, those of all that it is compared with do: what counts as traffic in one must in the other.
+pub fn of_traffic<'a>(account: &'a CpuAccount, compared: &[&CpuAccount]) -> BTreeSet<&'a str> {
+    let together = on_way(compared.iter().copied());
+    let mut names = on_way([account]);
+    names.retain(|name, own| {
+        let [least, most] = part_of(*own);
+        let seems = |[on_way, all]: [u64; 2]| on_way as f64 >= OF_TRAFFIC * all as f64;
+        least >= OF_TRAFFIC || most >= OF_TRAFFIC && seems(together.get(name).copied().unwrap_or(*own))
+    });
+    names.into_keys().collect()
+}
+
+/// Samples of tasks by name: in layers that packets pass, and all.
+fn on_way<'a>(accounts: impl IntoIterator<Item = &'a CpuAccount>) -> BTreeMap<&'a str, [u64; 2]> {
+    let mut names: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    for (task, of) in accounts.into_iter().flat_map(|account| &account.tasks) {
+        let [on_way, all] = names.entry(&task.comm).or_default();
+        let [more, of_all] = of.on_way();
+        (*on_way, *all) = (*on_way + more, *all + of_all);
+    }
+    names.retain(|_, [on_way, _]| *on_way > 0);
+    names
+}
+
+/// Between what and what the part lies that some of all are, by Wilson's interval.
+fn part_of([some, all]: [u64; 2]) -> [f64; 2] {
+    let (all, z) = (all as f64, CERTAIN);
+    let share = some as f64 / all;
+    let middle = share + z * z / (2.0 * all);
+    let half = z * (share * (1.0 - share) / all + z * z / (4.0 * all * all)).sqrt();
+    [middle - half, middle + half].map(|part| part / (1.0 + z * z / all))
+}
 
 impl TaskAccount {
     /// Busy samples.
@@ -71,13 +108,13 @@ impl TaskAccount {
         self.layers.values().sum()
     }
 
-    /// Whether it sends, receives or forwards, and does not only bear softirqs that interrupt it.
-    pub fn is_of_traffic(&self) -> bool {
+    /// Samples of its own, no interrupt's: in layers that packets pass, and all.
+    fn on_way(&self) -> [u64; 2] {
         let own = |context: Context| context != Context::Softirq && context != Context::Hardirq;
         let layers = || self.layers.iter().filter(|((context, _), _)| own(*context));
         let on_way = |layer: Layer| layer.is_datapath() && layer != Layer::Userspace;
         let datapath = layers().filter(|((_, layer), _)| layer.is_some_and(on_way)).map(|entry| entry.1);
-        datapath.sum::<u64>() as f64 >= OF_TRAFFIC * layers().map(|entry| entry.1).sum::<u64>().max(1) as f64
+        [datapath.sum(), layers().map(|entry| entry.1).sum()]
     }
 
     /// Samples that are work of the traffic: of a task of it all, of another one the softirqs on top of it.
@@ -236,11 +273,26 @@ mod tests {
                 *task.layers.entry((context, layer)).or_default() += count;
                 *task.stations.entry(Station { cpu: 0, context, layer }).or_default() += count;
             }
-            task.of_traffic(task.is_of_traffic()).map(|(_, samples)| samples).sum::<u64>()
+            let key = TaskKey { pid: 7, comm: "task".into(), container: None };
+            CpuAccount { tasks: [(key, task)].into(), ..CpuAccount::default() }
         };
-        assert_eq!(of(&[(Context::User, Layer::Userspace, 900), (Context::Softirq, Layer::Tcp, 100)]), 100);
-        assert_eq!(of(&[(Context::User, Layer::Userspace, 900), (Context::Task, Layer::Tcp, 100)]), 1000);
-        assert_eq!(of(&[(Context::Task, Layer::Memory, 995), (Context::Task, Layer::Tcp, 5)]), 0);
+        let busy = |account: &CpuAccount| {
+            let names = of_traffic(account, &[account]);
+            let of = |(task, of): (&TaskKey, &TaskAccount)| {
+                of.of_traffic(names.contains(&*task.comm)).map(|(_, samples)| samples).sum::<u64>()
+            };
+            account.tasks.iter().map(of).sum::<u64>()
+        };
+        assert_eq!(busy(&of(&[(Context::User, Layer::Userspace, 900), (Context::Softirq, Layer::Tcp, 100)])), 100);
+        assert_eq!(busy(&of(&[(Context::User, Layer::Userspace, 900), (Context::Task, Layer::Tcp, 100)])), 1000);
+        assert_eq!(busy(&of(&[(Context::Task, Layer::Memory, 995), (Context::Task, Layer::Tcp, 5)])), 0);
+        // What chance decides in one recording, both decide together, and for both alike.
+        let seldom = |samples| of(&[(Context::User, Layer::Userspace, 200), (Context::Task, Layer::Tcp, samples)]);
+        let [few, fewer, some, none, most] = [4, 3, 20, 0, 200].map(seldom);
+        let together = |one: &CpuAccount, other: &CpuAccount| of_traffic(one, &[one, other]).len();
+        assert_eq!([together(&few, &fewer), together(&fewer, &few), together(&few, &few)], [0; 3]);
+        assert_eq!([together(&few, &some), together(&some, &few)], [1, 1]);
+        assert_eq!([together(&none, &most), together(&most, &none)], [0, 1], "another task of the same name");
     }
 
     #[test]

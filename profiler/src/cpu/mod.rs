@@ -9,7 +9,7 @@ mod symbols;
 #[cfg(test)]
 pub(crate) mod testdata;
 
-pub use account::{Context, CpuAccount, Station, TaskAccount, TaskKey, account, context_of};
+pub use account::{Context, CpuAccount, Station, TaskAccount, TaskKey, account, context_of, of_traffic};
 pub(crate) use account::{layer_of, stack_of};
 pub use classify::{Classifier, InSpan};
 pub use split::{Places, split_table, steady_table};

@@ -1,6 +1,6 @@
 //! Single facts about the kernel and this process, each with what follows from it.
 
-use aya_obj::generated::{perf_event_attr, perf_hw_id, perf_sw_ids, perf_type_id};
+use aya_obj::generated::{perf_hw_id, perf_sw_ids, perf_type_id};
 
 use super::{
     Check,
@@ -8,11 +8,8 @@ use super::{
 };
 use crate::{
     host::facts::{kernel_release, read_line as read},
-    kernel::{btf::RUNNING, symbols::Symbols},
+    kernel::{btf::RUNNING, events, symbols::Symbols},
 };
-
-/// <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h#L1333>
-const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 
 /// The kernel's types.
 pub fn btf(error: Option<&anyhow::Error>) -> Check {
@@ -49,30 +46,11 @@ pub fn sampler(cpu: u32) -> Check {
 
 /// Opens a counter of all tasks on a CPU, and closes it.
 fn open(cpu: u32, kind: u32, config: u64) -> Result<(), std::io::Error> {
-    // SAFETY: a plain C structure for which all-zero is valid.
-    let mut attributes: perf_event_attr = unsafe { std::mem::zeroed() };
-    attributes.type_ = kind;
-    attributes.size = size_of::<perf_event_attr>() as u32;
+    let mut attributes = events::event(kind);
     attributes.config = config;
     attributes.__bindgen_anon_1.sample_period = 1_000_000;
     attributes.set_disabled(1);
-    // SAFETY: the structure tells its own size and outlives the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const attributes,
-            -1 as libc::pid_t,
-            cpu as libc::c_int,
-            -1 as libc::c_int,
-            PERF_FLAG_FD_CLOEXEC,
-        )
-    };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just opened and nobody else has it.
-    unsafe { libc::close(fd as libc::c_int) };
-    Ok(())
+    events::open(&attributes, cpu).map(drop)
 }
 
 /// Probes on functions: what the kernel seems to allow; whether they attach is tried when a recording starts.

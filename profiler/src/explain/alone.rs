@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     analysis::{Account, PathAccount},
+    cpu::of_traffic,
     profile::{BatchWork, Benchmark, Profile},
 };
 
@@ -92,8 +93,9 @@ fn stream_layers(
         let ran = profile.meta.benchmark.as_ref().and_then(Benchmark::ran_s);
         let seconds = ran.filter(|ran| *ran > 0.0).map_or(recorded, |ran| ran.min(recorded));
         let bytes = rate.map_or(seen as f64 * account.scale, |bits| bits / 8.0 * seconds);
-        for of in account.cpu.tasks.values() {
-            for (station, samples) in of.of_traffic(of.is_of_traffic()) {
+        let traffic = of_traffic(&account.cpu, &[&account.cpu]);
+        for (task, of) in &account.cpu.tasks {
+            for (station, samples) in of.of_traffic(traffic.contains(&*task.comm)) {
                 let slot = station.layer.map_or(Slot::Unattributed, |layer| Slot::Layer(layer, RowKind::Cpu));
                 *layers.entry(slot).or_default() += account.cpu.ns(samples) as f64 / bytes;
             }

@@ -7,7 +7,7 @@ use netstrata_common::Layer;
 use super::Side;
 use crate::{
     analysis::Account,
-    cpu::{Context, Station, TaskAccount, TaskKey},
+    cpu::{Context, Station, TaskAccount, TaskKey, of_traffic},
     failure::Failure,
     profile::Profile,
     threads,
@@ -94,12 +94,12 @@ impl Candidate<'_> {
 }
 
 /// Stations of a profile, busiest first.
-fn candidates(account: &Account) -> Vec<Candidate<'_>> {
+fn candidates<'a>(account: &'a Account, traffic: &BTreeSet<&str>) -> Vec<Candidate<'a>> {
     // The recorder's threads are no station of the traffic.
     let tasks = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
     let mut found: Vec<Candidate<'_>> = tasks
         .map(|(task, of)| {
-            let busy = of.of_traffic(of.is_of_traffic()).map(|(_, samples)| samples).sum();
+            let busy = of.of_traffic(traffic.contains(&*task.comm)).map(|(_, samples)| samples).sum();
             Candidate { task, account: of, busy }
         })
         .filter(|candidate| candidate.busy > 0)
@@ -179,14 +179,14 @@ fn others(profile: &Profile, account: &Account, traffic: &BTreeSet<TaskKey>, par
     let part = |at: &Station, samples: u64| parts.get(&at.cpu).copied().unwrap_or(0.0) * samples as f64;
     let known = account.cpu.tasks.iter().filter(|(task, _)| !threads::RECORDER.contains(&task.comm.as_str()));
     let all: f64 = known.flat_map(|(_, of)| &of.stations).map(|(at, samples)| part(at, *samples)).sum();
-    let ours: f64 = of_traffic(account, traffic).map(|(_, at, samples)| part(at, samples)).sum();
+    let ours: f64 = samples_of(account, traffic).map(|(_, at, samples)| part(at, samples)).sum();
     let time = profile.meta.duration_ns.max(1) as f64;
     // Stolen time is not sampled.
     (all - ours).max(0.0) * account.cpu.period_ns as f64 / time + profile.meta.steal_share * parts.values().sum::<f64>()
 }
 
 /// Samples of the traffic: with the task, where they are of a task of it.
-fn of_traffic<'a>(
+fn samples_of<'a>(
     account: &'a Account,
     traffic: &BTreeSet<TaskKey>,
 ) -> impl Iterator<Item = (&'a TaskKey, &'a Station, u64)> {
@@ -196,13 +196,16 @@ fn of_traffic<'a>(
     })
 }
 
-/// The tasks of the traffic: those of the station that is given, or such as look like it.
-fn traffic(account: &Account, given: Option<&StationFacts>) -> BTreeSet<TaskKey> {
-    let looks_like_it = || {
-        let tasks = account.cpu.tasks.iter().filter(|(_, of)| of.is_of_traffic());
-        tasks.map(|(task, _)| task.clone()).collect()
-    };
-    given.map_or_else(looks_like_it, |station| station.traffic.clone())
+/// The tasks of the traffic: those of the station that is given, or those with such names.
+fn traffic(account: &Account, names: &BTreeSet<&str>, given: Option<&StationFacts>) -> BTreeSet<TaskKey> {
+    let by_name = || account.cpu.tasks.keys().filter(|task| names.contains(&*task.comm)).cloned().collect();
+    given.map_or_else(by_name, |station| station.traffic.clone())
+}
+
+/// Names of the tasks of the traffic, of two recordings that are compared.
+fn names(accounts: [&Account; 2]) -> [BTreeSet<&str>; 2] {
+    let cpus = accounts.map(|account| &account.cpu);
+    cpus.map(|cpu| of_traffic(cpu, &cpus))
 }
 
 /// A station of all tasks of the traffic: one CPU, or all of them. What else ran there makes its utilisation smaller.
@@ -215,7 +218,7 @@ fn of_cpus(
 ) -> StationFacts {
     let mut layers: BTreeMap<Option<Layer>, u64> = BTreeMap::new();
     let mut softirqs = 0;
-    for (_, station, samples) in of_traffic(account, &traffic).filter(|(_, station, _)| extent.holds(station.cpu)) {
+    for (_, station, samples) in samples_of(account, &traffic).filter(|(_, station, _)| extent.holds(station.cpu)) {
         *layers.entry(station.layer).or_default() += samples;
         softirqs += if matches!(station.context, Context::Softirq | Context::Ksoftirqd) { samples } else { 0 };
     }
@@ -225,12 +228,12 @@ fn of_cpus(
 }
 
 /// The CPUs that are full, and the traffic's part of each: its time, and the part of it that is not of its largest task.
-fn full_cpus(account: &Account, side: &Side) -> BTreeMap<u16, (u64, f64)> {
-    let traffic = traffic(account, None);
+fn full_cpus(account: &Account, side: &Side, names: &BTreeSet<&str>) -> BTreeMap<u16, (u64, f64)> {
+    let traffic = traffic(account, names, None);
     let full = side.cpus.iter().filter(|(_, share)| *share > SATURATED).map(|(cpu, _)| *cpu);
     full.map(|cpu| {
         let mut tasks: BTreeMap<&TaskKey, u64> = BTreeMap::new();
-        for (task, _, samples) in of_traffic(account, &traffic).filter(|(_, station, _)| station.cpu == cpu) {
+        for (task, _, samples) in samples_of(account, &traffic).filter(|(_, station, _)| station.cpu == cpu) {
             *tasks.entry(task).or_default() += samples;
         }
         let (sum, most) = (tasks.values().sum::<u64>(), tasks.values().max().copied().unwrap_or(0));
@@ -242,7 +245,8 @@ fn full_cpus(account: &Account, side: &Side) -> BTreeMap<u16, (u64, f64)> {
 /// What limits both: the machine where all CPUs of one are full of the traffic; a CPU where one is full and several tasks share
 /// it; else a task.
 fn extents(profiles: [&Profile; 2], accounts: [&Account; 2], sides: &[Side; 2]) -> [Extent; 2] {
-    let full = [0, 1].map(|index| full_cpus(accounts[index], &sides[index]));
+    let names = names(accounts);
+    let full = [0, 1].map(|index| full_cpus(accounts[index], &sides[index], &names[index]));
     let enough = |index: usize, samples: u64| {
         accounts[index].cpu.ns(samples) as f64 >= TRAFFIC * profiles[index].meta.duration_ns as f64
     };
@@ -268,8 +272,9 @@ const FULL: f64 = 0.9;
 
 /// Whether a station of each of two profiles is full.
 pub(super) fn is_full(profiles: [&Profile; 2], accounts: [&Account; 2], sides: &[Side; 2]) -> bool {
+    let names = names(accounts);
     let task = |index: usize| {
-        let most = candidates(accounts[index]).first().map_or(0, |candidate| candidate.busy);
+        let most = candidates(accounts[index], &names[index]).first().map_or(0, |candidate| candidate.busy);
         accounts[index].cpu.ns(most) as f64 >= FULL * profiles[index].meta.duration_ns as f64
     };
     extents(profiles, accounts, sides) != [Extent::Task; 2] || (task(0) && task(1))
@@ -306,8 +311,9 @@ pub(super) fn stations(
             return Ok((stations, note));
         }
     };
+    let names = names(accounts);
     let of = |index: usize| {
-        let traffic = traffic(accounts[index], given[index]);
+        let traffic = traffic(accounts[index], &names[index], given[index]);
         of_cpus(profiles[index], accounts[index], works[index], extents[index], traffic)
     };
     Ok(([of(0), of(1)], Some(note.into())))
@@ -320,7 +326,8 @@ fn of_tasks(
     works: &[Work; 2],
     given: [Option<&StationFacts>; 2],
 ) -> Result<[StationFacts; 2], Failure> {
-    let lists = [candidates(accounts[0]), candidates(accounts[1])];
+    let names = names(accounts);
+    let lists = [0, 1].map(|index| candidates(accounts[index], &names[index]));
     let same =
         |index: usize| lists[index].iter().find(|candidate| given[index].is_some_and(|given| candidate.is(given)));
     let (first, second) = same(0)
@@ -328,7 +335,7 @@ fn of_tasks(
         .or_else(|| choose(&lists[0], &lists[1]))
         .ok_or_else(|| Failure::Untrusted("no task of the traffic was sampled: record again, longer".into()))?;
     let of = |index: usize, task| {
-        let traffic = traffic(accounts[index], given[index]);
+        let traffic = traffic(accounts[index], &names[index], given[index]);
         of_task(profiles[index], accounts[index], works[index], task, traffic)
     };
     Ok([of(0, first), of(1, second)])

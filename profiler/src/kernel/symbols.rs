@@ -44,6 +44,25 @@ fn hidden() -> anyhow::Error {
     .into()
 }
 
+/// Where a function of the kernel itself is: the first of this name, which the kernel would take, too. `None` if it is hidden.
+pub fn address_of(name: &str) -> Option<u64> {
+    address_in(BufReader::new(File::open(RUNNING).ok()?), name)
+}
+
+fn address_in(text: impl BufRead, name: &str) -> Option<u64> {
+    for line in text.lines() {
+        let line = line.ok()?;
+        let mut words = line.split_ascii_whitespace();
+        if let (Some(address), Some("t" | "T"), Some(found), None) =
+            (words.next(), words.next(), words.next(), words.next())
+            && found == name
+        {
+            return u64::from_str_radix(address, 16).ok().filter(|address| *address != 0);
+        }
+    }
+    None
+}
+
 /// The name that the source gives a function: without the suffixes of clones.
 fn source_name(name: &str) -> &str {
     let base = name.find('.').map_or(name, |dot| &name[..dot]);
@@ -141,6 +160,17 @@ impl Symbols {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_of_the_kernel_itself_is_found_by_its_whole_name() {
+        let find = |name| {
+            let text = "0000000000000000 T hidden\n0000000000001000 D data\n0000000000001000 T first.cold\n\
+                        ffffffff81002000 t first\nffffffff81003000 T first\nffffffffc0000000 T moved\t[module]\n";
+            address_in(text.as_bytes(), name)
+        };
+        assert_eq!(find("first"), Some(0xffff_ffff_8100_2000));
+        assert_eq!([find("hidden"), find("data"), find("moved"), find("fir")], [None; 4]);
+    }
 
     #[test]
     fn functions_of_hooks_are_found_with_their_module_and_suffix() {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::programs::{
-    KProbe, PerfEvent, ProgramError, RawTracePoint,
+    PerfEvent, ProgramError, RawTracePoint,
     perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     raw_trace_point::RawTracePointLinkId,
 };
@@ -91,10 +91,7 @@ impl Session {
             program.detach(link).with_context(|| format!("cannot detach {}", probe.name))?;
         }
         for function in self.function_probes.iter_mut().filter(|_| group == Group::Journey).rev() {
-            if let Some(link) = function.link.take() {
-                let program: &mut KProbe = program(&mut self.ebpf, function.probe.name)?;
-                program.detach(link).with_context(|| format!("cannot detach {}", function.probe.name))?;
-            }
+            function.detach(&mut self.ebpf).with_context(|| format!("cannot detach {}", function.probe.name))?;
         }
         log::debug!("{group:?}: detached in {:?}", begun.elapsed());
         Ok(())

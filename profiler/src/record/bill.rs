@@ -54,8 +54,8 @@ impl Bill<'_> {
         let costs = self.costs;
         let softirqs = self.softirqs.get(cpu).copied().unwrap_or(0);
         let own = self.own_by_cpu.get(&cpu).copied().unwrap_or_default();
-        state.crossings.saturating_sub(state.followed_crossings) as f64 * costs.ns_per_crossing
-            + state.followed_crossings as f64 * costs.ns_per_followed_crossing * self.pace
+        state.crossings.saturating_sub(state.followed_crossings) as f64 * costs.charged_ns[0]
+            + state.followed_crossings as f64 * costs.charged_ns[1] * self.pace
             + (state.samples + state.burst_samples) as f64 * costs.ns_per_sample
             + softirqs as f64 * costs.ns_per_timed_softirq
             + self.hooks_ns.get(cpu).copied().unwrap_or(0.0)
@@ -68,8 +68,7 @@ mod tests {
     use super::*;
 
     const COSTS: fn() -> Calibration = || Calibration {
-        ns_per_crossing: 10.0,
-        ns_per_followed_crossing: 100.0,
+        charged_ns: [10.0, 100.0],
         ns_per_sample: 1000.0,
         ns_per_timed_softirq: 50.0,
         ..Calibration::default()

@@ -46,12 +46,17 @@ const SAMPLER_ROUNDS: usize = 3;
 const SELDOM: u32 = 64;
 /// No sample takes less, whatever was measured.
 const LEAST_SAMPLE_NS: f64 = 100.0;
+/// And no crossing.
+const LEAST_CROSSING_NS: f64 = 1.0;
 
 /// Measured costs, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Calibration {
     /// A crossing of a packet that is not followed.
     pub ns_per_crossing: f64,
+    /// What is charged for one that is not followed, and for one that is: where the machine was never calm, the most that they may
+    /// cost. A budget that rests on a guess is not kept.
+    pub charged_ns: [f64; 2],
     /// A crossing of a followed packet, its share of the end of the journey included.
     pub ns_per_followed_crossing: f64,
     /// The part of it that lies within the journey.
@@ -195,23 +200,32 @@ impl Measured {
     }
 
     /// The costs, but those of the sampler.
-    fn costs(&self) -> Result<Calibration> {
+    fn costs(&self, calm: bool) -> Result<Calibration> {
         let per_datagram = self.crossings_per_datagram.iter().copied().fold(f64::MAX, f64::min);
         anyhow::ensure!(per_datagram >= 1.0, "the probes did not see the calibration's packets");
+        // Disturbances only add: the fastest of what was made while the machine was calm. Where it never was, neighbours compare.
         let pace = self.pace();
-        let beyond = |times: &Times, than: &Times| (times.fastest(pace) - than.fastest(pace)) / per_datagram;
-        let ns_per_crossing = beyond(&self.passed, &self.plain).max(1.0);
-        let following = |times: &Times| ns_per_crossing + beyond(times, &self.turned_away).max(0.0);
-        let uncut = following(&self.in_span);
+        let beyond = |times: &Times, than: &Times| {
+            let fastest = times.fastest(pace) - than.fastest(pace);
+            let costs = if calm { [fastest; 2] } else { times.beyond(than) };
+            costs.map(|ns| (ns / per_datagram).max(0.0))
+        };
+        let passing = beyond(&self.passed, &self.plain).map(|ns| ns.max(LEAST_CROSSING_NS));
+        let following = |times: &Times| {
+            let more = beyond(times, &self.turned_away);
+            [passing[0] + more[0], passing[1] + more[1]]
+        };
+        let ([uncut, most_uncut], followed) = (following(&self.in_span), following(&self.followed));
         // A recording is as calm as most of its time is, and no journey in it is the fastest of many. Where the cost cannot be seen in
         // its place: no less than what every packet meets, no more than all that is not cut out.
-        let [fastest, middle] = self.crossing.ns().unwrap_or([uncut, ns_per_crossing]).map(|ns| ns.min(uncut));
+        let [fastest, middle] = self.crossing.ns().unwrap_or([uncut, passing[0]]).map(|ns| ns.min(most_uncut));
         Ok(Calibration {
-            ns_per_crossing,
-            ns_per_followed_crossing: following(&self.followed),
+            ns_per_crossing: passing[0],
+            charged_ns: [passing[1], followed[1]],
+            ns_per_followed_crossing: followed[0],
             ns_in_span_per_crossing: middle,
             ns_in_span_interval: [fastest.min(middle), fastest.max(middle)],
-            ns_in_span_at_return: self.crossing.beside_ns().unwrap_or(ns_per_crossing),
+            ns_in_span_at_return: self.crossing.beside_ns().unwrap_or(passing[0]),
             ns_uncut_per_crossing: uncut,
             ns_in_span_at_ready: 0.0,
             crossings_per_datagram: per_datagram,
@@ -220,7 +234,7 @@ impl Measured {
             ns_per_timed_softirq: 0.0,
             ns_per_turn: median(&self.turns),
             system_call_ns: 0.0,
-            calm: false,
+            calm,
         })
     }
 }
@@ -252,8 +266,7 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
         ns_per_sample: sampler_cost(session, traffic, cpu)?,
         ns_per_timed_softirq: timed_softirq_cost(session, traffic, cpu, &measured.plain)?,
         system_call_ns: traffic.calm(),
-        calm: calm(&measured),
-        ..measured.costs()?
+        ..measured.costs(calm(&measured))?
     };
     session.clear()?;
     Ok(costs)

@@ -1,11 +1,25 @@
 //! The probe of a function that packets cross: loaded and attached only while the function is there.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use aya::{
     Ebpf,
     programs::{KProbe, ProgramError, kprobe::KProbeLinkId},
 };
 
-use super::{probes::Probe, refusal::Refusal};
+use super::{
+    probes::{At, Probe},
+    refusal::Refusal,
+};
+use crate::kernel::{events, symbols};
+
+/// What keeps it attached.
+pub(super) enum Link {
+    /// By the function's address, until it is dropped.
+    Address(#[expect(dead_code, reason = "kept for being dropped")] OwnedFd),
+    /// By its name.
+    Name(KProbeLinkId),
+}
 
 /// The probe of a function that packets cross.
 pub(super) struct FunctionProbe {
@@ -13,7 +27,9 @@ pub(super) struct FunctionProbe {
     /// Its program has been verified, which takes time that nobody should pay for an unused module.
     loaded: bool,
     /// While it is attached.
-    pub link: Option<KProbeLinkId>,
+    pub link: Option<Link>,
+    /// Where the function is, if it is one of the kernel itself: those of modules move.
+    address: Option<u64>,
     /// It is not attached with the others.
     pub left_out: bool,
     /// It was attached once.
@@ -22,7 +38,7 @@ pub(super) struct FunctionProbe {
 
 impl FunctionProbe {
     pub fn of(probe: &'static Probe) -> Self {
-        Self { probe, loaded: false, link: None, left_out: false, seen: false }
+        Self { probe, loaded: false, link: None, address: None, left_out: false, seen: false }
     }
 
     /// What is said where it cannot be used.
@@ -36,6 +52,8 @@ impl FunctionProbe {
         if there && !self.loaded {
             self.program(ebpf)?.load()?;
             self.loaded = true;
+            let own = matches!(self.probe.at, At::Function { module: None, .. });
+            self.address = own.then(|| symbols::address_of(self.probe.name)).flatten();
         }
         Ok(there)
     }
@@ -43,10 +61,31 @@ impl FunctionProbe {
     /// Attaches it, if the function is there.
     pub fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
         if self.load(ebpf)? {
-            let link = self.program(ebpf)?.attach(self.probe.name, 0)?;
+            let (name, address) = (self.probe.name, self.address);
+            let program = self.program(ebpf)?;
+            let descriptor = program.fd()?.as_fd();
+            let by_address = address.map(|address| events::attach_at(address, descriptor));
+            let link = match by_address {
+                Some(Ok(event)) => Link::Address(event),
+                refused => {
+                    if let Some(Err(error)) = refused {
+                        log::debug!("{name} is attached by name: {error}");
+                        self.address = None;
+                    }
+                    Link::Name(self.program(ebpf)?.attach(name, 0)?)
+                }
+            };
             (self.link, self.seen) = (Some(link), true);
         }
         Ok(())
+    }
+
+    /// Takes it off.
+    pub fn detach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+        match self.link.take() {
+            Some(Link::Name(link)) => self.program(ebpf)?.detach(link),
+            Some(Link::Address(_)) | None => Ok(()),
+        }
     }
 
     fn program<'a>(&self, ebpf: &'a mut Ebpf) -> Result<&'a mut KProbe, ProgramError> {

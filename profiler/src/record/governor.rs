@@ -122,8 +122,8 @@ impl Governor {
 
     /// Shares of a CPU that packets cost which are turned away, and which are followed.
     fn shares(&self, load: &Load) -> [f64; 2] {
-        let plain = (load.crossings - load.followed_crossings).max(0.0) * self.costs.ns_per_crossing;
-        let followed = load.followed_crossings * self.costs.ns_per_followed_crossing;
+        let plain = (load.crossings - load.followed_crossings).max(0.0) * self.costs.charged_ns[0];
+        let followed = load.followed_crossings * self.costs.charged_ns[1];
         [plain, followed].map(|ns| if load.seconds > 0.0 { ns / load.seconds / 1e9 } else { 0.0 })
     }
 
@@ -186,6 +186,7 @@ mod tests {
 
     const COSTS: Calibration = Calibration {
         ns_per_crossing: 15.0,
+        charged_ns: [15.0, 400.0],
         ns_per_followed_crossing: 400.0,
         ns_in_span_per_crossing: 150.0,
         ns_in_span_interval: [150.0, 150.0],

@@ -235,8 +235,13 @@ impl Kept {
         let pace = system_call_ns / self.costs.points.system_call_ns;
         ensure!(ALIKE.contains(&pace), "system calls take {pace:.2} times as long as then");
         let points = &self.costs.points;
-        let figures =
-            [points.ns_per_crossing, points.ns_per_followed_crossing, points.ns_per_sample, points.ns_per_turn];
+        let figures = [
+            points.ns_per_crossing,
+            points.charged_ns[0],
+            points.charged_ns[1],
+            points.ns_per_sample,
+            points.ns_per_turn,
+        ];
         ensure!(figures.iter().all(|ns| ns.is_finite() && *ns > 0.0), "they are no costs");
         Ok(())
     }
@@ -295,7 +300,7 @@ mod tests {
     fn costs() -> Costs {
         let points = Calibration {
             ns_per_crossing: 30.5,
-            ns_per_followed_crossing: 170.0,
+            charged_ns: [30.5, 170.0],
             ns_in_span_interval: [60.0, 70.0],
             ns_per_sample: 2000.0,
             ns_per_turn: 1e6,
