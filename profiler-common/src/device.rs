@@ -22,6 +22,6 @@ pub struct DropKey {
     pub netns: u32,
     /// Where.
     pub ifindex: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Batch: the recorder takes those that have ended.
+    pub batch: u32,
 }

@@ -4,7 +4,7 @@ use netstrata_common::{DropKey, Loss};
 
 use crate::{
     atomic::add,
-    cpu::state,
+    cpu::{batch, config, state},
     globals::{has_reason, reason_consumed},
     log,
     maps::DROPS,
@@ -21,7 +21,8 @@ pub extern "C" fn count_drop(packet: u64, location: u64, reason: u64) -> i32 {
         return 0;
     }
     let at = skb::device_key(skb::device(packet));
-    let key = DropKey { location, reason, netns: at.netns, ifindex: at.ifindex, pad: 0 };
+    let batch = config().map_or(0, |config| batch(&config.batch));
+    let key = DropKey { location, reason, netns: at.netns, ifindex: at.ifindex, batch };
     if let Some(count) = DROPS.get_ptr_mut(key) {
         // SAFETY: a valid pointer into the map.
         add(unsafe { &mut *count }, 1);

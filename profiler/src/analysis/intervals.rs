@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cpu::{CpuAccount, account as cpu_account},
     numbers::{Spread, ratio_interval},
-    profile::{BatchCounts, BatchPath, Even, Histogram, Profile, SoftirqVector, TurnRecord, turns_of},
+    profile::{BatchCounts, BatchHost, BatchPath, Even, Histogram, Profile, SoftirqVector, TurnRecord, turns_of},
 };
 
 /// An interval around a figure, from what it is without each part. None of these figures is ever below 0.
@@ -48,6 +48,7 @@ fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
         figures.entry(of).or_default().extend(own);
     }
     figures.extend(softirqs(profile));
+    figures.extend(host(profile));
     account.intervals = Intervals(figures);
     judge_instruments(profile, account);
     let mut batches: BTreeMap<u64, Vec<&BatchPath>> = BTreeMap::new();
@@ -135,6 +136,26 @@ fn softirqs(profile: &Profile) -> Figures<[f64; 2]> {
         }
     }
     figures
+}
+
+/// Shares of all CPUs' time that batches have parts of.
+fn host(profile: &Profile) -> Option<(Of, BTreeMap<&'static str, [f64; 2]>)> {
+    type Part = fn(&BatchHost) -> u64;
+    let parts: [(&'static str, f64, Part); 2] = [
+        ("steal_share", profile.meta.steal_share, |host| host.stolen_ns),
+        ("cpu_share", profile.observer.cpu_share, |host| host.paid_ns),
+    ];
+    let figures = parts.into_iter().filter_map(|(name, share, part)| {
+        let pairs: Vec<(f64, f64)> =
+            profile.batches.iter().map(|batch| (part(&batch.host) as f64, batch.samples_ns as f64)).collect();
+        let [sum, time] = pairs.iter().fold([0.0; 2], |[sum, time], pair| [sum + pair.0, time + pair.1]);
+        // Of one CPU's time, and without what no batch has: how it differs is that of the whole.
+        let mean = per(sum, time);
+        let interval = interval_of(&pairs, mean)?;
+        Some((name, interval.map(|end| (end / mean * share).min(1.0))))
+    });
+    let figures: BTreeMap<_, _> = figures.collect();
+    (!figures.is_empty()).then_some((Of::Host, figures))
 }
 
 /// The interval of the mean of turnarounds.
@@ -335,6 +356,23 @@ mod tests {
         let found = &account_with_intervals(&profile).paths[0].intervals;
         assert!(found.end_to_end.is_some());
         assert_eq!(found.rows[0].mean, found.end_to_end);
+    }
+
+    #[test]
+    fn what_others_take_of_the_cpus_is_as_sure_as_its_batches_agree() {
+        let with = |stolen: [u64; 4]| {
+            let mut profile = profile(&[(10, 1000); 4]);
+            (profile.meta.steal_share, profile.observer.cpu_share) = (0.1, 0.01);
+            for (batch, stolen_ns) in profile.batches.iter_mut().zip(stolen) {
+                batch.host = BatchHost { stolen_ns, paid_ns: 10, drops: 0 };
+            }
+            let account = account_with_intervals(&profile);
+            [account.intervals.of(&Of::Host, "steal_share"), account.intervals.of(&Of::Host, "cpu_share")]
+        };
+        let [Some([low, high]), None] = with([90, 110, 95, 105]) else { panic!("what never differs has none") };
+        assert!(0.08 < low && low < 0.1 && 0.1 < high && high < 0.12, "{low} {high}");
+        let [Some([_, wide]), None] = with([0, 400, 0, 0]) else { panic!("it differs") };
+        assert!(wide > 0.3, "{wide}");
     }
 
     #[test]

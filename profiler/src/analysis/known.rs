@@ -25,6 +25,8 @@ pub enum Of {
     Reconciliation,
     /// The correction for the probes' own cost.
     Correction,
+    /// What the host's CPUs did for others: the hypervisor, and observing.
+    Host,
 }
 
 /// By what they are of, and by the names that they have in reports.

@@ -35,10 +35,33 @@ pub struct BatchRecord {
     /// Softirqs that were timed in it, by CPU and vector; without the kernel's own count of all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub softirqs: Vec<SoftirqVector>,
+    /// What happened to the host meanwhile.
+    #[serde(skip_serializing_if = "is_default")]
+    pub host: BatchHost,
     /// What a built-in workload did in that time.
     pub work: Option<BatchWork>,
     /// What it did in the windows.
     pub work_in_windows: Option<BatchWork>,
+}
+
+/// What happened to the host in the time of a batch, over all CPUs.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct BatchHost {
+    /// CPU time that the hypervisor took, nanoseconds.
+    pub stolen_ns: u64,
+    /// CPU time that observing cost, but for softirqs that were timed and functions: their share is in the whole alone.
+    pub paid_ns: u64,
+    /// Packets that were dropped while journeys were observed.
+    pub drops: u64,
+}
+
+impl BatchHost {
+    fn add(&mut self, more: Self) {
+        self.stolen_ns += more.stolen_ns;
+        self.paid_ns += more.paid_ns;
+        self.drops += more.drops;
+    }
 }
 
 /// Turnarounds of a process in a batch; weighted.
@@ -156,6 +179,7 @@ impl BatchRecord {
         next.bursts.into_iter().for_each(|(entry, count)| *self.bursts.entry(entry).or_default() += count);
         self.samples_ns += next.samples_ns;
         add_softirqs(&mut self.softirqs, next.softirqs);
+        self.host.add(next.host);
         BatchWork::add(&mut self.work, next.work);
         BatchWork::add(&mut self.work_in_windows, next.work_in_windows);
         for (id, path) in next.paths {
@@ -274,6 +298,7 @@ mod tests {
             bursts: BTreeMap::from([(0, 3)]),
             samples_ns: 5,
             softirqs: vec![softirq],
+            host: BatchHost { stolen_ns: 1, paid_ns: 2, drops: 3 },
             work: Some(BatchWork { ns: 1, done: 2 }),
             work_in_windows: None,
             part: 0,
@@ -324,6 +349,7 @@ mod tests {
         };
         let all = all.expect("there are some");
         assert_eq!(all.paths, BTreeMap::from([(7, path)]));
+        assert_eq!(all.host, BatchHost { stolen_ns: 1000, paid_ns: 2000, drops: 3000 });
         assert_eq!((all.end_ns, all.look, all.samples_ns, all.windows.len()), (1000, (1000, 2000), 5000, 1));
         let far = Far { values: 1000.0, sum: 5000 };
         assert_eq!(all.turnarounds, [BatchTurns { netns: 1, pid: 2, count: 3000, sum_ns: 4000, far }]);

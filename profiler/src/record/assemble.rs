@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Counter, CpuState, DropKey, Head, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Tier};
+use netstrata_common::{Counter, CpuState, Head, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Tier};
 
 use super::{
     assemble_functions as functions,
@@ -119,7 +119,7 @@ pub(super) fn profile(
         paths: tree.into_records(),
         cpu,
         softirqs: softirqs(&recording, after)?,
-        drops: drops(&recording, &symbols, &reasons)?,
+        drops: drops(&recording, &symbols, &reasons),
         turnarounds: turnarounds(&recording),
         devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
@@ -267,16 +267,16 @@ fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
     })
 }
 
-fn drops(recording: &Recording, symbols: &Symbols, reasons: &HashMap<u32, String>) -> Result<Vec<DropRecord>> {
+fn drops(recording: &Recording, symbols: &Symbols, reasons: &HashMap<u32, String>) -> Vec<DropRecord> {
     let mut by_place: BTreeMap<(String, String, u32, u32), u64> = BTreeMap::new();
-    for (key, count) in recording.session.entries::<DropKey, u64>("DROPS")? {
+    for (key, count) in &recording.gathered.drops {
         let function = symbols.name(key.location).to_owned();
         *by_place.entry((reason_name(reasons, key.reason), function, key.netns, key.ifindex)).or_default() += count;
     }
-    Ok(by_place
+    by_place
         .into_iter()
         .map(|((reason, function, netns, ifindex), count)| DropRecord { reason, function, netns, ifindex, count })
-        .collect())
+        .collect()
 }
 
 fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {

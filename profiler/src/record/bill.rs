@@ -48,19 +48,28 @@ impl Bill<'_> {
         }
     }
 
+    /// What programs at crossings and samples cost on all CPUs as if they were no slower than when that was measured, nanoseconds.
+    pub fn programs_ns(costs: &Calibration, states: &[CpuState]) -> f64 {
+        states.iter().map(|state| programs_ns(costs, state, 1.0)).sum()
+    }
+
     /// What is known to have been paid by a CPU, nanoseconds.
     fn ns_on(&self, cpu: usize) -> f64 {
-        let state = &self.states[cpu];
         let costs = self.costs;
         let softirqs = self.softirqs.get(cpu).copied().unwrap_or(0);
         let own = self.own_by_cpu.get(&cpu).copied().unwrap_or_default();
-        state.crossings.saturating_sub(state.followed_crossings) as f64 * costs.charged_ns[0]
-            + state.followed_crossings as f64 * costs.charged_ns[1] * self.pace
-            + (state.samples + state.burst_samples) as f64 * costs.ns_per_sample
+        programs_ns(costs, &self.states[cpu], self.pace)
             + softirqs as f64 * costs.ns_per_timed_softirq
             + self.hooks_ns.get(cpu).copied().unwrap_or(0.0)
             + own.as_nanos() as f64
     }
+}
+
+/// What programs at crossings and samples cost on a CPU, nanoseconds.
+fn programs_ns(costs: &Calibration, state: &CpuState, pace: f64) -> f64 {
+    state.crossings.saturating_sub(state.followed_crossings) as f64 * costs.charged_ns[0]
+        + state.followed_crossings as f64 * costs.charged_ns[1] * pace
+        + (state.samples + state.burst_samples) as f64 * costs.ns_per_sample
 }
 
 #[cfg(test)]

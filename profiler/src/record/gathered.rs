@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{Node, SampleKey, Stack, TurnKey};
+use netstrata_common::{DropKey, Node, SampleKey, Stack, TurnKey};
 
 use super::{
     interner::Interner,
@@ -15,7 +15,7 @@ use super::{
     session::Session,
     tree::{Tree, histogram},
 };
-use crate::profile::{BatchRecord, BatchTurns, Histogram, SoftirqVector};
+use crate::profile::{BatchHost, BatchRecord, BatchTurns, Histogram, SoftirqVector};
 
 /// What is known of a batch but from the tables.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Slice {
     pub look: (u64, u64),
     /// See [`BatchRecord::softirqs`].
     pub softirqs: Vec<SoftirqVector>,
+    /// See [`BatchRecord::host`]; without drops.
+    pub host: BatchHost,
 }
 
 /// Sums of all batches that were taken.
@@ -51,6 +53,8 @@ pub struct Gathered {
     known: HashMap<u64, u64>,
     /// Time between reading and sending, by namespace and process.
     pub turns: BTreeMap<(u32, u32), Histogram>,
+    /// Packets that were dropped, by place; these know no batch.
+    pub drops: HashMap<DropKey, u64>,
 }
 
 impl Gathered {
@@ -62,6 +66,7 @@ impl Gathered {
     /// Takes batches to which no program adds any more: their sums are those of slices of the recording.
     pub fn take(&mut self, session: &mut Session, batches: Batches, slices: Vec<Slice>) -> Result<()> {
         let mut turns: BTreeMap<u32, Vec<BatchTurns>> = BTreeMap::new();
+        let mut drops: BTreeMap<u32, u64> = BTreeMap::new();
         // Without a window nothing was added.
         if slices.iter().any(|slice| !slice.windows.is_empty()) || matches!(batches, Batches::All) {
             self.tree.take(session, batches)?;
@@ -77,9 +82,17 @@ impl Gathered {
                     turns.entry(batch).or_default().push(own);
                 },
             )?;
+            session.take(
+                "DROPS",
+                |key: &DropKey| batches.holds(key.batch),
+                |key: DropKey, count: &u64| {
+                    *drops.entry(key.batch).or_default() += count;
+                    *self.drops.entry(DropKey { batch: 0, ..key }).or_default() += count;
+                },
+            )?;
         }
         for slice in slices {
-            let Slice { batch, end_ns, samples_ns, windows, look, softirqs } = slice;
+            let Slice { batch, end_ns, samples_ns, windows, look, softirqs, host } = slice;
             self.ends.insert(batch, end_ns);
             let mut turnarounds = turns.remove(&batch).unwrap_or_default();
             turnarounds.sort_by_key(|turns| (turns.netns, turns.pid));
@@ -90,6 +103,7 @@ impl Gathered {
                 windows,
                 look,
                 softirqs,
+                host: BatchHost { drops: drops.remove(&batch).unwrap_or(0), ..host },
                 paths,
                 turnarounds,
                 ..BatchRecord::default()

@@ -20,6 +20,7 @@ mod kernel_counters;
 mod load;
 mod look;
 mod maps;
+mod meanwhile;
 mod messages;
 mod object;
 mod output;

@@ -20,6 +20,7 @@ use super::{
     load::Sizes,
     look::Look,
     maps::Batches,
+    meanwhile::Meanwhile,
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
@@ -103,6 +104,8 @@ pub(super) struct Recording {
     /// Those that were too many.
     pub journeys_not_kept: u64,
     pub counters: Counters,
+    /// The same since the last batch.
+    pub meanwhile: Option<Meanwhile>,
     /// CPU time of this process: at the start, at the end used meanwhile.
     pub own_cpu: Duration,
     /// That of the thread that records, by CPU.
@@ -264,6 +267,7 @@ impl Recording {
             journeys: Vec::new(),
             journeys_not_kept: 0,
             counters: Counters::default(),
+            meanwhile: None,
             own_cpu: own_time().total(),
             own_by_cpu: BTreeMap::new(),
             used_in_turn: Duration::ZERO,
@@ -302,6 +306,7 @@ impl Recording {
         self.first_tally = self.session.tallies()?;
         self.counters = Counters::read()?;
         self.own_cpu = own_time().total();
+        self.meanwhile = Some(Meanwhile::begin());
         self.turn = self.started;
         Ok(())
     }
@@ -330,7 +335,7 @@ impl Recording {
         self.session.detach_sampler()?;
         let counters = Counters::read()?;
         self.drain()?;
-        let last = self.end_slice(duration);
+        let last = self.end_slice(duration, &self.session.cpu_states()?, true);
         let slices = self.ended.drain(..).map(|(_, slice)| slice).chain([last]).collect();
         self.gathered.take(&mut self.session, Batches::All, slices)?;
         self.gathered.take_samples(&mut self.session, Batches::All)?;

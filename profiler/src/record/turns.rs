@@ -240,7 +240,7 @@ impl Recording {
             self.note_look(states);
         }
         let samples = samples(states);
-        let ended = self.end_slice(self.started.elapsed());
+        let ended = self.end_slice(self.started.elapsed(), states, false);
         self.config.batch = self.config.batch.wrapping_add(1);
         if samples.saturating_sub(self.samples_before) > u64::from(MAX_STACKS) / 2 {
             self.config.stack_batch = self.config.batch;
@@ -255,11 +255,18 @@ impl Recording {
     }
 
     /// What is known of the batch that ends so long after the recording began.
-    pub fn end_slice(&mut self, since: Duration) -> Slice {
+    pub fn end_slice(&mut self, since: Duration, states: &[CpuState], last: bool) -> Slice {
         let end_ns = since.as_nanos() as u64;
         let (begin_ns, slice) = (self.slice.end_ns, std::mem::take(&mut self.slice));
         self.slice.end_ns = end_ns;
-        Slice { batch: self.config.batch, end_ns, samples_ns: end_ns.saturating_sub(begin_ns), ..slice }
+        let host = self.meanwhile.as_mut().map(|host| host.since(last, &self.costs, states));
+        Slice {
+            host: host.unwrap_or_default(),
+            batch: self.config.batch,
+            end_ns,
+            samples_ns: end_ns.saturating_sub(begin_ns),
+            ..slice
+        }
     }
 
     /// Takes the batches that have ended, when no program can be at work on them any more.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     analysis::{Account, FunctionTotal, LayerTotal, Of, PathAccount, RowIntervals, Span, device_name, turn_interval},
     cpu::{Context, TaskAccount, TaskKey},
-    profile::{Histogram, Profile, TurnRecord},
+    profile::{Histogram, Observer, Profile, TurnRecord},
 };
 
 /// The report as JSON, for people too.
@@ -100,9 +100,8 @@ fn meta(profile: &Profile) -> Value {
     value
 }
 
-fn trust(profile: &Profile, account: &Account) -> Value {
-    let observer = &profile.observer;
-    let hooks: Vec<Value> = Way::ALL
+fn hooks(observer: &Observer) -> Vec<Value> {
+    Way::ALL
         .iter()
         .zip(observer.hooks)
         .map(|(way, cost)| {
@@ -117,7 +116,11 @@ fn trust(profile: &Profile, account: &Account) -> Value {
                 "ns_exit_together": round(cost.ns_exit_together),
             })
         })
-        .collect();
+        .collect()
+}
+
+fn trust(profile: &Profile, account: &Account) -> Value {
+    let observer = &profile.observer;
     let mut trust = json!({
         "verdict": account.trust.verdict.name(),
         "reasons": account.trust.reasons,
@@ -135,7 +138,7 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "ns_in_span_at_ready": round(observer.ns_in_span_at_ready),
             "ns_per_softirq": round(observer.ns_per_softirq),
             "ns_per_sample": round(observer.ns_per_sample),
-            "hooks": hooks,
+            "hooks": hooks(observer),
             "hook_calls": observer.hook_calls,
             "followed_hook_calls": observer.followed_hook_calls,
             "crossings": observer.crossings,
@@ -160,6 +163,12 @@ fn trust(profile: &Profile, account: &Account) -> Value {
             "unsubtracted_share": share(account.correction.unsubtracted_share(), 1.0),
         });
         set_intervals(&mut trust["correction"], account, &Of::Correction);
+    }
+    if let Some(interval) = account.intervals.of(&Of::Host, "cpu_share") {
+        set_share_interval(&mut trust["observer"]["intervals"], "cpu_share", Some(interval));
+    }
+    if let Some(interval) = account.intervals.of(&Of::Host, "steal_share") {
+        set_share_interval(&mut trust["intervals"], "steal_share", Some(interval));
     }
     trust
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use netstrata_common::{End, Way};
 
 use crate::{
-    analysis::{Account, PathAccount, Span, device_name},
+    analysis::{Account, Of, PathAccount, Span, device_name},
     output::{clip, clip_left, count, wrapped},
     profile::{Benchmark, NOT_ASKED, NOT_THERE, Observer, Profile},
 };
@@ -390,8 +390,9 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
         String::new()
     };
     let cost = format!(
-        "{} of the CPU time{}; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span), {} per CPU sample{interval}",
+        "{}{} of the CPU time{}; {:.0} ns per crossing, {:.0} ns if followed ({:.0} ns within the span), {} per CPU sample{interval}",
         percent(observer.cpu_share),
+        plus_minus(account.intervals.of(&Of::Host, "cpu_share"), observer.cpu_share),
         of_the_busiest(observer),
         observer.ns_per_crossing,
         observer.ns_per_followed_crossing,
@@ -429,5 +430,6 @@ fn trust(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Re
             out.push_str(&wrapped("  missing ", 4, &format!("{probe}: {reason}")));
         }
     }
-    writeln!(out, "  steal: {}", percent(profile.meta.steal_share))
+    let steal = profile.meta.steal_share;
+    writeln!(out, "  steal: {}{}", percent(steal), plus_minus(account.intervals.of(&Of::Host, "steal_share"), steal))
 }

@@ -17,7 +17,7 @@ use crate::threads;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it reads all devices again; on large machines less often, so that it stays cheap.
 const SCAN: Duration = Duration::from_secs(1);
-const SCAN_AT_LEAST: Duration = Duration::from_secs(5);
+const SCAN_AT_LEAST: Duration = Duration::from_secs(15);
 /// A scan that takes 1 ms is made once in a second at most: a tenth of the default budget.
 const SCAN_SHARE: u32 = 1000;
 

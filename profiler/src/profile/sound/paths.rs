@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{Sound, Totals, folded, fraction, histogram, within};
 use crate::profile::{
-    BatchCounts, BatchPath, BatchRecord, BatchTurns, BatchWork, Far, FunctionRecord, JourneyRecord, PathRecord, Profile,
+    BatchCounts, BatchHost, BatchPath, BatchRecord, BatchTurns, BatchWork, Far, FunctionRecord, JourneyRecord,
+    PathRecord, Profile,
 };
 
 /// What no path has: the programs keep fewer crossings.
@@ -129,12 +130,14 @@ pub(super) fn batches(
             samples,
             bursts,
             samples_ns,
+            host: BatchHost { stolen_ns, paid_ns, drops },
             work,
             softirqs: timed,
             work_in_windows,
         } = batch;
         within("recording", *part as usize, parts)?;
-        for ns in [end_ns, samples_ns, with_traffic_ns] {
+        totals.add("drops of slices", *drops);
+        for ns in [end_ns, samples_ns, with_traffic_ns, stolen_ns, paid_ns] {
             totals.add("nanoseconds of slices", *ns);
         }
         windows.iter().for_each(|(_, until)| totals.add("nanoseconds of windows", *until));

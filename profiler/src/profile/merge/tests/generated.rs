@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netstrata_common::{Edge, End, Hook, Loss, Point, Protocol, Tier, Vector};
 
 use crate::profile::{
-    BatchPath, BatchRecord, BatchTurns, BatchWork, Benchmark, Container, CpuRecord, CrossingRecord, Device,
+    BatchHost, BatchPath, BatchRecord, BatchTurns, BatchWork, Benchmark, Container, CpuRecord, CrossingRecord, Device,
     DeviceCounters, DropRecord, FunctionRecord, Histogram, JourneyRecord, Meta, Namespace, Observer, PathRecord,
     Profile, SampleRecord, Sampling, SoftirqRecord, SoftirqVector, TaskRecord, Topology, TurnRecord,
 };
@@ -280,6 +280,7 @@ fn batch(dice: &mut Dice, ids: &[u64], entries: u32, bursts: u32) -> BatchRecord
         samples: dice.some_of(0..entries, |dice| dice.below(9)),
         bursts: dice.some_of(0..bursts, |dice| dice.below(9)),
         samples_ns: dice.below(99),
+        host: BatchHost { stolen_ns: dice.below(9), paid_ns: dice.below(9), drops: dice.below(9) },
         work: dice.one(&[None, Some(BatchWork { ns: 1, done: 2 })]),
         ..BatchRecord::default()
     }
