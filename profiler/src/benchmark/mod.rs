@@ -178,8 +178,8 @@ pub struct Recorded {
     pub seconds: f64,
 }
 
-/// Clocks of files are coarse.
-const COARSE: Duration = Duration::from_secs(2);
+/// Clocks of files are coarse: those that tell no part of a second by seconds, others by ticks.
+const COARSE: [Duration; 2] = [Duration::from_secs(2), Duration::from_millis(50)];
 /// A benchmark may begin before a recording and end behind it by so much of it: programs start and end.
 const LONGER: f64 = 1.1;
 
@@ -195,11 +195,17 @@ pub fn read_file(command: &[String], file: &Path, recorded: Recorded) -> Reading
     };
     // A pipe without a writer would never end.
     if !file.is_file() {
-        return refused("there is no such file");
+        return refused(if file.exists() { "it is no plain file" } else { "there is no such file" });
     }
-    let written = file.metadata().and_then(|there| there.modified());
-    if written.is_ok_and(|written| written + COARSE < recorded.since) {
-        return refused("it was written before the recording began, so it is of another run");
+    if let Ok(written) = file.metadata().and_then(|there| there.modified()) {
+        let part = written.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+        let coarse = COARSE[usize::from(part > 0)];
+        if written + coarse < recorded.since {
+            return refused("it was written before the recording began, so it is of another run");
+        }
+        if written > SystemTime::now() + coarse {
+            return refused("it was written in the future, so nothing tells of which run it is");
+        }
     }
     let mut bytes = Vec::new();
     match File::open(file).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)) {

@@ -60,7 +60,7 @@ pub fn check(benchmark: &mut Benchmark) -> Vec<String> {
 }
 
 /// How many transactions were under way at a time by rate and round trip (Little's law), if it is more than connections can have.
-fn too_many_at_a_time(benchmark: &Benchmark) -> Option<f64> {
+pub(super) fn too_many_at_a_time(benchmark: &Benchmark) -> Option<f64> {
     let pairs = f64::from(benchmark.pairs?);
     let at_a_time = benchmark.transactions_per_s? * benchmark.round_trip_ns? / 1e9;
     Some(at_a_time).filter(|at_a_time| *at_a_time > MOST_AT_A_TIME * pairs)

@@ -2,6 +2,7 @@
 
 use super::{
     Found,
+    possible::too_many_at_a_time,
     text::{count, leading, line_of, number, quoted, time_ns, whole},
 };
 use crate::profile::Benchmark;
@@ -75,6 +76,19 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
     if by_clock {
         found.notes.push("wrk2 sends by the clock, and its times are only those since a request was due".into());
     }
+    // For each stall wrk enters samples that it did not measure, none longer than it; its rate is a plain count.
+    let made_up = !by_clock && found.benchmark.round_trip_ns.is_some_and(|ns| ns <= took * 1e9);
+    if let Some(at_a_time) = too_many_at_a_time(&found.benchmark).filter(|_| made_up) {
+        let times = &mut found.benchmark;
+        (times.round_trip_ns, times.round_trip_max_ns) = (None, None);
+        (times.round_trip_p50_ns, times.round_trip_p90_ns) = (None, None);
+        (times.round_trip_p99_ns, times.round_trip_p999_ns) = (None, None);
+        found.notes.push(format!(
+            "wrk's times hold samples that it made up for stalls, and contradict its rate ({at_a_time:.1} at a time by {} \
+             connections): they are left out",
+            connections.unwrap_or(1)
+        ));
+    }
     if found.benchmark.failed > Some(0) {
         found.notes.push(format!("{} errors and answers that are errors are among its requests", failed(text)));
     }
@@ -103,4 +117,26 @@ fn failed(text: &str) -> u64 {
         |line: &str| line.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).fold(0, u64::saturating_add);
     let lines = ["Socket errors:", "Non-2xx or 3xx responses:"];
     lines.iter().filter_map(|name| line_of(text, name)).map(counts).fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_that_wrk_made_up_cost_its_times_and_not_its_rate() {
+        let of = |mean: &str| {
+            let text = format!(
+                "Running 2s test @ http://10.0.0.2/\n  1 threads and 2 connections\n  Thread Stats   Avg      Stdev     Max   \
+                 +/- Stdev\n    Latency   {mean}     1.00ms  90.00ms   95.00%\n  Latency Distribution\n     50%    1.00ms\n  2000 \
+                 requests in 2.00s, 1.00MB read\nRequests/sec:   1000.00\n"
+            );
+            read(&[], &text).expect("a result").remove(0)
+        };
+        let (plain, stalled) = (of("2.00ms"), of("9.00ms"));
+        assert_eq!((plain.benchmark.round_trip_ns, plain.notes.len()), (Some(2e6), 0));
+        let times = (stalled.benchmark.round_trip_ns, stalled.benchmark.round_trip_p50_ns);
+        assert_eq!((times, stalled.benchmark.transactions_per_s), ((None, None), Some(1000.0)));
+        assert!(stalled.notes[0].contains("9.0 at a time by 2 connections"), "{:?}", stalled.notes);
+    }
 }

@@ -95,3 +95,20 @@ fn a_file_of_another_run_or_tool_is_no_figure() {
         assert!(found.benchmark.is_none() && found.notes[0].contains(why), "{found:?}");
     }
 }
+
+#[test]
+fn the_times_of_files_are_believed_as_far_as_they_tell() {
+    let name = std::env::temp_dir().join(format!("netstrata-written-{}", std::process::id()));
+    std::fs::write(&name, text("iperf3/3.21-tcp.json")).unwrap();
+    let second = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let note = |written: SystemTime, since: SystemTime| {
+        std::fs::File::options().write(true).open(&name).and_then(|file| file.set_modified(written)).unwrap();
+        read_file(&words("ssh A sleep 1"), &name, Recorded { since, seconds: 1.0 }).notes.pop().unwrap_or_default()
+    };
+    let fine = Duration::from_millis(10);
+    // A file system that counts in seconds has rounded; another has not.
+    assert_eq!(note(second, second + Duration::from_millis(900)), "");
+    assert!(note(second + fine, second + Duration::from_millis(900)).contains("before the recording began"));
+    assert!(note(SystemTime::now() + Duration::from_secs(60), second).contains("in the future"));
+    std::fs::remove_file(&name).unwrap();
+}
