@@ -13,7 +13,7 @@ use crate::{
     analysis::{Account, account_with_intervals},
     cli::{ReportArgs, ReportFormat},
     output::{Format, json as json_text, list, print},
-    profile::{self, Profile},
+    profile::{self, MOST_PATHS, Profile},
 };
 
 /// The report of a profile and its account, in a format.
@@ -47,6 +47,8 @@ pub fn rendered(profile: Profile, name: ReportFormat) -> String {
 
 /// Runs `netstrata report`.
 pub fn run(args: &ReportArgs) -> Result<ExitCode> {
-    let (profile, _) = profile::read_set(&args.files)?;
+    let (mut profile, _) = profile::read_set(&args.files)?;
+    // Each recording has folded its own; together they may have more than a report tells.
+    profile.fold(MOST_PATHS);
     print(&rendered(profile, args.format))
 }
