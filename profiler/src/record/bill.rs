@@ -69,19 +69,15 @@ impl Bill<'_> {
 fn programs_ns(costs: &Calibration, state: &CpuState, pace: f64) -> f64 {
     state.crossings.saturating_sub(state.followed_crossings) as f64 * costs.charged_ns[0]
         + state.followed_crossings as f64 * costs.charged_ns[1] * pace
-        + (state.samples + state.burst_samples) as f64 * costs.ns_per_sample
+        + (state.samples + state.burst_samples) as f64 * costs.charged_ns[2]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COSTS: fn() -> Calibration = || Calibration {
-        charged_ns: [10.0, 100.0],
-        ns_per_sample: 1000.0,
-        ns_per_timed_softirq: 50.0,
-        ..Calibration::default()
-    };
+    const COSTS: fn() -> Calibration =
+        || Calibration { charged_ns: [10.0, 100.0, 1000.0], ns_per_timed_softirq: 50.0, ..Calibration::default() };
 
     /// A bill of 10 µs on two CPUs, on which nothing stands yet.
     fn bill<'a>(costs: &'a Calibration, states: &'a [CpuState; 2], own: &'a BTreeMap<usize, Duration>) -> Bill<'a> {

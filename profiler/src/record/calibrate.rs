@@ -54,9 +54,9 @@ const LEAST_CROSSING_NS: f64 = 1.0;
 pub struct Calibration {
     /// A crossing of a packet that is not followed.
     pub ns_per_crossing: f64,
-    /// What is charged for one that is not followed, and for one that is: where the machine was never calm, the most that they may
-    /// cost. A budget that rests on a guess is not kept.
-    pub charged_ns: [f64; 2],
+    /// What is charged for one that is not followed, for one that is, and for a CPU sample: where the machine was never calm, the most
+    /// that they may cost. A budget that rests on a guess is not kept.
+    pub charged_ns: [f64; 3],
     /// A crossing of a followed packet, its share of the end of the journey included.
     pub ns_per_followed_crossing: f64,
     /// The part of it that lies within the journey.
@@ -221,7 +221,7 @@ impl Measured {
         let [fastest, middle] = self.crossing.ns().unwrap_or([uncut, passing[0]]).map(|ns| ns.min(most_uncut));
         Ok(Calibration {
             ns_per_crossing: passing[0],
-            charged_ns: [passing[1], followed[1]],
+            charged_ns: [passing[1], followed[1], 0.0],
             ns_per_followed_crossing: followed[0],
             ns_in_span_per_crossing: middle,
             ns_in_span_interval: [fastest.min(middle), fastest.max(middle)],
@@ -262,12 +262,12 @@ fn measure(session: &mut Session, traffic: &Traffic, netns: u32) -> Result<Calib
         measured.turns.push((attaching + thread_cpu_ns() - start) as f64);
     }
     check_offsets(session, netns)?;
-    let costs = Calibration {
-        ns_per_sample: sampler_cost(session, traffic, cpu)?,
+    let mut costs = Calibration {
         ns_per_timed_softirq: timed_softirq_cost(session, traffic, cpu, &measured.plain)?,
         system_call_ns: traffic.calm(),
         ..measured.costs(calm(&measured))?
     };
+    [costs.ns_per_sample, costs.charged_ns[2]] = sampler_cost(session, traffic, cpu, costs.calm)?;
     session.clear()?;
     Ok(costs)
 }
@@ -281,28 +281,30 @@ fn leave_others_alone(session: &mut Session, cpu: usize) -> Result<()> {
     session.set_per_cpu("CPUS", 0, states)
 }
 
-/// Cost of a sample: by how much the traffic slows down, which has stacks in the kernel as what is recorded has. In a loop in user
-/// space it was a third of that.
-fn sampler_cost(session: &mut Session, traffic: &Traffic, cpu: usize) -> Result<f64> {
-    let (mut free, mut sampled, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+/// Cost of a sample, and what is charged for one: by how much the traffic slows down, which has stacks in the kernel as what is recorded
+/// has. In a loop in user space it was a third of that.
+fn sampler_cost(session: &mut Session, traffic: &Traffic, cpu: usize, calm: bool) -> Result<[f64; 2]> {
+    let (mut free, mut sampled, mut samples) = (Times::default(), Times::default(), Vec::new());
     let only = [u32::try_from(cpu)?];
-    let ns = |batches: &[Batch<u64>]| batches.iter().map(|batch| batch.ns).collect::<Vec<_>>();
     for _ in 0..SAMPLER_ROUNDS {
         let taken = |session: &Session| Ok(session.cpu_states()?.get(cpu).map_or(0, |state| state.samples));
         for _ in 0..ALTERNATIONS {
-            free.extend(ns(&traffic.batches(|| Ok(0))?));
+            free.add_all(&traffic.batches(|| Ok(0))?);
         }
         session.attach_sampler(SAMPLER_HZ, &only)?;
         for _ in 0..ALTERNATIONS {
             let batches = traffic.batches(|| taken(session))?;
-            sampled.extend(ns(&batches));
+            sampled.add_all(&batches);
             samples.extend(batches.iter().map(|batch| (batch.after - batch.before) as f64));
         }
         session.detach_sampler()?;
     }
     let per_batch = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
-    let slower = (median(&sampled) - median(&free)).max(0.0) * PER_BATCH;
-    Ok(if per_batch > 0.0 { (slower / per_batch).max(LEAST_SAMPLE_NS) } else { LEAST_SAMPLE_NS })
+    // Where the machine is calm, those in the middle, of all paces: how many samples a batch has differs.
+    let middle = sampled.middle(f64::MAX) - free.middle(f64::MAX);
+    let slower = if calm { [middle; 2] } else { sampled.beyond(&free) };
+    Ok(slower
+        .map(|ns| if per_batch > 0.0 { (ns * PER_BATCH / per_batch).max(LEAST_SAMPLE_NS) } else { LEAST_SAMPLE_NS }))
 }
 
 /// Cost of timing a softirq: by how much traffic of which each datagram raises one slows down.

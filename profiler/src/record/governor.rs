@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::Calibration;
+use crate::profile::MOST_BATCHES;
 
 /// Share of the budget that followed packets may use; dispatch may use the rest.
 const FOLLOWED_SHARE: f64 = 0.4;
@@ -23,7 +24,8 @@ const TURNS_SHARE: f64 = 0.25;
 const TURN: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(2000)];
 /// After each so many turns they may be longer by as much.
 const ENOUGH_TURNS: u32 = 8;
-/// The longest later on, and where one costs more than the budget allows for all.
+/// The longest later on, and where one costs more than the budget allows for all; as much longer after as many turns as a profile
+/// has batches, because more of them are joined anyway.
 const LONGEST_TURN: Duration = Duration::from_secs(10);
 /// Length of a batch where there are no turns: at least, and at most.
 pub const BATCH: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
@@ -93,10 +95,11 @@ impl Governor {
         let one = used.checked_div(turns).unwrap_or_default().max(attaching);
         // At first turns are short whatever they cost: fewer than some say nothing about how sure figures are. Later they are as long as
         // the budget asks for.
-        let most = (TURN[1] * (1 + turns / ENOUGH_TURNS)).min(LONGEST_TURN);
+        let longest = LONGEST_TURN * (1 + turns / MOST_BATCHES as u32);
+        let most = (TURN[1] * (1 + turns / ENOUGH_TURNS)).min(longest);
         let wanted = one.div_f64(TURNS_SHARE * self.budget).clamp(TURN[0], most);
         // Where attaching costs so much that it alone would be more than the budget, there are fewer turns.
-        wanted.max(one.div_f64(self.budget).min(LONGEST_TURN))
+        wanted.max(one.div_f64(self.budget).min(longest))
     }
 
     /// How long a batch lasts where journeys are observed all the time, so long after the beginning: so that taking one, which took this
@@ -135,7 +138,7 @@ impl Governor {
         if self.fixed || asked == 0 {
             return asked;
         }
-        let affordable = SAMPLER_SHARE * self.budget * 1e9 / self.costs.ns_per_sample;
+        let affordable = SAMPLER_SHARE * self.budget * 1e9 / self.costs.charged_ns[2];
         asked.min((affordable as u64).max(LEAST_FREQUENCY))
     }
 
@@ -151,7 +154,7 @@ impl Governor {
         if self.fixed || load.seconds <= 0.0 {
             return false;
         }
-        let sampler = sampler_frequency as f64 * self.costs.ns_per_sample / 1e9 + self.burst_share * self.budget;
+        let sampler = sampler_frequency as f64 * self.costs.charged_ns[2] / 1e9 + self.burst_share * self.budget;
         let left = (self.budget - sampler - load.own).max(LEAST_LEFT * self.budget);
         let [plain, followed] = self.shares(&load);
         // The probes stay attached during a burst, too: of the time that they may be, it takes half at most.
@@ -175,7 +178,7 @@ impl Governor {
 
 /// Part of the time that bursts may take whose samples cost so much of it.
 fn affordable_bursts(share: f64, costs: &Calibration) -> f64 {
-    let cost = BURST_FREQUENCY as f64 * costs.ns_per_sample / 1e9;
+    let cost = BURST_FREQUENCY as f64 * costs.charged_ns[2] / 1e9;
     (share / cost).min(MOST_BURSTS)
 }
 
@@ -186,7 +189,7 @@ mod tests {
 
     const COSTS: Calibration = Calibration {
         ns_per_crossing: 15.0,
-        charged_ns: [15.0, 400.0],
+        charged_ns: [15.0, 400.0, 2000.0],
         ns_per_followed_crossing: 400.0,
         ns_in_span_per_crossing: 150.0,
         ns_in_span_interval: [150.0, 150.0],
@@ -277,6 +280,17 @@ mod tests {
         };
         assert_eq!([noted(7), noted(1)], [TURN[1], 2 * TURN[1]]);
         assert_eq!(noted(100), Duration::from_secs(6), "15 ms are a quarter of a hundredth of it");
+    }
+
+    #[test]
+    fn turns_of_a_long_recording_are_as_long_as_their_cost_asks_for() {
+        let mut governor = Governor::new(0.01, Calibration { ns_per_turn: 1e6, ..COSTS }, None);
+        let mut after = |turns: u32| {
+            (0..turns).for_each(|_| governor.note_turn(Duration::from_millis(400)));
+            governor.turn().as_secs()
+        };
+        // 400 ms are a quarter of a hundredth of 160 s.
+        assert_eq!([after(63), after(1), after(64), after(6400)], [10, 20, 30, 160]);
     }
 
     #[test]

@@ -239,7 +239,7 @@ impl Kept {
             points.ns_per_crossing,
             points.charged_ns[0],
             points.charged_ns[1],
-            points.ns_per_sample,
+            points.charged_ns[2],
             points.ns_per_turn,
         ];
         ensure!(figures.iter().all(|ns| ns.is_finite() && *ns > 0.0), "they are no costs");
@@ -300,7 +300,7 @@ mod tests {
     fn costs() -> Costs {
         let points = Calibration {
             ns_per_crossing: 30.5,
-            charged_ns: [30.5, 170.0],
+            charged_ns: [30.5, 170.0, 2000.0],
             ns_in_span_interval: [60.0, 70.0],
             ns_per_sample: 2000.0,
             ns_per_turn: 1e6,
@@ -400,7 +400,7 @@ mod tests {
             fs::write(&file, bytes).unwrap();
             assert_eq!(found(&place, &key("a")), None);
         }
-        let nothing = Costs { points: Calibration { ns_per_sample: 0.0, ..costs().points }, hooks: None };
+        let nothing = Costs { points: Calibration { charged_ns: [0.0; 3], ..costs().points }, hooks: None };
         place.keep(&key("a"), &nothing);
         assert_eq!(found(&place, &key("a")), None);
         place.keep(&key("a"), &costs());
