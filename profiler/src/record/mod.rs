@@ -27,9 +27,12 @@ mod priority;
 mod probes;
 mod recorder;
 mod recording;
+mod recover;
 mod refusal;
 mod session;
+mod so_far;
 mod softirqs;
+mod spool;
 mod tier;
 mod times;
 mod traffic;
@@ -52,8 +55,11 @@ pub use functions::{Attached, Candidate, Ways, candidates};
 pub use load::Sizes;
 pub use probes::{At, Group, PROBES, Probe, has_kprobes, stand_in, tracepoints};
 pub use recorder::Recorder;
+pub use recover::recover;
 pub use refusal::Refusal;
 pub use session::Session;
+
+use spool::Spool;
 
 use crate::{
     benchmark::{self, Recorded},
@@ -63,7 +69,7 @@ use crate::{
         runtime::{in_thread, wait},
         signal,
     },
-    profile::{self, Meta, Profile},
+    profile::{self, Meta, Profile, ProfileError},
     store::{self, Place},
     threads,
 };
@@ -100,6 +106,7 @@ fn no_place(path: &Path, error: &io::Error) -> Failure {
 async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Result<ExitCode> {
     let (started, since) = (Instant::now(), SystemTime::now());
     let mut recorder = Recorder::start(args)?;
+    recorder.spool_to(place.unfinished());
     let attached_in = started.elapsed();
     log::info!("recording since {} ms after the start", attached_in.as_millis());
     let progress = progress(args, attached_in);
@@ -114,6 +121,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Re
     };
     let outcome = recorder.collect(work).await??;
     progress.finish_and_clear();
+    let spool = recorder.take_spool();
     let stopping = Instant::now();
     log::info!("what was waited for is over; detaching");
     let mut profile = recorder.stop().await?;
@@ -125,7 +133,11 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Re
     if let Some(what) = profile::unsound(&profile) {
         note!("netstrata: this recording is broken, and cannot be read: {what}; please report it");
     }
-    profile::write_to(&profile, place, &args.output)?;
+    let written = profile::write_to(&profile, place, &args.output);
+    if !matches!(written, Err(ProfileError::Write { rescued: None, .. })) {
+        spool.into_iter().for_each(Spool::finish);
+    }
+    written?;
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(

@@ -23,6 +23,7 @@ use super::{
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
+    spool::Spool,
     tier::{self, Hooks},
 };
 use crate::{
@@ -127,6 +128,8 @@ pub(super) struct Recording {
     pub filling: Option<AsyncFd<OwnedFd>>,
     /// Tells when the programs said something.
     pub said: Option<AsyncFd<OwnedFd>>,
+    /// Where is written what there is so far.
+    pub spool: Option<Spool>,
 }
 
 /// The programs, loaded, and what they cost here.
@@ -276,6 +279,7 @@ impl Recording {
             on_time: None,
             filling: None,
             said: None,
+            spool: None,
         }
     }
 

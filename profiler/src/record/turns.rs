@@ -75,6 +75,7 @@ impl Recording {
             }
             self.drain()?;
             self.take_batch()?;
+            self.spool(args);
             if self.window.is_some() && looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.adapt()?;
@@ -178,7 +179,7 @@ impl Recording {
     }
 
     /// Attached time of the journey probes so far.
-    fn attached(&self) -> Duration {
+    pub fn attached(&self) -> Duration {
         self.observed + self.window.map_or(Duration::ZERO, |opened| opened.elapsed())
     }
 
