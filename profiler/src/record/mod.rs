@@ -15,6 +15,7 @@ mod functions;
 mod gathered;
 mod governor;
 mod interner;
+mod keeper;
 mod kept;
 mod kernel_counters;
 mod load;
@@ -59,6 +60,7 @@ pub use recover::recover;
 pub use refusal::Refusal;
 pub use session::Session;
 
+use keeper::Asking;
 use spool::Spool;
 
 use crate::{
@@ -66,9 +68,10 @@ use crate::{
     cli::RecordArgs,
     failure::Failure,
     host::{
-        runtime::{in_thread, wait},
+        runtime::{in_thread_beside, wait},
         signal,
     },
+    kernel::confine::{Confined, RECORDING, confine},
     profile::{self, Meta, Profile, ProfileError},
     store::{self, Place},
     threads,
@@ -79,11 +82,13 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     // Before anything is attached: a place that does not exist, or a command, is wrong usage.
     let place = store::claim(&args.output).map_err(|error| no_place(&args.output, &error))?;
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
+    let (asking, keeper) = keeper::keeper();
     // The program keeps its name while a thread of it has another and a priority of its own.
-    in_thread(threads::RECORD, || {
+    let work = || {
         signal::heed()?;
-        wait(record(args, program, place))
-    })
+        wait(record(args, program, place, asking))
+    };
+    in_thread_beside(threads::RECORD, work, || keeper.serve())
 }
 
 /// Why there is no place for a file.
@@ -103,17 +108,20 @@ fn no_place(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Result<ExitCode> {
+async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place, asking: Asking) -> Result<ExitCode> {
     let (started, since) = (Instant::now(), SystemTime::now());
     let mut recorder = Recorder::start(args)?;
     recorder.spool_to(place.unfinished());
+    // All is attached.
+    confine(Confined { keeps: RECORDING, writes: None });
     let attached_in = started.elapsed();
     log::info!("recording since {} ms after the start", attached_in.as_millis());
     let progress = progress(args, attached_in);
     let work = async {
         match program {
-            Some(program) => command::run(&program, &args.command, args.duration, &progress).await.map(Some),
+            Some(program) => command::run(&program, &args.command, args.duration, &progress, asking).await.map(Some),
             None => {
+                asking.nothing();
                 command::over(args.duration, &progress).await;
                 Ok(None)
             }

@@ -4,12 +4,14 @@
 //! and decides when it is written again: so it costs a share of the budget, and the longer the more there is.
 
 use std::{
+    path::Path,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use crate::{
     host::clock::thread_cpu_ns,
+    kernel::confine::{Confined, WRITING, confine},
     note,
     profile::{MOST_PATHS, Profile, write_unfinished},
     store::Unfinished,
@@ -57,6 +59,8 @@ impl Spool {
         let Some(to) = self.to.take() else { return };
         self.together = together;
         let work = move || {
+            let beside = to.path().parent().unwrap_or(Path::new("."));
+            confine(Confined { keeps: WRITING, writes: Some(&[beside]) });
             let begun = thread_cpu_ns();
             let mut profile = profile;
             profile.fold(MOST_PATHS);

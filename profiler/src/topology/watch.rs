@@ -8,7 +8,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::{DeviceCounters, Topology, process::newest_pid, scan::Scanner, union::Union};
-use crate::threads;
+use crate::{
+    kernel::confine::{Confined, WATCHING, confine},
+    threads,
+};
 
 /// How often the watcher looks for new namespaces. No event tells of them: netlink speaks of devices of the own namespace, and
 /// of others only once they have a number there; a process that unshares, and an engine that mounts a namespace, raise nothing.
@@ -61,6 +64,7 @@ impl Watcher {
         let work = {
             let shared = Arc::clone(&shared);
             move || {
+                confine(Confined { keeps: WATCHING, writes: None });
                 let mut scanner = Scanner::default();
                 // Before the scan: what starts meanwhile is looked at again.
                 let newest = newest_pid();
