@@ -14,6 +14,7 @@ mod function_probe;
 mod functions;
 mod gathered;
 mod governor;
+mod hotplug;
 mod interner;
 mod keeper;
 mod kept;

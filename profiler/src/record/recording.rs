@@ -15,6 +15,7 @@ use super::{
     function_costs::{self, HookCosts},
     gathered::{Gathered, Slice},
     governor::Governor,
+    hotplug::Sampled,
     kept::{self, Costs, Key, Place},
     kernel_counters::Counters,
     load::Sizes,
@@ -130,6 +131,8 @@ pub(super) struct Recording {
     pub said: Option<AsyncFd<OwnedFd>>,
     /// Where is written what there is so far.
     pub spool: Option<Spool>,
+    /// The CPUs that are sampled, if any.
+    pub sampled: Option<Sampled>,
 }
 
 /// The programs, loaded, and what they cost here.
@@ -280,6 +283,7 @@ impl Recording {
             filling: None,
             said: None,
             spool: None,
+            sampled: None,
         }
     }
 
@@ -297,7 +301,9 @@ impl Recording {
         self.draw_first()?;
         self.open_window()?;
         if self.frequency > 0 {
-            self.source = self.session.attach_sampler(self.frequency, &online()?)?;
+            let cpus = online()?;
+            self.source = self.session.attach_sampler(self.frequency, &cpus)?;
+            self.sampled = Some(Sampled::new(cpus));
             log::info!("{} CPU samples a second by {}", self.frequency, self.source);
         }
         self.started = Instant::now();

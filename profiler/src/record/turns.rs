@@ -14,6 +14,7 @@ use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 use super::{
     gathered::Slice,
     governor::{BATCH, BURST_FREQUENCY, Load},
+    hotplug::Sampled,
     look::Look,
     maps::Batches,
     probes::Group,
@@ -76,6 +77,7 @@ impl Recording {
             self.drain()?;
             self.take_batch()?;
             self.spool(args);
+            self.sample_new_cpus()?;
             if self.window.is_some() && looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.adapt()?;
@@ -110,6 +112,18 @@ impl Recording {
         self.on_time = None;
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
+        Ok(())
+    }
+
+    /// Samples CPUs that came since the last look, too.
+    fn sample_new_cpus(&mut self) -> Result<()> {
+        let Some(cpus) = self.sampled.as_mut().and_then(Sampled::came) else { return Ok(()) };
+        log::info!("a CPU came: now {cpus:?} are sampled");
+        self.session.detach_sampler()?;
+        // One may have gone again: the next look tells.
+        if self.session.attach_sampler(self.frequency, cpus).is_err() {
+            self.sampled = Some(Sampled::new(Vec::new()));
+        }
         Ok(())
     }
 
