@@ -32,6 +32,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check(args) => measure::run(&args),
         Command::Claims(args) => claims::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Recover(args) => record::recover(&args),
         Command::Formats => output::print(&(report::formats() + &explain::formats())),
         Command::Lab { command: LabCommand::List(args) } => lab::list(&args),
         Command::Lab { command: LabCommand::Run(args) } => lab::run(&args),

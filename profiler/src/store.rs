@@ -9,6 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod unfinished;
+
+pub use unfinished::{Left, Unfinished, left_beside, left_in};
+
 /// Results hold command lines, addresses and names.
 const PRIVATE: u32 = 0o600;
 /// What must have room before work begins for the sake of a file.
@@ -164,7 +168,7 @@ fn all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
+pub(crate) mod tests {
     use std::{
         ffi::OsStr,
         os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, fs::symlink},
@@ -172,16 +176,16 @@ mod tests {
 
     use super::*;
 
-    struct Directory(PathBuf);
+    pub struct Directory(pub PathBuf);
 
     impl Directory {
-        fn new(name: &str) -> Self {
+        pub fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("netstrata-store-{name}-{}", std::process::id()));
             fs::create_dir(&path).unwrap();
             Self(path)
         }
 
-        fn names(&self) -> Vec<String> {
+        pub fn names(&self) -> Vec<String> {
             let entries = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name());
             let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
             names.sort();

@@ -13,11 +13,13 @@ pub const VERIFY: &str = "ns-verify";
 pub const CALIBRATE: &str = "ns-calibrate";
 /// It passes on what the recorded command says.
 pub const OUTPUT: &str = "ns-output";
+/// It writes what a recording has so far.
+pub const SPOOL: &str = "ns-spool";
 /// They do what would block the thread that records.
 pub const BLOCKING: &str = "ns-blocking";
 
 /// All of them.
-pub const RECORDER: [&str; 7] = [RECORD, WATCH, SCAN, VERIFY, CALIBRATE, OUTPUT, BLOCKING];
+pub const RECORDER: [&str; 8] = [RECORD, WATCH, SCAN, VERIFY, CALIBRATE, OUTPUT, SPOOL, BLOCKING];
 
 #[cfg(test)]
 mod tests {

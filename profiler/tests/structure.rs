@@ -120,7 +120,12 @@ const ROOMS: &[Room] = &[
         ],
         "recordings: loads the kernel programs, attaches them, collects, and leaves a profile",
     ),
-    room("topology", Part::Live, &["cli", "output", "profile", "threads"], "reads namespaces, devices and containers"),
+    room(
+        "topology",
+        Part::Live,
+        &["cli", "kernel", "output", "profile", "threads"],
+        "reads namespaces, devices and containers",
+    ),
     room("kernel", Part::Live, &["failure"], "facts of the running kernel: types, symbols, privileges"),
     room("host", Part::Live, &["choices", "failure", "threads"], "facts of this machine, programs, processes, signals"),
     room(

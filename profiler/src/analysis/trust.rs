@@ -61,6 +61,11 @@ named! {
         degraded: Bound::Above(0.1), void: None, telling: None, reason: apart,
         because: "two instruments that measure the same thing: one of them is wrong"
     };
+    CutOff "cut off" "recordings that were cut off" {
+        figure: |profile, _| Some(f64::from(u8::from(profile.meta.cut_off))), unit: Unit::Count, degraded: Bound::Above(0.0),
+        void: None, telling: None, reason: cut_off,
+        because: "the recorder was ended from outside; what came later, and what a benchmark said, is absent"
+    };
     Followed "followed" "packets that were followed" {
         figure: |profile, _| Some(profile.sampling.followed as f64), unit: Unit::Count, degraded: Bound::Below(100.0),
         void: None, telling: None, reason: few,
@@ -259,6 +264,13 @@ fn apart(_: &Profile, seen: &Seen) -> String {
         seen.instruments.unwrap_or(Instruments { ratio: 0.0, interval: [0.0; 2] });
     format!(
         "instruments: CPU samples tell {ratio:.2} times the service time that journeys tell of the same spans ({low:.2} to {high:.2})"
+    )
+}
+
+fn cut_off(profile: &Profile, _: &Seen) -> String {
+    let seconds = profile.meta.duration_ns as f64 / 1e9;
+    format!(
+        "cut off: the recorder was ended from outside; what came after {seconds:.1} s, and what a benchmark said, is absent"
     )
 }
 

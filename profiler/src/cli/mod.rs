@@ -52,6 +52,8 @@ pub enum Command {
     Claims(ClaimsArgs),
     /// Add recordings of the same work into one file
     Merge(MergeArgs),
+    /// Make a recording of what one left that was killed
+    Recover(RecoverArgs),
     /// List what `report` and `explain` write (the demo asks)
     #[command(hide = true)]
     Formats,
@@ -323,6 +325,17 @@ pub struct MergeArgs {
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<PathBuf>,
     /// File to write the profile to that all are together
+    #[arg(short, long)]
+    pub output: PathBuf,
+}
+
+/// Arguments of `recover`.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// What the recording left (FILE.PID.unfinished), or the file that it was to write; without it what lies in this directory
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// File to write the profile to
     #[arg(short, long)]
     pub output: PathBuf,
 }

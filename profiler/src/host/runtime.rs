@@ -68,6 +68,18 @@ pub fn readable(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
 /// # Panics
 /// If `work` does.
 pub fn in_thread<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    in_thread_beside(name, work, || {})
+}
+
+/// The same, and meanwhile this thread does something else.
+///
+/// # Panics
+/// If `work` does.
+pub fn in_thread_beside<T: Send>(
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send,
+    meanwhile: impl FnOnce(),
+) -> Result<T> {
     let work = || {
         let result = work();
         if let Some(runtime) = RUNTIME.take().and_then(Rc::into_inner) {
@@ -77,7 +89,9 @@ pub fn in_thread<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(name.into()).spawn_scoped(scope, work);
-        thread.context("cannot start a thread")?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = thread.context("cannot start a thread")?;
+        meanwhile();
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 

@@ -48,9 +48,9 @@ pub const CAPABILITIES: &[Capability] = &[
     },
 ];
 
-/// The effective capabilities of this process, as a mask.
+/// The effective capabilities of this thread, as a mask.
 pub fn effective() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
+    std::fs::read_to_string("/proc/thread-self/status")
         .ok()
         .and_then(|status| {
             let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;

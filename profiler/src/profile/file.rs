@@ -24,7 +24,7 @@ use super::{
     merge::MergeError,
     sound,
 };
-use crate::store::{self, Place};
+use crate::store::{self, Place, Unfinished};
 
 /// Version of the format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -138,10 +138,22 @@ pub fn write_to(profile: &Profile, place: Place, path: &Path) -> Result<(), Prof
     place.write(&bytes).map_err(|error| fail(error, store::rescue(&bytes, "netstrata.prof").ok()))
 }
 
+/// Writes what a recording has so far, at little cost.
+///
+/// # Errors
+/// What the system says.
+pub fn write_unfinished(profile: &Profile, to: &Unfinished) -> io::Result<()> {
+    to.write(&deflated(profile, Compression::fast())?)
+}
+
 /// What stands in the file.
 fn bytes(profile: &Profile) -> io::Result<Vec<u8>> {
+    deflated(profile, Compression::default())
+}
+
+fn deflated(profile: &Profile, effort: Compression) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(profile)?;
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    let mut encoder = DeflateEncoder::new(Vec::new(), effort);
     encoder.write_all(&json)?;
     let body = encoder.finish()?;
     let mut bytes = Vec::with_capacity(HEADER + body.len());

@@ -22,7 +22,7 @@ mod words;
 pub mod worker;
 
 pub use batch::{BatchCounts, BatchHost, BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES, turns_of};
-pub use file::{FORMAT_VERSION, ProfileError, read, unsound, write, write_to};
+pub use file::{FORMAT_VERSION, ProfileError, read, unsound, write, write_to, write_unfinished};
 pub use files::{read_each, read_set};
 pub use fold::{Folded, Kind, MOST_PATHS, is_of_class};
 pub use histogram::{FAR, Far, Histogram};

@@ -167,6 +167,9 @@ pub struct Meta {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "at_most::<{ limits::BATCHES }, _, _>")]
     pub parts: Vec<PartRecord>,
+    /// It was cut off, or one of those that were merged was: what came after the batches that had been written is absent.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cut_off: bool,
     /// How often each two neighbours of their batches were joined, so that all have room.
     #[serde(skip_serializing_if = "is_default")]
     pub joined: u32,

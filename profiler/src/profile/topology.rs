@@ -36,9 +36,9 @@ pub struct Namespace {
 pub struct Container {
     /// Full id.
     pub id: String,
-    /// Name, or the short id where no engine tells it.
+    /// Name, or the short id where no engine tells it; of a pod POD/CONTAINER, in Kubernetes NAMESPACE/POD/CONTAINER.
     pub name: String,
-    /// "docker", "podman", "containerd", "kubernetes", "unknown".
+    /// "docker", "podman", "containerd", "cri-o", "kubernetes", "lxc", "incus", "lxd", "nspawn", "runc", "crun", "unknown" …
     pub engine: String,
     /// Inode of its network namespace, 0 if unknown.
     pub netns: u32,

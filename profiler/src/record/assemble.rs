@@ -6,37 +6,74 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Counter, CpuState, Head, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Tier};
+use netstrata_common::{Counter, CpuState, Head, Hook, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Tier};
 
 use super::{
     assemble_functions as functions,
     bill::Bill,
     calibrate, filter,
+    functions::Attached,
     interner::Interner,
     kept::{self, Place},
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
-    softirqs as timed_softirqs,
-    tree::{Tree, reason_name},
+    recover, softirqs as timed_softirqs,
+    tree::{Swept, Tree, reason_name},
     within::{self, Within},
 };
 use crate::{
     cli::RecordArgs,
-    host::{cpu::online, emulated, facts::kernel_release},
+    host::{
+        cpu::{online, own_time},
+        emulated,
+        facts::kernel_release,
+    },
     kernel::symbols::Symbols,
     output::name,
     profile::{
         BatchRecord, CpuRecord, CrossingRecord, DropRecord, JourneyRecord, MOST_PATHS, Meta, Observer, PathRecord,
         Profile, SampleRecord, Sampling, SoftirqRecord, TaskRecord, Topology, TurnRecord,
     },
-    topology::{container_of_pid, numbers_are_the_kernels},
+    topology::{Snapshotted, Watcher, container_of_pid, numbers_are_the_kernels},
 };
 
 /// Why a count of what the kernel skipped is missing.
 const NOT_TOLD: &str = "this kernel does not tell (needs 5.12)";
 
-/// Puts the profile together.
-#[expect(clippy::too_many_lines, reason = "each field of the profile once; what a field takes to find is in functions")]
+/// What a profile is made of besides what a recording only holds.
+struct Pieces<'a> {
+    watched: Snapshotted,
+    states: Vec<CpuState>,
+    heads: Option<Vec<Head>>,
+    tree: Tree,
+    swept: Swept,
+    batches: Vec<BatchRecord>,
+    names: Names<'a>,
+    chains: BTreeMap<Hook, String>,
+    hooks: (Vec<Attached>, BTreeMap<String, String>),
+    /// CPU time that this process used.
+    own: Duration,
+    observed: Duration,
+    duration: Duration,
+}
+
+/// What functions are called.
+enum Names<'a> {
+    Known(&'a Symbols),
+    /// They have addresses: names take longer to read than all else.
+    Unread,
+}
+
+impl Names<'_> {
+    fn of(&self, address: u64) -> String {
+        match self {
+            Self::Known(symbols) => symbols.name(address).to_owned(),
+            Self::Unread => recover::unread(address),
+        }
+    }
+}
+
+/// The profile of a recording that has ended.
 pub(super) fn profile(
     mut recording: Recording,
     args: &RecordArgs,
@@ -47,6 +84,52 @@ pub(super) fn profile(
     let watched = watcher.finish();
     let states = recording.session.cpu_states()?;
     let heads = functions::heads(&recording)?;
+    // A third of the time until a recording began went into them, and nothing needs them before.
+    let symbols = recording.symbols.take().map_or_else(Symbols::running, Ok)?;
+    let batches = std::mem::take(&mut recording.gathered.batches);
+    let mut tree = std::mem::take(&mut recording.gathered.tree);
+    let swept = tree.sweep(&recording.session, &recording.config)?;
+    functions::read(&recording, &mut tree.paths)?;
+    let chains = functions::chains(&recording)?;
+    let hooks = recording.session.detach_functions();
+    let (own, observed) = (recording.own_cpu, recording.observed);
+    let names = Names::Known(&symbols);
+    let pieces = Pieces { watched, states, heads, tree, swept, batches, names, chains, hooks, own, observed, duration };
+    let mut profile = put_together(&recording, args, pieces, after)?;
+    profile.fold(MOST_PATHS);
+    Ok(profile)
+}
+
+/// The profile of a recording that goes on, of the batches that were taken so far; as long as it is not folded, and functions have
+/// addresses. What is on its way is in none.
+pub(super) fn so_far(recording: &Recording, args: &RecordArgs) -> Result<Profile> {
+    let mut tree = recording.gathered.tree.clone();
+    functions::read(recording, &mut tree.paths)?;
+    let pieces = Pieces {
+        watched: recording.watcher.as_ref().map(Watcher::so_far).unwrap_or_default(),
+        states: recording.session.cpu_states()?,
+        heads: functions::heads(recording)?,
+        tree,
+        swept: Swept::default(),
+        batches: recording.gathered.batches.clone(),
+        names: Names::Unread,
+        chains: functions::chains(recording)?,
+        hooks: recording.session.hooked(),
+        own: own_time().total().saturating_sub(recording.own_cpu),
+        observed: recording.attached(),
+        duration: recording.started.elapsed(),
+    };
+    let mut profile = put_together(recording, args, pieces, &Counters::read()?)?;
+    profile.meta.cut_off = true;
+    profile.meta.command.clone_from(&args.command);
+    Ok(profile)
+}
+
+/// Each field of the profile once; what a field takes to find is in functions.
+#[expect(clippy::too_many_lines, reason = "each field of the profile once; what a field takes to find is in functions")]
+fn put_together(recording: &Recording, args: &RecordArgs, pieces: Pieces<'_>, after: &Counters) -> Result<Profile> {
+    let Pieces { watched, states, heads, tree, swept, mut batches, names, chains, hooks, own, observed, duration } =
+        pieces;
     let mut lost = losses(&states, heads.as_deref());
     // What the kernel does not tell is not 0.
     if let Some(missed) = recording.session.missed_nested() {
@@ -56,24 +139,16 @@ pub(super) fn profile(
         lost.insert(Loss::FunctionMissed, missed);
     }
     lost.insert(Loss::JourneysNotKept, recording.journeys_not_kept);
-    // A third of the time until a recording began went into them, and nothing needs them before.
-    let symbols = recording.symbols.take().map_or_else(Symbols::running, Ok)?;
-    let mut batches = std::mem::take(&mut recording.gathered.batches);
-    let mut cpu = cpu(&recording, &symbols, duration, &states, &watched.topology, &mut batches)?;
+    let mut cpu = cpu(recording, &names, duration, &states, &watched.topology, &mut batches)?;
     let used = after.cpus.zip(recording.counters.cpus).and_then(|(after, before)| after.since(&before));
     let used = used.context("the clock of the CPUs went back")?;
     cpu.kernel_busy_ns = used.busy_ns;
-    let mut tree = std::mem::take(&mut recording.gathered.tree);
-    let reasons = tree.reasons.clone();
-    let swept = tree.sweep(&recording.session, &recording.config)?;
     lost.insert(Loss::InFlightAtEnd, swept.in_flight);
     *lost.entry(Loss::SlotBusy).or_default() += swept.mixed;
     let followed = sum(&states, |state| state.followed);
     let decisions = sum(&states, |state| state.decisions);
-    functions::read(&recording, &mut tree.paths)?;
-    let chains = functions::chains(&recording)?;
-    let (hooks, missing_hooks) = recording.session.detach_functions();
-    let observer = observer(&recording, &states, duration, tree.paths.values())?;
+    let (hooks, missing_hooks) = hooks;
+    let observer = observer(recording, &states, (own, duration), tree.paths.values())?;
     let mut missing = recording.session.missing.clone();
     missing.extend(missing_hooks);
     let counted = [Loss::MissedNested].into_iter().chain(heads.is_some().then_some(Loss::FunctionMissed));
@@ -88,7 +163,8 @@ pub(super) fn profile(
         tiers.push(Tier::Function);
     }
     let journeys = journeys(&recording.journeys, &tree, recording.started_ns);
-    let mut profile = Profile {
+    let reasons = tree.reasons.clone();
+    Ok(Profile {
         multiple: 0.0,
         meta: Meta {
             recorder: env!("CARGO_PKG_VERSION").into(),
@@ -110,7 +186,7 @@ pub(super) fn profile(
         sampling: Sampling {
             budget: args.budget,
             rates: recording.rates.clone(),
-            observed_ns: recording.observed.as_nanos().min(duration.as_nanos()) as u64,
+            observed_ns: observed.as_nanos().min(duration.as_nanos()) as u64,
             looks: recording.looks.clone(),
             followed,
             packets: decisions,
@@ -118,9 +194,9 @@ pub(super) fn profile(
         journeys,
         paths: tree.into_records(),
         cpu,
-        softirqs: softirqs(&recording, after)?,
-        drops: drops(&recording, &symbols, &reasons),
-        turnarounds: turnarounds(&recording),
+        softirqs: softirqs(recording, after)?,
+        drops: drops(recording, &names, &reasons),
+        turnarounds: turnarounds(recording),
         devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
         lost,
@@ -128,9 +204,7 @@ pub(super) fn profile(
         batches,
         hooks: functions::hooks(hooks),
         chains,
-    };
-    profile.fold(MOST_PATHS);
-    Ok(profile)
+    })
 }
 
 fn sum(states: &[CpuState], field: impl Fn(&CpuState) -> u64) -> u64 {
@@ -169,7 +243,7 @@ fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord
 /// The samples. In the batches their numbers become those of the records.
 fn cpu(
     recording: &Recording,
-    symbols: &Symbols,
+    names_of: &Names<'_>,
     duration: Duration,
     states: &[CpuState],
     topology: &Topology,
@@ -188,7 +262,7 @@ fn cpu(
     for (number, key) in samples {
         let stack = *stack_index.entry(key.stack).or_insert_with(|| {
             let frames = stacks.get(&key.stack)?.iter();
-            let frames = frames.map(|address| names.index(symbols.name(*address).to_owned())).collect();
+            let frames = frames.map(|address| names.index(names_of.of(*address))).collect();
             Some(stack_list.index(frames))
         });
         let comm = name(key.comm.split(|byte| *byte == 0).next().unwrap_or_default());
@@ -267,10 +341,10 @@ fn softirqs(recording: &Recording, after: &Counters) -> Result<SoftirqRecord> {
     })
 }
 
-fn drops(recording: &Recording, symbols: &Symbols, reasons: &HashMap<u32, String>) -> Vec<DropRecord> {
+fn drops(recording: &Recording, names: &Names<'_>, reasons: &HashMap<u32, String>) -> Vec<DropRecord> {
     let mut by_place: BTreeMap<(String, String, u32, u32), u64> = BTreeMap::new();
     for (key, count) in &recording.gathered.drops {
-        let function = symbols.name(key.location).to_owned();
+        let function = names.of(key.location);
         *by_place.entry((reason_name(reasons, key.reason), function, key.netns, key.ifindex)).or_default() += count;
     }
     by_place
@@ -287,7 +361,7 @@ fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {
 fn observer<'a>(
     recording: &Recording,
     states: &[CpuState],
-    duration: Duration,
+    (own, duration): (Duration, Duration),
     paths: impl Iterator<Item = &'a PathRecord>,
 ) -> Result<Observer> {
     let costs = recording.costs;
@@ -300,7 +374,7 @@ fn observer<'a>(
         states,
         softirqs: &calibrate::timed_softirqs(&recording.session)?,
         hooks_ns: &functions::cost(&mut observer, recording)?,
-        own: recording.own_cpu,
+        own,
         own_by_cpu: &recording.own_by_cpu,
         duration,
     };
@@ -326,7 +400,7 @@ fn observer<'a>(
         ns_per_timed_softirq: costs.ns_per_timed_softirq,
         cpu_share: shares.mean,
         busiest_cpu_share: shares.busiest,
-        recorder_share: recording.own_cpu.as_secs_f64() / duration.as_secs_f64().max(1e-9),
+        recorder_share: own.as_secs_f64() / duration.as_secs_f64().max(1e-9),
         recorder_rss_bytes: own_peak_memory(),
         ..observer
     })

@@ -1,23 +1,27 @@
 //! The command that is recorded.
 
 use std::{
+    io,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::ExitStatus,
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use tokio::{
-    process::{Child, Command},
+    sync::oneshot,
     time::{Instant, interval, sleep, timeout},
 };
 
-use super::output::Passing;
+use super::{
+    keeper::{Asking, Kept, Started},
+    output::Passing,
+};
 use crate::{
     failure::Failure,
-    host::{process::kill, program, signal},
+    host::{program, signal},
 };
 
 /// How long a command may take to end after it was asked to.
@@ -51,24 +55,25 @@ pub async fn run(
     command: &[String],
     duration: Option<Duration>,
     progress: &ProgressBar,
+    asking: Asking,
 ) -> Result<Outcome> {
     let (pipe, its) = std::io::pipe().context("cannot make a pipe")?;
-    let mut child = Command::new(program)
-        .args(&command[1..])
-        .stdout(its)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    log::info!("the command is process {}", child.id().unwrap_or_default());
+    let mut child = Command::new(program);
+    child.args(&command[1..]).stdout(its);
+    let started = asking.start(child).await.with_context(|| format!("cannot start {}", program.display()))?;
+    let Started { command, mut ended } = started;
+    log::info!("the command is process {}", command.id());
     let passing = Passing::begin(pipe.into())?;
-    let ended = tokio::select! {
-        status = child.wait() => Some(status),
+    let itself = tokio::select! {
+        status = &mut ended => Some(status),
         () = over(duration, progress) => None,
     };
-    let asked_to = ended.is_none();
-    let status = match ended {
-        Some(status) => status?,
-        None => end(&mut child).await?,
+    let asked_to = itself.is_none();
+    let status = match itself {
+        Some(status) => status,
+        None => end(&command, ended).await,
     };
+    let status = status.context("nobody waits for the command")??;
     let (output, whole) = passing.end(LAST_WORDS).await;
     log::info!("the command ended: {status}");
     let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
@@ -99,28 +104,34 @@ pub async fn over(duration: Option<Duration>, progress: &ProgressBar) {
     }
 }
 
+type Ended = oneshot::Receiver<io::Result<ExitStatus>>;
+
 /// Asks the command to end, and ends it if it does not.
-async fn end(child: &mut Child) -> Result<ExitStatus> {
+async fn end(command: &Kept, mut ended: Ended) -> Result<io::Result<ExitStatus>, oneshot::error::RecvError> {
     log::info!("the command outlasts the recording and is asked to end");
-    // Not yet waited for, so that the id is still its own.
-    child.id().into_iter().for_each(|id| kill(id, libc::SIGTERM));
-    if let Ok(status) = timeout(GRACE, child.wait()).await {
-        return Ok(status?);
+    command.signal(libc::SIGTERM);
+    if let Ok(status) = timeout(GRACE, &mut ended).await {
+        return status;
     }
-    child.kill().await?;
-    Ok(child.wait().await?)
+    command.signal(libc::SIGKILL);
+    ended.await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::runtime;
+    use crate::{
+        host::runtime::{in_thread, in_thread_beside, wait},
+        record::keeper::keeper,
+    };
 
     /// Runs a shell's script.
     fn outcome(script: &str, duration: Option<Duration>) -> Outcome {
         let command = ["sh", "-c", script].map(str::to_owned);
-        let hidden = ProgressBar::hidden();
-        runtime::wait(run(&find("sh").expect("sh"), &command, duration, &hidden)).expect("ran")
+        let (asking, keeper) = keeper();
+        let work = || wait(run(&find("sh").expect("sh"), &command, duration, &ProgressBar::hidden(), asking));
+        // Who keeps it gives everything up.
+        in_thread("ns-test-keeper", || in_thread_beside("ns-test", work, || keeper.serve())).expect("ran")
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn wanted(args: &RecordArgs, topology: &Topology) -> Vec<DeviceKey> {
     }
     for name in &args.container {
         let matching = topology.containers.iter().filter(|container| {
-            container.name == *name || (name.len() >= 4 && container.id.starts_with(name.as_str()))
+            is_called(&container.name, name) || (name.len() >= 4 && container.id.starts_with(name.as_str()))
         });
         keys.extend(
             matching
@@ -44,6 +44,12 @@ pub fn wanted(args: &RecordArgs, topology: &Topology) -> Vec<DeviceKey> {
     keys.sort_unstable();
     keys.dedup();
     keys
+}
+
+/// Whether a container has this name, as a whole or within its pod, or is of the pod that has.
+fn is_called(container: &str, name: &str) -> bool {
+    let after = container.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+    after || container.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A namespace by name, inode number or path.
@@ -101,4 +107,16 @@ pub fn describe(args: &RecordArgs) -> Vec<String> {
         ));
     }
     filters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_called_by_its_own_name_or_its_pods() {
+        let called = |name| is_called("default/web/app", name);
+        assert!(["default/web/app", "web/app", "app", "default/web", "default"].into_iter().all(called));
+        assert!(!["pp", "web", "def", "default/we", "default/web/ap"].into_iter().any(called));
+    }
 }

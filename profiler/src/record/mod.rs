@@ -9,12 +9,15 @@ mod calibrate;
 mod command;
 mod crossing_cost;
 mod filter;
+mod first;
 mod function_costs;
 mod function_probe;
 mod functions;
 mod gathered;
 mod governor;
+mod hotplug;
 mod interner;
+mod keeper;
 mod kept;
 mod kernel_counters;
 mod load;
@@ -28,9 +31,12 @@ mod priority;
 mod probes;
 mod recorder;
 mod recording;
+mod recover;
 mod refusal;
 mod session;
+mod so_far;
 mod softirqs;
+mod spool;
 mod tier;
 mod times;
 mod traffic;
@@ -53,18 +59,23 @@ pub use functions::{Attached, Candidate, Ways, candidates};
 pub use load::Sizes;
 pub use probes::{At, Group, PROBES, Probe, has_kprobes, stand_in, tracepoints};
 pub use recorder::Recorder;
+pub use recover::recover;
 pub use refusal::Refusal;
 pub use session::Session;
+
+use keeper::Asking;
+use spool::Spool;
 
 use crate::{
     benchmark::{self, Recorded},
     cli::RecordArgs,
     failure::Failure,
     host::{
-        runtime::{in_thread, wait},
+        runtime::{in_thread_beside, wait},
         signal,
     },
-    profile::{self, Meta, Profile},
+    kernel::confine::{Confined, RECORDING, confine},
+    profile::{self, Meta, Profile, ProfileError},
     store::{self, Place},
     threads,
 };
@@ -74,11 +85,13 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode> {
     // Before anything is attached: a place that does not exist, or a command, is wrong usage.
     let place = store::claim(&args.output).map_err(|error| no_place(&args.output, &error))?;
     let program = args.command.first().map(|name| command::find(name)).transpose()?;
+    let (asking, keeper) = keeper::keeper();
     // The program keeps its name while a thread of it has another and a priority of its own.
-    in_thread(threads::RECORD, || {
+    let work = || {
         signal::heed()?;
-        wait(record(args, program, place))
-    })
+        wait(record(args, program, place, asking))
+    };
+    in_thread_beside(threads::RECORD, work, || keeper.serve())
 }
 
 /// Why there is no place for a file.
@@ -98,16 +111,20 @@ fn no_place(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Result<ExitCode> {
+async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place, asking: Asking) -> Result<ExitCode> {
     let (started, since) = (Instant::now(), SystemTime::now());
     let mut recorder = Recorder::start(args)?;
+    recorder.spool_to(place.unfinished());
+    // All is attached.
+    confine(Confined { keeps: RECORDING, writes: None });
     let attached_in = started.elapsed();
     log::info!("recording since {} ms after the start", attached_in.as_millis());
     let progress = progress(args, attached_in);
     let work = async {
         match program {
-            Some(program) => command::run(&program, &args.command, args.duration, &progress).await.map(Some),
+            Some(program) => command::run(&program, &args.command, args.duration, &progress, asking).await.map(Some),
             None => {
+                asking.nothing();
                 command::over(args.duration, &progress).await;
                 Ok(None)
             }
@@ -115,6 +132,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Re
     };
     let outcome = recorder.collect(work).await??;
     progress.finish_and_clear();
+    let spool = recorder.take_spool();
     let stopping = Instant::now();
     log::info!("what was waited for is over; detaching");
     let mut profile = recorder.stop().await?;
@@ -126,7 +144,11 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place) -> Re
     if let Some(what) = profile::unsound(&profile) {
         note!("netstrata: this recording is broken, and cannot be read: {what}; please report it");
     }
-    profile::write_to(&profile, place, &args.output)?;
+    let written = profile::write_to(&profile, place, &args.output);
+    if !matches!(written, Err(ProfileError::Write { rescued: None, .. })) {
+        spool.into_iter().for_each(Spool::finish);
+    }
+    written?;
     summary(args, &profile, attached_in, stopping.elapsed());
     match outcome {
         Some(outcome) if outcome.exit_code != 0 => Err(Failure::Verdict(format!(

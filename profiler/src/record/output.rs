@@ -17,7 +17,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::threads;
+use crate::{
+    kernel::confine::{Confined, confine},
+    threads,
+};
 
 /// Output beyond this is passed on but not kept.
 ///
@@ -42,6 +45,7 @@ impl Passing {
         let (done, over) = oneshot::channel::<()>();
         let keep = kept.clone();
         let work = move || {
+            confine(Confined { keeps: &[], writes: Some(&[]) });
             pass_on(pipe.into(), out, &keep);
             drop(done);
         };

@@ -5,8 +5,11 @@ use std::{future::Future, path::Path};
 use anyhow::Result;
 use tokio::sync::oneshot;
 
-use super::{assemble, kernel_counters::forget_peak_memory, priority::Hurry, recording::Recording, refusal::Refusal};
-use crate::{cli::RecordArgs, failure::Failure, kernel::privilege, profile::Profile};
+use super::{
+    assemble, kernel_counters::forget_peak_memory, priority::Hurry, recording::Recording, refusal::Refusal,
+    spool::Spool,
+};
+use crate::{cli::RecordArgs, failure::Failure, kernel::privilege, profile::Profile, store::Unfinished};
 
 /// A recording that runs.
 pub struct Recorder<'a> {
@@ -30,6 +33,11 @@ impl<'a> Recorder<'a> {
         Ok(Self { args, recording })
     }
 
+    /// What was recorded so far is written there while it goes on.
+    pub(super) fn spool_to(&mut self, place: Option<Unfinished>) {
+        self.recording.spool = place.map(Spool::new);
+    }
+
     /// Collects while `work` is waited for. What is due in the recording goes first.
     pub async fn collect<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
         let (over, until) = oneshot::channel::<()>();
@@ -40,6 +48,11 @@ impl<'a> Recorder<'a> {
         };
         let (collected, result) = tokio::join!(biased; self.recording.run(self.args, until), work);
         collected.map(|()| result)
+    }
+
+    /// What was written so far: to be finished when the recording is.
+    pub(super) fn take_spool(&mut self) -> Option<Spool> {
+        self.recording.spool.take()
     }
 
     /// Detaches everything and returns what was recorded.

@@ -15,6 +15,7 @@ use super::{
     function_costs::{self, HookCosts},
     gathered::{Gathered, Slice},
     governor::Governor,
+    hotplug::Sampled,
     kept::{self, Costs, Key, Place},
     kernel_counters::Counters,
     load::Sizes,
@@ -24,6 +25,7 @@ use super::{
     priority::{Hurry, OnTime},
     probes::Group,
     session::Session,
+    spool::Spool,
     tier::{self, Hooks},
 };
 use crate::{
@@ -130,6 +132,10 @@ pub(super) struct Recording {
     pub filling: Option<AsyncFd<OwnedFd>>,
     /// Tells when the programs said something.
     pub said: Option<AsyncFd<OwnedFd>>,
+    /// Where is written what there is so far.
+    pub spool: Option<Spool>,
+    /// The CPUs that are sampled, if any.
+    pub sampled: Option<Sampled>,
 }
 
 /// The programs, loaded, and what they cost here.
@@ -190,6 +196,20 @@ impl Prepared {
     }
 }
 
+/// What the programs are told at first.
+fn configuration(args: &RecordArgs, costs: &Calibration, every: u32) -> Config {
+    let mut config = Config {
+        sample_every: every,
+        ring_every: 64,
+        accept: 1,
+        undisturbed_ns: (costs.alike_ns * UNDISTURBED) as u32,
+        thin_after: (MAX_NODES / THIN_AT / online().map_or(1, |cpus| cpus.len() as u32)).max(1),
+        ..Config::default()
+    };
+    filter::configure(args, &mut config);
+    config
+}
+
 /// What probes cost now, and hooks where there are any.
 fn measure(session: &mut Session, types: &KernelTypes, hooks: Option<&mut Hooks>) -> Result<Costs> {
     let points = calibrate(session)?;
@@ -225,15 +245,7 @@ impl Recording {
         let Prepared { session, symbols, costs, key, hook_costs, softirq_cost, no_functions } = prepared;
         let mut governor = Governor::new(args.budget, costs, args.sample_every);
         let frequency = governor.sampler_frequency(args.frequency);
-        let mut config = Config {
-            sample_every: governor.every,
-            ring_every: 64,
-            accept: 1,
-            undisturbed_ns: (costs.alike_ns * UNDISTURBED) as u32,
-            thin_after: (MAX_NODES / THIN_AT / online().map_or(1, |cpus| cpus.len() as u32)).max(1),
-            ..Config::default()
-        };
-        filter::configure(args, &mut config);
+        let config = configuration(args, &costs, governor.every);
         Self {
             session,
             symbols,
@@ -280,6 +292,8 @@ impl Recording {
             on_time: None,
             filling: None,
             said: None,
+            spool: None,
+            sampled: None,
         }
     }
 
@@ -297,7 +311,9 @@ impl Recording {
         self.draw_first()?;
         self.open_window()?;
         if self.frequency > 0 {
-            self.source = self.session.attach_sampler(self.frequency, &online()?)?;
+            let cpus = online()?;
+            self.source = self.session.attach_sampler(self.frequency, &cpus)?;
+            self.sampled = Some(Sampled::new(cpus));
             log::info!("{} CPU samples a second by {}", self.frequency, self.source);
         }
         self.started = Instant::now();

@@ -67,6 +67,11 @@ impl Session {
         (std::mem::take(&mut functions.attached), std::mem::take(&mut functions.missing))
     }
 
+    /// What is hooked, and what is not.
+    pub fn hooked(&self) -> (Vec<Attached>, BTreeMap<String, String>) {
+        (self.functions.attached.clone(), self.functions.missing.clone())
+    }
+
     /// Tells what the programs said.
     pub(super) fn tell_messages(&mut self) {
         self.messages.iter_mut().for_each(Messages::tell);

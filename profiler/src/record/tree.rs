@@ -25,7 +25,7 @@ pub struct Swept {
 }
 
 /// Paths with their figures.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Tree {
     /// By hash.
     pub paths: BTreeMap<u64, PathRecord>,

@@ -12,8 +12,10 @@ use netstrata_common::{CpuState, MAX_NODES, MAX_STACKS, PAUSE_NS, Softirq};
 use tokio::{io::unix::AsyncFd, sync::oneshot, time::sleep};
 
 use super::{
+    first::first,
     gathered::Slice,
     governor::{BATCH, BURST_FREQUENCY, Load},
+    hotplug::Sampled,
     look::Look,
     maps::Batches,
     probes::Group,
@@ -75,6 +77,8 @@ impl Recording {
             }
             self.drain()?;
             self.take_batch()?;
+            self.spool(args);
+            self.sample_new_cpus()?;
             if self.window.is_some() && looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.adapt()?;
@@ -109,6 +113,18 @@ impl Recording {
         self.on_time = None;
         // What it takes to end the recording does not disturb what was recorded.
         self.own_cpu = own_time().total().saturating_sub(self.own_cpu);
+        Ok(())
+    }
+
+    /// Samples CPUs that came since the last look, too.
+    fn sample_new_cpus(&mut self) -> Result<()> {
+        let Some(cpus) = self.sampled.as_mut().and_then(Sampled::came) else { return Ok(()) };
+        log::info!("a CPU came: now {cpus:?} are sampled");
+        self.session.detach_sampler()?;
+        // One may have gone again: the next look tells.
+        if self.session.attach_sampler(self.frequency, cpus).is_err() {
+            self.sampled = Some(Sampled::new(Vec::new()));
+        }
         Ok(())
     }
 
@@ -178,7 +194,7 @@ impl Recording {
     }
 
     /// Attached time of the journey probes so far.
-    fn attached(&self) -> Duration {
+    pub fn attached(&self) -> Duration {
         self.observed + self.window.map_or(Duration::ZERO, |opened| opened.elapsed())
     }
 
@@ -419,20 +435,6 @@ fn new_nodes(states: &[CpuState]) -> u64 {
     states.iter().map(|state| state.new_nodes).sum()
 }
 
-/// How many packets it is until the first that is chosen, if one in `every` is: distances are even between 1 and `2 * every - 1`,
-/// long ones are the likelier to be met, and the moment at which one is met lies anywhere in it. That is the lesser of two
-/// that are drawn evenly.
-fn first(every: u32, mut random: impl FnMut() -> u64) -> u32 {
-    if every <= 1 {
-        return 1;
-    }
-    let longest = u64::from(every) * 2 - 1;
-    // Of all places before or at a place there are as many as its number: the lesser of two different ones of `2 * every`.
-    let (one, other) = (random() % (longest + 1), random() % longest);
-    let other = if other >= one { other + 1 } else { other };
-    one.min(other) as u32 + 1
-}
-
 /// Waits until the programs tell that something lies in a ring.
 async fn ready(ring: Option<&AsyncFd<OwnedFd>>) {
     match ring {
@@ -442,48 +444,5 @@ async fn ready(ring: Option<&AsyncFd<OwnedFd>>) {
             Err(_) => std::future::pending().await,
         },
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// By drawing each pair of numbers once: how often each distance comes out, of so many.
-    fn drawn(every: u32) -> (Vec<u64>, u64) {
-        let longest = u64::from(every) * 2 - 1;
-        let mut counts = vec![0; longest as usize + 1];
-        for one in 0..=longest {
-            for other in 0..longest {
-                let mut numbers = [one, other].into_iter();
-                counts[first(every, || numbers.next().expect("two are drawn")) as usize] += 1;
-            }
-        }
-        (counts, (longest + 1) * longest)
-    }
-
-    #[test]
-    fn the_first_packet_is_followed_as_often_as_any_other() {
-        for every in [2, 3, 16] {
-            let (counts, all) = drawn(every);
-            // How likely a packet is chosen: the first choice falls on it, or one after an earlier choice does.
-            let longest = counts.len() - 1;
-            let mut chosen = vec![0.0; 3 * longest];
-            for at in 1..chosen.len() {
-                let first = if at <= longest { counts[at] as f64 / all as f64 } else { 0.0 };
-                let later: f64 = (1..=longest.min(at - 1)).map(|distance| chosen[at - distance] / longest as f64).sum();
-                chosen[at] = first + later;
-                assert!(
-                    (chosen[at] - 1.0 / f64::from(every)).abs() < 1e-9,
-                    "1 in {every}, packet {at}: {}",
-                    chosen[at]
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn every_packet_is_followed_from_the_first_one_on_where_all_are() {
-        assert_eq!((first(0, || 7), first(1, || 7)), (1, 1));
     }
 }

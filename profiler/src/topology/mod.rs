@@ -3,10 +3,13 @@
 //! [`scan()`] looks once; a [`Watcher`] looks during a recording. Namespaces come from processes, from the directories
 //! where tools keep them, and from containers; devices come over netlink from inside each namespace.
 
+mod believed;
+mod cgroups;
 mod containers;
 mod mended;
 mod namespaces;
 mod netlink;
+mod patience;
 mod print;
 mod process;
 mod scan;

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Container, Namespace,
-    containers::FEW,
+    containers::{FEW, of_namespaces},
     process::{Processes, host_netns, netns_of},
 };
 use crate::output::name;
@@ -107,11 +107,11 @@ pub(super) fn find(processes: &Processes, containers: &[Container], named: &[Nam
             rename(&mut found.namespace, one.inum, &one.name, "named");
         }
     }
-    for (inum, names) in names_of_containers(containers) {
+    for (inum, name) in of_namespaces(containers) {
         if inum != host
             && let Some(found) = all.get_mut(&inum)
         {
-            rename(&mut found.namespace, inum, &names.join("+"), "container");
+            rename(&mut found.namespace, inum, &name, "container");
         }
     }
     if own != 0 {
@@ -129,18 +129,6 @@ fn rename(namespace: &mut Namespace, inum: u32, name: &str, origin: &str) {
     namespace.inum = inum;
     name.clone_into(&mut namespace.name);
     origin.clone_into(&mut namespace.origin);
-}
-
-fn names_of_containers(containers: &[Container]) -> BTreeMap<u32, Vec<&str>> {
-    let mut names: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-    for container in containers.iter().filter(|container| container.netns != 0) {
-        names.entry(container.netns).or_default().push(&container.name);
-    }
-    for list in names.values_mut() {
-        list.sort_unstable();
-        list.dedup();
-    }
-    names
 }
 
 /// Opens the namespace with this inode; "not found" if no path leads to it any more.
@@ -185,16 +173,6 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].inum, found[0].name.as_str()), (4_026_532_177, "1-abc"));
         assert_eq!(found[0].path, Path::new("/run/engine/netns/1-abc"));
-    }
-
-    #[test]
-    fn containers_that_share_a_namespace_share_its_name() {
-        let container = |name: &str, netns| Container { name: name.into(), netns, ..Container::default() };
-        let containers = [container("web", 7), container("log", 7), container("db", 8), container("gone", 0)];
-        let names = names_of_containers(&containers);
-        assert_eq!(names[&7], ["log", "web"]);
-        assert_eq!(names[&8], ["db"]);
-        assert_eq!(names.len(), 2);
     }
 
     #[test]

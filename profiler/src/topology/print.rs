@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Device, Namespace, Topology, Tunnel};
+use super::{Container, Device, Namespace, Topology, Tunnel};
 use crate::output::{json as json_text, printable};
 
 /// The name of the JSON format.
@@ -34,14 +34,16 @@ pub(super) fn text(topology: &Topology) -> String {
         let _ = writeln!(out, "\ncontainers");
         let names = topology.containers.iter().map(|container| container.name.chars().count()).max().unwrap_or(0);
         let engines = topology.containers.iter().map(|container| container.engine.len()).max().unwrap_or(0);
+        let short = |container: &Container| printable(&container.id).chars().take(12).collect::<String>();
+        let ids = topology.containers.iter().map(|container| short(container).chars().count()).max().unwrap_or(0);
         for container in &topology.containers {
-            let id: String = container.id.chars().take(12).collect();
+            let id = short(container);
             let place = match container.netns {
                 0 => "unknown".to_owned(),
                 netns => printable(&topology.namespace_name(netns)),
             };
             let name = printable(&container.name);
-            let _ = writeln!(out, "  {name:names$}  {:engines$}  {id}  namespace {place}", container.engine);
+            let _ = writeln!(out, "  {name:names$}  {:engines$}  {id:ids$}  namespace {place}", container.engine);
         }
     }
     out

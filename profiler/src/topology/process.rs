@@ -1,7 +1,14 @@
 //! Processes: which network namespace, cgroup and name each one has, read once per process.
 
-use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
 
+use super::{cgroups, patience::within};
 use crate::output::name;
 
 /// What `/proc` tells about a process.
@@ -11,10 +18,12 @@ pub(super) struct Process {
     pub netns: u32,
     /// The command's short name.
     pub comm: String,
-    /// Engine and id of its container.
-    pub container: Option<(String, &'static str)>,
+    /// Its container.
+    pub container: Option<cgroups::Place>,
     /// Sockets that a Docker daemon listens on.
-    pub docker_sockets: Vec<String>,
+    pub docker_sockets: Vec<PathBuf>,
+    /// The machine that it runs, if it is systemd-nspawn.
+    pub machine: Option<String>,
     /// Looked at so many times in full; a fresh process may still be moved to its cgroup and namespace.
     looks: u8,
 }
@@ -112,14 +121,33 @@ impl Process {
         }
         self.looks += 1;
         self.comm = name(&fs::read(format!("/proc/{pid}/comm")).unwrap_or_default()).trim_end().to_owned();
-        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        self.container = container_in_cgroups(&cgroups);
+        self.container = cgroups::container_in(&cgroups::of_pid(pid));
         // Anybody may be called so, and name any socket.
-        if self.comm == "dockerd" && is_trusted(&users(&pid.to_string())) {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            self.docker_sockets = docker_sockets(&String::from_utf8_lossy(&line));
+        if matches!(self.comm.as_str(), "dockerd" | "systemd-nspawn") && is_trusted(&users(&pid.to_string())) {
+            // Of all that is read here only this waits for the process's memory.
+            let line = within(PATIENCE, move || fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+            let line = line.unwrap_or_default();
+            match self.comm.as_str() {
+                "dockerd" => self.docker_sockets = docker_sockets(&line),
+                _ => self.machine = machine(&line),
+            }
         }
     }
+}
+
+/// How long a command line is waited for.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// When a process was started, in clock ticks since the boot: with its number this tells it from all others.
+pub(super) fn started(pid: u32) -> Option<u64> {
+    let text = name(&fs::read(format!("/proc/{pid}/stat")).ok()?);
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The first child of a process's first thread.
+pub(super) fn first_child(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
 }
 
 /// The users that a process runs as; none where it is not told. The owner of its directory says less: it is root where the process
@@ -133,125 +161,50 @@ fn users(pid: &str) -> Vec<u32> {
 
 /// Whether what these users say of other people's processes is believed: root, and whoever asks.
 pub(super) fn is_trusted(who: &[u32]) -> bool {
-    let own = users("self").get(1).copied();
-    !who.is_empty() && who.iter().all(|user| *user == 0 || Some(*user) == own)
+    static OWN: LazyLock<Option<u32>> = LazyLock::new(|| users("self").get(1).copied());
+    !who.is_empty() && who.iter().all(|user| *user == 0 || Some(*user) == *OWN)
 }
 
-/// Sockets in the command line of a Docker daemon, its words separated by NUL.
-fn docker_sockets(line: &str) -> Vec<String> {
-    let mut sockets = Vec::new();
-    let mut words = line.split('\0');
+/// Words of a command line, which are separated by NUL.
+fn words(line: &[u8]) -> impl Iterator<Item = String> {
+    line.split(|byte| *byte == 0).map(name)
+}
+
+/// The value of an option: "-o VALUE", "-oVALUE", "--option VALUE", "--option=VALUE", all there are.
+fn values(line: &[u8], short: &str, long: &str) -> Vec<String> {
+    let mut words = words(line);
+    let mut values = Vec::new();
     while let Some(word) = words.next() {
-        let value = match word {
-            "-H" | "--host" => words.next(),
-            _ => word
-                .strip_prefix("--host=")
-                .or_else(|| word.strip_prefix("-H="))
-                .or_else(|| word.strip_prefix("-H").filter(|rest| !rest.is_empty())),
-        };
-        sockets.extend(value.and_then(|value| value.strip_prefix("unix://")).map(str::to_owned));
-    }
-    sockets
-}
-
-/// Engine and id of the container that a `/proc/PID/cgroup` places the process in.
-pub(super) fn container_in_cgroups(text: &str) -> Option<(String, &'static str)> {
-    text.lines().find_map(|line| container_in_path(line.splitn(3, ':').nth(2)?)).map(|(id, engine, _)| (id, engine))
-}
-
-/// The innermost container in a cgroup path: its id, its engine, and the part of the path that is its directory.
-fn container_in_path(path: &str) -> Option<(String, &'static str, &str)> {
-    let mut end = path.len();
-    loop {
-        let start = path[..end].rfind('/').map_or(0, |slash| slash + 1);
-        let part = &path[start..end];
-        let bare = part.strip_suffix(".scope").unwrap_or(part);
-        // "docker-ID", "libpod-ID", "cri-containerd-ID", "cri-containerd:ID", or the id alone.
-        let (prefix, id) = match bare.rfind(['-', ':']) {
-            Some(dash) => (&bare[..dash], &bare[dash + 1..]),
-            None => ("", bare),
-        };
-        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        // conmon is the engine's helper beside the container, not in it.
-        if is_id && !prefix.ends_with("conmon") {
-            let engine = if path[..end].contains("kubepods") {
-                "kubernetes"
-            } else if prefix == "docker" || path[..start].ends_with("/docker/") {
-                "docker"
-            } else if prefix.starts_with("libpod") || path[..start].contains("libpod") {
-                "podman"
-            } else if prefix.starts_with("cri-containerd") || prefix.starts_with("nerdctl") {
-                "containerd"
-            } else {
-                "unknown"
-            };
-            return Some((id.to_owned(), engine, &path[..end]));
+        if word == short || word == long {
+            values.extend(words.next());
+        } else if let Some(rest) = word.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')) {
+            values.push(rest.to_owned());
+        } else if let Some(rest) = word.strip_prefix(short).filter(|_| !word.starts_with("--")) {
+            values.push(rest.strip_prefix('=').unwrap_or(rest).to_owned());
         }
-        end = start.checked_sub(1)?;
     }
+    values
 }
 
-/// Inode of the cgroup v2 directory of the container that a process is in; 0 if it has none of its own.
-pub(super) fn cgroup_inode(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::")) else { return 0 };
-    let path = container_in_path(path).map_or(path, |(_, _, directory)| directory);
-    if path == "/" || path.contains("/..") {
-        return 0;
-    }
-    ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-        .iter()
-        .find_map(|mount| {
-            // Only a v2 mount has this file; with a hybrid layout the first one is it.
-            let mount = Path::new(mount);
-            mount.join("cgroup.controllers").exists().then_some(())?;
-            fs::metadata(mount.join(path.trim_start_matches('/'))).ok()
-        })
-        .map_or(0, |metadata| metadata.ino())
+/// Sockets in the command line of a Docker daemon.
+fn docker_sockets(line: &[u8]) -> Vec<PathBuf> {
+    let hosts = values(line, "-H", "--host");
+    hosts.iter().filter_map(|host| host.strip_prefix("unix://")).map(PathBuf::from).collect()
+}
+
+/// The machine in the command line of systemd-nspawn: its name, or that of its directory or image.
+fn machine(line: &[u8]) -> Option<String> {
+    let of_path = |path: String| Some(Path::new(&path).file_name()?.to_str()?.to_owned());
+    values(line, "-M", "--machine").pop().or_else(|| {
+        let directory = values(line, "-D", "--directory").pop().and_then(of_path);
+        directory
+            .or_else(|| Some(values(line, "-i", "--image").pop().and_then(of_path)?.trim_end_matches(".raw").into()))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    #[test]
-    fn a_cgroup_path_tells_engine_and_id() {
-        let cases = [
-            (format!("0::/system.slice/docker-{ID}.scope"), Some("docker")),
-            (format!("4:memory:/docker/{ID}\n0::/"), Some("docker")),
-            (format!("0::/docker/{ID}/init.scope"), Some("docker")),
-            (format!("0::/machine.slice/libpod-{ID}.scope/container"), Some("podman")),
-            (format!("0::/libpod_parent/libpod-{ID}"), Some("podman")),
-            (format!("0::/machine.slice/libpod-conmon-{ID}.scope"), None),
-            (
-                format!(
-                    "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{ID}.scope"
-                ),
-                Some("kubernetes"),
-            ),
-            (format!("0::/kubepods/besteffort/pod1234/{ID}"), Some("kubernetes")),
-            (format!("0::/system.slice/cri-containerd-{ID}.scope"), Some("containerd")),
-            (format!("0::/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{ID}"), Some("kubernetes")),
-            (format!("0::/default/{ID}"), Some("unknown")),
-            ("0::/user.slice/user-1000.slice/session-2.scope".to_owned(), None),
-            ("0::/docker/0123456789ab".to_owned(), None),
-            (String::new(), None),
-        ];
-        for (text, engine) in cases {
-            assert_eq!(container_in_cgroups(&text), engine.map(|engine| (ID.to_owned(), engine)), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_innermost_of_nested_containers_counts() {
-        let inner = ID.replace('0', "f");
-        let text = format!("0::/docker/{ID}/docker/{inner}/x");
-        assert_eq!(container_in_cgroups(&text), Some((inner.clone(), "docker")));
-        let path = format!("/docker/{ID}/docker/{inner}/x");
-        assert_eq!(container_in_path(&path).map(|found| found.2), Some(&path[..path.len() - 2]));
-    }
 
     #[test]
     fn root_and_who_asks_are_believed() {
@@ -264,7 +217,24 @@ mod tests {
 
     #[test]
     fn a_docker_daemon_names_its_sockets() {
-        let line = "/usr/bin/dockerd\0-H\0unix:///a.sock\0--host=unix:///b.sock\0-Hunix:///c.sock\0-H\0tcp://:1\0";
-        assert_eq!(docker_sockets(line), ["/a.sock", "/b.sock", "/c.sock"]);
+        let line = b"/usr/bin/dockerd\0-H\0unix:///a.sock\0--host=unix:///b.sock\0-Hunix:///c.sock\0-H\0tcp://:1\0";
+        assert_eq!(docker_sockets(line), ["/a.sock", "/b.sock", "/c.sock"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn nspawn_names_its_machine() {
+        let named = |line: &[u8]| machine(line).unwrap_or_default();
+        assert_eq!(named(b"systemd-nspawn\0-q\0-M\0box\0-D\0/srv/other\0"), "box");
+        assert_eq!(named(b"systemd-nspawn\0--machine=box\0--boot\0"), "box");
+        assert_eq!(named(b"systemd-nspawn\0-D/srv/box\0"), "box");
+        assert_eq!(named(b"systemd-nspawn\0--image=/srv/box.raw\0"), "box");
+        assert_eq!(named(b"systemd-nspawn\0-b\0"), "");
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_of_its_number() {
+        let own = std::process::id();
+        assert!(started(own).is_some_and(|ticks| ticks > 0) && started(0).is_none());
+        assert_eq!(started(own), started(own));
     }
 }

@@ -2,14 +2,16 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 
 use super::{DeviceCounters, Topology, process::newest_pid, scan::Scanner, union::Union};
-use crate::threads;
+use crate::{
+    kernel::confine::{Confined, WATCHING, confine},
+    threads,
+};
 
 /// How often the watcher looks for new namespaces. No event tells of them: netlink speaks of devices of the own namespace, and
 /// of others only once they have a number there; a process that unshares, and an engine that mounts a namespace, raise nothing.
@@ -20,6 +22,9 @@ const SCAN: Duration = Duration::from_secs(1);
 const SCAN_AT_LEAST: Duration = Duration::from_secs(15);
 /// A scan that takes 1 ms is made once in a second at most: a tenth of the default budget.
 const SCAN_SHARE: u32 = 1000;
+
+/// How long the first scan may take, and the last one: a file system or an engine that hangs is not to keep a recording.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a watch saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +42,8 @@ pub struct Snapshotted {
 pub struct Watcher {
     shared: Arc<Mutex<Shared>>,
     stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
+    /// Its other end is dropped when the thread ends.
+    ended: mpsc::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
@@ -52,20 +58,29 @@ impl Watcher {
     /// # Errors
     /// When not even the own namespace can be read.
     pub fn start() -> anyhow::Result<Self> {
-        let mut scanner = Scanner::default();
         let shared = Arc::new(Mutex::new(Shared::default()));
-        // Before the scan: what starts meanwhile is looked at again.
-        let newest = newest_pid();
-        let took = scan(&mut scanner, &shared)?;
-        let (stop, stopped) = mpsc::channel();
-        let thread = {
+        let ((stop, stopped), (begun, first)) = (mpsc::channel(), mpsc::channel());
+        let (ending, ended) = mpsc::channel::<()>();
+        let work = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name(threads::WATCH.to_owned())
-                .spawn(move || watch(&mut scanner, &shared, &stopped, (took, newest)))
-                .context("cannot start a thread")?
+            move || {
+                confine(Confined { keeps: WATCHING, writes: None });
+                let mut scanner = Scanner::default();
+                // Before the scan: what starts meanwhile is looked at again.
+                let newest = newest_pid();
+                let took = scan(&mut scanner, &shared);
+                let goes_on = took.as_ref().ok().copied();
+                if begun.send(took.map(drop)).is_ok()
+                    && let Some(took) = goes_on
+                {
+                    watch(&mut scanner, &shared, &stopped, (took, newest));
+                }
+                drop(ending);
+            }
         };
-        Ok(Self { shared, stop, thread })
+        std::thread::Builder::new().name(threads::WATCH.to_owned()).spawn(work).context("cannot start a thread")?;
+        first.recv_timeout(PATIENCE).context("reading namespaces and devices does not end")??;
+        Ok(Self { shared, stop, ended })
     }
 
     /// The topology of the latest scan.
@@ -73,11 +88,18 @@ impl Watcher {
         lock(&self.shared).latest.clone()
     }
 
+    /// All that was seen so far; the watch goes on.
+    pub fn so_far(&self) -> Snapshotted {
+        let shared = lock(&self.shared);
+        let Union { topology, notes, .. } = &shared.union;
+        Snapshotted { topology: topology.clone(), counters: shared.union.deltas(), notes: notes.clone() }
+    }
+
     /// Looks a last time, ends the watch, and returns all that was seen.
     pub fn finish(self) -> Snapshotted {
-        // The thread may have ended only by a panic; then what it had seen is still here.
+        // The thread may have ended only by a panic, or hang; then what it had seen is still here.
         let told = self.stop.send(()).is_ok();
-        let ended = self.thread.join().is_ok();
+        let ended = self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected);
         let Shared { union, .. } = std::mem::take(&mut *lock(&self.shared));
         let counters = union.deltas();
         let mut notes = union.notes;

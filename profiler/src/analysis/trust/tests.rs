@@ -74,6 +74,7 @@ fn doubted(doubt: Doubt, figure: f64) -> (Profile, Seen) {
             profile.cpu.kernel_busy_ns = 1_000_000_000;
             seen.busy_samples = (figure * 1000.0).round() as u64;
         }
+        Doubt::CutOff => profile.meta.cut_off = figure > 0.0,
         Doubt::Observer => profile.observer.cpu_share = figure * profile.sampling.budget,
         Doubt::Correction => {
             profile.observer.ns_in_span_high = 1.0;

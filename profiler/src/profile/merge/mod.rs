@@ -148,6 +148,7 @@ fn meta(profiles: &[Profile], parts: Vec<PartRecord>, joined: u32) -> Meta {
         recorder: figures::recorders(&parts),
         parts,
         joined,
+        cut_off: metas().any(|meta| meta.cut_off),
     }
 }
 

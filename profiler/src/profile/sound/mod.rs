@@ -158,6 +158,7 @@ fn meta_data(meta: &Meta, totals: &mut Totals) -> Sound {
         started_ns,
         began_unix_ns,
         parts,
+        cut_off: _,
         joined,
     } = meta;
     if u64::from(*cpus) > MOST_CPUS {
