@@ -17,7 +17,7 @@ use tokio::{
 use super::output::Passing;
 use crate::{
     failure::Failure,
-    host::{process::kill, program, signal},
+    host::{descriptors, process::kill, program, signal},
 };
 
 /// How long a command may take to end after it was asked to.
@@ -53,11 +53,11 @@ pub async fn run(
     progress: &ProgressBar,
 ) -> Result<Outcome> {
     let (pipe, its) = std::io::pipe().context("cannot make a pipe")?;
-    let mut child = Command::new(program)
-        .args(&command[1..])
-        .stdout(its)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
+    let mut started = Command::new(program);
+    started.args(&command[1..]).stdout(its);
+    // SAFETY: runs between fork and exec, and makes one system call that is async-signal-safe.
+    unsafe { started.pre_exec(descriptors::give_back) };
+    let mut child = started.spawn().with_context(|| format!("cannot start {}", program.display()))?;
     log::info!("the command is process {}", child.id().unwrap_or_default());
     let passing = Passing::begin(pipe.into())?;
     let ended = tokio::select! {

@@ -14,6 +14,7 @@ mod function_probe;
 mod functions;
 mod gathered;
 mod governor;
+mod hindrance;
 mod interner;
 mod kept;
 mod kernel_counters;
