@@ -71,7 +71,7 @@ impl Confined {
     }
 
     /// It is refused in a sentence with all of these words, and leaves nothing.
-    fn is_refused(self, words: &[&str]) {
+    fn must_be_refused(self, words: &[&str]) {
         let (output, directory) = self.run();
         let said = errors(&output);
         assert!(output.status.code() == Some(3) && said.lines().count() == 1, "{:?}: {said}", output.status);
@@ -99,7 +99,7 @@ fn few_descriptors_are_enough_or_refused_before_anything_is_loaded() {
     let Some(_alone) = ready!() else { return };
     with_files(64, 4096).records();
     for few in [64, 10] {
-        with_files(few, few).is_refused(&["files open", &format!("may have {few}"), "ulimit -n"]);
+        with_files(few, few).must_be_refused(&["files open", &format!("may have {few}"), "ulimit -n"]);
     }
 }
 
@@ -136,8 +136,8 @@ fn without_call(number: libc::c_long) -> Confined {
 #[test]
 fn calls_that_a_filter_refuses_are_named_with_the_filter() {
     let Some(_alone) = ready!() else { return };
-    without_call(libc::SYS_bpf).is_refused(&["Operation not permitted", "seccomp"]);
-    without_call(libc::SYS_perf_event_open).is_refused(&["perf_event_open", "seccomp"]);
+    without_call(libc::SYS_bpf).must_be_refused(&["Operation not permitted", "seccomp"]);
+    without_call(libc::SYS_perf_event_open).must_be_refused(&["perf_event_open", "seccomp"]);
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn what_the_kernel_does_not_tell_is_missed_or_refused_by_name() {
     )
     .records();
     Confined::behind("mount -t tmpfs none /sys/kernel/btf")
-        .is_refused(&["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"]);
-    Confined::behind("mount --bind /etc/passwd /sys/kernel/btf/vmlinux").is_refused(&["no type information"]);
-    Confined::behind("mount --bind /dev/null /proc/kallsyms").is_refused(&["symbol", "kptr_restrict"]);
+        .must_be_refused(&["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"]);
+    Confined::behind("mount --bind /etc/passwd /sys/kernel/btf/vmlinux").must_be_refused(&["no type information"]);
+    Confined::behind("mount --bind /dev/null /proc/kallsyms").must_be_refused(&["symbol", "kptr_restrict"]);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn memory_of_128_mib_is_enough_and_64_are_refused() {
         skip!("needs control groups that limit memory")
     };
     Confined::by(enough.enter(&[NETSTRATA])).records();
-    Confined::by(little.enter(&[NETSTRATA])).is_refused(&["memory", "control group"]);
+    Confined::by(little.enter(&[NETSTRATA])).must_be_refused(&["memory", "control group"]);
 }
 
 /// What a kernel keeps for each CPU grows with them: maps, samplers, what is read of them.
@@ -257,7 +257,7 @@ fn a_kernel_that_is_locked_down_is_named() {
     fs::write(LOCKDOWN, "integrity").unwrap();
     Confined::new().records();
     fs::write(LOCKDOWN, "confidentiality").unwrap();
-    Confined::new().is_refused(&["lockdown=confidentiality", "lockdown=integrity"]);
+    Confined::new().must_be_refused(&["lockdown=confidentiality", "lockdown=integrity"]);
 }
 
 /// Sets the clock of the day ahead, or back.
