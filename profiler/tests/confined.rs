@@ -229,7 +229,9 @@ fn a_ping_pong_is_recorded_within_150_mib_on_however_many_cpus() {
     let _server = requests.serve(&network);
     let file = directory.file("it.prof");
     let output = group
-        .enter(&[NETSTRATA, "record", "--sample-every", "1", "-o", file.to_str().unwrap(), "--"])
+        .enter(&[NETSTRATA, "record", "--tier", "tracepoint", "--sample-every", "1", "-o"])
+        .arg(&file)
+        .arg("--")
         .args(requests.client(&network))
         .output()
         .unwrap();

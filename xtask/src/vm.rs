@@ -28,7 +28,10 @@ const LIVE: &[(&str, &[&str])] = &[
     ("lab", &["modes_that_few_kernels_have_show_their_layers_by_name_and_device", "wrong_words_are_wrong_usage"]),
     ("record", &["a_command_is_recorded_and_every_path_closes", "nothing_remains_in_the_kernel_after_kill_9"]),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
-    // The last: a kernel that was locked down stays so.
+];
+/// Those that change what cannot be changed back run once, in a machine of their own. The last is that of a kernel that is locked
+/// down, which stays so.
+const CHANGING: &[(&str, &[&str])] = &[
     ("confined", &["memory_of_128_mib_is_enough_and_64_are_refused", "steps_of_the_clock_change_no_figure"]),
     ("confined", &["a_kernel_that_is_locked_down_is_named"]),
 ];
@@ -141,7 +144,8 @@ pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
     let program = program()?;
     let executables = executables()?;
     let script = |tests| script(tests, &executables);
-    let (live, counted, few, many) = (script(LIVE)?, script(COUNTED)?, script(FEW)?, script(MANY_CPUS)?);
+    let (live, counted, changing) = (script(LIVE)?, script(COUNTED)?, script(CHANGING)?);
+    let (few, many) = (script(FEW)?, script(MANY_CPUS)?);
     let mut rounds = Vec::new();
     for kernel in kernels(&program, kernel)? {
         let round = |clock, duty| Round { kernel: kernel.clone(), clock, cpus: None, duty };
@@ -153,6 +157,7 @@ pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
         }
         if kernel == COUNTED_KERNEL && !matches!(what, Matrix::Cpus(_)) {
             rounds.push(round("instructions", Duty::Tests(&counted)));
+            rounds.push(round("wall", Duty::Tests(&changing)));
         }
         if what == Matrix::Part && cost::KERNELS.contains(&kernel.as_str()) {
             rounds.push(round("instructions", Duty::Costs));
@@ -256,7 +261,7 @@ fn in_machine(program: &Path, round: &Round, script: &str) -> Result<(Vec<u8>, T
 
 /// All tests that are chosen here.
 fn named() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str])> {
-    LIVE.iter().chain(COUNTED).chain(FEW).chain(MANY_CPUS)
+    LIVE.iter().chain(COUNTED).chain(CHANGING).chain(FEW).chain(MANY_CPUS)
 }
 
 /// Builds the live tests without running them; their names and files.

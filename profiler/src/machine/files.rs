@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use crate::{
     failure::Failure,
     host::{
+        facts::is_root,
         process::{die_with_parent, wait_for_end},
         runtime,
     },
@@ -48,6 +49,23 @@ pub fn shared<'a>(run: &'a Path, shares: &'a [PathBuf]) -> Vec<Share<'a>> {
     all
 }
 
+/// The program that serves files to kernels without 9p.
+///
+/// # Errors
+/// [`Failure::Refused`] where it is missing, or would not start.
+pub fn find() -> Result<&'static Path, Failure> {
+    if !is_root() {
+        return Err(Failure::Refused("emulated machines with kernels for clouds need root: virtiofsd does".into()));
+    }
+    PROGRAMS.iter().map(Path::new).find(|path| path.is_file()).ok_or_else(|| {
+        Failure::Refused(
+            "emulated machines with kernels for clouds need virtiofsd: install qemu-system-common, or virtiofsd where that \
+             has none"
+                .into(),
+        )
+    })
+}
+
 /// The programs that serve a guest's directories; dropping them ends them.
 #[derive(Debug)]
 pub struct Servers(Vec<Child>);
@@ -55,13 +73,7 @@ pub struct Servers(Vec<Child>);
 impl Servers {
     /// Starts one for each directory. They can be asked at once: each is born with the socket at which it is.
     pub fn start(run: &Path, shares: &[PathBuf]) -> Result<Self> {
-        let program = PROGRAMS.iter().map(Path::new).find(|path| path.is_file()).ok_or_else(|| {
-            Failure::Refused(
-                "emulated machines with kernels for clouds need virtiofsd: install qemu-system-common, or virtiofsd where \
-                 that has none"
-                    .into(),
-            )
-        })?;
+        let program = find()?;
         let runtime = runtime::current()?;
         let _within = runtime.enter();
         let mut servers = Self(Vec::new());

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     console,
     console::{Trouble, TroubleKind},
-    files::Servers,
+    files::{self, Servers},
     image, initramfs, qemu,
 };
 use crate::{
@@ -115,6 +115,9 @@ fn busybox() -> Result<PathBuf, Failure> {
 pub fn prepare(kernel: &Kernel, say: &mut dyn FnMut(&str)) -> Result<String> {
     qemu::find()?;
     busybox()?;
+    if kernel.files == Files::Virtio {
+        files::find()?;
+    }
     Ok(image::get(kernel, say)?.release)
 }
 
