@@ -14,8 +14,11 @@ use netstrata::{
 };
 use serde_json::Value;
 
+/// What is given bytes.
+type Run = fn(&[u8]);
+
 /// What is searched, by name: the only list.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Run)] = &[
     ("profile", profile),
     ("benchmark", benchmark),
     ("btf", btf),
@@ -26,7 +29,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
 ];
 
 /// The target of this name.
-pub fn find(name: &str) -> fn(&[u8]) {
+pub fn find(name: &str) -> Run {
     TARGETS.iter().find(|(known, _)| *known == name).map_or_else(|| panic!("no target {name}"), |(_, run)| *run)
 }
 
