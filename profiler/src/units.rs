@@ -15,7 +15,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         other => return Err(format!("unknown unit `{other}`; use ms, s, m or h")),
     };
     match digits.parse::<f64>() {
-        Ok(number) if number > 0.0 && number * unit <= 7.0 * 86400.0 => Ok(Duration::from_secs_f64(number * unit)),
+        // A nanosecond is the least that there is.
+        Ok(number) if (1e-9..=7.0 * 86400.0).contains(&(number * unit)) => Ok(Duration::from_secs_f64(number * unit)),
         Ok(_) => Err("a duration lies above 0 and within 7 days".into()),
         Err(_) => Err("a duration is a number with a unit, like 10s or 500ms".into()),
     }
@@ -26,7 +27,7 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     let units = [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)];
     let found = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?.parse::<f64>().ok()?, scale)));
     match found {
-        Some((number, scale)) if number > 0.0 && number * scale <= 1e12 => Ok((number * scale) as u64),
+        Some((number, scale)) if (1.0..=1e12).contains(&(number * scale)) => Ok((number * scale) as u64),
         _ => Err("a rate is a number with kbit, mbit or gbit, like 1gbit".into()),
     }
 }
@@ -123,7 +124,7 @@ mod tests {
     fn rates_have_units() {
         assert_eq!(parse_rate("1gbit"), Ok(1_000_000_000));
         assert_eq!(parse_rate("0.5mbit"), Ok(500_000));
-        for wrong in ["1", "gbit", "-1gbit", "0mbit", "1tbit"] {
+        for wrong in ["1", "gbit", "-1gbit", "0mbit", "1tbit", "0.0001kbit"] {
             assert!(parse_rate(wrong).is_err(), "{wrong}");
         }
     }
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("3"), Ok(Duration::from_secs(3)));
-        for bad in ["", "s", "-1s", "0s", "10d", "1e9h"] {
+        for bad in ["", "s", "-1s", "0s", "10d", "1e9h", "1e-12s", "nan"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -5,6 +5,7 @@ mod cost;
 mod demo;
 mod exit;
 mod facts;
+mod fuzz;
 mod overhead;
 mod packages;
 mod plan;
@@ -37,14 +38,7 @@ enum Cli {
     /// Set up, build, and run every test: unit, property, golden and live
     Test,
     /// Run live tests, or a command, in emulated machines with Debian's kernels
-    Vm {
-        /// One of those that `netstrata lab machine --list` names, or all
-        #[arg(long, default_value = "all")]
-        kernel: String,
-        /// A command for each machine; without it, the live tests
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
+    Vm(vm::VmArgs),
     /// Measure what recording costs: interleaved pairs with and without it
     Overhead {
         /// Pairs of runs for each mode and workload
@@ -59,6 +53,8 @@ enum Cli {
     /// The part of `cost` that runs in the machine
     #[command(hide = true)]
     CostGuest(cost::GuestArgs),
+    /// Search for inputs that break the program, guided by coverage (see docs/testing.md)
+    Fuzz(fuzz::FuzzArgs),
     /// Set up, build, and measure where a bridge takes time, with pictures in target/demo
     Demo,
     /// Make a kernel's BTF small enough for fixtures/kernels (see docs/testing.md)
@@ -81,10 +77,11 @@ fn main() -> ExitCode {
     let result = match cli {
         Cli::Setup => setup::setup(setup::Voice::Full),
         Cli::Test => test::test(),
-        Cli::Vm { kernel, command } => vm::vm(&kernel, &command),
+        Cli::Vm(args) => vm::vm(&args),
         Cli::Overhead { pairs, duration } => overhead::overhead(pairs, &duration),
         Cli::Cost(args) => cost::cost(&args),
         Cli::CostGuest(args) => cost::guest(&args),
+        Cli::Fuzz(args) => fuzz::fuzz(&args),
         Cli::Demo => demo::demo(),
         Cli::BtfReduce { from, to, base } => btf_reduce::run(&from, &to, base.as_deref()),
     };

@@ -29,7 +29,7 @@ pub fn test() -> Result<()> {
         }
         all.add(tally);
     }
-    match vm::matrix("all", true) {
+    match vm::matrix("all", vm::Matrix::Part) {
         Ok(tally) => all.add(tally),
         Err(error) => {
             eprintln!("xtask: emulated machines: {error:#}");

@@ -4,12 +4,14 @@
 //! fetched is skipped, and says why. A machine keeps one CPU busy, so two run beside each other, and each one's output comes
 //! when it has ended.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use serde_json::Value;
 
 use crate::cost;
@@ -27,6 +29,17 @@ const LIVE: &[(&str, &[&str])] = &[
     ("record", &["a_command_is_recorded_and_every_path_closes", "nothing_remains_in_the_kernel_after_kill_9"]),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
 ];
+/// Those that change what cannot be changed back run once, in a machine of their own. The last is that of a kernel that is locked
+/// down, which stays so.
+const CHANGING: &[(&str, &[&str])] = &[
+    ("confined", &["memory_of_128_mib_is_enough_and_64_are_refused", "steps_of_the_clock_change_no_figure"]),
+    ("confined", &["a_kernel_that_is_locked_down_is_named"]),
+];
+/// Those that run with all other tests in kernels that are built otherwise (real time, for clouds): with `cargo xtask vm` they
+/// have all of [`LIVE`].
+const FEW: &[(&str, &[&str])] = &[("record", &["a_command_is_recorded_and_every_path_closes"])];
+/// Those that run where there are many CPUs, in a machine of their own.
+const MANY_CPUS: &[(&str, &[&str])] = &[("confined", &["a_ping_pong_is_recorded_within_150_mib_on_however_many_cpus"])];
 /// The live tests that compare times run once, where a clock that counts instructions makes two runs alike; so does one that
 /// needs what the running kernel may lack.
 const COUNTED: &[(&str, &[&str])] = &[
@@ -39,12 +52,29 @@ const COUNTED_KERNEL: &str = "6.12";
 const SHALL_TAKE: Duration = Duration::from_secs(180);
 /// After so long a machine is ended: processors that are shared with others may be half as fast.
 const LIMIT: &str = "8m";
+/// The same where many CPUs are emulated in turns.
+const LIMIT_OF_MANY: &str = "30m";
+
+/// Arguments of `vm`.
+#[derive(Debug, Args)]
+pub struct VmArgs {
+    /// One of those that `netstrata lab machine --list` names, or all
+    #[arg(long, default_value = "all")]
+    kernel: String,
+    /// How many CPUs each machine has; the live tests are then those about many of them
+    #[arg(long, value_name = "N")]
+    cpus: Option<u32>,
+    /// A command for each machine; without it, the live tests
+    #[arg(last = true)]
+    command: Vec<String>,
+}
 
 /// Runs `cargo xtask vm`.
-pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
+pub fn vm(args: &VmArgs) -> Result<()> {
     setup(Voice::Brief)?;
-    if command.is_empty() {
-        let tally = matrix(kernel, false)?;
+    if args.command.is_empty() {
+        let what = args.cpus.map_or(Matrix::Whole, Matrix::Cpus);
+        let tally = matrix(&args.kernel, what)?;
         println!("\n{tally}");
         if tally.failed() {
             bail!(Exit { code: 1, message: "tests failed in emulated machines".to_owned() });
@@ -54,10 +84,11 @@ pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
     run::run(run::cargo().args(["build", "--release"]))?;
     let program = program()?;
     let mut failed = Vec::new();
-    for kernel in kernels(&program, kernel)? {
+    for kernel in kernels(&program, &args.kernel)? {
         eprintln!("\n== Linux {kernel}");
         let mut machine = Command::new(&program);
-        machine.args(["lab", "machine", "--kernel", &kernel, "--"]).args(command);
+        machine.args(["lab", "machine", "--kernel", &kernel]);
+        machine.args(args.cpus.map(|cpus| format!("--cpus={cpus}"))).arg("--").args(&args.command);
         if let Err(error) = run::run(&mut machine) {
             eprintln!("xtask: {error:#}");
             failed.push(kernel);
@@ -67,6 +98,17 @@ pub fn vm(kernel: &str, command: &[String]) -> Result<()> {
         bail!(Exit { code: 1, message: format!("the command failed with Linux {}", failed.join(", ")) });
     }
     Ok(())
+}
+
+/// What is run in the machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matrix {
+    /// With all other tests: the costs too, and of kernels that are built otherwise only a part.
+    Part,
+    /// All live tests on all kernels.
+    Whole,
+    /// The tests about many CPUs, in machines with so many.
+    Cpus(u32),
 }
 
 /// What is done in a machine.
@@ -92,24 +134,33 @@ impl Duty<'_> {
 struct Round<'a> {
     kernel: String,
     clock: &'static str,
+    cpus: Option<u32>,
     duty: Duty<'a>,
 }
 
-/// Runs the live tests in the machines, with the costs or without, and prints a row for each.
-pub fn matrix(kernel: &str, costs: bool) -> Result<Tally> {
+/// Runs the live tests in the machines, and prints a row for each.
+pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
     run::run(run::cargo().args(["build", "--release"]))?;
     let program = program()?;
     let executables = executables()?;
-    let (live, counted) = (script(LIVE, &executables)?, script(COUNTED, &executables)?);
-    let kernels = kernels(&program, kernel)?;
-    let round = |kernel: &String, clock, duty| Round { kernel: kernel.clone(), clock, duty };
-    let mut rounds: Vec<Round> = kernels.iter().map(|kernel| round(kernel, "wall", Duty::Tests(&live))).collect();
-    for kernel in &kernels {
-        if kernel == COUNTED_KERNEL {
-            rounds.push(round(kernel, "instructions", Duty::Tests(&counted)));
+    let script = |tests| script(tests, &executables);
+    let (live, counted, changing) = (script(LIVE)?, script(COUNTED)?, script(CHANGING)?);
+    let (few, many) = (script(FEW)?, script(MANY_CPUS)?);
+    let mut rounds = Vec::new();
+    for kernel in kernels(&program, kernel)? {
+        let round = |clock, duty| Round { kernel: kernel.clone(), clock, cpus: None, duty };
+        let is_variant = kernel.contains('-');
+        match what {
+            Matrix::Cpus(cpus) => rounds.push(Round { cpus: Some(cpus), ..round("wall", Duty::Tests(&many)) }),
+            Matrix::Part if is_variant => rounds.push(round("wall", Duty::Tests(&few))),
+            Matrix::Part | Matrix::Whole => rounds.push(round("wall", Duty::Tests(&live))),
         }
-        if costs && cost::KERNELS.contains(&kernel.as_str()) {
-            rounds.push(round(kernel, "instructions", Duty::Costs));
+        if kernel == COUNTED_KERNEL && !matches!(what, Matrix::Cpus(_)) {
+            rounds.push(round("instructions", Duty::Tests(&counted)));
+            rounds.push(round("wall", Duty::Tests(&changing)));
+        }
+        if what == Matrix::Part && cost::KERNELS.contains(&kernel.as_str()) {
+            rounds.push(round("instructions", Duty::Costs));
         }
     }
     let jobs = rounds.into_iter().map(|round| {
@@ -124,7 +175,7 @@ pub fn matrix(kernel: &str, costs: bool) -> Result<Tally> {
         all.add(tally);
     }
     println!(
-        "\n{:<8} {:<12} {:<6} {:>8} {:>8} {:>8} {:>10} {:>8}",
+        "\n{:<10} {:<12} {:<6} {:>8} {:>8} {:>8} {:>10} {:>8}",
         "kernel", "clock", "what", "passed", "failed", "skipped", "troubles", "seconds"
     );
     rows.iter().for_each(|row| println!("{row}"));
@@ -133,12 +184,13 @@ pub fn matrix(kernel: &str, costs: bool) -> Result<Tally> {
 
 /// A machine's turn, from fetching its kernel to printing what it said; its row of the table, and its tally.
 fn take_turn(program: &Path, round: &Round) -> Result<(String, Tally)> {
-    let Round { kernel, clock, duty } = round;
-    let title = format!("== Linux {kernel}, clock: {clock}, {}", duty.name());
+    let Round { kernel, clock, duty, .. } = round;
+    let many = round.cpus.map(|cpus| format!(", {cpus} CPUs")).unwrap_or_default();
+    let title = format!("== Linux {kernel}, clock: {clock}{many}, {}", duty.name());
     eprintln!("{title}: begins");
     let started = Instant::now();
     let (said, tally) = match (get(program, kernel), duty) {
-        (Ok(()), Duty::Tests(script)) => in_machine(program, kernel, clock, script)?,
+        (Ok(()), Duty::Tests(script)) => in_machine(program, round, script)?,
         (Ok(()), Duty::Costs) => cost::gate(program, kernel),
         (Err(reason), _) => {
             let mut tally = Tally::default();
@@ -153,16 +205,16 @@ fn take_turn(program: &Path, round: &Round) -> Result<(String, Tally)> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{title}")?;
     out.write_all(&said)?;
-    if took > SHALL_TAKE {
+    if took > SHALL_TAKE && round.cpus.is_none() {
         eprintln!("xtask: Linux {kernel} took {} s; it should be {} at most", took.as_secs(), SHALL_TAKE.as_secs());
     }
     Ok((row(round, &tally, took.as_secs()), tally))
 }
 
-fn row(Round { kernel, clock, duty }: &Round, tally: &Tally, seconds: u64) -> String {
+fn row(Round { kernel, clock, duty, .. }: &Round, tally: &Tally, seconds: u64) -> String {
     let [passed, failed, skipped, troubles] = tally.columns();
     let duty = duty.name();
-    format!("{kernel:<8} {clock:<12} {duty:<6} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
+    format!("{kernel:<10} {clock:<12} {duty:<6} {passed:>8} {failed:>8} {skipped:>8} {troubles:>10} {seconds:>8}")
 }
 
 /// The program that boots machines and runs in them.
@@ -193,9 +245,12 @@ pub fn get(program: &Path, kernel: &str) -> Result<(), String> {
     Err(said.trim().lines().last().unwrap_or("it does not say why").to_owned())
 }
 
-fn in_machine(program: &Path, kernel: &str, clock: &str, script: &str) -> Result<(Vec<u8>, Tally)> {
+fn in_machine(program: &Path, round: &Round, script: &str) -> Result<(Vec<u8>, Tally)> {
     let mut machine = Command::new(program);
-    machine.args(["lab", "machine", "--kernel", kernel, "--clock", clock, "--limit", LIMIT, "--", "sh", "-c", script]);
+    machine.args(["lab", "machine", "--kernel", &round.kernel, "--clock", round.clock]);
+    machine.args(round.cpus.map(|cpus| format!("--cpus={cpus}")));
+    let limit = if round.cpus.is_some() { LIMIT_OF_MANY } else { LIMIT };
+    machine.args(["--limit", limit, "--", "sh", "-c", script]);
     let (said, mut tally, succeeded) = collect(machine)?;
     // A machine that died or took too long has failed, whatever its tests had said by then.
     if !succeeded && !tally.failed() {
@@ -204,11 +259,17 @@ fn in_machine(program: &Path, kernel: &str, clock: &str, script: &str) -> Result
     Ok((said, tally))
 }
 
+/// All tests that are chosen here.
+fn named() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str])> {
+    LIVE.iter().chain(COUNTED).chain(CHANGING).chain(FEW).chain(MANY_CPUS)
+}
+
 /// Builds the live tests without running them; their names and files.
 fn executables() -> Result<Vec<(String, PathBuf)>> {
     let mut command = run::cargo();
     command.args(["test", "--release", "--no-run", "--message-format=json", "--package", "netstrata"]);
-    for (file, _) in LIVE.iter().chain(COUNTED) {
+    let files: BTreeSet<&str> = named().map(|(file, _)| *file).collect();
+    for file in files {
         command.args(["--test", file]);
     }
     eprintln!("$ {}", run::shown(&command));
@@ -257,7 +318,7 @@ mod tests {
 
     #[test]
     fn every_test_that_is_named_exists() {
-        for (file, names) in LIVE.iter().chain(COUNTED) {
+        for (file, names) in named() {
             let path = run::workspace().join(format!("profiler/tests/{file}.rs"));
             let text = std::fs::read_to_string(&path).expect("the file of the tests");
             for name in *names {
@@ -272,7 +333,7 @@ mod tests {
         let path = run::workspace().join("profiler/src/choices/kernel.rs");
         let text = std::fs::read_to_string(&path).expect("the program's kernels");
         for kernel in cost::KERNELS.iter().chain(&[COUNTED_KERNEL]) {
-            assert!(text.contains(&format!("version: \"{kernel}\"")), "the program has no kernel {kernel}");
+            assert!(text.contains(&format!("plain(\"{kernel}\"")), "the program has no kernel {kernel}");
         }
     }
 
@@ -291,7 +352,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.read("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 1.00s");
         tally.left_out();
-        let round = Round { kernel: "6.12".to_owned(), clock: "wall", duty: Duty::Tests("") };
+        let round = Round { kernel: "6.12".to_owned(), clock: "wall", cpus: None, duty: Duty::Tests("") };
         let row = row(&round, &tally, 61);
         assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["6.12", "wall", "tests", "7", "0", "1", "0", "61"]);
     }

@@ -111,7 +111,8 @@ fn path_account(
 ) -> PathAccount {
     let mut spans: Vec<Span> = Vec::new();
     for (index, (histogram, (class, names))) in path.spans.iter().zip(&way.classes).enumerate() {
-        let by_probes = probe_ns(profile, path, index) + sampler_ns(sampler, class.kind, histogram.sum);
+        let of_samples = sampler_ns(sampler, class.kind, histogram.sum);
+        let by_probes = probe_ns(profile, path, index).saturating_add(of_samples);
         let whole = Span {
             index,
             layer: class.layer,

@@ -9,14 +9,50 @@ pub struct Kernel {
     pub version: &'static str,
     /// The release of Debian whose kernel it is.
     pub suite: &'static str,
+    /// Debian's package that names the current one.
+    pub package: &'static str,
+    /// How it reaches the files of the host.
+    pub files: Files,
 }
 
-/// All kernels, the oldest first.
+/// How a machine reaches the files of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// 9p, which qemu itself serves.
+    NineP,
+    /// virtiofs, which a program beside qemu serves: kernels for clouds have no 9p.
+    Virtio,
+}
+
+const fn plain(version: &'static str, suite: &'static str) -> Kernel {
+    Kernel { version, suite, package: "linux-image-amd64", files: Files::NineP }
+}
+
+const fn real_time(version: &'static str, suite: &'static str) -> Kernel {
+    Kernel { version, suite, package: "linux-image-rt-amd64", files: Files::NineP }
+}
+
+const fn cloud(version: &'static str, suite: &'static str) -> Kernel {
+    Kernel { version, suite, package: "linux-image-cloud-amd64", files: Files::Virtio }
+}
+
+impl Kernel {
+    /// The version of Linux, without what tells its build from others.
+    pub fn linux(&self) -> &'static str {
+        self.version.split_once('-').map_or(self.version, |(linux, _)| linux)
+    }
+}
+
+/// All kernels, the oldest first; then those that are built otherwise, of the releases in use.
 pub const KERNELS: &[Kernel] = &[
-    Kernel { version: "5.10", suite: "bullseye" },
-    Kernel { version: "6.1", suite: "bookworm" },
-    Kernel { version: "6.12", suite: "trixie" },
-    Kernel { version: "7.2", suite: "sid" },
+    plain("5.10", "bullseye"),
+    plain("6.1", "bookworm"),
+    plain("6.12", "trixie"),
+    plain("7.2", "sid"),
+    real_time("6.1-rt", "bookworm"),
+    real_time("6.12-rt", "trixie"),
+    cloud("6.1-cloud", "bookworm"),
+    cloud("6.12-cloud", "trixie"),
 ];
 
 /// The kernel where none is asked for.
@@ -70,7 +106,11 @@ mod tests {
         assert_eq!(parse_runs_on("here"), Ok(RunsOn::Here));
         assert_eq!(parse_runs_on("emulated"), Ok(RunsOn::Emulated(&KERNELS[2])));
         assert_eq!(parse_runs_on("emulated:5.10"), Ok(RunsOn::Emulated(&KERNELS[0])));
-        assert!(parse_runs_on("emulated:4.19").is_err_and(|said| said.contains("5.10, 6.1, 6.12, 7.2")));
+        assert!(parse_runs_on("emulated:4.19").is_err_and(|said| said.contains("5.10, 6.1, 6.12, 7.2, 6.1-rt")));
+        assert!(
+            parse_runs_on("emulated:6.12-rt")
+                .is_ok_and(|there| matches!(there, RunsOn::Emulated(k) if k.linux() == "6.12"))
+        );
         assert!(parse_runs_on("there").is_err_and(|said| said.contains("`here`")));
     }
 }

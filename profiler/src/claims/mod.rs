@@ -50,6 +50,12 @@ use crate::{
     profile,
 };
 
+/// The complaint about a file of claims with this text, if there is one: what a search for odd files calls.
+#[doc(hidden)]
+pub fn complaint(name: &str, text: &str) -> Option<Failure> {
+    read::read(name, text).err()
+}
+
 /// What was found of a claim.
 #[derive(Debug)]
 struct Answer<'a> {

@@ -133,6 +133,9 @@ pub struct LabMachineArgs {
     /// What drives the clock of the machine
     #[arg(long, value_enum, default_value = "wall")]
     pub clock: Clock,
+    /// How many CPUs the machine has; with a clock that counts instructions it has one
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: u32,
     /// A directory that the command may write to; everything else it writes is gone afterwards. May be repeated
     #[arg(long, value_name = "DIR")]
     pub share: Vec<PathBuf>,

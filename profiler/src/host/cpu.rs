@@ -9,6 +9,12 @@ use anyhow::{Context as _, Result};
 
 use crate::failure::Failure;
 
+/// How many CPUs there are, running or not; one where that is not told.
+pub fn configured() -> u64 {
+    // SAFETY: a plain call without memory of ours.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }).unwrap_or(1).max(1)
+}
+
 /// The CPUs that are online, at least one.
 pub fn online() -> Result<Vec<u32>, Failure> {
     match aya::util::online_cpus() {

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod child;
 pub mod clock;
 pub mod cpu;
+pub mod descriptors;
 pub mod emulated;
 pub mod facts;
 pub mod process;

@@ -63,8 +63,8 @@ impl KernelTypes {
             let mut offset = 0;
             let mut current = candidate;
             for field in path.split('.') {
-                let (bits, inner) = member(current, field)?;
-                offset += bits;
+                let (bits, inner) = member(current, field, &mut { MOST_MEMBERS })?;
+                offset = bits.checked_add(offset)?;
                 current = inner;
             }
             (offset % 8 == 0).then_some(offset / 8)
@@ -132,17 +132,28 @@ impl KernelTypes {
     }
 }
 
-/// Bit offset and type of a member, looked for in anonymous structures and unions too.
-fn member<'a>(structure: Type<'a>, field: &str) -> Option<(u32, Type<'a>)> {
+/// Members that are looked at for one of a name. The largest structure has some hundreds, with those within.
+const MOST_MEMBERS: u32 = 1 << 16;
+/// Structures without a name that are looked into on the way.
+const MOST_DEPTH: u32 = 1 << 9;
+/// Names and qualifiers of one type: types that name each other in a circle have no end.
+const MOST_NAMES: usize = 64;
+
+/// Bit offset and type of a member, looked for in anonymous structures and unions too; `left` is how many may be looked at.
+fn member<'a>(structure: Type<'a>, field: &str, left: &mut u32) -> Option<(u32, Type<'a>)> {
     if structure.kind() != Kind::Composite {
         return None;
     }
     structure.members().find_map(|(name, of, bits)| {
+        *left = left.checked_sub(1)?;
         let inner = of.map(strip);
         if name == field.as_bytes() {
             Some((bits, inner?))
         } else if name.is_empty() {
-            member(inner?, field).map(|(offset, found)| (bits + offset, found))
+            // A structure within itself, through others, is as deep as it is wide.
+            *left = left.checked_sub(MOST_MEMBERS / MOST_DEPTH)?;
+            let (offset, found) = member(inner?, field, left)?;
+            Some((bits.checked_add(offset)?, found))
         } else {
             None
         }
@@ -151,7 +162,8 @@ fn member<'a>(structure: Type<'a>, field: &str) -> Option<(u32, Type<'a>)> {
 
 /// The type behind typedefs and qualifiers.
 fn strip(mut current: Type<'_>) -> Type<'_> {
-    while let (Kind::Typedef | Kind::Qualifier, Some(next)) = (current.kind(), current.target()) {
+    for _ in 0..MOST_NAMES {
+        let (Kind::Typedef | Kind::Qualifier, Some(next)) = (current.kind(), current.target()) else { break };
         current = next;
     }
     current

@@ -56,6 +56,7 @@ fn in_guest(args: &LabRunArgs, kernel: &'static Kernel) -> Result<ExitCode> {
     machine::run_job(&Job {
         kernel,
         clock: args.clock,
+        cpus: machine::CPUS,
         layout: args.layout.unwrap_or(0),
         command,
         shares: vec![args.output.clone()],

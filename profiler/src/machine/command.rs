@@ -38,6 +38,7 @@ pub fn run(args: &LabMachineArgs) -> Result<ExitCode> {
     run_job(&Job {
         kernel: args.kernel,
         clock: args.clock,
+        cpus: args.cpus,
         layout: 0,
         command: args.command.clone(),
         shares: args.share.clone(),

@@ -10,13 +10,19 @@ use anyhow::{Context as _, Result, bail};
 
 use super::packages::{Archive, output};
 use crate::{
-    choices::Kernel,
+    choices::{Files, Kernel},
     failure::Failure,
     host::{facts::is_root, program},
 };
 
 /// Modules that a guest needs before it can reach the host's files.
-const EARLY_MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
+fn early_modules(files: Files) -> &'static [&'static str] {
+    match files {
+        Files::NineP => &["virtio_pci", "9pnet_virtio", "9p", "overlay"],
+        Files::Virtio => &["virtio_pci", "virtiofs", "overlay"],
+    }
+}
+
 /// Variable that names another directory for kernels.
 pub const CACHE_VARIABLE: &str = "NETSTRATA_CACHE";
 
@@ -125,7 +131,7 @@ fn fill(kernel: &Kernel, cache: &Path, work: &Path, say: &mut dyn FnMut(&str)) -
     let release = fs::read_dir(&modules)?.flatten().next().context("the packages hold no modules")?.file_name();
     let release = release.to_string_lossy().into_owned();
     output(Command::new(tool("depmod")).arg("-b").arg(&root).arg(&release))?;
-    unpack_modules(&root, &release, &EARLY_MODULES, &work.join("early"))?;
+    unpack_modules(&root, &release, early_modules(kernel.files), &work.join("early"))?;
     fs::write(work.join("release"), format!("{release}\n"))?;
     Ok(())
 }

@@ -1,14 +1,20 @@
 #!/bin/busybox sh
-# Process 1 of an emulated machine until its root is in place. The host's files are read over 9p; what is written goes to
-# memory.
+# Process 1 of an emulated machine until its root is in place. The host's files are read over 9p or virtiofs; what is written
+# goes to memory.
 b() { /bin/busybox "$@"; }
 fail() { echo "netstrata-guest: $*" >/dev/console; b poweroff -f; }
 b mkdir -p /proc /host /layer /new
 b mount -t proc proc /proc
 for module in /early/*.ko; do b insmod "$module" || fail "cannot load $module"; done
-options=trans=virtio,version=9p2000.L,msize=512000
+# Mounts what the host shares under a name, with more options.
+reach() {
+    case $(b cat /files) in
+    9p) b mount -t 9p -o "trans=virtio,version=9p2000.L,msize=512000$3" "$1" "$2" ;;
+    virtiofs) b mount -t virtiofs -o "$([ "$3" ] && echo ro || echo rw)" "$1" "$2" ;;
+    esac
+}
 # Loose: the host's files are taken not to change while the guest reads them, so they are read once.
-b mount -t 9p -o $options,ro,cache=loose host /host || fail "cannot reach the host's files"
+reach host /host ,ro,cache=loose || fail "cannot reach the host's files"
 b mount -t tmpfs -o size=80% layer /layer
 b mkdir -p /layer/upper /layer/work
 b mount -t overlay -o lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work overlay /new || fail "no overlay"
@@ -17,11 +23,11 @@ b mount -o bind "/host$(b cat /modules)" /new/usr/lib/modules
 # Shared directories: what is written there reaches the host.
 b mount -t tmpfs run /new/run
 b mkdir -p /new/run/netstrata-machine
-b mount -t 9p -o $options run /new/run/netstrata-machine || fail "cannot reach the directory of this run"
+reach run /new/run/netstrata-machine "" || fail "cannot reach the directory of this run"
 index=0
 while read -r directory; do
     b mkdir -p "/new$directory"
-    b mount -t 9p -o $options "share$index" "/new$directory" || fail "cannot reach $directory"
+    reach "share$index" "/new$directory" "" || fail "cannot reach $directory"
     index=$((index + 1))
 done </new/run/netstrata-machine/shares
 b cp /guest.sh /bin/busybox /new/run/

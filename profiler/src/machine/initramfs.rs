@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::image::Image;
+use crate::choices::Files;
 
 /// The first script: loads the modules, puts the host's files together with a layer in memory, and hands over.
 const INIT: &str = include_str!("init.sh");
@@ -19,7 +20,7 @@ const INIT: &str = include_str!("init.sh");
 const STAGE_TWO: &str = include_str!("guest.sh");
 
 /// Writes the archive of an image. Uncompressed: an emulated processor takes longer to unpack than to read.
-pub fn write(image: &Image, busybox: &Path, to: &Path) -> Result<()> {
+pub fn write(image: &Image, files: Files, busybox: &Path, to: &Path) -> Result<()> {
     let mut archive = Cpio { to: Vec::new(), inode: 0 };
     archive.directory("bin")?;
     archive.directory("early")?;
@@ -28,6 +29,11 @@ pub fn write(image: &Image, busybox: &Path, to: &Path) -> Result<()> {
     archive.file("init", 0o755, INIT.as_bytes())?;
     archive.file("guest.sh", 0o755, STAGE_TWO.as_bytes())?;
     archive.file("modules", 0o644, format!("{}\n", image.modules.display()).as_bytes())?;
+    let kind = match files {
+        Files::NineP => "9p",
+        Files::Virtio => "virtiofs",
+    };
+    archive.file("files", 0o644, kind.as_bytes())?;
     for module in &image.early {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;

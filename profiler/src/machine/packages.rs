@@ -43,11 +43,11 @@ impl<'a> Archive<'a> {
 
     /// Downloads the kernel's packages into a directory and gives their files.
     pub fn download(&self, into: &Path) -> Result<Vec<PathBuf>> {
-        let mut wanted = vec!["linux-image-amd64".to_owned()];
+        let mut wanted = vec![self.kernel.package.to_owned()];
         let mut index = 0;
         while let Some(name) = wanted.get(index).cloned() {
             let shown = output(self.apt("apt-cache").args(["show", "--no-all-versions", &name]))?;
-            for needed in kernel_dependencies(&shown, self.kernel.version) {
+            for needed in kernel_dependencies(&shown, self.kernel.linux()) {
                 if !wanted.contains(&needed) {
                     wanted.push(needed);
                 }
@@ -151,6 +151,8 @@ mod tests {
         let old =
             "Package: linux-image-amd64\nVersion: 5.10.223-1\nDepends: linux-image-5.10.0-32-amd64 (= 5.10.223-1)\n";
         assert_eq!(kernel_dependencies(old, "5.10"), ["linux-image-5.10.0-32-amd64"]);
+        let other = "Depends: linux-image-6.12.117+deb13-rt-amd64 (= 6.12.117-1)\n";
+        assert_eq!(kernel_dependencies(other, "6.12"), ["linux-image-6.12.117+deb13-rt-amd64"]);
         let image = "Depends: kmod, linux-base (>= 4.3~), initramfs-tools (>= 0.120+deb8u2) | linux-initramfs-tool\n";
         assert!(kernel_dependencies(image, "5.10").is_empty());
         let split = "Depends: dracut | linux-initramfs-tool, linux-base-7.2.13+deb14-amd64 (= 7.2.13-1), \

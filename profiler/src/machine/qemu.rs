@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{image::Image, packages::output};
+use super::{files::shared, image::Image, packages::output};
 use crate::{
-    choices::{Clock, Kernel, NS_PER_INSTRUCTION},
+    choices::{Clock, Files, Kernel, NS_PER_INSTRUCTION},
     failure::Failure,
     host::{emulated::kernel_parameters, program::find_system},
 };
@@ -18,8 +18,10 @@ use crate::{
 pub const PROGRAM: &str = "qemu-system-x86_64";
 /// Memory of a guest, in MiB. The host backs only what the guest touches.
 const MEMORY_MIB: u32 = 3072;
-/// Guests have two CPUs, so that work can hop; with an instruction clock there can be only one.
-const CPUS: u32 = 2;
+/// And of each CPU beyond those of most guests: what a kernel keeps for every CPU.
+const CPU_MIB: u32 = 16;
+/// Most guests have two CPUs, so that work can hop; with an instruction clock there can be only one.
+pub const CPUS: u32 = 2;
 /// Before this version there is one emulating thread: with two, switching a tracepoint on ended in an "int3" oops now and
 /// then, as if a thread went on executing code that the guest had just patched.
 const PARALLEL_SINCE: (u32, u32) = (8, 1);
@@ -33,6 +35,8 @@ pub struct Setup<'a> {
     pub image: &'a Image,
     /// What drives its clock.
     pub clock: Clock,
+    /// CPUs, where its clock allows more than one.
+    pub cpus: u32,
     /// With a clock that counts instructions: which of many layouts; 0 is the plain one.
     pub layout: u32,
     /// Directory of the run, with `initramfs` in it; the guest reads and writes it.
@@ -63,7 +67,8 @@ fn version(said: &str) -> Option<(u32, u32)> {
 pub fn arguments(setup: &Setup<'_>, version: (u32, u32)) -> Vec<String> {
     let instructions = setup.clock == Clock::Instructions;
     let threads = if instructions || version < PARALLEL_SINCE { "single" } else { "multi" };
-    let cpus = if instructions { 1 } else { CPUS };
+    let cpus = if instructions { 1 } else { setup.cpus };
+    let memory = MEMORY_MIB + CPU_MIB * cpus.saturating_sub(CPUS);
     let mut arguments: Vec<String> = [
         "-nodefaults",
         "-no-user-config",
@@ -78,7 +83,7 @@ pub fn arguments(setup: &Setup<'_>, version: (u32, u32)) -> Vec<String> {
         "-smp",
         &cpus.to_string(),
         "-m",
-        &MEMORY_MIB.to_string(),
+        &memory.to_string(),
         "-serial",
         &format!("file:{}", setup.run.join("console").display()),
         "-kernel",
@@ -90,16 +95,29 @@ pub fn arguments(setup: &Setup<'_>, version: (u32, u32)) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    let mut share = |path: &Path, tag: &str, more: &str| {
+    if setup.kernel.files == Files::Virtio {
+        // The programs that serve the files read and write the guest's memory.
+        arguments.push("-object".into());
+        arguments.push(format!("memory-backend-memfd,id=memory,size={memory}M,share=on"));
+        arguments.extend(["-numa", "node,memdev=memory"].map(str::to_owned));
+    }
+    for share in shared(setup.run, setup.shares) {
         // A comma ends a value unless it is doubled.
-        let path = path.display().to_string().replace(',', ",,");
-        arguments.push("-virtfs".into());
-        arguments.push(format!("local,path={path},mount_tag={tag},security_model=none,multidevs=remap{more}"));
-    };
-    share(Path::new("/"), "host", ",readonly=on");
-    share(setup.run, "run", "");
-    for (index, path) in setup.shares.iter().enumerate() {
-        share(path, &format!("share{index}"), "");
+        let escaped = |path: &Path| path.display().to_string().replace(',', ",,");
+        let (path, tag) = (escaped(share.path), &share.tag);
+        match setup.kernel.files {
+            Files::NineP => {
+                let more = if share.read_only { ",readonly=on" } else { "" };
+                arguments.push("-virtfs".into());
+                arguments.push(format!("local,path={path},mount_tag={tag},security_model=none,multidevs=remap{more}"));
+            }
+            Files::Virtio => {
+                arguments.push("-chardev".into());
+                arguments.push(format!("socket,id={tag},path={}", escaped(&share.socket(setup.run))));
+                arguments.push("-device".into());
+                arguments.push(format!("vhost-user-fs-pci,queue-size=1024,chardev={tag},tag={tag}"));
+            }
+        }
     }
     if instructions {
         // Time advances with each instruction: it stands still while the host does other work. While the guest idles it
@@ -144,20 +162,37 @@ fn kernel_command_line(setup: &Setup<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choices::KERNELS;
+    use crate::choices::{KERNELS, find_kernel};
+
+    #[test]
+    fn kernels_without_9p_reach_files_by_programs_beside_qemu() {
+        let line =
+            of_kernel(find_kernel("6.12-cloud").expect("it is in the table"), Clock::Wall, (7, 2), &["/out".into()], 0);
+        for part in
+            ["memory-backend-memfd,id=memory,size=3072M,share=on", "chardev=host,tag=host", "path=/r/share0.sock"]
+        {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert!(!line.contains("virtfs"), "{line}");
+    }
 
     fn line(clock: Clock, version: (u32, u32), shares: &[PathBuf]) -> String {
         laid_out(clock, version, shares, 0)
     }
 
     fn laid_out(clock: Clock, version: (u32, u32), shares: &[PathBuf], layout: u32) -> String {
+        of_kernel(&KERNELS[2], clock, version, shares, layout)
+    }
+
+    fn of_kernel(kernel: &Kernel, clock: Clock, version: (u32, u32), shares: &[PathBuf], layout: u32) -> String {
         let image = Image {
             release: "6.12.1".into(),
             vmlinuz: "/k/vmlinuz".into(),
             modules: "/k/modules".into(),
             early: Vec::new(),
         };
-        let setup = Setup { kernel: &KERNELS[2], image: &image, clock, layout, run: Path::new("/r"), shares };
+        let run = Path::new("/r");
+        let setup = Setup { kernel, image: &image, clock, cpus: CPUS, layout, run, shares };
         arguments(&setup, version).join(" ")
     }
 

@@ -20,10 +20,11 @@ use tokio::{
 use super::{
     console,
     console::{Trouble, TroubleKind},
+    files::{self, Servers},
     image, initramfs, qemu,
 };
 use crate::{
-    choices::{Clock, Kernel},
+    choices::{Clock, Files, Kernel},
     failure::Failure,
     host::{
         changes::Changes,
@@ -38,6 +39,8 @@ use crate::{
 
 /// Time for a guest to come up; it takes about ten seconds on an idle host.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
+/// And for each of its CPUs, which are emulated in turns.
+const BOOT_LIMIT_CPU: Duration = Duration::from_secs(5);
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub struct Job {
     pub kernel: &'static Kernel,
     /// What drives the clock.
     pub clock: Clock,
+    /// See [`qemu::Setup::cpus`].
+    pub cpus: u32,
     /// See [`qemu::Setup::layout`].
     pub layout: u32,
     /// The program and its arguments.
@@ -74,7 +79,7 @@ pub fn run(job: &Job) -> Result<Ended> {
     let image = image::get(job.kernel, &mut |what| progress.set_message(what.to_owned()))?;
     signal::check()?;
     let directory = RunDirectory::new()?;
-    initramfs::write(&image, &busybox, &directory.0.join("initramfs"))?;
+    initramfs::write(&image, job.kernel.files, &busybox, &directory.0.join("initramfs"))?;
     fs::write(directory.0.join("command"), script(&job.command, &std::env::current_dir()?))?;
     let shares: Vec<PathBuf> = job.shares.iter().map(fs::canonicalize).collect::<io::Result<_>>()?;
     let list: String = shares.iter().map(|path| format!("{}\n", path.display())).collect();
@@ -83,9 +88,15 @@ pub fn run(job: &Job) -> Result<Ended> {
         kernel: job.kernel,
         image: &image,
         clock: job.clock,
+        cpus: job.cpus,
         layout: job.layout,
         run: &directory.0,
         shares: &shares,
+    };
+    // Longer than the machine, which asks them.
+    let _servers = match job.kernel.files {
+        Files::NineP => None,
+        Files::Virtio => Some(Servers::start(&directory.0, &shares)?),
     };
     let mut machine = Machine::start(&program, &qemu::arguments(&setup, version), &directory.0)?;
     progress.set_message(format!("booting Linux {}", image.release));
@@ -104,6 +115,9 @@ fn busybox() -> Result<PathBuf, Failure> {
 pub fn prepare(kernel: &Kernel, say: &mut dyn FnMut(&str)) -> Result<String> {
     qemu::find()?;
     busybox()?;
+    if kernel.files == Files::Virtio {
+        files::find()?;
+    }
     Ok(image::get(kernel, say)?.release)
 }
 
@@ -185,7 +199,8 @@ impl Machine {
         let changes = Changes::of(directory)?;
         let (mut out, mut err) = (Tail::open(directory, "stdout")?, Tail::open(directory, "stderr")?);
         let mut pass_on = || progress.suspend(|| out.pass_on(&mut io::stdout()).and(err.pass_on(&mut io::stderr())));
-        let limit = sleep(BOOT_LIMIT);
+        let boot_limit = BOOT_LIMIT + BOOT_LIMIT_CPU * job.cpus;
+        let limit = sleep(boot_limit);
         tokio::pin!(limit);
         let mut booted = false;
         loop {
@@ -198,7 +213,7 @@ impl Machine {
                 }
                 () = &mut limit => {
                     let (limit, what) = match booted {
-                        false => (BOOT_LIMIT, "did not come up"),
+                        false => (boot_limit, "did not come up"),
                         true => (job.limit, "did not come to an end"),
                     };
                     let console = read(&directory.join("console"));

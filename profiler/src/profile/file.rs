@@ -187,7 +187,9 @@ pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     parse(&bytes, &name)
 }
 
-fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
+/// As [`read`], of the bytes of a file of this name: what a search for odd files calls.
+#[doc(hidden)]
+pub fn parse(bytes: &[u8], name: &str) -> Result<Profile, ProfileError> {
     let corrupted = |what: String| ProfileError::Corrupted { path: name.to_owned(), what };
     if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) && !bytes.is_empty() {
         return Err(ProfileError::Truncated(name.to_owned()));

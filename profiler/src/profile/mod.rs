@@ -22,6 +22,8 @@ mod words;
 pub mod worker;
 
 pub use batch::{BatchCounts, BatchHost, BatchPath, BatchRecord, BatchTurns, BatchWork, MOST_BATCHES, turns_of};
+#[doc(hidden)]
+pub use file::parse;
 pub use file::{FORMAT_VERSION, ProfileError, read, unsound, write, write_to, write_unfinished};
 pub use files::{read_each, read_set};
 pub use fold::{Folded, Kind, MOST_PATHS, is_of_class};

@@ -158,6 +158,9 @@ fn put_together(recording: &Recording, args: &RecordArgs, pieces: Pieces<'_>, af
     if let Some(reason) = &recording.no_functions {
         missing.insert("function tier".into(), reason.clone());
     }
+    if !watched.notes.is_empty() {
+        missing.insert("topology".into(), watched.notes.join("; "));
+    }
     let mut tiers = vec![Tier::Tracepoint, Tier::Sampling];
     if !hooks.is_empty() {
         tiers.push(Tier::Function);

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    host::{program, signal},
+    host::{descriptors, program, signal},
 };
 
 /// How long a command may take to end after it was asked to.
@@ -60,6 +60,8 @@ pub async fn run(
     let (pipe, its) = std::io::pipe().context("cannot make a pipe")?;
     let mut child = Command::new(program);
     child.args(&command[1..]).stdout(its);
+    // SAFETY: runs between fork and exec, and makes one system call that is async-signal-safe.
+    unsafe { child.pre_exec(descriptors::give_back) };
     let started = asking.start(child).await.with_context(|| format!("cannot start {}", program.display()))?;
     let Started { command, mut ended } = started;
     log::info!("the command is process {}", command.id());

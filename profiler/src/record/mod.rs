@@ -15,6 +15,7 @@ mod function_probe;
 mod functions;
 mod gathered;
 mod governor;
+mod hindrance;
 mod hotplug;
 mod interner;
 mod keeper;

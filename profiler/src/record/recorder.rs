@@ -9,7 +9,21 @@ use super::{
     assemble, kernel_counters::forget_peak_memory, priority::Hurry, recording::Recording, refusal::Refusal,
     spool::Spool,
 };
-use crate::{cli::RecordArgs, failure::Failure, kernel::privilege, profile::Profile, store::Unfinished};
+use crate::{
+    cli::RecordArgs,
+    failure::Failure,
+    host::{cpu, descriptors::make_room},
+    kernel::privilege,
+    profile::Profile,
+    store::Unfinished,
+};
+
+/// Files that a recording has open at least: programs, maps, and what attaches them.
+const FILES: u64 = 112;
+/// And of each CPU: two samplers, each with what attaches the program to it.
+const FILES_OF_CPU: u64 = 4;
+/// Hooks of the function tier, each with its program and what attaches it.
+const FILES_OF_FUNCTIONS: u64 = 384;
 
 /// A recording that runs.
 pub struct Recorder<'a> {
@@ -20,6 +34,9 @@ pub struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// Attaches everything, then returns. This thread must be within its runtime.
     pub fn start(args: &'a RecordArgs) -> Result<Self> {
+        // First of all: what it looks at are files, too.
+        let least = FILES + FILES_OF_CPU * cpu::configured();
+        make_room(least, least + FILES_OF_FUNCTIONS)?;
         let missing = privilege::missing_required(privilege::effective());
         if !missing.is_empty() {
             return Err(Failure::Refused(format!(

@@ -10,6 +10,7 @@ use std::{
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
+use super::hindrance;
 use crate::kernel::privilege;
 
 /// Why a program or its object could not be loaded or attached.
@@ -91,7 +92,9 @@ impl Refusal {
         let (call, error) = match error {
             ProgramError::LoadError { io_error, verifier_log } => {
                 let log = verifier_log.to_string();
-                if let Some(verdict) = verdict(&log) {
+                // Not for what it says of the program.
+                let other = matches!(io_error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+                if let Some(verdict) = verdict(&log).filter(|_| !other && !hindrance::is_locked_down()) {
                     return Self::Verifier { program, verdict, log, error: io_error };
                 }
                 ("bpf_prog_load", io_error)
@@ -132,7 +135,7 @@ impl Refusal {
             Self::Map { error, .. } if error.kind() == ErrorKind::OutOfMemory => {
                 "maps take some tens of megabytes: free memory, or raise the limit of this control group".into()
             }
-            _ => "run `netstrata doctor` for what this kernel allows".into(),
+            _ => hindrance::advice().unwrap_or_else(|| "run `netstrata doctor` for what this kernel allows".into()),
         }
     }
 
@@ -234,6 +237,7 @@ mod tests {
         assert!(matches!(refused(statistics, libc::ENOMEM), Refusal::Call { call: "bpf_prog_load", .. }));
         assert!(matches!(refused("", libc::ENOENT), Refusal::NoHook { .. }));
         assert!(matches!(refused(LOG, libc::EPERM), Refusal::Verifier { .. }));
+        assert!(matches!(refused(LOG, libc::EMFILE), Refusal::Call { .. }), "it was accepted, and had no descriptor");
         let map = MapError::CreateError { name: "NODES".into(), io_error: io::Error::from_raw_os_error(libc::ENOMEM) };
         let refusal = Refusal::of_object(EbpfError::MapError(map));
         assert!(refusal.sentence(Path::new("/")).contains("map NODES cannot be made"), "{refusal}");

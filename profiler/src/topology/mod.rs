@@ -3,6 +3,7 @@
 //! [`scan()`] looks once; a [`Watcher`] looks during a recording. Namespaces come from processes, from the directories
 //! where tools keep them, and from containers; devices come over netlink from inside each namespace.
 
+mod answers;
 mod believed;
 mod cgroups;
 mod containers;
@@ -17,6 +18,8 @@ mod union;
 mod watch;
 
 pub use containers::container_of_pid;
+#[doc(hidden)]
+pub use netlink::devices_of;
 pub use process::numbers_are_the_kernels;
 pub use scan::{Snapshot, device_stats, scan, snapshot};
 pub use watch::{Snapshotted, Watcher};

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
@@ -22,7 +22,7 @@ use rtnetlink::{
 
 use super::{
     Device, DeviceCounters, Tunnel,
-    mended::{Mended, mended},
+    answers::{Answers, Gaps, whole},
 };
 
 /// The kernel fills at most 32 KiB per read of a dump.
@@ -57,19 +57,12 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(READ_BYTES) })
     }
 
-    /// All devices of the namespace, which has inode `netns`, with their addresses; and how many messages of the
-    /// kernel could not be read.
-    pub fn links(&mut self, netns: u32) -> anyhow::Result<(Vec<RawLink>, usize)> {
-        let (messages, mut unread) = self.request(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
-        let mut links: Vec<RawLink> = messages
-            .into_iter()
-            .filter_map(|message| match message {
-                RouteNetlinkMessage::NewLink(link) => Some(raw_link(netns, link)),
-                _ => None,
-            })
-            .collect();
-        let (messages, more) = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
-        unread += more;
+    /// All devices of the namespace, which has inode `netns`, with their addresses; and what may be missing of them.
+    pub fn links(&mut self, netns: u32) -> anyhow::Result<(Vec<RawLink>, Gaps)> {
+        let (messages, mut gaps) = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let mut links = raw_links(netns, messages);
+        let (messages, more) = self.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        gaps += more;
         for message in messages {
             let RouteNetlinkMessage::NewAddress(message) = message else { continue };
             let Some(text) = address_text(&message) else { continue };
@@ -77,7 +70,7 @@ impl Netlink {
                 link.device.addresses.push(text);
             }
         }
-        Ok((links, unread))
+        Ok((links, gaps))
     }
 
     /// The number by which the socket's namespace knows the namespace that `fd` refers to; none if it has none.
@@ -85,8 +78,8 @@ impl Netlink {
         use std::os::fd::AsRawFd as _;
         let mut request = NsidMessage::default();
         request.attributes.push(NsidAttribute::Fd(fd.as_raw_fd().cast_unsigned()));
-        let (messages, _) = self.request(RouteNetlinkMessage::GetNsId(request), 0)?;
-        Ok(messages.iter().find_map(|message| match message {
+        let answers = self.request(&RouteNetlinkMessage::GetNsId(request), 0)?;
+        Ok(answers.messages.iter().find_map(|message| match message {
             RouteNetlinkMessage::NewNsId(answer) => answer.attributes.iter().find_map(|attribute| match attribute {
                 NsidAttribute::Id(id) if *id >= 0 => Some(*id),
                 _ => None,
@@ -95,77 +88,51 @@ impl Netlink {
         }))
     }
 
-    /// Sends a request; returns its answers and the number of messages that could not be decoded.
-    fn request(
-        &mut self,
-        request: RouteNetlinkMessage,
-        flags: u16,
-    ) -> anyhow::Result<(Vec<RouteNetlinkMessage>, usize)> {
+    /// Everything of a kind.
+    fn dump(&mut self, request: &RouteNetlinkMessage) -> anyhow::Result<(Vec<RouteNetlinkMessage>, Gaps)> {
+        whole(|| self.request(request, NLM_F_DUMP))
+    }
+
+    /// Sends a request and reads its answers.
+    fn request(&mut self, request: &RouteNetlinkMessage, flags: u16) -> anyhow::Result<Answers> {
         self.sequence += 1;
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request.clone()));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0).context("cannot send a netlink request")?;
 
-        let (mut answers, mut unread) = (Vec::new(), 0);
+        let mut answers = Answers::to(self.sequence, flags != 0);
         loop {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0).context("cannot read a netlink answer")?;
-            if self.buffer.is_empty() {
-                bail!("the kernel closed the netlink socket");
-            }
-            let mut rest = self.buffer.as_slice();
-            while let Some(length) = rest.first_chunk::<4>().map(|word| u32::from_ne_bytes(*word) as usize) {
-                if length < 16 || length > rest.len() {
-                    bail!("a netlink answer is cut short");
-                }
-                let (one, _) = rest.split_at(length);
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-                let Some(answer) = read(one) else {
-                    unread += 1;
-                    if flags == 0 {
-                        return Ok((answers, unread));
-                    }
-                    continue;
-                };
-                if answer.header.sequence_number != self.sequence {
-                    continue;
-                }
-                match answer.payload {
-                    NetlinkPayload::Done(_) => return Ok((answers, unread)),
-                    NetlinkPayload::Error(error) if error.code.is_some() => {
-                        return Err(error.to_io()).context("the kernel refused a netlink request");
-                    }
-                    NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                    _ => {}
-                }
-                if flags == 0 {
-                    return Ok((answers, unread));
-                }
+            if answers.take(&self.buffer)? {
+                return Ok(answers);
             }
         }
     }
 }
 
-/// A message, with names of devices in letters.
-fn read(one: &[u8]) -> Option<NetlinkMessage<RouteNetlinkMessage>> {
-    if let Ok(answer) = NetlinkMessage::deserialize(one) {
-        return Some(answer);
-    }
-    let Mended { bytes, name } = mended(one)?;
-    let mut answer = NetlinkMessage::deserialize(&bytes).ok()?;
-    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &mut answer.payload {
-        for attribute in &mut link.attributes {
-            if let LinkAttribute::IfName(shown) = attribute {
-                name.iter().for_each(|name| shown.clone_from(name));
-            }
-        }
-    }
-    Some(answer)
+/// Devices of a dump's bytes, as if the kernel had sent them: what a search for odd messages calls.
+///
+/// # Errors
+/// As a dump of the kernel's.
+#[doc(hidden)]
+pub fn devices_of(netns: u32, bytes: &[u8]) -> anyhow::Result<Vec<Device>> {
+    let mut answers = Answers::to(1, true);
+    answers.take(bytes)?;
+    Ok(raw_links(netns, answers.messages).into_iter().map(|link| link.device).collect())
+}
+
+fn raw_links(netns: u32, messages: Vec<RouteNetlinkMessage>) -> Vec<RawLink> {
+    let links = messages.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewLink(link) => Some(raw_link(netns, link)),
+        _ => None,
+    });
+    links.collect()
 }
 
 fn address_text(message: &AddressMessage) -> Option<String> {

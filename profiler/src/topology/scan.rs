@@ -11,6 +11,7 @@ use anyhow::Context as _;
 
 use super::{
     Device, DeviceCounters, Topology,
+    answers::Gaps,
     containers::Engines,
     namespaces::{self, Found, Named},
     netlink::{Netlink, RawLink, is_pair},
@@ -159,7 +160,7 @@ impl Visitor {
         Ok(())
     }
 
-    fn read(&mut self, inum: u32) -> Result<(Vec<RawLink>, usize), Unseen> {
+    fn read(&mut self, inum: u32) -> Result<(Vec<RawLink>, Gaps), Unseen> {
         self.go(inum).map_err(Unseen::of_entering)?;
         Ok(Netlink::open()?.links(inum)?)
     }
@@ -186,18 +187,18 @@ fn read_all(found: Vec<Found>) -> anyhow::Result<Read> {
     let mut visitor = Visitor { here, paths };
     let mut by_namespace: HashMap<u32, Vec<RawLink>> = HashMap::new();
     let mut read = Read::default();
-    let (mut refused, mut unread) = (Vec::new(), 0);
+    let (mut refused, mut gaps) = (Vec::new(), Gaps::default());
 
-    let (links, cut) = visitor.read(here).context("cannot read the devices of the own network namespace")?;
+    let (links, missing) = visitor.read(here).context("cannot read the devices of the own network namespace")?;
     by_namespace.insert(here, links);
-    unread += cut;
+    gaps += missing;
     for one in found {
         let inum = one.namespace.inum;
         if inum != here {
             match visitor.read(inum) {
-                Ok((links, cut)) => {
+                Ok((links, missing)) => {
                     by_namespace.insert(inum, links);
-                    unread += cut;
+                    gaps += missing;
                 }
                 Err(Unseen::Gone) => continue,
                 Err(Unseen::Refused) => refused.push(one.namespace.name.clone()),
@@ -213,9 +214,7 @@ fn read_all(found: Vec<Found>) -> anyhow::Result<Read> {
             refused.join(", ")
         ));
     }
-    if unread > 0 {
-        read.notes.push(format!("{unread} netlink messages of this kernel could not be read: devices may be missing"));
-    }
+    read.notes.extend(gaps.notes());
     for one in &read.namespaces {
         let mut links = by_namespace.remove(&one.namespace.inum).unwrap_or_default();
         links.sort_by_key(|link| link.device.ifindex);

@@ -26,11 +26,7 @@ struct Counter {
 impl Union {
     /// Adds a later snapshot.
     pub fn add(&mut self, snapshot: &Snapshot) {
-        for note in &snapshot.notes {
-            if !self.notes.contains(note) {
-                self.notes.push(note.clone());
-            }
-        }
+        snapshot.notes.iter().for_each(|note| self.add_note(note));
         let replaced: Vec<(u32, u32)> = snapshot
             .topology
             .devices
@@ -60,6 +56,15 @@ impl Union {
             self.add_container(container);
         }
         self.topology.devices.sort_by_key(|device| (device.netns, device.ifindex));
+    }
+
+    /// Adds what could not be seen. The same thing with other numbers is told once, as it was last.
+    pub fn add_note(&mut self, note: &str) {
+        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+        match self.notes.iter_mut().find(|known| words(known) == words(note)) {
+            Some(known) => note.clone_into(known),
+            None => self.notes.push(note.to_owned()),
+        }
     }
 
     /// Counters over the watch: last seen minus first seen.
@@ -201,6 +206,16 @@ mod tests {
         assert_eq!(packets, [50, 5, 9]);
         let names: Vec<_> = union.topology.devices.iter().map(|device| device.name.as_str()).collect();
         assert_eq!(names, ["stays", "goes", "comes"]);
+    }
+
+    #[test]
+    fn what_could_not_be_seen_is_told_once_with_its_last_numbers() {
+        let mut union = Union::default();
+        for notes in [&["1 of 9 processes", "no engine"][..], &["2 of 10 processes"], &["2 of 11 processes"]] {
+            union
+                .add(&Snapshot { notes: notes.iter().map(|note| (*note).to_owned()).collect(), ..Snapshot::default() });
+        }
+        assert_eq!(union.notes, ["2 of 11 processes", "no engine"]);
     }
 
     #[test]

@@ -140,10 +140,7 @@ fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver
                 Ok(time) => took = time,
                 Err(error) => {
                     let note = format!("a look at the devices failed during the recording: {error:#}");
-                    let mut shared = lock(shared);
-                    if !shared.union.notes.contains(&note) {
-                        shared.union.notes.push(note);
-                    }
+                    lock(shared).union.add_note(&note);
                 }
             }
             // Devices and names come into a new namespace a moment after it.
