@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::process::Command;
 
 use super::{
+    lock,
     plan::{Effort, Group, Plan},
     store::Store,
 };
@@ -57,6 +58,10 @@ pub enum Missing {
 pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Result<Vec<Measured>> {
     signal::heed()?;
     let stores: Vec<Store> = plan.groups.iter().map(|group| Store::of(keep, group)).collect();
+    let lacks = plan.groups.iter().zip(&stores).any(|(group, store)| missing(group, store).1 > 0);
+    let measures = what == Missing::Fresh || what == Missing::Measure && lacks;
+    // Until the end, since what is missing may be what another one makes just now.
+    let _held = measures.then(|| lock::take(keep)).transpose()?;
     if what == Missing::Fresh {
         stores.iter().for_each(Store::forget);
     }
@@ -71,7 +76,7 @@ pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Resu
             continue;
         }
         if what == Missing::Leave {
-            failed[index] = Some("was not measured".into());
+            failed[index] = Some(not_kept(&plan.groups[index], keep, effort));
             continue;
         }
         if begun.elapsed().as_secs_f64() + progress.expected(group) > effort.limit.as_secs_f64() {
@@ -91,6 +96,17 @@ pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Resu
     progress.bar.finish_and_clear();
     let found = stores.into_iter().zip(failed).zip(to_do);
     Ok(found.map(|((store, failed), (_, rounds))| Measured { store, failed, reused: rounds == 0 }).collect())
+}
+
+/// Why runs are missing that are not to be made: those of another effort may be there.
+fn not_kept(group: &Group, keep: &Path, effort: &Effort) -> String {
+    let (other, said) = effort.other();
+    let duration = if group.on.counted { other.counted } else { other.duration };
+    let there = Store::of(keep, &Group { duration, ..group.clone() }).rounds(&BTreeSet::new());
+    if there.is_empty() {
+        return "was not measured".into();
+    }
+    format!("was not measured; what is kept was measured {said}: give --kept {said}")
 }
 
 /// The part of a group whose claims lack runs, and in how many rounds they are made.
