@@ -142,6 +142,11 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A time in words.
+pub fn minutes(seconds: f64) -> String {
+    if seconds < 90.0 { format!("{:.0} s", seconds.max(0.0)) } else { format!("{:.0} min", seconds / 60.0) }
+}
+
 /// All names.
 pub fn names() -> impl Iterator<Item = &'static str> {
     METRICS.iter().map(|metric| metric.name).chain(RECORDED.iter().map(|(name, ..)| *name))

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::run::minutes;
+use super::figures::minutes;
 use crate::failure::Failure;
 
 /// The file in the directory. It stays: whoever removed it might remove another one's.

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::process::Command;
 
 use super::{
+    figures::minutes,
     lock,
     plan::{Effort, Group, Plan},
     store::Store,
@@ -238,11 +239,6 @@ fn of_round(group: &Group) -> f64 {
     group.seconds() / f64::from(group.rounds.max(1))
 }
 
-/// A time in words.
-pub fn minutes(seconds: f64) -> String {
-    if seconds < 90.0 { format!("{:.0} s", seconds.max(0.0)) } else { format!("{:.0} min", seconds / 60.0) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,10 +281,5 @@ mod tests {
         made(&["host", "vxlan"], 3);
         assert_eq!(missing(&group, &store).1, 0);
         fs::remove_dir_all(&keep).expect("it was made");
-    }
-
-    #[test]
-    fn times_are_told_as_people_do() {
-        assert_eq!([minutes(-1.0), minutes(42.4), minutes(600.0)], ["0 s", "42 s", "10 min"]);
     }
 }

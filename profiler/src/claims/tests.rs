@@ -37,6 +37,11 @@ fn the_shipped_claims_are_right_and_their_ids_bear_their_paper() {
     assert!(causes > 15, "{causes}");
 }
 
+#[test]
+fn times_are_told_as_people_do() {
+    assert_eq!([-1.0, 42.4, 600.0].map(figures::minutes), ["0 s", "42 s", "10 min"]);
+}
+
 fn is_wrong_input(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(|failure: &Failure| failure.code() == 2)
 }

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use super::{
     Answer, Report,
-    figures::{Figure, number},
+    figures::{Figure, minutes, number},
     in_words,
     judge::{Estimated, Verdict},
     model::{Bound, Cell, Claim, Claimed, Test},
     plan::Plan,
-    run::minutes,
     why::Why,
 };
 use crate::output::{printable, wrapped};
