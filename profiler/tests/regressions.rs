@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use netstrata::{
     cli::{LabRunArgs, Pin, TierArg},
@@ -27,8 +27,6 @@ struct Case {
     /// Role of the namespace in which the commands run, and a shell command for each side, before and after.
     role: &'static str,
     set_up: [&'static str; 2],
-    /// The same of what all namespaces share.
-    outside: [&'static str; 2],
     /// Figures one of which must be named as regressed: they begin so.
     layers: &'static [&'static str],
     /// The causes one of which must be told.
@@ -52,23 +50,8 @@ const CASES: &[Case] = &[
             }
             sysctl -qw net.bridge.bridge-nf-call-iptables=1"#,
         ],
-        outside: ["true"; 2],
         layers: &["netfilter", "conntrack"],
         causes: &["netfilter", "conntrack-nat"],
-    },
-    Case {
-        name: "GRO switched off behind a tunnel",
-        mode: "vxlan",
-        workload: "tcp-stream",
-        size: 131_072,
-        role: "host-b",
-        set_up: [
-            "ethtool -K vxlan0 gro on; ethtool -K wire0 gro on",
-            "ethtool -K vxlan0 gro off; ethtool -K wire0 gro off",
-        ],
-        outside: ["true"; 2],
-        layers: &["tcp", "ip", "bridge", "veth", "packets per kB"],
-        causes: &["smaller-aggregates", "gro-not-merging"],
     },
     Case {
         name: "500 rules added",
@@ -84,34 +67,8 @@ const CASES: &[Case] = &[
                     nft -f -
             }"#,
         ],
-        outside: ["true"; 2],
         layers: &["netfilter"],
         causes: &["netfilter"],
-    },
-    Case {
-        name: "MTU lowered",
-        mode: "bridge",
-        workload: "udp-rr",
-        size: 1400,
-        role: "client",
-        // The requests come in three pieces.
-        set_up: ["ip link set eth0 mtu 1500", "ip link set eth0 mtu 576"],
-        outside: ["true"; 2],
-        layers: &["ip", "veth", "bridge", "backlog", "packets per"],
-        causes: &["smaller-mtu"],
-    },
-    Case {
-        name: "conntrack made full",
-        mode: "nat",
-        workload: "tcp-crr",
-        size: 64,
-        role: "host",
-        // Entries go after a second, so that some connections succeed.
-        set_up: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_time_wait=1 net.netfilter.nf_conntrack_tcp_timeout_close=1";
-            2],
-        outside: ["sysctl -qw net.netfilter.nf_conntrack_max=LIMIT", "sysctl -qw net.netfilter.nf_conntrack_max=64"],
-        layers: &["time per transaction"],
-        causes: &["drops", "retransmits"],
     },
 ];
 
@@ -124,18 +81,13 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// How many connections this machine keeps, as it was.
-fn limit() -> &'static str {
-    static LIMIT: LazyLock<String> = LazyLock::new(|| {
-        std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap_or_default().trim().to_owned()
-    });
-    &LIMIT
+fn inside(standing: &Standing, role: &str, script: &str) {
+    let namespace = format!("--net={}", standing.namespace(role).to_str().unwrap());
+    succeeded(&command(&["nsenter", &namespace, "sh", "-c", script]).output().unwrap());
 }
 
 fn set_up(standing: &Standing, case: &Case, side: usize) {
-    let namespace = format!("--net={}", standing.namespace(case.role).to_str().unwrap());
-    succeeded(&command(&["nsenter", &namespace, "sh", "-c", case.set_up[side]]).output().unwrap());
-    succeeded(&command(&["sh", "-c", &case.outside[side].replace("LIMIT", limit())]).output().unwrap());
+    inside(standing, case.role, case.set_up[side]);
 }
 
 fn arguments(case: &Case, output: &Directory) -> LabRunArgs {
@@ -146,7 +98,7 @@ fn arguments(case: &Case, output: &Directory) -> LabRunArgs {
         duration: Duration::from_millis(500),
         pairs: 1,
         repeat: 1,
-        pin: if case.workload == "tcp-stream" { Pin::None } else { Pin::Same },
+        pin: Pin::Same,
         budget: Some(0.05),
         tier: TierArg::Tracepoint,
         ..LabRunArgs::default()
