@@ -19,8 +19,10 @@ fn recorded(name: &str) -> Profile {
 fn repeats(directory: &Directory, name: &str, mode: &str, count: u32, times: f64) {
     for repeat in 1..=count {
         let mut profile = recorded(&format!("tcp-rr-{mode}.prof"));
-        profile.meta.started_ns =
-            100 * u64::from(repeat) + name.bytes().fold(7, |sum, byte| (31 * sum + u64::from(byte)) % 97);
+        let of_set = name.bytes().fold(7, |sum, byte| (31 * sum + u64::from(byte)) % 97);
+        profile.meta.started_ns = 100 * u64::from(repeat) + of_set;
+        // Sets that were made in turns, of which no two began in the same second.
+        profile.meta.began_unix_ns = (1_700_000_000 + profile.meta.started_ns) * 1_000_000_000;
         let noise = 1.0 + 0.001 * f64::from(repeat * 5 % 7);
         let benchmark = profile.meta.benchmark.as_mut().unwrap();
         benchmark.transactions_per_s = benchmark.transactions_per_s.map(|rate| rate / times / noise);
@@ -147,10 +149,10 @@ fn a_history_has_one_header_and_a_row_for_each_check() {
     }
     let text = fs::read_to_string(&file).unwrap();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(rows.len(), 3, "{text}");
+    assert_eq!(rows.len(), 2, "a check that is repeated is no further point: {text}");
     assert_eq!(rows[0][..2], ["time", "time_per_transaction_ns"]);
     assert!(rows[0].contains(&"bridge_service_ns"), "{text}");
-    assert!(rows.iter().all(|row| row.len() == rows[0].len()) && rows[1] == rows[2], "{text}");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
     assert!(rows[1][1..].iter().all(|value| value.parse::<f64>().is_ok()), "{text}");
     // A layer less: it took no time. A layer more: nor did it in the rows before.
     let (code, said) = check(&directory, "host", "bridge", &["--history", &file]);

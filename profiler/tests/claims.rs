@@ -199,3 +199,112 @@ fn a_signal_ends_it_and_nothing_is_left() {
     assert_eq!(process.end().code(), Some(128 + libc::SIGTERM));
     assert_eq!(left(lab.unwrap()), NOTHING);
 }
+
+/// What is known of networks, and one thing that is not so.
+const HANDFUL: &str = r#"
+source = "a test"
+[[claim]]
+id = "softirqs"
+statement = "a bridge adds a softirq to each packet"
+workload = "tcp-rr"
+figure = "softirqs_per_packet"
+mode = "bridge"
+against = "host"
+expect = { ratio = 2, within = 0.05 }
+
+[[claim]]
+id = "bridge"
+statement = "a round trip over a bridge takes five times as long"
+workload = "tcp-rr"
+figure = "round_trip_ns"
+mode = "bridge"
+against = "host"
+expect = { ratio = 5 }
+causes = [{ says = "one more softirq", cause = "more-softirqs" }]
+
+[[claim]]
+id = "veth"
+statement = "a veth pair works at most 4 us on a packet"
+workload = "tcp-rr"
+figure = "service_ns_per_packet"
+layer = "veth"
+mode = "bridge"
+expect = { at_most = 4000 }
+
+[[claim]]
+id = "order"
+statement = "a tunnel takes longest, and the loopback least"
+workload = "tcp-rr"
+figure = "round_trip_ns"
+expect = { order = ["vxlan", "bridge", "host"] }
+
+[[claim]]
+id = "planted"
+statement = "a tunnel answers sooner than a bridge"
+workload = "tcp-rr"
+figure = "round_trip_ns"
+mode = "vxlan"
+against = "bridge"
+expect = { direction = "less" }
+"#;
+
+#[test]
+fn a_handful_is_judged_where_instructions_are_counted() {
+    let Some(_alone) = ready!("qemu-system-x86_64", "busybox") else { return };
+    let kernel = netstrata(&["lab", "machine", "--get"]);
+    if !kernel.status.success() {
+        skip!("no kernel for an emulated machine: {}", errors(&kernel));
+    }
+    let directory = Directory::new();
+    fs::write(directory.file("handful.toml"), HANDFUL).unwrap();
+    let (file, keep) = (directory.word("handful.toml"), directory.word("kept"));
+    let words = ["--quick", "--machine", "emulated", "--clock", "instructions", "--format", "json", "--keep"];
+    let output = netstrata(&[&["claims", &file], &words[..], &[&keep]].concat());
+    assert_eq!(output.status.code(), Some(1), "one is contradicted: {}", errors(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = found["claims"].as_array().unwrap().iter().map(|claim| claim["verdict"].as_str().unwrap());
+    let wanted = ["holds", "holds_in_direction", "holds", "holds", "contradicted"];
+    assert!(verdicts.clone().eq(wanted), "{:?}: {found:#}", verdicts.collect::<Vec<_>>());
+    assert_eq!(found["claims"][1]["why"]["said"][0]["seen"], "yes", "{found:#}");
+    assert_eq!(errors(&output).matches("measuring ").count(), 1, "they share their runs: {}", errors(&output));
+}
+
+#[test]
+fn what_is_killed_leaves_no_lab_and_no_lock() {
+    let Some(_alone) = ready!() else { return };
+    let directory = Directory::new();
+    fs::write(directory.file("tiny.toml"), TINY).unwrap();
+    let (file, keep) = (directory.word("tiny.toml"), directory.word("kept"));
+    let mut command = Command::new(NETSTRATA);
+    command.args(["claims", &file, "--keep", &keep]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = Process(command.spawn().unwrap());
+    let mut lab = None;
+    until("a lab with its networks", || {
+        lab = lab_of(process.id());
+        assert!(process.is_running(), "it ended early");
+        lab.is_some()
+    });
+    let second = netstrata(&["claims", &file, "--keep", &keep]);
+    assert_eq!(second.status.code(), Some(3), "{}", errors(&second));
+    let said = errors(&second);
+    assert!(
+        said.contains(&format!("(process {}) has measured for ", process.id())) && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(netstrata(&["claims", &file, "--keep", &keep, "--kept"]).status.code(), Some(4), "it measures nothing");
+    process.signal(libc::SIGKILL);
+    process.end();
+    let lab = lab.unwrap();
+    until("the end of the lab", || netstrata::host::facts::start_time(lab).is_none());
+    assert_eq!(left(lab), NOTHING);
+    // The lock went with the process.
+    let mut command = Command::new(NETSTRATA);
+    command.args(["claims", &file, "--keep", &keep]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut third = Process(command.spawn().unwrap());
+    until("a lab with its networks", || {
+        assert!(third.is_running(), "it ended early");
+        lab_of(third.id()).is_some_and(|found| found != lab)
+    });
+    third.signal(libc::SIGTERM);
+    assert_eq!(third.end().code(), Some(128 + libc::SIGTERM));
+}

@@ -257,3 +257,19 @@ fn wrong_words_are_wrong_usage() {
         assert!(ended.err.contains(said), "{}", ended.err);
     }
 }
+
+#[test]
+fn all_to_all_has_a_container_for_each_process_or_is_refused() {
+    let Some(_alone) = ready!() else { return };
+    let words = ["--workload", "all-to-all", "--pairs", "4", "--duration", "200ms", "--no-record"];
+    let ended = Lab::run(&[&["none", "bridge"], &words[..]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let runs = ended.runs();
+    assert_eq!(runs.len(), 2, "{}", ended.comparison);
+    for run in runs {
+        assert!(run["transactions_per_s"].as_f64().unwrap() > 0.0 && run["pairs"] == 4, "{run:#}");
+    }
+    let refused = Lab::run(&[&["nested-host-bridge"], &words[..]].concat());
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.err.contains("needs a container for each"), "{}", refused.err);
+}

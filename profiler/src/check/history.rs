@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{explain::WorkKind, failure::Failure};
 
-/// Appends a row with the target's figures. Figures that are new get a column behind the others; a layer that is not there
-/// took no time, which is what the rows before and after say.
+/// Appends a row with the target's figures; one of the same recordings is made anew, or programs would take a check that is repeated
+/// for one more point. Figures that are new get a column behind the others; a layer that is not there took no time, which is what
+/// the rows before and after say.
 ///
 /// # Errors
 /// [`Failure::Usage`] where the file is of other work, or no history; if it cannot be read or written.
@@ -64,14 +65,20 @@ fn with_row(known: &str, time: String, figures: &[(String, f64)], total: &str) -
         let found = figures.iter().find(|(known, _)| known == name);
         found.map_or(nothing(name).to_owned(), |(_, value)| format!("{}", (value * 1e6).round() / 1e6))
     };
-    let row = std::iter::once(time).chain(header[1..].iter().map(value)).collect::<Vec<_>>().join(",");
-    if known.is_empty() || header.len() > old {
-        let empty: String = header[old..].iter().map(|name| format!(",{}", nothing(name))).collect();
-        let rows: String = lines.map(|line| format!("{line}{empty}\n")).collect();
-        return Ok(format!("{}\n{rows}{row}\n", header.join(",")));
+    let row = std::iter::once(time.clone()).chain(header[1..].iter().map(value)).collect::<Vec<_>>().join(",");
+    let empty: String = header[old..].iter().map(|name| format!(",{}", nothing(name))).collect();
+    let of_set = |line: &str| line.split(',').next() == Some(&time);
+    let (mut rows, mut is_new) = (Vec::new(), true);
+    for line in lines {
+        match of_set(line) {
+            false => rows.push(format!("{line}{empty}")),
+            // A set has one row, where its first one stood.
+            true if std::mem::take(&mut is_new) => rows.push(row.clone()),
+            true => {}
+        }
     }
-    let end = if known.ends_with('\n') { "" } else { "\n" };
-    Ok(format!("{known}{end}{row}\n"))
+    rows.extend(is_new.then_some(row));
+    Ok(format!("{}\n{}\n", header.join(","), rows.join("\n")))
 }
 
 /// What a row has of a figure that was not there: 0 of a layer, as `check` takes it, since Otava refuses empty cells; else nothing.
@@ -156,11 +163,16 @@ mod tests {
         let row = |known: &str, names: &[&str]| with_row(known, "t".into(), &figures(names), "all");
         let first = row("", &["all", "a"]).expect("it is new");
         assert_eq!(first, "time,all,a\nt,1.5,1.5\n");
-        let came = row(&first, &["all", "a", "b_wait_ns", "c"]).expect("a layer came");
-        assert_eq!(came, "time,all,a,b_wait_ns,c\nt,1.5,1.5,0,\nt,1.5,1.5,1.5,1.5\n");
-        let gone = row(&came, &["all", "c"]).expect("a layer went");
-        assert_eq!(gone, format!("{came}t,1.5,,0,1.5\n"));
-        assert_eq!(row(first.trim_end(), &["all", "a"]).expect("without its end"), format!("{first}t,1.5,1.5\n"));
+        let came = row(&first.replace("\nt,", "\ns,"), &["all", "a", "b_wait_ns", "c"]).expect("a layer came");
+        assert_eq!(came, "time,all,a,b_wait_ns,c\ns,1.5,1.5,0,\nt,1.5,1.5,1.5,1.5\n");
+        let gone = row(&came.replace("\nt,", "\nr,"), &["all", "c"]).expect("a layer went");
+        assert_eq!(gone, "time,all,a,b_wait_ns,c\ns,1.5,1.5,0,\nr,1.5,1.5,1.5,1.5\nt,1.5,,0,1.5\n");
+        let older = first.replace("\nt,", "\ns,");
+        assert_eq!(row(older.trim_end(), &["all", "a"]).expect("without its end"), format!("{older}t,1.5,1.5\n"));
+        // The same recordings once more, and a file in which they stand twice.
+        assert_eq!(row(&first, &["all", "a"]).expect("it is there"), first);
+        let again = row("time,all,a\nt,1,1\nu,2,2\nt,1,1\n", &["all", "a"]).expect("it is there");
+        assert_eq!(again, "time,all,a\nt,1.5,1.5\nu,2,2\n");
         assert!(row("time,other\n", &["all"]).is_err_and(|why| why.contains("no column \"all\"")));
         assert!(row("a,time\n", &["all"]).is_err_and(|why| why.contains("does not begin")));
     }

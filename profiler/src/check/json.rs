@@ -7,7 +7,10 @@ use super::{
     judge::{Figure, Judgment, Of},
     rule::{ERROR, LOOKS, TAIL, look_from, pairs_for},
 };
-use crate::numbers::rounded;
+use crate::{
+    explain::{Cause, Proof},
+    numbers::rounded,
+};
 
 /// The check as JSON, for people too.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
@@ -39,7 +42,20 @@ pub(super) fn value(found: &Judgment) -> Value {
         },
         "total": figure(&found.total),
         "figures": found.others.iter().map(figure).collect::<Vec<_>>(),
+        "causes": found.causes.iter().map(cause).collect::<Vec<_>>(),
         "notes": found.notes,
+    })
+}
+
+fn cause(cause: &Cause) -> Value {
+    let proof = |proof: &Proof| {
+        let [baseline, target] = [proof.baseline, proof.target].map(|value| rounded(value, 6));
+        json!({ "name": proof.name, "unit": proof.unit, "baseline": baseline, "target": target })
+    };
+    json!({
+        "name": cause.name.name(),
+        "sentence": cause.sentence,
+        "figures": cause.figures.iter().map(proof).collect::<Vec<_>>(),
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     analysis::Pooled,
     choices::Clock,
-    explain::{WorkKind, untold},
+    explain::{Cause, WorkKind, untold},
     failure::Failure,
     numbers::{Spread, median},
     profile::{BatchWork, Even, Profile},
@@ -102,6 +102,8 @@ pub struct Judgment {
     pub total: Figure,
     /// All others.
     pub others: Vec<Figure>,
+    /// What the target does that the baseline does not, where something regressed or moved.
+    pub causes: Vec<Cause>,
     /// What a reader should know.
     pub notes: Vec<String>,
 }
@@ -225,6 +227,7 @@ pub fn judge(baseline: &Set, target: &Set, threshold: f64, mut notes: Vec<String
         looked_at,
         total,
         others,
+        causes: Vec::new(),
         notes,
     })
 }

@@ -11,7 +11,8 @@ use crate::output::junit::{Became, Case, Suite};
 /// The check as a suite of tests.
 pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
     let [baseline, target] = &found.labels;
-    let said: Vec<String> = found.arithmetic().into_iter().chain(found.notes.iter().cloned()).collect();
+    let causes = found.causes.iter().map(text::cause);
+    let said: Vec<String> = causes.chain(found.arithmetic()).chain(found.notes.iter().cloned()).collect();
     let suite = Suite {
         name: format!("netstrata check: {target} against {baseline}"),
         properties: vec![

@@ -25,6 +25,9 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
     }
     let count = |verdict| found.judged().filter(|figure| figure.verdict == verdict).count();
     writeln!(out, "\n{} other figures are ok, {} undecided.\n", count(Verdict::Ok), count(Verdict::Undecided))?;
+    for cause in &found.causes {
+        writeln!(out, "- {}", escape(&text::cause(cause)))?;
+    }
     for note in found.arithmetic().iter().chain(&text::needed(found)).chain(&found.notes) {
         writeln!(out, "- {}", escape(note))?;
     }

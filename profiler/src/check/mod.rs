@@ -19,6 +19,7 @@ use std::{path::Path, process::ExitCode};
 
 use crate::{
     cli::{CheckArgs, CheckFormat},
+    explain::{Cause, explain},
     note,
     output::{Format, list, print, printable},
     profile,
@@ -62,7 +63,21 @@ fn judged(args: &CheckArgs) -> anyhow::Result<(Judgment, set::Set)> {
     let (mut baseline, mut target) = (set::Set::read(&args.against)?, set::Set::read(&args.targets)?);
     set::tell_apart([&mut baseline, &mut target], [&args.against, &args.targets]);
     let notes = set::compare(&baseline, &target)?;
-    Ok((judge::judge(&baseline, &target, args.threshold, notes)?, target))
+    let mut found = judge::judge(&baseline, &target, args.threshold, notes)?;
+    if matches!(found.verdict, Verdict::Regressed | Verdict::Moved) {
+        found.causes = causes([&baseline, &target], found.looked_at);
+    }
+    Ok((found, target))
+}
+
+/// What the target does that the baseline does not, by the recordings that were judged: as `explain` tells it.
+fn causes(sets: [&set::Set; 2], looked_at: usize) -> Vec<Cause> {
+    let sum = |set: &set::Set| {
+        let judged = set.recordings.iter().take(looked_at);
+        profile::merge(judged.map(|(file, profile)| (file.display().to_string(), profile.clone())).collect())
+    };
+    let [Ok(baseline), Ok(target)] = sets.map(sum) else { return Vec::new() };
+    explain(&baseline, &target, &sets.map(|set| set.label.clone())).map_or(Vec::new(), |found| found.causes)
 }
 
 impl Judgment {

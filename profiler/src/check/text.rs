@@ -7,7 +7,10 @@ use super::{
     judge::{Figure, Judgment, Of, percent},
     rule::{ERROR, TAIL, Verdict, look_from},
 };
-use crate::output::{clip, count, printable, wrapped};
+use crate::{
+    explain::Cause,
+    output::{clip, count, printable, wrapped},
+};
 
 /// Columns of a figure's name.
 const NAME: usize = 32;
@@ -33,6 +36,12 @@ pub(super) fn render(found: &Judgment) -> anyhow::Result<String> {
     }
     let count = |verdict| found.judged().filter(|figure| figure.verdict == verdict).count();
     writeln!(out, "  {} others are ok, {} undecided", count(Verdict::Ok), count(Verdict::Undecided))?;
+    if !found.causes.is_empty() {
+        writeln!(out, "\nWhat the target does that the baseline does not (netstrata explain tells more)")?;
+        for cause in &found.causes {
+            out += &wrapped("  ", 4, &printable(&self::cause(cause)));
+        }
+    }
     writeln!(out, "\nWhat can be decided")?;
     if let Some(arithmetic) = found.arithmetic() {
         out += &wrapped("  ", 2, &arithmetic);
@@ -83,6 +92,16 @@ pub(super) fn needed(found: &Judgment) -> Option<String> {
             format!("undecided: about {pairs:.0} pairs like these would decide, more than there are looks for")
         }
     })
+}
+
+/// A cause with the first figure that proves it.
+pub(super) fn cause(cause: &Cause) -> String {
+    let proof = cause.figures.first().map_or(String::new(), |proof| {
+        let unit =
+            if proof.unit.is_empty() || proof.unit == "share" { String::new() } else { format!(" {}", proof.unit) };
+        format!(" ({}: {} -> {}{unit})", proof.name, number(proof.baseline), number(proof.target))
+    });
+    format!("{}: {}{proof}", cause.name.name(), cause.sentence)
 }
 
 /// How it was judged.

@@ -59,6 +59,8 @@ pub enum Builtin {
     UdpRr,
     /// Flows of given sizes over TCP, one after another, each timed.
     Fct,
+    /// Each process sends a message to each other one and reads one of each, over TCP, again and again.
+    AllToAll,
 }
 
 /// What drives a workload, of others.
@@ -146,6 +148,8 @@ pub struct Workload {
 
 /// The largest message over TCP: what a buffer may take.
 const BUFFER: u64 = 64 << 20;
+/// The largest message of all-to-all: buffers of sockets take it while nobody reads.
+const ALL_TO_ALL: u64 = 16_384;
 /// The largest datagram over IPv4.
 const DATAGRAM: u64 = 65_507;
 
@@ -172,6 +176,7 @@ pub const WORKLOADS: &[Workload] = &[
     builtin("udp-stream", Traffic::Messages, Builtin::UdpStream, DATAGRAM),
     builtin("udp-rr", Traffic::Requests, Builtin::UdpRr, DATAGRAM),
     builtin("fct", Traffic::Bytes, Builtin::Fct, BUFFER),
+    builtin("all-to-all", Traffic::Requests, Builtin::AllToAll, ALL_TO_ALL),
     external("iperf3", Traffic::Bytes, false, Tool::Iperf3, 4..=1_048_576),
     external("iperf3-udp", Traffic::Messages, true, Tool::Iperf3, 16..=DATAGRAM),
     sockperf("sockperf", Traffic::Requests, false, "ping-pong"),
@@ -219,7 +224,7 @@ impl Builtin {
     pub fn is_udp(self) -> bool {
         match self {
             Self::UdpStream | Self::UdpRr => true,
-            Self::TcpStream | Self::TcpRr | Self::TcpCrr | Self::Fct => false,
+            Self::TcpStream | Self::TcpRr | Self::TcpCrr | Self::Fct | Self::AllToAll => false,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The figures that a claim can be about: those of a benchmark's result, and those of a recording.
 
+use std::cell::LazyCell;
+
 use netstrata_common::Layer;
 
 use crate::{
-    analysis::{Account, account},
+    analysis::Account,
     cpu::Context,
     explain::alone,
     lab::metrics::METRICS,
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// A figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Figure {
     /// Its name; the unit is in it.
     pub name: &'static str,
@@ -114,15 +116,14 @@ impl Figure {
         }
     }
 
-    /// Its value in a recording.
-    pub fn of(&self, profile: &Profile) -> Option<f64> {
+    /// Its value in a recording, whose account is made where a figure rests on it.
+    pub fn of<Make: FnOnce() -> Account>(&self, profile: &Profile, account: &LazyCell<Account, Make>) -> Option<f64> {
         if let Some(metric) = METRICS.iter().find(|metric| metric.name == self.name) {
             return profile.meta.benchmark.as_ref().and_then(metric.get);
         }
-        let account = account(profile);
         match RECORDED.iter().find(|(name, ..)| *name == self.name)?.2 {
-            Get::Plain(get) => get(profile, &account),
-            Get::OfLayer(get) => get(&account, self.layer?),
+            Get::Plain(get) => get(profile, account),
+            Get::OfLayer(get) => get(account, self.layer?),
         }
     }
 }
@@ -139,6 +140,11 @@ pub fn number(value: f64) -> String {
         _ if size >= 0.0995 || size == 0.0 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
     }
+}
+
+/// A time in words.
+pub fn minutes(seconds: f64) -> String {
+    if seconds < 90.0 { format!("{:.0} s", seconds.max(0.0)) } else { format!("{:.0} min", seconds / 60.0) }
 }
 
 /// All names.

@@ -129,7 +129,6 @@ impl Estimated {
     /// The verdict by what is claimed of it.
     pub fn verdict(&self, is: Bound) -> Verdict {
         match is {
-            Bound::About { ratio: 1.0, within } => self.verdict(Bound::Equal(within)),
             Bound::About { ratio, within } => self.about(ratio, within),
             Bound::Equal(within) => self.between(Some(1.0 / (1.0 + within)), Some(1.0 + within)),
             Bound::Between(least, most) => self.between(least, most),

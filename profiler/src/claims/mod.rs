@@ -7,10 +7,12 @@ mod figures;
 mod json;
 mod judge;
 mod junit;
+mod lock;
 mod markdown;
 mod model;
 mod plan;
 mod read;
+mod recordings;
 mod run;
 mod shipped;
 mod store;
@@ -20,6 +22,7 @@ mod why;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::PathBuf,
     process::ExitCode,
     time::Instant,
 };
@@ -28,11 +31,12 @@ use anyhow::Result;
 
 use self::{
     judge::{Estimated, Finding, Taken, Verdict},
-    model::{Cell, Claim},
+    model::{Cell, Claim, Test},
     plan::{Effort, Lacking, Machine, On, Plan},
+    recordings::{Need, Recordings},
     run::{Measured, Missing},
     store::Round,
-    why::{Recordings, Why},
+    why::Why,
 };
 use crate::{
     choices::RunsOn,
@@ -44,10 +48,9 @@ use crate::{
         runtime,
         signal::{self, Interrupted},
     },
-    lab::{self, needs::Need, programs},
+    lab::{self, needs, programs},
     machine, note,
     output::{Format, list, print},
-    profile,
 };
 
 /// The complaint about a file of claims with this text, if there is one: what a search for odd files calls.
@@ -93,7 +96,7 @@ impl Report<'_> {
         let some =
             Verdict::ALL.iter().map(|verdict| (self.count(*verdict), verdict.name())).filter(|(count, _)| *count > 0);
         let some: Vec<String> = some.map(|(count, name)| format!("{count} {name}")).collect();
-        format!("{} claims: {}", self.answers.len(), some.join(", "))
+        format!("{}: {}", in_words(self.answers.len()), some.join(", "))
     }
 
     /// What was measured with, in a line.
@@ -109,6 +112,11 @@ impl Report<'_> {
             _ => 1,
         }
     }
+}
+
+/// So many claims, in words.
+fn in_words(count: usize) -> String {
+    if count == 1 { "1 claim".into() } else { format!("{count} claims") }
 }
 
 /// Runs `netstrata claims`.
@@ -189,8 +197,7 @@ fn answer<'a>(args: &ClaimsArgs, claims: &'a [Claim]) -> Result<Option<Report<'a
         _ => Missing::Measure,
     };
     let measured = run::measure(&plan, &keep, what, &effort)?;
-    let answers = claims.iter().enumerate().zip(&plan.of).map(|(claim, of)| judged(claim, of, &plan, &measured));
-    let answers = answers.collect::<Result<Vec<_>>>()?;
+    let answers = judge_all(claims, &plan, &measured)?;
     let reused = measured.iter().filter(|group| group.reused).count();
     Ok(Some(Report {
         answers,
@@ -210,7 +217,7 @@ fn machine(args: &ClaimsArgs, claims: &[Claim]) -> Result<Machine> {
     // What cannot be tested anywhere needs no privilege.
     let lacking = if modes.is_empty() { BTreeMap::new() } else { lab::lacking(modes)? };
     let lacking = lacking.into_iter().map(|(mode, (need, reason))| {
-        (mode, Lacking { reason, kernel: matches!(need, Need::Device(_) | Need::Kernel(..)) })
+        (mode, Lacking { reason, kernel: matches!(need, needs::Need::Device(_) | needs::Need::Kernel(..)) })
     });
     let works: BTreeSet<_> = cells.iter().map(|cell| &cell.work).collect();
     let missing = |work: &&model::Work| -> Option<String> {
@@ -234,52 +241,123 @@ fn machine(args: &ClaimsArgs, claims: &[Claim]) -> Result<Machine> {
 const COPIES: &str = "the processor is emulated and takes long to copy bytes, which hides what layers take of a stream: \
     a real machine with this kernel would tell";
 
-/// The verdict of a claim by the recordings of its cells.
-fn judged<'a>(
-    (number, claim): (usize, &'a Claim),
-    of: &Result<BTreeMap<Cell, usize>, String>,
-    plan: &Plan,
-    measured: &[Measured],
-) -> Result<Answer<'a>> {
-    signal::check()?;
-    let without = |on, finding| Answer { claim, on, finding, why: None, made: None };
-    let (of, test) = match (of, &claim.test) {
-        (Ok(of), Ok(test)) => (of, test),
-        (Err(reason), _) | (_, Err(reason)) => {
-            return Ok(without(None, Finding::without(Verdict::NotTestable, reason)));
+/// A claim that is tested, with its runs.
+struct Tested<'a> {
+    claim: &'a Claim,
+    test: &'a Test,
+    /// The group of each cell.
+    of: &'a BTreeMap<Cell, usize>,
+    /// Of each group the rounds that hold all modes of the claim: its ratios are those of one turn.
+    rounds: BTreeMap<usize, Vec<Round>>,
+}
+
+impl<'a> Tested<'a> {
+    fn new(number: usize, claim: &'a Claim, plan: &'a Plan, measured: &[Measured]) -> Result<Self, &'a str> {
+        let (of, test) = match (&plan.of[number], &claim.test) {
+            (Ok(of), Ok(test)) => (of, test),
+            (Err(reason), _) | (_, Err(reason)) => return Err(reason),
+        };
+        let rounds =
+            of.values().map(|group| (*group, measured[*group].store.rounds(&plan.groups[*group].claims[&number])));
+        Ok(Self { claim, test, of, rounds: rounds.collect() })
+    }
+
+    /// The recordings of a cell in the order in which they were made, with the number of each one's turn and whether it is the first one of its
+    /// network.
+    fn files(&self, cell: &Cell) -> Vec<(u32, bool, PathBuf)> {
+        let rounds = (0..).zip(&self.rounds[&self.of[cell]]);
+        let of_round = |(number, round): (u32, &Round)| {
+            let files = round.recordings(cell.mode).into_iter();
+            files.map(move |(repeat, file)| (number * 1000 + repeat, repeat == 1, file)).collect::<Vec<_>>()
+        };
+        rounds.flat_map(of_round).collect()
+    }
+
+    fn paths(&self, cell: &Cell) -> Vec<PathBuf> {
+        self.files(cell).into_iter().map(|(.., file)| file).collect()
+    }
+
+    /// What it needs of recordings.
+    fn needs(&self) -> Vec<Need> {
+        let explained = self.test.explained();
+        let need = |(cell, group): (&Cell, &usize)| Need {
+            of: (*group, cell.mode),
+            files: self.paths(cell),
+            figure: self.test.figure,
+            explained: explained.is_some_and(|two| two.contains(&cell)),
+        };
+        self.of.iter().map(need).collect()
+    }
+
+    /// Why a mode of it did not run, though nothing failed.
+    fn skipped(&self) -> Option<String> {
+        let reason = |(cell, group): (&Cell, &usize)| {
+            self.rounds[group].iter().find_map(|round| round.manifest.modes.get(cell.mode).cloned().flatten())
+        };
+        self.of.iter().find_map(reason)
+    }
+
+    /// The values of all cells. What is known of a network once is one value, however many runs it had.
+    fn taken(&self, recordings: &Recordings) -> BTreeMap<Cell, Taken> {
+        let figure = self.test.figure;
+        let of_cell = |(cell, group): (&Cell, &usize)| {
+            let counts = |first: bool| first || !figure.is_of_network();
+            let files = self.files(cell).into_iter().filter(|(_, first, _)| counts(*first));
+            let values = files.filter_map(|(turn, _, file)| Some((turn, recordings.value(&file, figure)?)));
+            (cell.clone(), Taken { group: *group, values: values.collect() })
+        };
+        self.of.iter().map(of_cell).collect()
+    }
+
+    /// Why a verdict rests on fewer runs than it should.
+    fn fewer(&self, found: Estimated, plan: &Plan, failed: Option<&String>) -> Option<String> {
+        let wanted = |group: &usize| {
+            let group = &plan.groups[*group];
+            if self.test.figure.is_of_network() { group.rounds } else { group.rounds * group.repeats }
+        };
+        let wanted = self.of.values().map(wanted).min().unwrap_or(0) as usize;
+        let why = failed.map_or("the others lack the figure in one of the modes", String::as_str);
+        (found.runs < wanted).then(|| format!("{} runs of {wanted}: {why}", found.runs))
+    }
+}
+
+/// The verdicts of all claims.
+fn judge_all<'a>(claims: &'a [Claim], plan: &Plan, measured: &[Measured]) -> Result<Vec<Answer<'a>>> {
+    let tested: Vec<_> =
+        claims.iter().enumerate().map(|(number, claim)| Tested::new(number, claim, plan, measured)).collect();
+    let needs: Vec<Need> = tested.iter().flatten().flat_map(Tested::needs).collect();
+    let recordings = Recordings::read(&needs)?;
+    let answer = |(claim, tested): (&'a Claim, &Result<Tested<'_>, &str>)| match tested {
+        Ok(tested) => judged(claim, tested, plan, measured, &recordings),
+        Err(reason) => {
+            let finding = Finding::without(Verdict::NotTestable, *reason);
+            Ok(Answer { claim, on: None, finding, why: None, made: None })
         }
     };
+    claims.iter().zip(&tested).map(answer).collect()
+}
+
+/// The verdict of a claim by the recordings of its cells.
+fn judged<'a>(
+    claim: &'a Claim,
+    tested: &Tested<'_>,
+    plan: &Plan,
+    measured: &[Measured],
+    recordings: &Recordings,
+) -> Result<Answer<'a>> {
+    signal::check()?;
+    let (of, test) = (tested.of, tested.test);
     let on = of.values().next().map(|group| plan.groups[*group].on);
-    // Of each group the rounds that hold all modes of the claim: its ratios are those of one turn.
-    let rounds = of.values().map(|group| (*group, measured[*group].store.rounds(&plan.groups[*group].claims[&number])));
-    let rounds: BTreeMap<usize, Vec<Round>> = rounds.collect();
-    let skipped = of.iter().find_map(|(cell, group)| {
-        rounds[group].iter().find_map(|round| round.manifest.modes.get(cell.mode).cloned().flatten())
-    });
-    if let Some(reason) = skipped {
-        return Ok(without(on, Finding::without(Verdict::NotTestable, reason)));
+    if let Some(reason) = tested.skipped() {
+        let finding = Finding::without(Verdict::NotTestable, reason);
+        return Ok(Answer { claim, on, finding, why: None, made: None });
     }
-    let mut recordings: Recordings = BTreeMap::new();
-    let mut taken: BTreeMap<Cell, Taken> = BTreeMap::new();
-    for (cell, group) in of {
-        let (mut values, mut profiles) = (BTreeMap::new(), Vec::new());
-        for (number, round) in (0..).zip(&rounds[group]) {
-            for (repeat, file) in round.recordings(cell.mode) {
-                let profile = profile::read(&file)?;
-                // What is known of a network once is one value, however many runs it had.
-                if let Some(value) = test.figure.of(&profile).filter(|_| !test.figure.is_of_network() || repeat == 1) {
-                    values.insert(number * 1000 + repeat, value);
-                }
-                profiles.push((file.display().to_string(), profile));
-            }
-        }
-        taken.insert(cell.clone(), Taken { group: *group, values });
-        recordings.insert(cell.clone(), profiles);
-    }
-    let mut finding = judge::judge(&test.claimed, &taken);
-    let failed = of.values().find_map(|group| measured[*group].failed.clone());
-    if finding.found.is_none() && finding.verdict == Verdict::Undecided && failed.is_some() {
-        finding.reason = failed;
+    let mut finding = judge::judge(&test.claimed, &tested.taken(recordings));
+    let failed = of.values().find_map(|group| measured[*group].failed.as_ref());
+    if let Some(found) = finding.found {
+        finding.reason = finding.reason.or_else(|| tested.fewer(found, plan, failed));
+    } else if finding.verdict == Verdict::Undecided && failed.is_some() {
+        finding.reason = failed.cloned();
     }
     if finding.verdict == Verdict::Contradicted && on.is_some_and(|on| on.kernel.is_some()) && test.figure.is_of_bytes()
     {
@@ -290,10 +368,11 @@ fn judged<'a>(
     let why = test.explained().zip(different).and_then(|([one, other], found)| {
         // The one with more of a rate is faster, and so is the one with less of anything else.
         let faster_first = (found.value > 1.0) == test.figure.is_rate();
-        let cells = if faster_first { [one, other] } else { [other, one] };
-        why::why(cells, &recordings, &claim.causes)
+        let [faster, slower] = if faster_first { [one, other] } else { [other, one] };
+        let sum = |cell: &Cell| recordings.sum(&tested.paths(cell));
+        Some(why::why([(faster, sum(faster)?), (slower, sum(slower)?)], &tested.claim.causes))
     });
-    let made = rounds.values().flatten().map(|round| round.manifest.made).min();
+    let made = tested.rounds.values().flatten().map(|round| round.manifest.made).min();
     Ok(Answer { claim, on, finding, why, made })
 }
 

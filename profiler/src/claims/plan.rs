@@ -93,6 +93,11 @@ impl Effort {
         rounds: 3,
         limit: Duration::from_secs(2 * 3600),
     };
+
+    /// The other one, and how it is asked for.
+    pub fn other(&self) -> (Self, &'static str) {
+        if *self == Self::QUICK { (Self::FULL, "without --quick") } else { (Self::QUICK, "with --quick") }
+    }
 }
 
 /// Runs that are made together, in turns.

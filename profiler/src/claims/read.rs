@@ -227,14 +227,15 @@ pub fn args(work: &Work) -> Result<LabRunArgs, String> {
 /// Another cell: a mode, or a table of what differs.
 fn side(field: &Field<'_, '_>, over: Option<&Cell>, later: Option<&str>) -> Result<Cell, Failure> {
     let over = over.ok_or_else(|| field.wrong("needs a `mode` that it is compared with"))?;
-    if !field.is_table() {
-        return Ok(Cell { mode: mode(field)?, work: over.work.clone() });
-    }
-    let mut table = field.table()?;
-    let mode = table.take("mode").map(|field| self::mode(&field)).transpose()?.unwrap_or(over.mode);
-    let work = work(&mut table, &over.work, later)?;
-    table.end()?;
-    let cell = Cell { mode, work };
+    let cell = if field.is_table() {
+        let mut table = field.table()?;
+        let mode = table.take("mode").map(|field| self::mode(&field)).transpose()?.unwrap_or(over.mode);
+        let work = work(&mut table, &over.work, later)?;
+        table.end()?;
+        Cell { mode, work }
+    } else {
+        Cell { mode: mode(field)?, work: over.work.clone() }
+    };
     if cell == *over { Err(field.wrong("differs in nothing from what it is compared with")) } else { Ok(cell) }
 }
 
@@ -304,7 +305,7 @@ fn expect(
     }
     let of = sides.of(field, later)?;
     let is = match (ratio, equal, direction) {
-        (Some(ratio), ..) => Bound::About { ratio: ratio.positive()?, within: within.unwrap_or(WITHIN) },
+        (Some(ratio), ..) => Bound::About { ratio: not_one(&ratio)?, within: within.unwrap_or(WITHIN) },
         (_, Some(equal), _) => Bound::Equal(part(&equal)?),
         (.., Some(direction)) => direction.one_of(&[("more", Bound::More), ("less", Bound::Less)])?,
         _ => {
@@ -320,6 +321,16 @@ fn expect(
         return Err(claim.wrong("a ratio needs `against`: a mode, or a table of what differs"));
     }
     Ok(Claimed::Value { of, is })
+}
+
+/// A ratio that has a side: 1 has none, and what is claimed of it is how far from it a value may lie.
+fn not_one(field: &Field<'_, '_>) -> Result<f64, Failure> {
+    match field.positive()? {
+        1.0 => Err(field.wrong(
+            "1 has no side on which a value could lie: say within which part it is the same, like `equal = 0.05`",
+        )),
+        ratio => Ok(ratio),
+    }
 }
 
 /// A part, above 0 and up to 4.
@@ -361,6 +372,9 @@ fn growth(
     if cells.len() < 2 {
         return Err(points.wrong("are at least two"));
     }
+    if cells.iter().enumerate().any(|(at, cell)| cells[..at].contains(cell)) {
+        return Err(points.wrong("has one of them twice"));
+    }
     let is = field.one_of(&[
         ("up", Bound::More),
         ("down", Bound::Less),
@@ -368,7 +382,7 @@ fn growth(
     ])?;
     let is = match (factor, is) {
         (Some(factor), Bound::Equal(_)) => return Err(factor.wrong("what is flat has no factor")),
-        (Some(factor), _) => Bound::About { ratio: factor.positive()?, within: within.unwrap_or(WITHIN) },
+        (Some(factor), _) => Bound::About { ratio: not_one(&factor)?, within: within.unwrap_or(WITHIN) },
         (None, is) => is,
     };
     Ok(Claimed::Growth { over, cells, is })

@@ -14,6 +14,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::process::Command;
 
 use super::{
+    figures::minutes,
+    lock,
     plan::{Effort, Group, Plan},
     store::Store,
 };
@@ -57,6 +59,10 @@ pub enum Missing {
 pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Result<Vec<Measured>> {
     signal::heed()?;
     let stores: Vec<Store> = plan.groups.iter().map(|group| Store::of(keep, group)).collect();
+    let lacks = plan.groups.iter().zip(&stores).any(|(group, store)| missing(group, store).1 > 0);
+    let measures = what == Missing::Fresh || what == Missing::Measure && lacks;
+    // Until the end, since what is missing may be what another one makes just now.
+    let _held = measures.then(|| lock::take(keep)).transpose()?;
     if what == Missing::Fresh {
         stores.iter().for_each(Store::forget);
     }
@@ -71,7 +77,7 @@ pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Resu
             continue;
         }
         if what == Missing::Leave {
-            failed[index] = Some("was not measured".into());
+            failed[index] = Some(not_kept(&plan.groups[index], keep, effort));
             continue;
         }
         if begun.elapsed().as_secs_f64() + progress.expected(group) > effort.limit.as_secs_f64() {
@@ -91,6 +97,17 @@ pub fn measure(plan: &Plan, keep: &Path, what: Missing, effort: &Effort) -> Resu
     progress.bar.finish_and_clear();
     let found = stores.into_iter().zip(failed).zip(to_do);
     Ok(found.map(|((store, failed), (_, rounds))| Measured { store, failed, reused: rounds == 0 }).collect())
+}
+
+/// Why runs are missing that are not to be made: those of another effort may be there.
+fn not_kept(group: &Group, keep: &Path, effort: &Effort) -> String {
+    let (other, said) = effort.other();
+    let duration = if group.on.counted { other.counted } else { other.duration };
+    let there = Store::of(keep, &Group { duration, ..group.clone() }).rounds(&BTreeSet::new());
+    if there.is_empty() {
+        return "was not measured".into();
+    }
+    format!("was not measured; what is kept was measured {said}: give --kept {said}")
 }
 
 /// The part of a group whose claims lack runs, and in how many rounds they are made.
@@ -222,11 +239,6 @@ fn of_round(group: &Group) -> f64 {
     group.seconds() / f64::from(group.rounds.max(1))
 }
 
-/// A time in words.
-pub fn minutes(seconds: f64) -> String {
-    if seconds < 90.0 { format!("{:.0} s", seconds.max(0.0)) } else { format!("{:.0} min", seconds / 60.0) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,10 +281,5 @@ mod tests {
         made(&["host", "vxlan"], 3);
         assert_eq!(missing(&group, &store).1, 0);
         fs::remove_dir_all(&keep).expect("it was made");
-    }
-
-    #[test]
-    fn times_are_told_as_people_do() {
-        assert_eq!([minutes(-1.0), minutes(42.4), minutes(600.0)], ["0 s", "42 s", "10 min"]);
     }
 }

@@ -37,6 +37,11 @@ fn the_shipped_claims_are_right_and_their_ids_bear_their_paper() {
     assert!(causes > 15, "{causes}");
 }
 
+#[test]
+fn times_are_told_as_people_do() {
+    assert_eq!([-1.0, 42.4, 600.0].map(figures::minutes), ["0 s", "42 s", "10 min"]);
+}
+
 fn is_wrong_input(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(|failure: &Failure| failure.code() == 2)
 }
@@ -94,6 +99,9 @@ const WRONG: &[(&str, &str)] = &[
     ("expect = { }", "f.toml:2: claim.expect: has one of: ratio"),
     ("expect = { ratio = 0.5, equal = 0.1 }", "f.toml:2: claim.expect: has one of: ratio"),
     ("expect = { ratio = -1 }", "f.toml:2: claim.expect.ratio: must lie above 0"),
+    ("expect = { ratio = 1.0 }", "f.toml:2: claim.expect.ratio: 1 has no side"),
+    ("against = \"bridge\"", "f.toml:2: claim.against: differs in nothing"),
+    ("than = \"bridge\"", "f.toml:2: claim.than: differs in nothing"),
     ("expect = { ratio = nan }", "f.toml:2: claim.expect.ratio: is not a finite number"),
     ("expect = { direction = \"up\" }", "f.toml:2: claim.expect.direction: `up` is not known; known: more, less"),
     ("expect = { at_least = 2, at_most = 1 }", "f.toml:2: claim.expect: `at_least` lies above `at_most`"),

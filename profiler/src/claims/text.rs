@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::{
     Answer, Report,
-    figures::{Figure, number},
+    figures::{Figure, minutes, number},
+    in_words,
     judge::{Estimated, Verdict},
     model::{Bound, Cell, Claim, Claimed, Test},
     plan::Plan,
-    run::minutes,
     why::Why,
 };
 use crate::output::{printable, wrapped};
@@ -191,8 +191,7 @@ pub(super) fn plan(plan: &Plan, claims: &[Claim], keep: &Path) -> String {
         let modes = group.modes().into_iter().collect::<Vec<_>>().join(", ");
         let runs = group.rounds * group.repeats;
         let head = format!("{:>7}  ", minutes(group.seconds()));
-        let count = group.claims.len();
-        let claims = if count == 1 { "1 claim".to_owned() } else { format!("{count} claims") };
+        let claims = in_words(group.claims.len());
         let text = format!("{} {}: {modes}; {runs} runs of each for {claims}", group.work.text(), group.on.text());
         out += &wrapped(&head, 9, &text);
     }

@@ -1,7 +1,5 @@
 //! Why a mode is slower, from the recordings of the same runs, and whether the causes show that a source names.
 
-use std::collections::BTreeMap;
-
 use super::{
     figures::number,
     model::{Cell, SaidCause, Shows},
@@ -10,7 +8,7 @@ use crate::{
     choices::Clock,
     explain::{CauseName, Explanation, Figure, Of, Row, Shown, Slot, explain},
     output::printable,
-    profile::{Profile, merge},
+    profile::Profile,
 };
 
 /// A layer that takes less than this part of the difference is none that answers for it.
@@ -76,15 +74,10 @@ impl Seen {
     }
 }
 
-/// Recordings of cells.
-pub type Recordings = BTreeMap<Cell, Vec<(String, Profile)>>;
-
-/// Explains a cell against another one that is faster, or at least costs less.
-pub fn why([faster, slower]: [&Cell; 2], recordings: &Recordings, said: &[SaidCause]) -> Option<Why> {
-    let merged = |cell: &Cell| merge(recordings.get(cell)?.clone()).ok();
-    let (baseline, target) = (merged(faster)?, merged(slower)?);
-    let modes = [faster.mode, slower.mode];
-    Some(match explain(&baseline, &target, &modes.map(str::to_owned)) {
+/// Explains a mode against another one that is faster, or at least costs less, by the recordings of each as one.
+pub fn why([faster, slower]: [(&Cell, &Profile); 2], said: &[SaidCause]) -> Why {
+    let modes = [faster.0.mode, slower.0.mode];
+    match explain(faster.1, slower.1, &modes.map(str::to_owned)) {
         Ok(found) => told(modes, &found, said),
         Err(failure) => Why {
             modes,
@@ -94,7 +87,7 @@ pub fn why([faster, slower]: [&Cell; 2], recordings: &Recordings, said: &[SaidCa
             said: said.iter().map(|cause| (cause.says.clone(), Seen::Unknown)).collect(),
             reason: Some(printable(&failure.to_string())),
         },
-    })
+    }
 }
 
 fn told(modes: [&'static str; 2], found: &Explanation, said: &[SaidCause]) -> Why {

@@ -202,6 +202,12 @@ pub struct LabWorkerArgs {
     /// Share of one CPU (busy loops)
     #[arg(long, default_value_t = 1.0)]
     pub share: f64,
+    /// Which of the peers this process is (all-to-all)
+    #[arg(long, default_value_t = 0)]
+    pub rank: u32,
+    /// Addresses of all processes (all-to-all)
+    #[arg(long, value_delimiter = ',')]
+    pub peers: Vec<std::net::SocketAddr>,
     /// Say when the first answer came, before anything is measured (tcp-rr)
     #[arg(long)]
     pub announce: bool,

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod docker;
 mod elsewhere;
 pub mod guest;
+mod mesh;
 pub mod metrics;
 pub mod modes;
 mod namespace;

@@ -51,6 +51,9 @@ impl Place for Namespace {
     }
 }
 
+/// Where a process runs, with its address.
+pub type At = (Rc<dyn Place>, Ipv4Addr);
+
 /// A network with a place for either side.
 pub struct Network {
     /// Where the client runs.
@@ -61,6 +64,8 @@ pub struct Network {
     pub address: Ipv4Addr,
     /// Where the client finds it, if elsewhere: an address, and what is added to the server's ports.
     pub published: Option<(Ipv4Addr, u16)>,
+    /// Places of further containers beside these two, each with its address (all-to-all).
+    pub others: Vec<At>,
     /// Roles of namespaces (by inode) whose names are an engine's choice.
     pub roles: Vec<(u64, String)>,
     /// What else the network consists of; dropped in order: daemons before the namespaces that they run in.
@@ -70,7 +75,7 @@ pub struct Network {
 impl Network {
     /// Between two places, with nothing between them that would have to be kept.
     pub fn new(client: Rc<dyn Place>, server: Rc<dyn Place>, address: Ipv4Addr) -> Self {
-        Self { client, server, address, published: None, roles: Vec::new(), parts: Vec::new() }
+        Self { client, server, address, published: None, others: Vec::new(), roles: Vec::new(), parts: Vec::new() }
     }
 
     /// With parts to be kept as long as the network; they are dropped in order.

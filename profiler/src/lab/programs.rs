@@ -4,7 +4,7 @@ use std::{net::SocketAddrV4, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use super::{cleanup::Lab, network::Network};
+use super::{cleanup::Lab, mesh, network::Network};
 use crate::{
     choices::{
         Builtin, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Neighbour, Program, Tool, Workload, workload_names,
@@ -100,7 +100,13 @@ pub fn words(
         Driver::Builtin(builtin) => {
             let program = path_of(&program::netstrata()?)?;
             let words = worker_words(workload.name, builtin, &size.to_string(), args, network, load.duration);
-            Ok(words.map(|words| std::iter::once(program.clone()).chain(words).collect()))
+            let mut words = words.map(|words| std::iter::once(program.clone()).chain(words).collect::<Vec<_>>());
+            let places = mesh::places(args, network)?;
+            if !places.is_empty() {
+                words[0].extend(mesh::words(&places, 1, PORT));
+                words[1].extend(mesh::words(&places, 0, PORT));
+            }
+            Ok(words)
         }
         Driver::External(external) => {
             let found = |program: Program| {
@@ -146,7 +152,14 @@ fn worker_words(
         Pin::Same => (&["--cpu", "0"], &["--cpu", "0"]),
         Pin::Different => (&["--cpu", "1"], &["--cpu", "0"]),
     };
-    let target = network.target(PORT).to_string();
+    // The first process is the client, and listens to nobody.
+    let (listen, target) = match builtin {
+        Builtin::AllToAll => {
+            let second = SocketAddrV4::new(network.address, PORT + 1).to_string();
+            (second.clone(), second)
+        }
+        _ => (listen, network.target(PORT).to_string()),
+    };
     [("--listen", listen, server), ("--connect", target, client)].map(|(side, socket, cpu)| {
         let words = ["lab", "worker", side, &socket].map(str::to_owned);
         words.into_iter().chain(common.clone()).chain(cpu.iter().map(|word| (*word).to_owned())).collect()

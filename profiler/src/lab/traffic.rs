@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddrV4,
     time::{Duration, Instant},
 };
 
@@ -9,6 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     cleanup::Lab,
+    mesh,
     neighbours::Neighbours,
     network::{Network, Place},
     programs::{Load, PORT, requests, words},
@@ -124,13 +126,38 @@ pub async fn start_server(
             wait_listening(&mut process, network.server.as_ref(), PORT, udp).await?;
         }
     }
-    Ok(Server { workload, process })
+    let others = start_others(&command, args, lab, network).await?;
+    Ok(Server { workload, process, others })
+}
+
+/// Starts the third and all further processes of all-to-all, as the second one was started.
+async fn start_others(
+    second: &[String],
+    args: &LabRunArgs,
+    lab: &Lab,
+    network: &Network,
+) -> anyhow::Result<Vec<Process>> {
+    let places = mesh::places(args, network)?;
+    let own = mesh::words(&places, 1, PORT);
+    let mut others = Vec::new();
+    for (rank, (place, at)) in places.iter().enumerate().skip(2) {
+        let mut command: Vec<String> = second.iter().take(second.len() - own.len()).cloned().collect();
+        let listens = command.iter().position(|word| word == "--listen").context("a server listens")?;
+        command[listens + 1] = SocketAddrV4::new(*at, PORT + rank as u16).to_string();
+        command.extend(mesh::words(&places, rank, PORT));
+        let mut process = place.spawn(lab, &command).context("cannot start a process of all-to-all")?;
+        process.wait_line("ready", READY_LIMIT).await?;
+        others.push(process);
+    }
+    Ok(others)
 }
 
 /// A server that listens.
 pub struct Server {
     workload: &'static Workload,
     process: Process,
+    /// Further ones (all-to-all).
+    others: Vec<Process>,
 }
 
 impl Server {
@@ -156,6 +183,9 @@ impl Server {
             Driver::Builtin(_) => {
                 let heard = self.process.finish(self.workload.grace(), true).await;
                 let heard = heard.context("the server of the workload")?;
+                for other in self.others {
+                    other.finish(self.workload.grace(), true).await.context("a process of all-to-all")?;
+                }
                 let client = WorkerReport::find(&said).context("the client printed no report")?;
                 let server = WorkerReport::find(&heard).context("the server printed no report")?;
                 let benchmark = combine(&client, &server);

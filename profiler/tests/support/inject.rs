@@ -148,6 +148,20 @@ pub fn spinner(ns: i32, verdict: i32) -> OwnedFd {
     load(3, &program, "load the spinning program") // BPF_PROG_TYPE_SCHED_CLS
 }
 
+/// A tc program that goes through a loop so many times, fewer than [`TURNS`]: where instructions are the clock, a cost of an exact
+/// size.
+pub fn counted(loops: i32, verdict: i32) -> OwnedFd {
+    assert!((1..TURNS).contains(&loops), "{loops}");
+    let program = [
+        instruction(0xb7, 8, 0, 0, loops), // r8 = loops
+        instruction(0x07, 8, 0, 0, -1),    // r8 -= 1
+        instruction(0x55, 8, 0, -2, 0),    // if r8 != 0 goto -2
+        instruction(0xb7, 0, 0, 0, verdict),
+        instruction(0x95, 0, 0, 0, 0),
+    ];
+    load(3, &program, "load the counted program") // BPF_PROG_TYPE_SCHED_CLS
+}
+
 /// Loads a program of this kind.
 pub fn load(kind: u64, program: &[u64], what: &str) -> OwnedFd {
     let license = c"GPL";

@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, rc::Rc};
 
 use crate::lab::{
+    mesh,
     namespace::Namespace,
     network::{Network, Site},
 };
@@ -39,7 +40,17 @@ pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
         namespace.add_address("eth0", &format!("{address}/24"))?;
     }
     let [client, server] = sides;
-    Ok(Network::new(Rc::new(client), Rc::new(server), ADDRESSES[1]).keep(middle))
+    let mut network = Network::new(Rc::new(client), Rc::new(server), ADDRESSES[1]);
+    for number in 3..=mesh::processes(site.args) {
+        let side = format!("container-{number}");
+        let namespace = site.namespace(&side)?;
+        // As the numbers of client and server, 1 and 2, have .2 and .3.
+        let address = Ipv4Addr::new(10, 201, 0, number as u8 + 1);
+        join_bridge(&middle, "br0", &namespace, &number.to_string())?;
+        namespace.add_address("eth0", &format!("{address}/24"))?;
+        network.others.push((Rc::new(namespace), address));
+    }
+    Ok(network.keep(middle))
 }
 
 /// Joins `namespace` by a veth pair, `eth0` inside and `veth-SIDE` at the bridge.

@@ -5,6 +5,7 @@
 //! two sides apart.
 
 mod connections;
+mod mesh;
 pub mod neighbour;
 mod progress;
 mod sides;
@@ -27,7 +28,7 @@ use self::{
     times::Times,
 };
 use crate::{
-    choices::{Workload, workload_names},
+    choices::{Builtin, Workload, workload_names},
     cli::LabWorkerArgs,
     failure::Failure,
     host::cpu::own_time,
@@ -94,6 +95,11 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
     watch(args.duration + workload.grace() + patience);
     let before = own_time();
     let (side, (results, machine)) = match (args.listen, args.connect) {
+        (Some(_), None) if builtin == Builtin::AllToAll => ("server", (vec![mesh::run(args)?.0], None)),
+        (None, Some(_)) if builtin == Builtin::AllToAll => {
+            let (pair, machine) = mesh::run(args)?;
+            ("client", (vec![pair], machine))
+        }
         (Some(address), None) => ("server", (serve(builtin, listen(builtin, address, pairs)?, args)?, None)),
         (None, Some(address)) => ("client", drive(builtin, address, args, pairs)?),
         _ => bail!(Failure::Usage("a worker needs --listen ADDRESS:PORT or --connect ADDRESS:PORT".into())),
@@ -103,6 +109,9 @@ pub fn work(args: &LabWorkerArgs) -> anyhow::Result<WorkerReport> {
     report.user_ns = after.user.saturating_sub(before.user).as_nanos() as u64;
     report.system_ns = after.system.saturating_sub(before.system).as_nanos() as u64;
     report.machine = machine;
+    if builtin == Builtin::AllToAll {
+        report.pairs = args.peers.len() as u32;
+    }
     Ok(report)
 }
 
@@ -179,7 +188,7 @@ mod tests {
     use std::net::{SocketAddr, TcpListener};
 
     use super::*;
-    use crate::{choices::Builtin, profile::worker::combine};
+    use crate::profile::worker::combine;
 
     fn args(name: &str) -> LabWorkerArgs {
         LabWorkerArgs {

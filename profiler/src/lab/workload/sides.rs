@@ -11,7 +11,13 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{ANSWERED, CONNECT_LIMIT, FlowPlan, Pair, connections, flow_plan, tcp, udp};
-use crate::{choices::Builtin, cli::LabWorkerArgs, host::cpu::CpuTimes, output::print, profile::measures::MachineUse};
+use crate::{
+    choices::Builtin,
+    cli::LabWorkerArgs,
+    host::cpu::{CpuTimes, CpuUse},
+    output::print,
+    profile::measures::MachineUse,
+};
 
 fn offset(address: SocketAddr, pair: u32) -> anyhow::Result<SocketAddr> {
     let port = u32::from(address.port()) + pair;
@@ -65,7 +71,7 @@ pub fn serve(workload: Builtin, sockets: Vec<Listening>, args: &LabWorkerArgs) -
 
 /// The server's side of a pair.
 fn answer(workload: Builtin, socket: &Listening, size: usize) -> io::Result<Pair> {
-    use Builtin::{Fct, TcpCrr, TcpRr, TcpStream, UdpRr, UdpStream};
+    use Builtin::{AllToAll, Fct, TcpCrr, TcpRr, TcpStream, UdpRr, UdpStream};
     match (workload, socket) {
         (TcpStream, Listening::Tcp(listener)) => tcp::sink(listener.accept()?.0, size),
         (TcpRr, Listening::Tcp(listener)) => tcp::echo(listener.accept()?.0, size),
@@ -73,9 +79,10 @@ fn answer(workload: Builtin, socket: &Listening, size: usize) -> io::Result<Pair
         (Fct, Listening::Tcp(listener)) => connections::read_flows(listener, size),
         (UdpStream, Listening::Udp(socket)) => udp::count(socket, size),
         (UdpRr, Listening::Udp(socket)) => udp::answer(socket, size),
-        (TcpStream | TcpRr | TcpCrr | Fct, Listening::Udp(_)) | (UdpStream | UdpRr, Listening::Tcp(_)) => {
-            Err(mismatch())
-        }
+        // Of all-to-all no side is a pair's.
+        (AllToAll, _)
+        | (TcpStream | TcpRr | TcpCrr | Fct, Listening::Udp(_))
+        | (UdpStream | UdpRr, Listening::Tcp(_)) => Err(mismatch()),
     }
 }
 
@@ -98,7 +105,7 @@ fn reach(workload: Builtin, address: SocketAddr) -> io::Result<Target> {
             let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
             UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| Target::Udp(socket)))
         }
-        Builtin::TcpCrr | Builtin::Fct => Ok(Target::Address(address)),
+        Builtin::TcpCrr | Builtin::Fct | Builtin::AllToAll => Ok(Target::Address(address)),
     }
 }
 
@@ -110,7 +117,7 @@ fn ask(
     duration: Duration,
     (plan, first): (FlowPlan, u64),
 ) -> io::Result<Pair> {
-    use Builtin::{Fct, TcpCrr, TcpRr, TcpStream, UdpRr, UdpStream};
+    use Builtin::{AllToAll, Fct, TcpCrr, TcpRr, TcpStream, UdpRr, UdpStream};
     match (workload, target) {
         (TcpStream, Target::Tcp(stream)) => tcp::pour(stream, size, duration),
         (TcpRr, Target::Tcp(stream)) => tcp::ask(stream, size, duration),
@@ -118,7 +125,18 @@ fn ask(
         (Fct, Target::Address(address)) => connections::send_flows(*address, plan, first, size, duration),
         (UdpStream, Target::Udp(socket)) => udp::flood(socket, size, duration),
         (UdpRr, Target::Udp(socket)) => udp::ask(socket, size, duration),
-        (TcpStream | TcpRr | TcpCrr | Fct | UdpStream | UdpRr, _) => Err(mismatch()),
+        (AllToAll | TcpStream | TcpRr | TcpCrr | Fct | UdpStream | UdpRr, _) => Err(mismatch()),
+    }
+}
+
+/// What the machine did, of which nothing else is known yet.
+pub fn machine_use(used: CpuUse) -> MachineUse {
+    MachineUse {
+        cpus: used.cpus,
+        elapsed_ns: used.elapsed_ns,
+        busy_ns: used.busy_ns,
+        busy_share: used.busy_share,
+        ..MachineUse::default()
     }
 }
 
@@ -164,12 +182,5 @@ pub fn drive(
     end.wait();
     // Where the kernel does not tell, there is no such figure.
     let machine = before.and_then(|before| Ok(CpuTimes::now()?.since(&before))).ok().flatten();
-    let machine = machine.map(|used| MachineUse {
-        cpus: used.cpus,
-        elapsed_ns: used.elapsed_ns,
-        busy_ns: used.busy_ns,
-        busy_share: used.busy_share,
-        ..MachineUse::default()
-    });
-    Ok((join(threads)?, machine))
+    Ok((join(threads)?, machine.map(machine_use)))
 }
