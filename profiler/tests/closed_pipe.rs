@@ -97,8 +97,8 @@ fn no_command_is_forgotten() {
     let is_tried = |path: &[&str]| tried.iter().any(|words| words.iter().take(path.len()).eq(path));
     // These need root, and so are tried by root only.
     let is_excused = |path: &[&str]| !is_root() && [&["record"][..], &["lab", "run"]].contains(&path);
-    // Prints nothing: what it makes is a file.
-    let is_silent = |path: &[&str]| path == ["merge"];
+    // These print nothing: what they make is a file.
+    let is_silent = |path: &[&str]| path == ["merge"] || path == ["recover"];
     let command = Cli::command();
     let mut leaves = 0;
     for first in command.get_subcommands().filter(|command| !command.is_hide_set()) {
