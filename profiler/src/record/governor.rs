@@ -154,13 +154,14 @@ impl Governor {
         if self.fixed || load.seconds <= 0.0 {
             return false;
         }
-        let sampler = sampler_frequency as f64 * self.costs.charged_ns[2] / 1e9 + self.burst_share * self.budget;
+        // Bursts have their part of what the recorder itself leaves.
+        let bursts = self.burst_share * (self.budget - load.own).max(LEAST_LEFT * self.budget);
+        let sampler = sampler_frequency as f64 * self.costs.charged_ns[2] / 1e9 + bursts;
         let left = (self.budget - sampler - load.own).max(LEAST_LEFT * self.budget);
         let [plain, followed] = self.shares(&load);
         // The probes stay attached during a burst, too: of the time that they may be, it takes half at most.
         let attached = if plain > 0.0 { left * (1.0 - FOLLOWED_SHARE) / plain } else { 1.0 };
-        self.bursts =
-            affordable_bursts(self.burst_share * self.budget, &self.costs).min((attached / 2.0).max(LEAST_BURSTS));
+        self.bursts = affordable_bursts(bursts, &self.costs).min((attached / 2.0).max(LEAST_BURSTS));
         self.duty = if attached < 1.0 { (attached - self.bursts).max(LEAST_DUTY) } else { 1.0 };
         // While the probes are attached only for a part of the time, packets may be followed more densely.
         let allowed = left * FOLLOWED_SHARE / self.duty;

@@ -213,11 +213,14 @@ impl Recording {
         }
         let before = |cpu: usize| self.last_load.0.get(cpu).copied().unwrap_or_default();
         let running = self.started.elapsed();
+        // Threads whose CPU is not known may be on any: the bill has them there, too.
+        let known: Duration = self.own_by_cpu.values().sum();
+        let elsewhere = own_time().total().saturating_sub(self.own_cpu).saturating_sub(known);
         let loads = states.iter().enumerate().map(|(cpu, state)| Load {
             seconds,
             crossings: state.crossings.saturating_sub(before(cpu).crossings) as f64,
             followed_crossings: state.followed_crossings.saturating_sub(before(cpu).followed_crossings) as f64,
-            own: self.own_by_cpu.get(&cpu).map_or(0.0, |own| share_of(*own, running)),
+            own: share_of(self.own_by_cpu.get(&cpu).copied().unwrap_or_default() + elsewhere, running),
         });
         let load = self.governor.busiest(loads);
         let followed: u64 = states.iter().map(|state| state.followed).sum();
