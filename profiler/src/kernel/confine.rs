@@ -24,6 +24,10 @@ const CAP_SYSLOG: u32 = 34;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
+/// From this level of `kernel.perf_event_paranoid` on, which Debian's kernels and others have beyond those of Linux itself, events of
+/// performance counters are for CAP_SYS_ADMIN alone.
+const MOST_PARANOID: i32 = 3;
+
 /// Writing files where root may, and in the place of others' files in `/tmp`.
 pub const WRITING: &[u32] = &[CAP_DAC_OVERRIDE, CAP_FOWNER];
 /// Entering network namespaces, seeing those of other users' processes, and reading what engines keep.
@@ -85,13 +89,21 @@ pub fn confine(what: Confined<'_>) {
     told(keep(keeps), "capabilities");
 }
 
-/// What of its own this process has of these; CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON where it lacks them.
+/// What of its own this process has of these.
 fn mask(keeps: &[u32]) -> u64 {
-    let own = super::privilege::effective();
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    // Where it cannot be read it may be any.
+    let paranoid = paranoid.ok().and_then(|level| level.trim().parse().ok()).unwrap_or(MOST_PARANOID);
+    mask_of(keeps, super::privilege::effective(), paranoid)
+}
+
+/// CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON where a process lacks them, and where the kernel asks for it.
+fn mask_of(keeps: &[u32], own: u64, paranoid: i32) -> u64 {
     let bit = |capability: u32| 1u64 << capability;
     let wanted = keeps.iter().fold(0, |mask, capability| mask | bit(*capability));
-    let stands_in = wanted & (bit(CAP_BPF) | bit(CAP_PERFMON)) & !own != 0;
-    (wanted | if stands_in { bit(CAP_SYS_ADMIN) } else { 0 }) & own
+    let lacks = wanted & (bit(CAP_BPF) | bit(CAP_PERFMON)) & !own != 0;
+    let asked_for = wanted & bit(CAP_PERFMON) != 0 && paranoid >= MOST_PARANOID;
+    (wanted | if lacks || asked_for { bit(CAP_SYS_ADMIN) } else { 0 }) & own
 }
 
 fn keep(mask: u64) -> io::Result<()> {
@@ -136,6 +148,18 @@ mod tests {
             line("CapEff")
         });
         assert_eq!(nothing.join().unwrap(), none);
+    }
+
+    #[test]
+    fn samples_are_attached_in_turns_on_kernels_that_ask_for_more_than_they_should() {
+        let bit = |capability: u32| 1u64 << capability;
+        let keeps = &[CAP_BPF, CAP_PERFMON];
+        let both = bit(CAP_BPF) | bit(CAP_PERFMON);
+        assert_eq!(mask_of(keeps, u64::MAX, 2), both);
+        assert_eq!(mask_of(keeps, u64::MAX, 3), both | bit(CAP_SYS_ADMIN));
+        assert_eq!(mask_of(keeps, bit(CAP_SYS_ADMIN), 2), bit(CAP_SYS_ADMIN), "a kernel's older way");
+        assert_eq!(mask_of(keeps, both, 3), both, "what it never had");
+        assert_eq!(mask_of(&[CAP_KILL], u64::MAX, 3), bit(CAP_KILL), "needs none of it");
     }
 
     #[test]
