@@ -205,15 +205,22 @@ fn progress(args: &RecordArgs, attached_in: Duration) -> indicatif::ProgressBar 
     bar
 }
 
-fn summary(args: &RecordArgs, profile: &Profile, attached_in: Duration, stopped_in: Duration) {
-    note!(
-        "netstrata: {:.1} s, {} packets followed for {}, {} CPU samples, {} paths -> {} (attached in {} ms, detached and \
-         written in {} ms)",
-        profile.meta.duration_ns as f64 / 1e9,
+/// How much a recording holds.
+fn contents(profile: &Profile) -> String {
+    format!(
+        "{} packets followed for {}, {} CPU samples, {} paths",
         profile.sampling.followed,
         profile.sampling.packets,
         profile.cpu.samples,
-        profile.paths.len(),
+        profile.paths.len()
+    )
+}
+
+fn summary(args: &RecordArgs, profile: &Profile, attached_in: Duration, stopped_in: Duration) {
+    note!(
+        "netstrata: {:.1} s, {} -> {} (attached in {} ms, detached and written in {} ms)",
+        profile.meta.duration_ns as f64 / 1e9,
+        contents(profile),
         args.output.display(),
         attached_in.as_millis(),
         stopped_in.as_millis(),

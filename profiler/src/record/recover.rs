@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 
-use super::interner::Interner;
+use super::{contents, interner::Interner};
 use crate::{
     cli::RecoverArgs,
     failure::Failure,
@@ -48,12 +48,9 @@ pub fn recover(args: &RecoverArgs) -> Result<ExitCode> {
     profile::write(&profile, &args.output)?;
     left.remove();
     note!(
-        "netstrata: the first {:.1} s of a recording that was cut off, {} packets followed for {}, {} CPU samples, {} paths -> {}",
+        "netstrata: the first {:.1} s of a recording that was cut off, {} -> {}",
         profile.meta.duration_ns as f64 / 1e9,
-        profile.sampling.followed,
-        profile.sampling.packets,
-        profile.cpu.samples,
-        profile.paths.len(),
+        contents(&profile),
         args.output.display(),
     );
     Ok(ExitCode::SUCCESS)
