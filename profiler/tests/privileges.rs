@@ -10,7 +10,10 @@ use netstrata::{
     kernel::confine::{RECORDING, WATCHING},
     profile,
 };
-use support::{NETSTRATA, command, directory::Directory, process::Process, wait::until};
+use support::{
+    NETSTRATA, command, directory::Directory, netstrata, network::Network, process::Process, succeeded,
+    traffic::Traffic, wait::until,
+};
 
 /// A line of a status.
 fn line(status: &str, name: &str) -> String {
@@ -70,4 +73,24 @@ fn once_all_is_attached_threads_keep_named_capabilities_only_and_the_command_has
     let profile = profile::read(file.as_ref()).unwrap();
     assert!(!profile.topology.devices.is_empty() && profile.cpu.samples > 0);
     assert!(!profile.cpu.symbols.is_empty(), "names of functions are read at the end");
+}
+
+/// What attaches once needs the privileges of the beginning; what attaches in turns needs those that are kept.
+#[test]
+fn turns_observe_and_sample_with_what_is_kept() {
+    let Some(_alone) = ready!("nsenter") else { return };
+    let (network, directory) = (Network::pair(), Directory::new());
+    let traffic = Traffic { duration: "8s", ..Traffic::REQUESTS };
+    let _server = traffic.serve(&network);
+    let file = directory.word("turns.prof");
+    let client = traffic.client(&network);
+    let words = ["record", "--budget", "1%", "-o", &file, "--"].into_iter().chain(client.iter().map(String::as_str));
+    succeeded(&netstrata(&words.collect::<Vec<_>>()));
+    let profile = profile::read(file.as_ref()).unwrap();
+    let windows: Vec<_> = profile.batches.iter().filter(|batch| !batch.windows.is_empty()).collect();
+    let ends: Vec<u64> = windows.iter().flat_map(|batch| &batch.windows).map(|(_, end)| *end).collect();
+    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+    assert!(last - first > 1_000_000_000, "one turn only: {ends:?}");
+    assert!(profile.sampling.observed_ns < profile.meta.duration_ns / 10 * 9, "{:?}", profile.sampling);
+    assert!(profile.cpu.burst_samples > 0 && profile.sampling.followed > 0, "{:?}", profile.sampling);
 }

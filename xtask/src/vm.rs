@@ -27,6 +27,7 @@ use crate::test::collect;
 const LIVE: &[(&str, &[&str])] = &[
     ("lab", &["modes_that_few_kernels_have_show_their_layers_by_name_and_device", "wrong_words_are_wrong_usage"]),
     ("record", &["a_command_is_recorded_and_every_path_closes", "nothing_remains_in_the_kernel_after_kill_9"]),
+    ("privileges", &["turns_observe_and_sample_with_what_is_kept"]),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
 ];
 /// Those that change what cannot be changed back run once, in a machine of their own. The last is that of a kernel that is locked
