@@ -105,6 +105,8 @@ pub struct CpuState {
     pub next_id: u64,
     /// Retransmitted TCP segments.
     pub retransmits: u64,
+    /// Runs of the programs that count what is rare, all the time.
+    pub counted: u64,
     /// Time that was cut out of journeys, because choosing their packets and crossings took it.
     pub cut_ns: u64,
     /// The part of it of crossings that always take the same way through the programs: `Xmit` after `Queue`.

@@ -1,4 +1,5 @@
-//! Dropped packets, followed or not, by place and reason.
+//! What is rare and is counted all the time, whether journeys are observed or not: dropped packets by place and reason, and TCP
+//! segments that are sent again.
 
 use netstrata_common::{DropKey, Loss};
 
@@ -7,27 +8,39 @@ use crate::{
     cpu::{batch, config, state},
     globals::{has_reason, reason_consumed},
     log,
-    maps::DROPS,
+    maps::{BPF_NOEXIST, DROPS},
     skb,
 };
 
 /// Counts a dropped packet, followed or not.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn count_drop(packet: u64, location: u64, reason: u64) -> i32 {
-    let reason = reason as u32;
+#[inline(always)]
+pub fn count(packet: u64, location: u64, reason: u32) {
+    let Some(cpu) = state() else { return };
+    cpu.counted += 1;
     let reason = if has_reason() == 0 { 0 } else { reason };
     if reason != 0 && reason == reason_consumed() {
-        return 0;
+        return;
     }
     let at = skb::device_key(skb::device(packet));
     let batch = config().map_or(0, |config| batch(&config.batch));
     let key = DropKey { location, reason, netns: at.netns, ifindex: at.ifindex, batch };
-    if let Some(count) = DROPS.get_ptr_mut(key) {
+    // Another CPU may make the entry meanwhile.
+    let known = DROPS.get_ptr_mut(key).or_else(|| {
+        let _ = DROPS.insert(key, 0, BPF_NOEXIST);
+        DROPS.get_ptr_mut(key)
+    });
+    match known {
         // SAFETY: a valid pointer into the map.
-        add(unsafe { &mut *count }, 1);
-    } else if let (Err(_), Some(cpu)) = (DROPS.insert(key, 1, 0), state()) {
-        log::lose(&mut cpu.lost, Loss::DropsFull, 1, location);
+        Some(count) => add(unsafe { &mut *count }, 1),
+        None => log::lose(&mut cpu.lost, Loss::DropsFull, 1, location),
     }
-    0
+}
+
+/// Counts the segments of an skb that TCP sends again, as the kernel does (`RetransSegs`).
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_output.c#L3464>
+#[inline(always)]
+pub fn sent_again(packet: u64) {
+    let Some(cpu) = state() else { return };
+    cpu.counted += 1;
+    cpu.retransmits += skb::wire_packets(packet) as u64;
 }

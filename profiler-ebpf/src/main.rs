@@ -10,12 +10,12 @@
 //! | `log` | what programs say where something rare happens | | |
 //! | `atomic` | additions that other CPUs may make at the same moment | | |
 //! | `skb` | reads of kernel structures | | |
-//! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | tcp_retransmit_skb | CPUS (CONFIG) |
+//! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | | CPUS (CONFIG) |
 //! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
 //! | `print` | fingerprints of packets and flows | | |
 //! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
 //! | `fresh` | where packets begin | | |
-//! | `drops` | dropped packets, followed or not | | DROPS |
+//! | `drops` | what is counted all the time: dropped packets, segments sent again | count_drop, count_retransmit | DROPS |
 //! | `function::rows` | which row of the table of hooks a call is charged to, and what it takes | | NFT_CHAINS |
 //! | `function::work` | what a CPU works on: the packet, the open hooks, the time since the last event | | FUNCTION_HEAD FUNCTION_WORK JOURNEYS |
 //! | `function::charges` | what hooks took of a journey's spans, and of a path's | | CHARGES FUNCTIONS (JOURNEYS) (ZERO_FUNCTION) |

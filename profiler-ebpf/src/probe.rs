@@ -9,9 +9,9 @@ use aya_ebpf::{
 };
 use netstrata_common::Point;
 
-use crate::{cpu, lineage, record, sample, softirq};
+use crate::{drops, lineage, record, sample, softirq};
 
-/// Stamps a program. The name is the tracepoint's.
+/// Stamps a program at a tracepoint.
 macro_rules! probe {
     ($name:ident, |$arg:ident| $body:expr) => {
         #[raw_tracepoint]
@@ -122,14 +122,15 @@ probe!(consume_skb, |arg| record::consume(arg(0)));
 // v5.10: (skb, void *location); v5.17: + enum skb_drop_reason reason; v6.11: + struct sock *rx_sk
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/skb.h#L15
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/skb.h#L24
-probe!(kfree_skb, |arg| record::dropped(arg(0), arg(1), reason(&arg)));
+probe!(kfree_skb, |arg| record::dropped(arg(0), reason(&arg)));
+
+// The same tracepoint, all the time.
+probe!(count_drop, |arg| drops::count(arg(0), arg(1), reason(&arg)));
 
 // v5.10: (const struct sock *sk, const struct sk_buff *skb); v6.16: + int err
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/tcp.h#L95
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/tcp.h#L16
-probe!(tcp_retransmit_skb, |_arg| if let Some(cpu) = cpu::state() {
-    cpu.retransmits += 1
-});
+probe!(count_retransmit, |arg| drops::sent_again(arg(1)));
 
 // (unsigned int vec_nr)
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/irq.h#L156

@@ -8,7 +8,7 @@ use netstrata_common::{CpuState, Edge, End, Point, Points};
 use crate::{
     choose::start,
     cpu::{now, state},
-    drops, end,
+    end,
     follow::follow,
     function,
     globals::offset,
@@ -208,8 +208,7 @@ pub fn consume(packet: u64) {
 
 /// A packet is dropped.
 #[inline(always)]
-pub fn dropped(packet: u64, location: u64, reason: u32) {
-    drops::count_drop(packet, location, reason as u64);
+pub fn dropped(packet: u64, reason: u32) {
     let slot = slot_of(packet);
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;

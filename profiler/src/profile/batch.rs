@@ -52,7 +52,7 @@ pub struct BatchHost {
     pub stolen_ns: u64,
     /// CPU time that observing cost, but for softirqs that were timed and functions: their share is in the whole alone.
     pub paid_ns: u64,
-    /// Packets that were dropped while journeys were observed.
+    /// Packets that were dropped.
     pub drops: u64,
 }
 

@@ -67,7 +67,7 @@ impl Bill<'_> {
 
 /// What programs at crossings and samples cost on a CPU, nanoseconds.
 fn programs_ns(costs: &Calibration, state: &CpuState, pace: f64) -> f64 {
-    state.crossings.saturating_sub(state.followed_crossings) as f64 * costs.charged_ns[0]
+    (state.crossings.saturating_sub(state.followed_crossings) + state.counted) as f64 * costs.charged_ns[0]
         + state.followed_crossings as f64 * costs.charged_ns[1] * pace
         + (state.samples + state.burst_samples) as f64 * costs.charged_ns[2]
 }
@@ -107,6 +107,8 @@ mod tests {
             0.04,
             "slower than when it was measured"
         );
+        let states = on_first(CpuState { counted: 20, ..CpuState::default() });
+        assert_eq!(share(bill(&costs, &states, &nothing)), 0.02, "as one that turns a packet away");
         let states = on_first(CpuState { samples: 1, burst_samples: 2, ..CpuState::default() });
         assert_eq!(share(bill(&costs, &states, &nothing)), 0.3);
         assert_eq!(share(Bill { softirqs: &[20, 10], ..bill(&costs, &idle, &nothing) }), 0.1);

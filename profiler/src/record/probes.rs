@@ -40,6 +40,8 @@ pub enum At {
 pub enum Group {
     /// Journeys of packets.
     Journey,
+    /// What is rare, and counted all the time.
+    Counts,
     /// Softirq times.
     Softirq,
     /// Samples of CPUs, all the time or densely for moments.
@@ -53,6 +55,7 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Self::Journey => "journey",
+            Self::Counts => "counts",
             Self::Softirq => "softirq",
             Self::Samples => "samples",
             Self::Functions => "functions",
@@ -111,13 +114,12 @@ const fn tracepoint(name: &'static str) -> At {
 const OVS: At = At::Function { stands_for: None, module: Some("openvswitch") };
 
 probes! {
-    must Journey "kfree_skb" tracepoint("kfree_skb"), "drops";
+    must Journey "kfree_skb" tracepoint("kfree_skb"), "the end of packets that are dropped";
     must Journey "consume_skb" tracepoint("consume_skb"), "the end of packets that nobody reads";
     must Journey "skb_copy_datagram_iovec" tracepoint("skb_copy_datagram_iovec"), "the reader's copy";
     may Journey "sk_data_ready" tracepoint("sk_data_ready"),
         "the split between protocol work and waking the reader" since "6.3";
     may Journey "fib_table_lookup" tracepoint("fib_table_lookup"), "the place of the route look-up";
-    may Journey "tcp_retransmit_skb" tracepoint("tcp_retransmit_skb"), "retransmits";
     may Journey "tcp_probe" tracepoint("tcp_probe"),
         "the split between IP and TCP, and segments that waited for a busy socket";
     must Journey "netif_receive_skb" tracepoint("netif_receive_skb"), "reception";
@@ -136,6 +138,8 @@ probes! {
     may Journey "ovs_flow_key_extract_userspace" OVS,
         "the way of packets that Open vSwitch gets back from its daemon";
     may Journey "ovs_dp_upcall" OVS, "the way of packets that Open vSwitch sends to its daemon";
+    must Counts "count_drop" tracepoint("kfree_skb"), "drops";
+    may Counts "count_retransmit" tracepoint("tcp_retransmit_skb"), "retransmits";
     may Softirq "softirq_exit" tracepoint("softirq_exit"), "softirq times";
     may Softirq "softirq_entry" tracepoint("softirq_entry"), "softirq times";
     may Softirq "softirq_raise" tracepoint("softirq_raise"), "the wait between raise and entry of a softirq";

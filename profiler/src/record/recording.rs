@@ -316,6 +316,7 @@ impl Recording {
             self.sampled = Some(Sampled::new(cpus));
             log::info!("{} CPU samples a second by {}", self.frequency, self.source);
         }
+        self.session.attach(Group::Counts)?;
         self.started = Instant::now();
         self.started_ns = monotonic_ns();
         self.began_unix_ns = unix_ns();
@@ -343,6 +344,7 @@ impl Recording {
     /// Detaches and reads what is left; how long it took, and the kernel's own counters at the end.
     pub async fn end(&mut self) -> Result<(Duration, Counters)> {
         let duration = self.started.elapsed();
+        self.session.detach(Group::Counts)?;
         if self.window.is_some() {
             self.end_journeys().await?;
             self.session.detach(Group::Journey)?;
