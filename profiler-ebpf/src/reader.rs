@@ -10,6 +10,7 @@ use crate::{
     globals::offset,
     lineage, log,
     maps::{BPF_NOEXIST, TURNS, ZERO_NODE},
+    print::UDP,
     skb,
     slots::{self, journey_in},
     tunnel,
@@ -57,6 +58,20 @@ fn read_to_end(journey: &Journey, bytes: u32) -> bool {
 #[inline(always)]
 pub fn was_announced(slot: u32) -> bool {
     journey_in(slot).is_some_and(|journey| Points::ANNOUNCED.has(journey.last_point as u32))
+}
+
+/// Whether a packet is a datagram that its reader took before it was announced: in the socket's queue UDP keeps other things
+/// where the address of its device was.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/udp.c#L1456>
+#[inline(always)]
+pub fn is_unannounced(packet: u64, slot: u32) -> bool {
+    const NO_ADDRESS: u64 = 0xffff << 48;
+    let Some(journey) = journey_in(slot) else { return false };
+    if journey.protocol != UDP || !Points::RECEIVED.has(journey.last_point as u32) {
+        return false;
+    }
+    let device = skb::device(packet);
+    device != 0 && device & NO_ADDRESS != NO_ADDRESS
 }
 
 /// The reader took the whole packet.
