@@ -375,6 +375,11 @@ impl Points {
         those!(info => contains(info.child_by, edge))
     }
 
+    /// A single one.
+    pub const fn of_one(point: Point) -> Self {
+        Self::of(&[point])
+    }
+
     const fn of(points: &[Point]) -> Self {
         let (mut set, mut at) = (0, 0);
         while at < points.len() {
