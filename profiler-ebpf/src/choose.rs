@@ -7,7 +7,7 @@ use crate::{
     cpu::{config, now, state},
     end::evict,
     follow::{append, take_out_own_time},
-    fresh::is_fresh,
+    fresh::{is_at_a_card, is_fresh},
     globals::offset,
     lineage,
     maps::JOURNEYS,
@@ -89,6 +89,10 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.next_edge = 0;
     journey.read_from = 0;
     journey.print = 0;
+    journey.peers = [[0; 2]; 2];
+    if outside && (Points::BEGIN_FROM_WIRE.has(point as u32) || is_at_a_card(packet)) {
+        journey.peers[0] = skb::peer(header, 0);
+    }
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;

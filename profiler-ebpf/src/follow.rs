@@ -90,7 +90,10 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     if !sent_on
         && last != Point::Execute as u8
         && Points::BEGIN.has(point as u32)
-        && (Points::BEGIN_MADE.has(point as u32) || !may_follow)
+        && (Points::BEGIN_MADE.has(point as u32)
+            // What a card received is new, wherever the packet before at its address was lost from sight.
+            || Points::BEGIN_FROM_WIRE.has(point as u32) && !Points::TRANSMITTED.has(last as u32)
+            || !may_follow)
         && is_fresh(point, packet, previous)
     {
         end::close(slot, End::Absorbed, 0);

@@ -20,7 +20,6 @@ use netstrata_common::{CpuState, Edge, End, FORGOTTEN_NS, Journey, LISTED, Loss,
 use crate::{
     cpu::{now, state},
     end::{self, evict},
-    fresh::is_at_a_card,
     globals::offset,
     moves::{coalesced, copy_journey},
     print::{UDP, flow_print, packet_print},
@@ -100,10 +99,6 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
         let object = if is_received { 0 } else { skb::device(packet) };
         Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
     } else if Points::TRANSMITTED.has(last as u32) {
-        // A card is done with it.
-        if is_at_a_card(packet) {
-            return false;
-        }
         let print = packet_print(header);
         Parent { print, edge: Edge::Rebuild as u32, pieces: 1, slot, id: journey.id, ..Parent::default() }
     } else {

@@ -7,6 +7,7 @@ use crate::{
     atomic::Atomic,
     cpu::{self, config, now, state},
     end::close,
+    fresh::is_at_a_card,
     globals::offset,
     lineage, log,
     maps::{BPF_NOEXIST, TURNS, ZERO_NODE},
@@ -92,7 +93,11 @@ pub extern "C" fn taken_whole(packet: u64, slot: u64) -> i32 {
 pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     let slot = slots::index(slot);
     let Some(journey) = journey_in(slot) else { return 0 };
-    if !lineage::freed(packet, slot, journey) {
+    // A card is done with it.
+    if Points::TRANSMITTED.has(journey.last_point as u32) && is_at_a_card(packet) {
+        journey.peers[1] = skb::peer(skb::network_header(packet), 1);
+        close(slot, End::Consumed, 0);
+    } else if !lineage::freed(packet, slot, journey) {
         close(slot, End::Consumed, 0);
     }
     0

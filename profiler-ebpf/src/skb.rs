@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use netstrata_common::{DeviceKey, Protocol};
+use netstrata_common::{DeviceKey, Peer, Protocol, peer_of_ipv4};
 
 use crate::globals::{offset, pages};
 
@@ -132,6 +132,17 @@ fn first_page(skb: u64) -> u64 {
     let (map, memory): (u64, u64) = if map > KERNEL_DATA { (read(map, 0), read(memory, 0)) } else { (map, memory) };
     let number = page.wrapping_sub(map) >> DESCRIPTION_SHIFT;
     memory.wrapping_add(number << PAGE_SHIFT).wrapping_add(begin as u64)
+}
+
+/// The address that a packet with this IP header comes from (0) or goes to (1); nothing where it has none.
+#[inline(always)]
+pub fn peer(header: u64, which: u64) -> Peer {
+    let first: u8 = read(header, 0);
+    match first >> 4 {
+        4 => peer_of_ipv4(read(header, 12 + 4 * which)),
+        6 => [read(header, 8 + 16 * which), read(header, 16 + 16 * which)],
+        _ => [0; 2],
+    }
 }
 
 /// Length of the link's header of a packet whose data begin behind it.
