@@ -2,6 +2,10 @@
 
 use crate::Lost;
 
+/// Followed packets of a list that a CPU remembers. A power of two, and as many as the kernel puts in a list by default
+/// (`gro_normal_batch`).
+pub const LISTED: usize = 8;
+
 /// Devices that a CPU remembers. A power of two.
 pub const DEVICE_CACHE: usize = 16;
 
@@ -37,6 +41,10 @@ pub struct Parent {
     pub pass: u32,
     /// Into how many skbs it became.
     pub pieces: u32,
+    /// The points at which its child can come, as [`crate::Points::bits`]; 0: there is no such packet.
+    pub points: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Without a chosen packet for so long, a CPU's traffic has paused.
@@ -127,6 +135,13 @@ pub struct CpuState {
     pub tcp_socket: u64,
     /// That segment, if it is followed, or 0.
     pub tcp_packet: u64,
+    /// Whether packets are received as a list (bit 0): all of them are announced before the protocols work on the first.
+    /// Above it how many of them are followed.
+    pub list: u32,
+    /// Zero.
+    pub pad: u32,
+    /// These.
+    pub listed: [u64; LISTED],
     /// Losses.
     pub lost: Lost,
     /// Devices met lately.

@@ -12,4 +12,5 @@ named! {
     Merge "merge" "GRO merged the skb into an earlier one of its flow";
     Userspace "userspace" "a program had the packet: it read it from a tun device and sent it over UDP, or the other way about; or Open vSwitch's daemon sent it back";
     Coalesce "coalesce" "TCP joined the data with the last skb of the socket's queue";
+    Handed "handed" "it is the same skb, which another CPU took from its backlog, where the CPU that ran GRO had put it (RPS)";
 }

@@ -45,6 +45,17 @@ pub fn others_between(before: u32, now: u32) -> u32 {
     (others & !(others >> 31)) as u32
 }
 
+/// The address of another machine, as the bytes of an IPv6 address stand in memory; IPv4 addresses are mapped into these.
+pub type Peer = [u64; 2];
+/// More than one.
+pub const SEVERAL_PEERS: Peer = [u64::MAX; 2];
+
+/// An IPv4 address, as it stands in memory.
+#[inline(always)]
+pub fn peer_of_ipv4(address: u32) -> Peer {
+    [0, (address as u64) << 32 | 0xffff_0000]
+}
+
 /// A followed packet, from its first crossing on.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +113,8 @@ pub struct Journey {
     pub pad: [u8; 2],
     /// Fingerprint of the packet that a program has read from a tun device, or 0: none carries it.
     pub print: u64,
+    /// Who sent it to this machine's card, and to whom a card sent it; zero where it began or ended here.
+    pub peers: [Peer; 2],
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
@@ -177,7 +190,7 @@ impl Journey {
 /// One step of the hash that identifies a path.
 #[inline(always)]
 pub fn path_step(hash: u64, point: crate::Point, edge: u8, netns: u32, ifindex: u32) -> u64 {
-    mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 8 ^ (edge as u64) << 5 ^ point as u64)
+    mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 10 ^ (edge as u64) << 5 ^ point as u64)
 }
 
 #[cfg(test)]
@@ -215,6 +228,7 @@ mod tests {
             read_from: 0,
             pad: [0; 2],
             print: 0,
+            peers: [[0; 2]; 2],
             crossings,
         }
     }

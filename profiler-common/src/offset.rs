@@ -56,11 +56,16 @@ offsets! {
     dst_dev required "dst_entry" "dev" "the device that a route leads to";
     skb_iif required "sk_buff" "skb_iif" "the device that a packet came in by";
     skb_len required "sk_buff" "len" "the length of a packet";
+    skb_data_len required "sk_buff" "data_len" "how much of it lies in pages of its own";
+    skb_napi_id optional "sk_buff" "napi_id" "whether a driver handed a packet to GRO";
+    skb_protocol required "sk_buff" "protocol" "what the header of a packet is that a driver hands in";
+    skb_mac_header required "sk_buff" "mac_header" "where the frame of a packet begins";
     skb_head required "sk_buff" "head" "the memory of a packet, which its clones share";
     skb_end required "sk_buff" "end" "where that memory ends, and `skb_shared_info` begins";
     skb_network_header required "sk_buff" "network_header" "the IP header of a packet";
     skb_transport_header required "sk_buff" "transport_header" "the TCP or UDP header of a packet";
     skb_data required "sk_buff" "data" "the first byte of a packet that counts now";
+    shinfo_frags required "skb_shared_info" "frags" "the pages of a packet";
     shinfo_gso_segs required "skb_shared_info" "gso_segs" "the wire packets of a packet";
     dev_ifindex required "net_device" "ifindex" "the index of a device";
     dev_net required "net_device" "nd_net.net" "the namespace of a device";
@@ -69,6 +74,7 @@ offsets! {
     link_ops_kind required "rtnl_link_ops" "kind" "the kind of a device: tun or not";
     net_inum required "net" "ns.inum" "the number of a namespace";
     sk_net required "sock" "__sk_common.skc_net.net" "the namespace of a socket";
+    sk_owned required "sock" "sk_lock.owned" "whether its reader holds a socket";
     sk_num required "sock" "__sk_common.skc_num" "the port of a socket";
     sk_queue_tail required "sock" "sk_receive_queue.prev" "the last packet of a socket's queue";
     tcp_rcv_nxt required "tcp_sock" "rcv_nxt" "up to where data has arrived";

@@ -1,6 +1,6 @@
 //! What the kernel gathers by path and by span. All records are `repr(C)` without hidden padding.
 
-use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, bucket_of};
+use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, Peer, SEVERAL_PEERS, bucket_of};
 
 /// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.
 pub const END_TO_END: u32 = 255;
@@ -126,6 +126,8 @@ pub struct Path {
     pub end: u8,
     /// Zero.
     pub pad: [u8; 6],
+    /// See [`Journey::peers`].
+    pub peers: [Peer; 2],
     /// Points and devices; the times are unused.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
@@ -145,6 +147,7 @@ impl Path {
         self.reason = journey.reason;
         self.protocol = journey.protocol;
         self.end = journey.end;
+        self.peers = journey.peers;
     }
 
     /// The path of a single journey that has ended.
@@ -162,6 +165,7 @@ impl Path {
             protocol: 0,
             end: 0,
             pad: [0; 6],
+            peers: journey.peers,
             crossings: journey.crossings,
         };
         let mut path = figures;
@@ -181,5 +185,10 @@ impl Path {
         A::add(&mut self.cpu_hops, weight * journey.cpu_hops as u64);
         A::add(&mut self.payload, weight * journey.payload as u64);
         A::add(&mut self.skbs_micro, weight * journey.skbs_micro as u64);
+        for (peer, of_journey) in self.peers.iter_mut().zip(&journey.peers) {
+            if peer[1] != of_journey[1] || peer[0] != of_journey[0] {
+                *peer = SEVERAL_PEERS;
+            }
+        }
     }
 }

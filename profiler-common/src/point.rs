@@ -1,10 +1,11 @@
 //! The probe points: one list, from which names, programs and attachment come, and in whose columns stands what is true
 //! of each. The kernel programs ask sets that are made of the columns at compile time ([`Points`]).
 
-use Begins::{FromTun, FromWire, Made};
+use Begins::{FromOutside, FromTun, FromWire, Made};
 use DeviceFrom::{Argument, Packet, Socket};
 use Point::{
-    Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall, Xmit, XmitEnd,
+    Enqueue, Execute, Gro, Held, Queue, Ready, ReadyWake, Receive, Requeue, Route, Rx, Send, Tcp, TcpBacklog, Upcall,
+    Xmit, XmitEnd,
 };
 use Then::{HandsOn, Leaves, Waits};
 
@@ -76,6 +77,8 @@ pub enum Begins {
     FromWire,
     /// Those that a program wrote to a tun or tap device.
     FromTun,
+    /// These, and those that a physical device received and did not hand to GRO.
+    FromOutside,
 }
 
 /// How the device of a crossing is told. What is read costs more than everything else at a crossing.
@@ -174,7 +177,8 @@ named! {
         runs_in: &["__dev_queue_xmit"], ..BASE
     };
     Xmit "xmit" "net_dev_start_xmit: the device's transmit function is about to run" {
-        stage: Stage::Transmitted, after: &[Queue, Enqueue], child_by: &[Edge::Segment], device: Argument, then: HandsOn,
+        stage: Stage::Transmitted, after: &[Queue, Enqueue, Requeue], child_by: &[Edge::Segment],
+        device: Argument, then: HandsOn,
         object: Object::Device, passes_on: true, runs_in: &["dev_hard_start_xmit", "xmit_one"], ..BASE
     };
     XmitEnd "xmit_end" "net_dev_xmit: the device's transmit function came back" {
@@ -184,12 +188,12 @@ named! {
         stage: Stage::Arriving, after: &[Xmit, Receive, Route, XmitEnd, Gro, Upcall, Execute], begins: FromTun,
         child_by: &[Edge::Rebuild], device: Packet, then: Waits, may_lie: true, ..BASE
     };
-    Gro "gro" "napi_gro_receive_entry: a NAPI poll hands the packet to GRO" {
+    Gro "gro" "napi_gro_receive_entry, napi_gro_frags_entry: a NAPI poll hands the packet to GRO" {
         stage: Stage::Arriving, after: &[Xmit, XmitEnd, Receive, Route], begins: FromWire, child_by: &[Edge::Rebuild],
-        device: Packet, object: Object::Packet, takes_up: true, runs_in: &["napi_gro_receive"], ..BASE
+        device: Packet, object: Object::Packet, takes_up: true, runs_in: &["napi_gro_receive", "gro_receive_skb", "napi_gro_frags"], ..BASE
     };
     Receive "receive" "netif_receive_skb: the receive softirq works on the packet" {
-        stage: Stage::Received, after: &[Rx, Gro, Receive, Xmit, XmitEnd, Route], begins: FromTun,
+        stage: Stage::Received, after: &[Rx, Gro, Held, Receive, Xmit, XmitEnd, Route], begins: FromOutside,
         child_by: &[Edge::Rebuild, Edge::Merge, Edge::Clone], device: Packet, then: HandsOn, object: Object::Received,
         clones: Clones::Begins, takes_up: true, runs_in: RECEIVES, ..BASE
     };
@@ -228,6 +232,12 @@ named! {
     Execute "execute" "ovs_flow_key_extract_userspace: Open vSwitch got the packet back from its daemon" {
         stage: Stage::Daemon, clones: Clones::Begins, passes_on: true, ..BASE
     };
+    Held "held" "napi_gro_receive_exit: GRO is done with the packet, which waits for more of its flow, or of its poll" {
+        stage: Stage::Arriving, after: &[Gro], then: Waits, may_lie: true, ..BASE
+    };
+    Requeue "requeue" "net_dev_xmit: the device was busy, and the packet goes back to its queue" {
+        stage: Stage::Queued, after: &[Xmit], then: Leaves, object: Object::Device, may_lie: true, ..BASE
+    };
 }
 
 impl Point {
@@ -261,17 +271,21 @@ impl Points {
     /// Points at which a packet can be chosen.
     pub const BEGIN: Self = those!(info => !matches!(info.begins, Begins::Never));
     /// Points at which packets begin that were not made by this kernel.
-    pub const BEGIN_OUTSIDE: Self = those!(info => matches!(info.begins, FromWire | FromTun));
+    pub const BEGIN_OUTSIDE: Self = those!(info => matches!(info.begins, FromWire | FromTun | FromOutside));
     /// Points at which packets begin that are made here.
     pub const BEGIN_MADE: Self = those!(info => matches!(info.begins, Made));
     /// Points at which packets begin that a physical device received.
     pub const BEGIN_FROM_WIRE: Self = those!(info => matches!(info.begins, FromWire));
     /// Points at which packets begin that a program wrote to a tun or tap device.
-    pub const BEGIN_FROM_TUN: Self = those!(info => matches!(info.begins, FromTun));
+    pub const BEGIN_FROM_TUN: Self = those!(info => matches!(info.begins, FromTun | FromOutside));
+    /// Points at which packets begin that a physical device received and did not hand to GRO.
+    pub const BEGIN_WITHOUT_GRO: Self = those!(info => matches!(info.begins, FromOutside));
     /// See [`PointInfo::passes_on`].
     pub const PASS_ON: Self = those!(info => info.passes_on);
     /// See [`PointInfo::may_lie`].
     pub const MAY_LIE: Self = those!(info => info.may_lie);
+    /// After them a packet is in GRO, or waits there.
+    pub const IN_GRO: Self = Self::of(&[Gro, Held]);
     /// See [`PointInfo::takes_up`].
     pub const TAKE_UP: Self = those!(info => info.takes_up);
     /// See [`PointInfo::has_strangers`].
@@ -339,6 +353,12 @@ impl Points {
         self.0 >> (point & 31) & 1 != 0
     }
 
+    /// As a number, for what is kept while the programs run.
+    #[inline(always)]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// For each point the set of those after which it can be a packet's next; a table, because this is asked at every
     /// crossing of a followed packet and BPF has no jump tables.
     pub const BEFORE: [Self; 32] = {
@@ -353,6 +373,11 @@ impl Points {
     /// The points at which a new skb can go on with a followed packet, by the edge.
     pub const fn of_children(edge: Edge) -> Self {
         those!(info => contains(info.child_by, edge))
+    }
+
+    /// A single one.
+    pub const fn of_one(point: Point) -> Self {
+        Self::of(&[point])
     }
 
     const fn of(points: &[Point]) -> Self {

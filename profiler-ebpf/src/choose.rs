@@ -1,14 +1,15 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point};
+use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point, Points};
 
 use crate::{
     cpu::{config, now, state},
     end::evict,
     follow::{append, take_out_own_time},
-    fresh::is_fresh,
+    fresh::{is_at_a_card, is_fresh},
     globals::offset,
+    lineage,
     maps::JOURNEYS,
     skb,
     slots::{self, key, set_key},
@@ -41,8 +42,11 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if config.accept == 0 || !is_fresh(point, packet, previous) {
         return 0;
     }
+    // A driver hands in packets whose headers nobody has looked for yet.
+    let outside = Points::BEGIN_OUTSIDE.has(point as u32);
+    let (header, before) = if outside { skb::arriving_header(packet) } else { (skb::network_header(packet), 0) };
     if config.filters & FILTER_FLOW != 0
-        && !skb::flow_matches(packet, config.flow_protocol, config.flow_address, config.flow_port)
+        && !skb::flow_matches(header, config.flow_protocol, config.flow_address, config.flow_port)
     {
         return 0;
     }
@@ -73,13 +77,22 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.count = 0;
     journey.len = skb::read(packet, offset!(skb_len));
     journey.wire = skb::wire_packets(packet);
-    (journey.payload, journey.protocol) = skb::payload(packet);
+    (journey.payload, journey.protocol) = if outside {
+        journey.len += skb::link_header(packet);
+        skb::arriving_payload(packet, (header, before))
+    } else {
+        skb::payload(packet)
+    };
     journey.socket = 0;
     journey.skbs_micro = 1_000_000;
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
     journey.read_from = 0;
     journey.print = 0;
+    journey.peers = [[0; 2]; 2];
+    if outside && (Points::BEGIN_FROM_WIRE.has(point as u32) || is_at_a_card(packet)) {
+        journey.peers[0] = skb::peer(header, 0);
+    }
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;
@@ -92,6 +105,11 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
         append(cpu, journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
     append(cpu, journey, point, device, now, config);
+    if matches!(point, Point::Gro) {
+        lineage::enters_gro(cpu, packet, journey.id);
+    } else if matches!(point, Point::Receive) {
+        lineage::received(cpu, packet, slot, journey, false);
+    }
     take_out_own_time(&mut cpu.cut_ns, journey);
     set_key(slot, packet);
     0

@@ -76,8 +76,12 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return true;
     }
     let last = journey.last_point;
-    // The device's transmit function comes back after the packet went on: nothing new.
-    if matches!(point, Point::XmitEnd) && last != Point::Xmit as u8 {
+    // The device's transmit function comes back after the packet went on, a queue tells of a packet that another CPU has
+    // taken out of it: nothing new.
+    // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L3877
+    if matches!(point, Point::XmitEnd | Point::Requeue) && last != Point::Xmit as u8
+        || matches!(point, Point::Enqueue) && last != Point::Queue as u8
+    {
         return false;
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
@@ -86,7 +90,10 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     if !sent_on
         && last != Point::Execute as u8
         && Points::BEGIN.has(point as u32)
-        && (Points::BEGIN_MADE.has(point as u32) || !may_follow)
+        && (Points::BEGIN_MADE.has(point as u32)
+            // What a card received is new, wherever the packet before at its address was lost from sight.
+            || Points::BEGIN_FROM_WIRE.has(point as u32) && !Points::TRANSMITTED.has(last as u32)
+            || !may_follow)
         && is_fresh(point, packet, previous)
     {
         end::close(slot, End::Absorbed, 0);
@@ -119,7 +126,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return false;
     }
     if Points::CLONES_BEGIN.has(here) {
-        lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8);
+        lineage::received(cpu, packet, slot, journey, Points::IN_GRO.has(before));
     } else if matches!(point, Point::Gro) {
         lineage::enters_gro(cpu, packet, journey.id);
     } else if Points::CLONES_END.has(here) {
@@ -208,6 +215,14 @@ pub fn append(
         let before = (index - 1) & 63;
         if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
             journey.cpu_hops += 1;
+            // GRO hands packets to other CPUs without a trace:
+            // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022
+            if matches!(point, Point::Receive)
+                && Points::IN_GRO.has(journey.last_point as u32)
+                && journey.next_edge == 0
+            {
+                journey.next_edge = Edge::Handed as u8;
+            }
         }
     }
     journey.crossings[index] = Crossing {

@@ -15,10 +15,24 @@ pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
     } else if Points::BEGIN_FROM_WIRE.has(point) {
         link_kind(packet) == NIC
     } else if Points::BEGIN_FROM_TUN.has(point) {
-        link_kind(packet) == TUN
+        let kind = link_kind(packet);
+        kind == TUN || Points::BEGIN_WITHOUT_GRO.has(point) && kind == NIC && !went_to_gro(packet)
     } else {
         false
     }
+}
+
+/// Whether the packet was handed to GRO, which marks it: there it was seen before.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/gro.c#L628>
+#[inline(always)]
+fn went_to_gro(packet: u64) -> bool {
+    offset!(skb_napi_id) == 0 || skb::read::<u32>(packet, offset!(skb_napi_id)) != 0
+}
+
+/// Whether the packet stands at a physical device.
+#[inline(always)]
+pub fn is_at_a_card(packet: u64) -> bool {
+    link_kind(packet) == NIC
 }
 
 const NIC: u32 = 1;
@@ -31,6 +45,9 @@ const IFF_LOOPBACK: u32 = 8;
 #[inline(always)]
 fn link_kind(packet: u64) -> u32 {
     let device = skb::device(packet);
+    if device == 0 {
+        return 0;
+    }
     let operations: u64 = skb::read(device, offset!(dev_link_ops));
     if operations == 0 {
         let flags: u32 = skb::read(device, offset!(dev_flags));

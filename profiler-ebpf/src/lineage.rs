@@ -15,14 +15,14 @@
 //!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/gro.c#L548>
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{CpuState, Edge, End, Journey, Loss, Parent, Point, Points};
+use netstrata_common::{CpuState, Edge, End, FORGOTTEN_NS, Journey, LISTED, Loss, Parent, Point, Points};
 
 use crate::{
     cpu::{now, state},
     end::{self, evict},
     globals::offset,
     moves::{coalesced, copy_journey},
-    print::{flow_print, packet_print},
+    print::{UDP, flow_print, packet_print},
     skb,
     slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
 };
@@ -60,7 +60,24 @@ fn become_parent(cpu: &mut CpuState, parent: Parent) {
     if cpu.parent.edge != 0 {
         release();
     }
-    cpu.parent = parent;
+    let points = const {
+        [
+            Points::of_children(Edge::Segment).bits(),
+            Points::of_children(Edge::Rebuild).bits(),
+            Points::of_children(Edge::Merge).bits(),
+            Points::of_children(Edge::Clone).bits(),
+        ]
+    };
+    let points = if parent.edge == Edge::Segment as u32 {
+        points[0]
+    } else if parent.edge == Edge::Rebuild as u32 {
+        points[1]
+    } else if parent.edge == Edge::Merge as u32 {
+        points[2]
+    } else {
+        points[3]
+    };
+    cpu.parent = Parent { points, ..parent };
 }
 
 /// A followed packet is freed where its data may have gone on in new skbs. True if its journey waits for them.
@@ -80,10 +97,10 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
         let print = flow_print(header);
         // A socket that takes no large datagrams has them cut after their reception, where no device counts.
         let object = if is_received { 0 } else { skb::device(packet) };
-        Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id }
+        Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
     } else if Points::TRANSMITTED.has(last as u32) {
         let print = packet_print(header);
-        Parent { object: 0, print, edge: Edge::Rebuild as u32, pass: 0, pieces: 1, slot, id: journey.id }
+        Parent { print, edge: Edge::Rebuild as u32, pieces: 1, slot, id: journey.id, ..Parent::default() }
     } else {
         return false;
     };
@@ -96,12 +113,54 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
 pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey, was_in_gro: bool) {
     if was_in_gro {
         merged_into(journey, packet);
+        // Its headers were in pages that could not be read; GRO has taken them out.
+        if journey.protocol == 0 {
+            (journey.payload, journey.protocol) = skb::arriving_payload(packet, skb::arriving_header(packet));
+        }
     }
     let head = skb::read(packet, offset!(skb_head));
     become_parent(
         cpu,
-        Parent { object: head, print: 0, edge: Edge::Clone as u32, pass: 0, pieces: 1, slot, id: journey.id },
+        Parent { object: head, edge: Edge::Clone as u32, pieces: 1, slot, id: journey.id, ..Parent::default() },
     );
+    // Protocols may work on it only when the whole list has been received.
+    let nth = cpu.list >> 1;
+    cpu.listed[nth as usize & (LISTED - 1)] = packet;
+    cpu.list += 2;
+}
+
+/// A socket that is no TCP socket announces data, while a list of packets is being received some of which are followed:
+/// the one that is at the end of its queue; or, where a reader has taken it already, the first datagram for its port that
+/// was not announced yet. 0 if it is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn announced_of_list(socket: u64) -> u64 {
+    let Some(cpu) = state() else { return 0 };
+    let queue = socket + offset!(sk_queue_tail);
+    let tail: u64 = skb::read(queue, 0);
+    // The queue's head has two pointers, of which the second one is to its end.
+    if tail != queue - 8 {
+        return if is_received(tail) { tail } else { 0 };
+    }
+    let count = cpu.list >> 1;
+    for at in 0..LISTED {
+        let packet = cpu.listed[at];
+        if (at as u32) < count
+            && is_received(packet)
+            && journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP)
+            && skb::is_for_port(packet, socket)
+        {
+            return packet;
+        }
+    }
+    0
+}
+
+/// Whether a packet is followed, and no protocol has taken it up yet.
+#[inline(always)]
+fn is_received(packet: u64) -> bool {
+    let slot = slot_of(packet);
+    key(slot) == packet && journey_in(slot).is_some_and(|journey| Points::RECEIVED.has(journey.last_point as u32))
 }
 
 /// The packet's data is now part of an skb that may carry more: it is only a fraction of one.
@@ -114,33 +173,30 @@ fn merged_into(journey: &mut Journey, packet: u64) {
     }
 }
 
-/// GRO is done with the packet that it was given last.
-#[inline(always)]
-pub fn gro_done(result: u32) {
-    let Some(cpu) = state() else { return };
-    if cpu.gro_packet != 0 {
-        gro_result(result as u64);
-    }
-}
+/// What [`gro_result`] says of a packet that waits in GRO.
+pub const HELD: i32 = 1;
 
+/// GRO is done with a followed packet that it was given last: merged, it waits for the skb that has its data.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn gro_result(result: u64) -> i32 {
+pub extern "C" fn gro_result(result: u64) -> i32 {
     let result = result as u32;
     let Some(cpu) = state() else { return 0 };
     let packet = cpu.gro_packet;
     cpu.gro_packet = 0;
     let slot = slots::index(slot_of(packet) as u64);
     let Some(journey) = journey_in(slot) else { return 0 };
-    if !skb::is_merged(result)
-        || key(slot) != packet
-        || journey.id != cpu.gro_id
-        || journey.last_point != Point::Gro as u8
-    {
+    if key(slot) != packet || journey.id != cpu.gro_id || journey.last_point != Point::Gro as u8 {
+        return 0;
+    }
+    if skb::is_held(result) {
+        return HELD;
+    }
+    if !skb::is_merged(result) {
         return 0;
     }
     let print = cpu.gro_print;
-    let parent = Parent { object: 0, print, edge: Edge::Merge as u32, pass: 0, pieces: 1, slot, id: journey.id };
+    let parent = Parent { print, edge: Edge::Merge as u32, pieces: 1, slot, id: journey.id, ..Parent::default() };
     park(cpu, journey, End::Merged, parent);
     0
 }
@@ -150,7 +206,7 @@ extern "C" fn gro_result(result: u64) -> i32 {
 pub fn enters_gro(cpu: &mut CpuState, packet: u64, id: u64) {
     cpu.gro_packet = packet;
     cpu.gro_id = id;
-    cpu.gro_print = flow_print(skb::read(packet, offset!(skb_data)));
+    cpu.gro_print = flow_print(skb::arriving_header(packet).0);
 }
 
 /// Whether a packet that is not followed is the child of this CPU's parent; it is followed then. `device` is the one
@@ -176,7 +232,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         const { Points::of_children(Edge::Rebuild) }.has(point) && packet_print(header) == parent.print
     } else if edge == Edge::Merge as u32 {
         const { Points::of_children(Edge::Merge) }.has(point)
-            && flow_print(skb::read(packet, offset!(skb_data))) == parent.print
+            && flow_print(skb::arriving_header(packet).0) == parent.print
     } else {
         let starts = const { Points::of_children(Edge::Clone) }.has(point);
         let same = starts && skb::read::<u64>(packet, offset!(skb_head)) == parent.object;
@@ -194,6 +250,10 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         same
     };
     if !is_child {
+        // A copy comes at once, and what GRO has put together soon.
+        if edge == Edge::Rebuild as u32 || edge == Edge::Merge as u32 && is_overdue(&parent, begin) {
+            release();
+        }
         return 0;
     }
     if parent.pass > 0 {
@@ -266,6 +326,12 @@ fn is_like(packet: u64, parent: &Journey) -> bool {
 #[inline(always)]
 fn is_soon(parent: &Journey, now: u64) -> bool {
     now.wrapping_sub(parent.last_ns) < CLONED_WITHIN_NS
+}
+
+/// Whether a packet that GRO merged has waited for so long that what has its data was received elsewhere.
+#[inline(always)]
+fn is_overdue(parent: &Parent, now: u64) -> bool {
+    journey_of(parent).is_none_or(|journey| now.wrapping_sub(journey.last_ns) > FORGOTTEN_NS)
 }
 
 /// Whether a packet is no longer being received.

@@ -24,13 +24,13 @@
 //! | `function` | the door of the function tier | | |
 //! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
-//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | napi_gro_receive_exit | |
+//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | | |
 //! | `tunnel` | the packet goes on through a tunnel's program | | |
 //! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
 //! | `choose` | whether a packet is followed | | JOURNEYS |
 //! | `reader` | a reader copies or frees a packet, and answers | | TURNS (ZERO_NODE) |
-//! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point) | |
+//! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point), napi_gro_receive_exit, napi_gro_frags_exit | |
 //! | `softirq` | exact times of softirqs | softirq_raise, softirq_entry, softirq_exit, napi_poll | SOFTIRQ |
 //! | `sample` | CPU samples | cpu_sample, burst_sample | SAMPLES STACKS NEW_STACK (CONFIG) |
 //! | `probe` | the programs of the points, of softirqs and of samples, each a line | | |

@@ -9,7 +9,11 @@ use aya_ebpf::{
 };
 use netstrata_common::Point;
 
-use crate::{drops, lineage, record, sample, softirq};
+use crate::{drops, record, sample, softirq};
+
+/// `NETDEV_TX_BUSY`: the device takes no packets now.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/netdevice.h#L126>
+const TX_BUSY: u32 = 0x10;
 
 /// Stamps a program at a tracepoint.
 macro_rules! probe {
@@ -41,7 +45,11 @@ probe!(net_dev_start_xmit, |arg| record::crossing(Point::Xmit, arg(0), arg(1)));
 // (struct sk_buff *skb, int rc, struct net_device *dev, unsigned int skb_len); skb may be freed
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L71
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/net.h#L76
-probe!(net_dev_xmit, |arg| record::crossing(Point::XmitEnd, arg(0), arg(2)));
+probe!(net_dev_xmit, |arg| if arg(1) as u32 == TX_BUSY {
+    record::requeued(arg(0), arg(2));
+} else {
+    record::crossing(Point::XmitEnd, arg(0), arg(2));
+});
 
 // (struct sk_buff *skb)
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L157
@@ -56,7 +64,17 @@ probe!(napi_gro_receive_entry, |arg| record::crossing(Point::Gro, arg(0), 0));
 // (int ret): a gro_result_t
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L294
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/net.h#L307
-probe!(napi_gro_receive_exit, |arg| lineage::gro_done(arg(0) as u32));
+probe!(napi_gro_receive_exit, |arg| record::gro_done(arg(0) as u32));
+
+// (const struct sk_buff *skb)
+// https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L228
+// https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/net.h#L248
+probe!(napi_gro_frags_entry, |arg| record::crossing(Point::Gro, arg(0), 0));
+
+// (int ret): a gro_result_t
+// https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L287
+// https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/net.h#L300
+probe!(napi_gro_frags_exit, |arg| record::gro_done(arg(0) as u32));
 
 // (struct sk_buff *skb); runs for every packet of a list, too
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L150
@@ -122,7 +140,7 @@ probe!(consume_skb, |arg| record::consume(arg(0)));
 // v5.10: (skb, void *location); v5.17: + enum skb_drop_reason reason; v6.11: + struct sock *rx_sk
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/skb.h#L15
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/skb.h#L24
-probe!(kfree_skb, |arg| record::dropped(arg(0), reason(&arg)));
+probe!(kfree_skb, |arg| record::dropped(arg(0), arg(1), reason(&arg)));
 
 // The same tracepoint, all the time.
 probe!(count_drop, |arg| drops::count(arg(0), arg(1), reason(&arg)));

@@ -7,9 +7,11 @@ use crate::{
     atomic::Atomic,
     cpu::{self, config, now, state},
     end::close,
+    fresh::is_at_a_card,
     globals::offset,
     lineage, log,
     maps::{BPF_NOEXIST, TURNS, ZERO_NODE},
+    print::UDP,
     skb,
     slots::{self, journey_in},
     tunnel,
@@ -59,6 +61,20 @@ pub fn was_announced(slot: u32) -> bool {
     journey_in(slot).is_some_and(|journey| Points::ANNOUNCED.has(journey.last_point as u32))
 }
 
+/// Whether a packet is a datagram that its reader took before it was announced: in the socket's queue UDP keeps other things
+/// where the address of its device was.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/udp.c#L1456>
+#[inline(always)]
+pub fn is_unannounced(packet: u64, slot: u32) -> bool {
+    const NO_ADDRESS: u64 = 0xffff << 48;
+    let Some(journey) = journey_in(slot) else { return false };
+    if journey.protocol != UDP || !Points::RECEIVED.has(journey.last_point as u32) {
+        return false;
+    }
+    let device = skb::device(packet);
+    device != 0 && device & NO_ADDRESS != NO_ADDRESS
+}
+
 /// The reader took the whole packet.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -77,7 +93,11 @@ pub extern "C" fn taken_whole(packet: u64, slot: u64) -> i32 {
 pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     let slot = slots::index(slot);
     let Some(journey) = journey_in(slot) else { return 0 };
-    if !lineage::freed(packet, slot, journey) {
+    // A card is done with it.
+    if Points::TRANSMITTED.has(journey.last_point as u32) && is_at_a_card(packet) {
+        journey.peers[1] = skb::peer(skb::network_header(packet), 1);
+        close(slot, End::Consumed, 0);
+    } else if !lineage::freed(packet, slot, journey) {
         close(slot, End::Consumed, 0);
     }
     0

@@ -25,6 +25,12 @@ fn reached(point: Point, object: u64) -> Option<(&'static mut CpuState, u32)> {
     let previous = cpu.point;
     cpu.crossings += 1;
     cpu.point = point as u32;
+    if matches!(point, Point::Receive) {
+        // Two packets in a row, without any work between, are a list:
+        // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5828
+        let in_list = previous == Point::Receive as u32 && cpu.object != object;
+        cpu.list = if in_list { cpu.list | 1 } else { 0 };
+    }
     cpu.object = object;
     Some((cpu, previous))
 }
@@ -45,7 +51,10 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     if key(slot) == packet && !follow(point, packet, device, slot, previous) {
         return;
     }
-    if cpu.parent.edge != 0 && lineage::adopt(point as u64, packet, device) != 0 {
+    if cpu.parent.edge != 0
+        && cpu.parent.points >> point as u32 & 1 != 0
+        && lineage::adopt(point as u64, packet, device) != 0
+    {
         follow(point, packet, device, slot, previous);
         return;
     }
@@ -89,7 +98,8 @@ pub fn executed(packet: u64) {
 pub fn routed() {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
-    if !Points::RECEIVED.has(cpu.point) {
+    // Of which packet of a list the route is, nobody knows.
+    if !Points::RECEIVED.has(cpu.point) || cpu.list & 1 != 0 {
         return;
     }
     let packet = cpu.object;
@@ -112,7 +122,9 @@ pub fn tcp(socket: u64, packet: u64) {
     cpu.tcp_packet = 0;
     let slot = slot_of(packet);
     if key(slot) == packet {
-        let straight = Points::RECEIVED.has(previous) && object == packet;
+        // Its reader works on the segments in the backlog while it still holds the socket:
+        // https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_ipv4.c#L2326
+        let straight = Points::RECEIVED.has(previous) && object == packet || !is_owned(socket);
         let point = if straight { Point::Tcp } else { Point::TcpBacklog };
         follow(point, packet, socket, slot, previous);
         if key(slot) == packet {
@@ -131,6 +143,9 @@ pub fn ready(socket: u64) {
         cpu.tcp_packet
     } else if cpu.parent.edge == Edge::Segment as u32 {
         lineage::piece_at(socket)
+    } else if cpu.list & 1 != 0 {
+        // With a followed packet in it, or none.
+        if cpu.list > 1 { lineage::announced_of_list(socket) } else { 0 }
     } else if Points::RECEIVED.has(cpu.point) {
         cpu.object
     } else {
@@ -138,7 +153,7 @@ pub fn ready(socket: u64) {
     };
     cpu.point = Point::Ready as u32;
     let slot = slot_of(packet);
-    if packet == 0 || key(slot) != packet || !is_tcp && !same_port(packet, socket) {
+    if packet == 0 || key(slot) != packet || !is_tcp && !skb::is_for_port(packet, socket) {
         return;
     }
     cpu.tcp_packet = 0;
@@ -201,32 +216,59 @@ pub fn consume(packet: u64) {
         if key(slot) == packet {
             reader::taken_whole(packet, slot as u64);
         }
+    } else if reader::is_unannounced(packet, slot) {
+        follow(Point::Copy, packet, 0, slot, 0);
+        if key(slot) == packet {
+            reader::taken_whole(packet, slot as u64);
+        }
     } else {
         reader::consumed(packet, slot as u64);
     }
 }
 
-/// A packet is dropped.
+/// GRO is done with a packet.
 #[inline(always)]
-pub fn dropped(packet: u64, reason: u32) {
-    let slot = slot_of(packet);
+pub fn gro_done(result: u32) {
     let Some(cpu) = state() else { return };
-    cpu.crossings += 1;
-    if key(slot) == packet {
-        follow(Point::Drop, packet, 0, slot, cpu.point);
-        if key(slot) == packet {
-            end::close(slot, End::Dropped, reason);
-        }
+    let packet = cpu.gro_packet;
+    if packet != 0 && lineage::gro_result(result as u64) == lineage::HELD {
+        follow(Point::Held, packet, 0, slot_of(packet), cpu.point);
     }
 }
 
-/// Whether the packet is for the socket's port: the last packet that this CPU received need not be the one whose
-/// socket announces data.
+/// A device was busy: the packet that it was given goes back to its queue.
 #[inline(always)]
-fn same_port(packet: u64, socket: u64) -> bool {
-    let port: u16 = u16::from_be(skb::read(skb::transport_header(packet), 2));
-    let local: u16 = skb::read(socket, offset!(sk_num));
-    port == local
+pub fn requeued(packet: u64, device: u64) {
+    let Some((_, previous)) = reached(Point::Requeue, device) else { return };
+    let slot = slot_of(packet);
+    if key(slot) == packet {
+        follow(Point::Requeue, packet, 0, slot, previous);
+    }
+}
+
+/// A packet is dropped, or a driver frees one that it has transmitted as if it were.
+#[inline(always)]
+pub fn dropped(packet: u64, location: u64, reason: u32) {
+    let slot = slot_of(packet);
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    if key(slot) != packet {
+        return;
+    }
+    if drops::is_transmitted(packet, location, reason as u64) != 0 {
+        reader::consumed(packet, slot as u64);
+        return;
+    }
+    follow(Point::Drop, packet, 0, slot, cpu.point);
+    if key(slot) == packet {
+        end::close(slot, End::Dropped, reason);
+    }
+}
+
+/// Whether a reader holds the socket.
+#[inline(always)]
+fn is_owned(socket: u64) -> bool {
+    skb::read::<u32>(socket, offset!(sk_owned)) != 0
 }
 
 /// Whether somebody sleeps on the socket.

@@ -3,9 +3,9 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use netstrata_common::{DeviceKey, Protocol};
+use netstrata_common::{DeviceKey, Peer, Protocol, peer_of_ipv4};
 
-use crate::globals::offset;
+use crate::globals::{offset, pages};
 
 /// A number, for which all-zero is valid.
 pub trait Number: Copy {}
@@ -89,11 +89,108 @@ pub fn transport_header(skb: u64) -> u64 {
     head + at as u64
 }
 
+/// What a driver hands in, of which nothing is set but where the data begin: behind the link's header. Address of the IP
+/// header, and what lies before it in front of the data, a VLAN's tag that the device left.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ethernet/eth.c#L155>
+#[inline(always)]
+pub fn arriving_header(skb: u64) -> (u64, u32) {
+    let (len, elsewhere): (u32, u32) = (read(skb, offset!(skb_len)), read(skb, offset!(skb_data_len)));
+    // Drivers leave the headers of large packets in the pages that the device wrote to: GRO reads them there.
+    let data = if len == elsewhere { first_page(skb) } else { read(skb, offset!(skb_data)) };
+    let (protocol, within): (u16, u16) = (read(skb, offset!(skb_protocol)), read(data, 2));
+    let tags = is_vlan(protocol) as u32 + (is_vlan(protocol) && is_vlan(within)) as u32;
+    let before = tags * VLAN_TAG;
+    (data + before as u64, before)
+}
+
+const VLAN_TAG: u32 = 4;
+
+/// Whether this is 802.1Q or 802.1ad.
+#[inline(always)]
+fn is_vlan(protocol: u16) -> bool {
+    protocol == 0x8100_u16.to_be() || protocol == 0x88a8_u16.to_be()
+}
+
+/// The kernel's own code and data are behind this.
+const KERNEL_DATA: u64 = 0xffff_ffff_8000_0000;
+
+/// Where the first page of a packet's data is, as x86 maps all memory; 0 where that is not known.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/skbuff.h#L365>
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/arch/x86/include/asm/page_64_types.h#L38>
+#[inline(always)]
+fn first_page(skb: u64) -> u64 {
+    const PAGE_SHIFT: u64 = 12;
+    const DESCRIPTION_SHIFT: u64 = 6;
+    let [map, memory] = pages();
+    if map == 0 {
+        return 0;
+    }
+    let head: u64 = read(skb, offset!(skb_head));
+    let end: u32 = read(skb, offset!(skb_end));
+    let fragment = head + end as u64 + offset!(shinfo_frags);
+    let (page, begin): (u64, u32) = (read(fragment, 0), read(fragment, 12));
+    let (map, memory): (u64, u64) = if map > KERNEL_DATA { (read(map, 0), read(memory, 0)) } else { (map, memory) };
+    let number = page.wrapping_sub(map) >> DESCRIPTION_SHIFT;
+    memory.wrapping_add(number << PAGE_SHIFT).wrapping_add(begin as u64)
+}
+
+/// The address that a packet with this IP header comes from (0) or goes to (1); nothing where it has none.
+#[inline(always)]
+pub fn peer(header: u64, which: u64) -> Peer {
+    let first: u8 = read(header, 0);
+    match first >> 4 {
+        4 => peer_of_ipv4(read(header, 12 + 4 * which)),
+        6 => [read(header, 8 + 16 * which), read(header, 16 + 16 * which)],
+        _ => [0; 2],
+    }
+}
+
+/// Length of the link's header of a packet whose data begin behind it.
+#[inline(always)]
+pub fn link_header(skb: u64) -> u32 {
+    let (head, data): (u64, u64) = (read(skb, offset!(skb_head)), read(skb, offset!(skb_data)));
+    let at: u16 = read(skb, offset!(skb_mac_header));
+    let length = data.wrapping_sub(head + at as u64) as u32;
+    if length > LONGEST_LINK_HEADER { 0 } else { length }
+}
+
+const LONGEST_LINK_HEADER: u32 = 64;
+
+/// As [`payload`], of what a driver hands in, by what [`arriving_header`] said. A card pads short frames.
+#[inline(always)]
+pub fn arriving_payload(skb: u64, (header, before): (u64, u32)) -> (u32, u8) {
+    let (bytes, protocol) = payload_at(skb, header, before);
+    let first: u8 = read(header, 0);
+    let length = if first >> 4 == 4 {
+        u16::from_be(read(header, 2)) as u32
+    } else {
+        let length = u16::from_be(read(header, 4)) as u32;
+        if length == 0 { 0 } else { length + 40 }
+    };
+    let len: u32 = read(skb, offset!(skb_len));
+    let padding = if length == 0 { 0 } else { len.wrapping_sub(before).saturating_sub(length) };
+    (bytes.saturating_sub(padding), protocol)
+}
+
+/// Whether a packet is for the socket's port.
+#[inline(always)]
+pub fn is_for_port(packet: u64, socket: u64) -> bool {
+    let port: u16 = u16::from_be(read(transport_header(packet), 2));
+    let local: u16 = read(socket, offset!(sk_num));
+    port == local
+}
+
 /// Bytes of TCP or UDP data in a packet that stands at a device, and its protocol (0 for what is not IP).
 #[inline(always)]
 pub fn payload(skb: u64) -> (u32, u8) {
     let data: u64 = read(skb, offset!(skb_data));
     let header = network_header(skb);
+    payload_at(skb, header, header.wrapping_sub(data) as u32)
+}
+
+/// The same, where the IP header is known, and what of the packet lies before it.
+#[inline(always)]
+pub fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
     let first: u8 = read(header, 0);
     let (protocol, length): (u8, u64) = match first >> 4 {
         4 => (read(header, 9), (first & 15) as u64 * 4),
@@ -106,7 +203,7 @@ pub fn payload(skb: u64) -> (u32, u8) {
         _ => return (0, protocol),
     };
     let len: u32 = read(skb, offset!(skb_len));
-    let before = (header + length + transport).wrapping_sub(data) as u32;
+    let before = before.wrapping_add((length + transport) as u32);
     (len.saturating_sub(before), protocol)
 }
 
@@ -115,16 +212,25 @@ pub fn payload(skb: u64) -> (u32, u8) {
 const GRO_MERGED: u32 = 0;
 const GRO_MERGED_FREE: u32 = 1;
 
+/// GRO keeps the packet until others of its flow have come, or gives it on with others, or took it.
+const GRO_HELD: u32 = 2;
+const GRO_NORMAL: u32 = 3;
+
+/// Whether GRO says that the packet goes on as it is, at once or later.
+#[inline(always)]
+pub fn is_held(result: u32) -> bool {
+    result == GRO_HELD || result == GRO_NORMAL
+}
+
 /// Whether GRO says that it put a packet into another one.
 #[inline(always)]
 pub fn is_merged(result: u32) -> bool {
     result == GRO_MERGED || result == GRO_MERGED_FREE
 }
 
-/// Whether the packet, or the packet inside its VXLAN envelope, belongs to a flow, in either direction.
+/// Whether the packet with this IP header, or the packet inside its VXLAN envelope, belongs to a flow, in either direction.
 #[inline(always)]
-pub fn flow_matches(skb: u64, protocol: u32, address: u32, port: u32) -> bool {
-    let header = network_header(skb);
+pub fn flow_matches(header: u64, protocol: u32, address: u32, port: u32) -> bool {
     let (matches, inner) = ip_matches(header, protocol, address, port);
     if matches {
         return true;

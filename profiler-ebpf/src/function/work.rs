@@ -106,7 +106,8 @@ fn last_crossing(current: &Current, level: u32) -> Option<u64> {
         _ => {
             let journey = journey_of(current)?;
             // In a softirq the next packet's reception is the end of this one's. A task may have been interrupted by one.
-            let another = level != 0 && cpu.object != journey.skb && Points::TAKE_UP.has(cpu.point);
+            let another =
+                level != 0 && Points::TAKE_UP.has(cpu.point) && (cpu.object != journey.skb || cpu.list & 1 != 0);
             (journey.skb != 0 && journey.id == current.id && journey.count == current.count && !another)
                 .then_some(journey.last_ns)
         }

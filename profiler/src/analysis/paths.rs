@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cpu::{Places, split_table},
-    profile::{CrossingRecord, Kind, PathRecord, Profile, Topology},
+    profile::{CrossingRecord, Kind, PathRecord, Peer, Profile, Topology},
 };
 
 /// Fewer samples than this in a place do not split its spans. Few are enough: a share of ten samples is uncertain by a
@@ -44,8 +44,8 @@ impl Ways {
         let way = |path: &PathRecord| {
             let names = |index: usize| [0, 1].map(|end| device_name(topology, path.crossings[index + end]));
             Way {
-                from: name(path.crossings.first()),
-                to: name(path.crossings.last()),
+                from: path.peers[0].as_ref().map_or_else(|| name(path.crossings.first()), Peer::name),
+                to: path.peers[1].as_ref().map_or_else(|| name(path.crossings.last()), Peer::name),
                 devices: devices(path, topology),
                 classes: (0..path.spans.len()).map(|index| (classify(path, index, topology), names(index))).collect(),
             }

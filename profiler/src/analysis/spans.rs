@@ -53,8 +53,8 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     };
     let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| Layer::of_device(&device.kind));
     use Point::{
-        Copy, Drop, Enqueue, Execute, Gro, Queue, Ready, ReadyWake, Receive, Route, Rx, Send, Tcp, TcpBacklog, Upcall,
-        Xmit, XmitEnd,
+        Copy, Drop, Enqueue, Execute, Gro, Held, Queue, Ready, ReadyWake, Receive, Requeue, Route, Rx, Send, Tcp,
+        TcpBacklog, Upcall, Xmit, XmitEnd,
     };
     use SpanKind::{Service, Wait};
     // A port's datapath; a port that is one itself.
@@ -76,14 +76,20 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         (_, Upcall) | (Upcall | Execute, _) => class(Some(Layer::Ovs), Service, datapath(from)),
         (Send, Queue) => class(Some(Layer::Tcp), Service, to),
         (Queue, Xmit | Enqueue) => class(Some(Layer::Qdisc), Service, from),
-        (Enqueue, Xmit) => class(Some(Layer::Qdisc), Wait, from),
+        // A device that is busy takes the packet from the same queue later.
+        (Enqueue | Requeue, Xmit) => class(Some(Layer::Qdisc), Wait, from),
+        (Xmit, Requeue) => class(Some(Layer::Qdisc), Service, from),
         // A device that hands the packet to another one, or back to the stack: its own work.
         (Xmit, Queue | Rx | Receive | XmitEnd) => class(of_device(from), Service, from),
         // With GRO or XDP on the peer, veth queues into the peer's ring, and NAPI takes it from there.
         (Xmit | XmitEnd, Gro) => class(Some(Layer::Backlog), Wait, to),
         (XmitEnd, Rx | Receive) => class(of_device(from), Service, from),
         (Rx, Receive | Gro) => class(Some(Layer::Backlog), Wait, to),
-        (Gro, Receive | Rx) => class(Some(Layer::Gro), Service, to),
+        // What GRO handed to another CPU lay in that CPU's backlog.
+        (Gro | Held, Receive) if path.edge_at(index + 1) == Some(Edge::Handed) => class(Some(Layer::Backlog), Wait, to),
+        (Gro, Receive | Rx | Held) => class(Some(Layer::Gro), Service, to),
+        // Until more of its flow have come, or all that the driver took in at a time.
+        (Held, Receive) => class(Some(Layer::Gro), Wait, to),
         (Receive | Route, Queue | Xmit) => forwarding(find(from), find(to), topology)
             .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
@@ -282,6 +288,32 @@ mod tests {
         // Its reading left no trace: the wait is within.
         assert_eq!(class(4), is(Layer::Userspace, SpanKind::Wait, "tun0"));
         assert_eq!(class(6), is(Layer::Tcp, SpanKind::Service, "eth0"));
+    }
+
+    #[test]
+    fn what_gro_holds_or_hands_to_another_cpu_waits() {
+        use Point::*;
+        let points = [(Gro, 1, 2), (Held, 1, 2), (Receive, 1, 2), (ReadyWake, 1, 2)];
+        let (here, handed) = (path(&points), PathRecord { edges: vec![(2, Edge::Handed)], ..path(&points) });
+        let is = |layer, kind| (Some(layer), kind, "eth0".to_owned());
+        for path in [&here, &handed] {
+            assert_eq!(class(path, 0), is(Layer::Gro, SpanKind::Service));
+            assert_eq!(class(path, 2), is(Layer::Tcp, SpanKind::Service));
+        }
+        assert_eq!(class(&here, 1), is(Layer::Gro, SpanKind::Wait));
+        assert_eq!(class(&handed, 1), is(Layer::Backlog, SpanKind::Wait));
+        // Of a full list GRO does not come back before.
+        let at_once = [points[0], points[2]];
+        assert_eq!(class(&path(&at_once), 0), is(Layer::Gro, SpanKind::Service));
+        let handed = PathRecord { edges: vec![(1, Edge::Handed)], ..path(&at_once) };
+        assert_eq!(class(&handed, 0), is(Layer::Backlog, SpanKind::Wait));
+    }
+
+    #[test]
+    fn a_packet_that_a_busy_device_gave_back_waits_in_its_queue() {
+        use Point::*;
+        assert_eq!(span((Xmit, 1, 2), (Requeue, 1, 2)).0, Some(Layer::Qdisc));
+        assert_eq!(span((Requeue, 1, 2), (Xmit, 1, 2)), (Some(Layer::Qdisc), SpanKind::Wait, "eth0".into()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod confine;
 pub mod events;
+pub mod places;
 pub mod privilege;
 pub mod symbols;
 mod types;

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 
 use super::{cleanup::Lab, namespace::Namespace, rootfs};
 use crate::{
-    choices::{DEFAULT_KERNEL, find_kernel},
+    choices::{DEFAULT_KERNEL, Kernel, find_kernel},
     host::{emulated, process::Process, program},
     machine::{
         image::{self, Image},
@@ -49,35 +49,76 @@ pub struct Guest {
     directory: PathBuf,
 }
 
+/// What a guest is made of.
+pub struct Boot<'a> {
+    /// Its kernel.
+    pub kernel: &'static Kernel,
+    /// CPUs.
+    pub cpus: u32,
+    /// Memory.
+    pub memory_mib: u32,
+    /// Words of qemu for its network card.
+    pub card: Vec<String>,
+    /// What of its kernel is loaded.
+    pub drivers: &'a [&'a str],
+    /// Programs that it has beside the lab's.
+    pub programs: &'a [&'a str],
+    /// What its shell does before it is ready.
+    pub set_up: String,
+    /// Further words for its kernel.
+    pub parameters: String,
+}
+
 impl Guest {
     /// Boots a guest whose network card is the device `tap` in `host`, with this address and prefix.
     pub fn start(lab: &Lab, host: &Namespace, tap: &str, address: &str) -> anyhow::Result<Self> {
-        let directory = lab.directory().join(format!("guest-{tap}"));
-        fs::create_dir_all(&directory)?;
         // Within an emulated machine its own kernel is the one that is there for sure.
         let kernel = emulated::inside().map_or_else(|| find_kernel(DEFAULT_KERNEL), |inside| Ok(inside.0))?;
-        let image = image::get(kernel, &mut |what| note!("netstrata: {what}"))?;
-        let initramfs = initramfs(&directory, &image)?;
-        let file = |name: &str| directory.join(name).display().to_string();
-        let mut command = Command::new(program::find_system(QEMU).context("qemu is not installed")?);
-        // Stock kernels do not run under every host's KVM; emulation works everywhere and is the same everywhere.
-        command.args(["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1", "-m", "1G", "-nodefaults", "-nographic"]);
-        command.arg("-no-reboot").arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
-        // Without IPv6 the guest sends nothing by itself.
-        let append = format!("console=ttyS0 panic=-1 ipv6.disable=1 netstrata.address={address}");
-        command.args(["-append", &append, "-serial", &format!("file:{}", file("console"))]);
-        for port in ["jobs", "end"] {
-            command.args(["-serial", &format!("unix:{},server=on,wait=off", file(port))]);
-        }
-        command.args(["-netdev", &format!("tap,id=card,ifname={tap},script=no,downscript=no,vhost=off")]);
-        command.args(["-device", "virtio-net-pci,netdev=card"]);
-        let process = Process::spawn(command, Some(&host.path()), libc::SIGKILL, Some(&lab.children()))?;
-        let mut guest = Self { process, directory };
+        let boot = Boot {
+            kernel,
+            cpus: 1,
+            memory_mib: 1024,
+            card: vec![
+                "-netdev".into(),
+                format!("tap,id=card,ifname={tap},script=no,downscript=no,vhost=off"),
+                "-device".into(),
+                "virtio-net-pci,netdev=card".into(),
+            ],
+            drivers: DRIVERS,
+            programs: &[],
+            set_up: format!("ip address add {address} dev eth0\nip link set eth0 up\n"),
+            parameters: String::new(),
+        };
+        let mut guest = Self::boot(lab, host, tap, &boot)?;
         guest.wait().context("the guest does not start")?;
         Ok(guest)
     }
 
-    fn wait(&mut self) -> anyhow::Result<()> {
+    /// Starts to boot a guest that is called so.
+    pub fn boot(lab: &Lab, host: &Namespace, name: &str, boot: &Boot<'_>) -> anyhow::Result<Self> {
+        let directory = lab.directory().join(format!("guest-{name}"));
+        fs::create_dir_all(&directory)?;
+        let image = image::get(boot.kernel, &mut |what| note!("netstrata: {what}"))?;
+        let initramfs = initramfs(&directory, &image, boot)?;
+        let file = |name: &str| directory.join(name).display().to_string();
+        let mut command = Command::new(program::find_system(QEMU).context("qemu is not installed")?);
+        // Stock kernels do not run under every host's KVM; emulation works everywhere and is the same everywhere.
+        command.args(["-accel", "tcg", "-cpu", "max,la57=off", "-nodefaults", "-nographic"]);
+        command.args(["-smp", &boot.cpus.to_string(), "-m", &format!("{}M", boot.memory_mib)]);
+        command.arg("-no-reboot").arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
+        // Without IPv6 the guest sends nothing by itself.
+        let append = format!("console=ttyS0 panic=-1 no_timer_check ipv6.disable=1 {}", boot.parameters);
+        command.args(["-append", &append, "-serial", &format!("file:{}", file("console"))]);
+        for port in ["jobs", "end"] {
+            command.args(["-serial", &format!("unix:{},server=on,wait=off", file(port))]);
+        }
+        command.args(&boot.card);
+        let process = Process::spawn(command, Some(&host.path()), libc::SIGKILL, Some(&lab.children()))?;
+        Ok(Self { process, directory })
+    }
+
+    /// Waits until it is up.
+    pub fn wait(&mut self) -> anyhow::Result<()> {
         let console = || {
             let console = fs::read(self.directory.join("console")).unwrap_or_default();
             String::from_utf8_lossy(&console).into_owned()
@@ -108,15 +149,20 @@ impl Guest {
 
 /// Makes the guest's whole file system, an archive that its kernel unpacks into memory. It is small, and nothing of the
 /// host is read while the guest runs: a guest within an emulated machine starts in minutes, not in hours.
-fn initramfs(directory: &Path, image: &Image) -> anyhow::Result<PathBuf> {
+fn initramfs(directory: &Path, image: &Image, boot: &Boot<'_>) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     rootfs::fill(&root)?;
+    for program in boot.programs {
+        let found = program::find_system(program).with_context(|| format!("{program} is not installed"))?;
+        rootfs::copy_into(&root, &found, &Path::new("/bin").join(program))?;
+    }
+    fs::write(root.join("set-up"), &boot.set_up)?;
     fs::create_dir_all(root.join("bin"))?;
     fs::copy(program::find_system("busybox").context("busybox is not installed")?, root.join("bin/busybox"))?;
     let init = root.join("init");
     fs::write(&init, include_str!("guest/init"))?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
-    image.unpack_modules(DRIVERS, &root.join("modules"))?;
+    image.unpack_modules(boot.drivers, &root.join("modules"))?;
     let archive = directory.join("initramfs");
     initramfs::write_tree(&root, &archive)?;
     fs::remove_dir_all(root)?;

@@ -4,6 +4,7 @@
 //! removes everything: also on a failure, a panic, Ctrl-C and SIGTERM, and what a crashed run left goes at the next
 //! start.
 
+mod apart;
 pub mod cleanup;
 pub mod cni;
 pub mod compare;
@@ -71,6 +72,8 @@ pub struct Measured {
     pub driven: Driven,
     /// The recording, with both in its meta data; none with `--no-record`.
     pub profile: Option<Profile>,
+    /// What the server's machine recorded, where each side is a machine that records itself.
+    pub server: Option<Profile>,
 }
 
 /// Runs `netstrata lab list`.
@@ -273,6 +276,9 @@ fn take_turns(
             let of_size = LabRunArgs { size: vec![size], ..args.clone() };
             let measured = runtime::wait(measure(workload, &of_size, lab, network, &file))
                 .with_context(|| format!("mode {}, {size} B, run {repeat}", network.mode))?;
+            if let Some(profile) = measured.server {
+                profile::write(&profile, &args.output.join(format!("{name}-server.prof")))?;
+            }
             if let Some(profile) = measured.profile {
                 profile::write(&profile, &file)?;
                 if let Some(until) = &mut until {
@@ -382,6 +388,10 @@ async fn measure(
     let network = &built.network;
     let rate = traffic::warm_up(workload, args, lab, network).await?;
     let load = Load { duration: args.duration, rate };
+    if let (Some(client), Some(server), false) = (network.client.recorder(), network.server.recorder(), args.no_record)
+    {
+        return apart::measure(workload, args, lab, built, load, [client, server]).await;
+    }
     let server = traffic::start_server(workload, args, lab, network, args.duration).await?;
     let drive = async {
         signal::check()?;
@@ -390,7 +400,7 @@ async fn measure(
         Ok(driven)
     };
     if args.no_record {
-        return Ok(Measured { driven: drive.await?, profile: None });
+        return Ok(Measured { driven: drive.await?, profile: None, server: None });
     }
     let record_args = RecordArgs {
         tier: tier(args),
@@ -402,20 +412,25 @@ async fn measure(
     };
     let (mut profile, driven) = record::record_while(&record_args, drive).await?;
     signal::check()?;
+    leave_out_others(&mut profile);
+    name_by_role(&mut profile.topology, built.mode, network);
+    enter(&mut profile, &driven);
+    Ok(Measured { driven, profile: Some(profile), server: None })
+}
+
+/// Enters what was driven, and what it measured, into a recording of it.
+fn enter(profile: &mut Profile, driven: &Driven) {
     profile.meta.command = driven.command.clone();
     if let Some(program) = profile.meta.command.first_mut() {
         // Where this build lies is nothing that a recording should tell.
         *program = Path::new(program).file_name().map_or_else(|| program.clone(), |name| name.to_string_lossy().into());
     }
-    leave_out_others(&mut profile);
-    name_by_role(&mut profile.topology, built.mode, network);
     profile.meta.exit_code = Some(0);
     profile.meta.benchmark = Some(driven.benchmark.clone());
     profile.meta.benchmark_notes = driven.notes.iter().cloned().collect();
     if let Some(progress) = driven.progress() {
         profile.enter_work(progress);
     }
-    Ok(Measured { driven, profile: Some(profile) })
 }
 
 /// The lab's traffic never leaves namespaces of its own: what only touched the host's, or those of another lab, is not

@@ -7,7 +7,7 @@ use super::{
     cleanup::Lab,
     needs::Need::{self, Cni, Device, Docker, Guest, Kernel, Program},
     network::{Build, Network, Shared, Site},
-    networks::{cni, docker, local, nat, nested, overlay, ovs, routed, slave, tap, user},
+    networks::{cni, docker, local, nat, nested, overlay, ovs, routed, slave, tap, user, wire},
 };
 use crate::{cli::LabRunArgs, failure::Failure};
 
@@ -410,7 +410,47 @@ pub const MODES: &[Mode] = &[
         needs: &[IP, VETH, OVS_DAEMON, OVS_DATABASE, OVS_DATAPATH, Guest, Device("tun")],
         build: tap::ovs,
     },
+    Mode {
+        name: "nic-host",
+        text: "client and server in an emulated machine each, joined by their network cards (virtio, with two queues), which \
+               cut segments and merge them; each machine records itself: two profiles",
+        chain: &["client", "eth0", "wire", "eth0", "server"],
+        layers: &[("qdisc", "eth0"), ("gro", "eth0"), ("ip", "eth0")],
+        needs: &[IP, Guest, BRIDGE, Device("tun")],
+        build: wire::host,
+    },
+    Mode {
+        name: "nic-bridge",
+        text: "like `nic-host`, with a container on each host, at a bridge of which the card is a port",
+        chain: &["client", "eth0", "veth-pod", "br0", "eth0", "wire", "eth0", "br0", "veth-pod", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("bridge", "br0"), ("qdisc", "eth0"), ("gro", "eth0"), ("backlog", "eth0")],
+        needs: &[IP, Guest, BRIDGE, Device("tun")],
+        build: wire::bridge,
+    },
+    Mode {
+        name: "nic-vxlan",
+        text: "like `nic-bridge`, where not the card but a VXLAN between the hosts is a port of the bridge",
+        chain: &[
+            "client", "eth0", "veth-pod", "br0", "vx0", "eth0", "wire", "eth0", "vx0", "br0", "veth-pod", "eth0", "server",
+        ],
+        layers: &[("veth", "eth0"), ("bridge", "br0"), ("vxlan", "vx0"), ("qdisc", "eth0"), ("gro", "eth0")],
+        needs: &[IP, Guest, BRIDGE, Device("tun")],
+        build: wire::vxlan,
+    },
+    Mode {
+        name: "nic-bond-vlan",
+        text: "like `nic-host`, over a VLAN on a bond of which the card is the one port",
+        chain: &["client", "bond0.77", "bond0", "eth0", "wire", "eth0", "bond0", "bond0.77", "server"],
+        layers: &[("qdisc", "eth0"), ("gro", "eth0")],
+        needs: &[IP, Guest, BRIDGE, Device("tun")],
+        build: wire::bond_vlan,
+    },
 ];
+
+/// Modes whose two sides are machines of their own, which an emulated machine has no room for.
+pub fn has_machines(name: &str) -> bool {
+    name.starts_with("nic-")
+}
 
 /// The mode of this name; an unknown name is wrong usage.
 pub fn find(name: &str) -> Result<&'static Mode, Failure> {

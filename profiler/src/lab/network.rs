@@ -41,6 +41,20 @@ pub trait Place {
 
     /// Ends what a server left running there, where ending the spawned process does not.
     fn sweep(&self) {}
+
+    /// What records there, where this machine does not see what happens; else none.
+    fn recorder(&self) -> Option<&dyn Recorder> {
+        None
+    }
+}
+
+/// A machine that records itself.
+pub trait Recorder {
+    /// The next program there runs under a recording with these options.
+    fn record_next(&self, options: Vec<String>);
+
+    /// A program there that prints the last recording, in base 64.
+    fn recorded(&self, lab: &Lab) -> anyhow::Result<Process>;
 }
 
 impl Place for Namespace {

@@ -35,13 +35,13 @@ pub fn fill(root: &Path) -> anyhow::Result<()> {
 
 /// The words of a command as they are inside, where the worker has a path of its own.
 pub fn words_inside(words: &[String]) -> Vec<String> {
-    let is_worker = program::netstrata().is_ok_and(|program| program.as_os_str() == words[0].as_str());
-    let program = if is_worker { WORKER.to_owned() } else { words[0].clone() };
-    std::iter::once(program).chain(words[1..].iter().cloned()).collect()
+    let worker = program::netstrata().unwrap_or_default();
+    let inside = |word: &String| if worker.as_os_str() == word.as_str() { WORKER.to_owned() } else { word.clone() };
+    words.iter().map(inside).collect()
 }
 
 /// Copies a program and the libraries that `ldd` names into `root`.
-fn copy_into(root: &Path, program: &Path, target: &Path) -> anyhow::Result<()> {
+pub fn copy_into(root: &Path, program: &Path, target: &Path) -> anyhow::Result<()> {
     let copy = |from: &Path, to: &Path| -> anyhow::Result<()> {
         let to = root.join(to.strip_prefix("/").unwrap_or(to));
         if to.exists() {

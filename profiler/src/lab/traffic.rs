@@ -75,7 +75,7 @@ pub async fn first_answer(args: &LabRunArgs, lab: &Lab, network: &Network) -> an
     let answered = Instant::now();
     let ended = async {
         client.finish(workload.grace() + patience, true).await?;
-        server.process.finish(workload.grace(), true).await
+        server.process.finish(workload.grace() + network.server.patience(), true).await
     };
     let ended = ended.await;
     if ended.is_err() {
@@ -119,7 +119,7 @@ pub async fn start_server(
     let [command, _] = words(workload, args, lab, network, duration.into())?;
     let mut process = network.server.spawn(lab, &command).context("cannot start the server")?;
     match workload.driver {
-        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT).await?,
+        Driver::Builtin(_) => process.wait_line("ready", READY_LIMIT + network.server.patience()).await?,
         // The control connection of iperf3 is TCP in both cases.
         Driver::External(external) => {
             let udp = external.udp && external.tool != Tool::Iperf3;
@@ -181,7 +181,7 @@ impl Server {
         let (neighbours, said) = said?;
         let mut driven = match self.workload.driver {
             Driver::Builtin(_) => {
-                let heard = self.process.finish(self.workload.grace(), true).await;
+                let heard = self.process.finish(self.workload.grace() + network.server.patience(), true).await;
                 let heard = heard.context("the server of the workload")?;
                 for other in self.others {
                     other.finish(self.workload.grace(), true).await.context("a process of all-to-all")?;

@@ -144,7 +144,8 @@ fn unpack_modules(root: &Path, release: &str, modules: &[&str], into: &Path) -> 
         let shown =
             output(Command::new(tool("modprobe")).arg("-d").arg(root).args(["-S", release, "--show-depends", module]))?;
         for path in shown.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-            let path = path.trim().to_owned();
+            // What stands behind it are options.
+            let path = path.split_ascii_whitespace().next().unwrap_or_default().to_owned();
             if !order.contains(&path) {
                 order.push(path);
             }

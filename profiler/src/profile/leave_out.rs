@@ -77,6 +77,7 @@ impl Profile {
             crossings: path.crossings.clone(),
             reason: path.reason.clone(),
             edges: path.edges.clone(),
+            peers: path.peers.clone(),
             end_to_end: plain(&path.end_to_end),
             spans: path.spans.iter().map(plain).collect(),
             functions: path.functions.clone(),

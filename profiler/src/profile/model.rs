@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::batch::{BatchRecord, is_default};
 use super::{
-    Folded, Histogram, Observer, SoftirqRecord,
+    Folded, Histogram, Observer, Peer, SoftirqRecord,
     limits::{self, at_most},
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
     topology::{DeviceCounters, Topology},
@@ -320,6 +320,9 @@ pub struct PathRecord {
     pub end_to_end: Histogram,
     /// `spans[i]` lies between `crossings[i]` and `crossings[i + 1]`.
     pub spans: Vec<Histogram>,
+    /// The other machine that its packets came from, and the one that they went to, where they crossed a wire.
+    #[serde(skip_serializing_if = "is_default")]
+    pub peers: [Option<Peer>; 2],
     /// What hooked functions took of the spans, by span and hook.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<FunctionRecord>,

@@ -23,7 +23,11 @@ use super::{
     refusal::Refusal,
     session::Session,
 };
-use crate::{host::cpu::online, kernel::btf::KernelTypes, threads};
+use crate::{
+    host::cpu::online,
+    kernel::{btf::KernelTypes, places::Places},
+    threads,
+};
 
 /// Threads that verify programs beside the first one: more would wait for the longest program.
 const MOST_VERIFIERS: usize = 3;
@@ -107,12 +111,19 @@ fn object(types: &KernelTypes, sizes: &Sizes) -> Result<Ebpf> {
     let has_reason = u32::from(types.tracepoint_arguments("kfree_skb").unwrap_or(0) >= 3);
     let reason_consumed =
         types.drop_reasons().iter().find(|reason| reason.1 == "CONSUMED").map_or(0, |reason| reason.0);
-    log::debug!("slots {slots}, reasons of drops {has_reason}, {offsets:?}");
+    let reason_unspecified =
+        types.drop_reasons().iter().find(|reason| reason.1 == "NOT_SPECIFIED").map_or(0, |reason| reason.0);
+    let places = Places::running();
+    log::debug!("slots {slots}, reasons of drops {has_reason}, {offsets:?}, {places:x?}");
     let function_tier = u32::from(sizes.functions);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("FUNCTION_TIER", &function_tier, true)
         .override_global("OFFSETS", &offsets, true)
+        .override_global("REASON_UNSPECIFIED", &reason_unspecified, true)
+        .override_global("TEXT", &places.text, true)
+        .override_global("DRIVERS_FREE", &places.drivers_free, true)
+        .override_global("PAGES", &places.pages, true)
         .override_global("SLOT_MASK", &slot_mask, true)
         .override_global("HAS_REASON", &has_reason, true)
         .override_global("REASON_CONSUMED", &reason_consumed, true)

@@ -124,6 +124,8 @@ probes! {
         "the split between IP and TCP, and segments that waited for a busy socket";
     must Journey "netif_receive_skb" tracepoint("netif_receive_skb"), "reception";
     may Journey "napi_gro_receive_entry" tracepoint("napi_gro_receive_entry"), "GRO";
+    may Journey "napi_gro_frags_exit" tracepoint("napi_gro_frags_exit"), "what GRO merged of the drivers that hand it pages";
+    may Journey "napi_gro_frags_entry" tracepoint("napi_gro_frags_entry"), "what drivers receive that hand GRO pages";
     may Journey "napi_gro_receive_exit" tracepoint("napi_gro_receive_exit"), "what GRO merged";
     must Journey "netif_rx" tracepoint("netif_rx"), "the backlog queue";
     must Journey "net_dev_xmit" tracepoint("net_dev_xmit"), "the end of transmission";

@@ -9,7 +9,7 @@ use netstrata_common::{
 };
 
 use super::{maps::Batches, session::Session};
-use crate::profile::{BatchCounts, BatchPath, CrossingRecord, Histogram, PathRecord};
+use crate::profile::{BatchCounts, BatchPath, CrossingRecord, Histogram, PathRecord, Peer, add_peers};
 
 /// So many nodes are asked for one by one; a walk through their table, which has thousands of lists, takes as long as some hundred
 /// of that.
@@ -113,6 +113,7 @@ impl Tree {
         record.cpu_hops += path.cpu_hops;
         record.payload_bytes += path.payload;
         record.skbs_at_end_micro += path.skbs_micro;
+        add_peers(&mut record.peers, path.peers.map(Peer::of));
         record
     }
 

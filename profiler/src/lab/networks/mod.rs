@@ -12,3 +12,4 @@ pub mod routed;
 pub mod slave;
 pub mod tap;
 pub mod user;
+pub mod wire;

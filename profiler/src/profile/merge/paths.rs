@@ -7,7 +7,7 @@ use std::{
 
 use netstrata_common::Hook;
 
-use crate::profile::{FunctionRecord, Histogram, PathRecord, Profile};
+use crate::profile::{FunctionRecord, Histogram, PathRecord, Profile, add_peers};
 
 /// Chains have rows in the order in which a recording met them: here in that of their names, in all profiles alike. Those for
 /// which no row is left are told by the hook of all chains, as a recording does it.
@@ -64,10 +64,12 @@ pub(in crate::profile) fn add(sum: &mut PathRecord, path: PathRecord) {
         cpu_hops,
         end_to_end,
         spans,
+        peers,
         functions,
         counted_elsewhere,
         folded,
     } = path;
+    add_peers(&mut sum.peers, peers);
     sum.samples += samples;
     sum.packets += packets;
     sum.wire_packets += wire_packets;

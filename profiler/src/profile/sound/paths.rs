@@ -43,6 +43,7 @@ fn of_path(path: &PathRecord, totals: &mut Totals) -> Sound {
         cpu_hops,
         end_to_end,
         spans,
+        peers: _,
         functions,
         counted_elsewhere: _,
         folded: class,
