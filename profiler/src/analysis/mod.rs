@@ -1,5 +1,6 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
+mod above;
 mod correction;
 #[cfg(test)]
 mod folding;

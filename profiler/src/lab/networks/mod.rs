@@ -11,4 +11,6 @@ pub mod ovs;
 pub mod routed;
 pub mod slave;
 pub mod tap;
+pub mod trunk;
 pub mod user;
+pub mod wireguard;
