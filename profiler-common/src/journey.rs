@@ -102,6 +102,8 @@ pub struct Journey {
     pub pad: [u8; 2],
     /// Fingerprint of the packet that a program has read from a tun device, or 0: none carries it.
     pub print: u64,
+    /// The `net_device` that transmitted it last, or 0.
+    pub device: u64,
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
@@ -215,6 +217,7 @@ mod tests {
             read_from: 0,
             pad: [0; 2],
             print: 0,
+            device: 0,
             crossings,
         }
     }

@@ -17,7 +17,7 @@ pub struct LayerInfo {
     pub tunnel: bool,
     /// Whether it carries frames from one of its ports to another, as no IP does.
     pub switches: bool,
-    /// Whether its devices hand packets to a worker or a tasklet, in which they go on.
+    /// Whether its devices hand packets to workers, in which they go on: no other packet can have the address meanwhile.
     pub defers: bool,
 }
 
@@ -80,7 +80,7 @@ named! {
     Nat "nat" "address translation" { ..way(Family::Filters) };
     Neighbour "neighbour" "neighbour look-up and resolution (ARP, ND)" { ..way(Family::Network) };
     Qdisc "qdisc" "queueing disciplines and the device's transmit queue" { ..way(Family::Queues) };
-    Tc "tc" "tc classifiers and actions, tcx and clsact programs" { ..way(Family::Queues) };
+    Tc "tc" "tc classifiers and actions, tcx and clsact programs, and the ifb devices that these redirect to" { devices: &["ifb"], transmit: &["ifb_xmit"], ..way(Family::Queues) };
     Xdp "xdp" "XDP programs" { ..way(Family::Queues) };
     Gso "gso" "software segmentation" { ..way(Family::Queues) };
     Gro "gro" "merging of received segments" { ..way(Family::Queues) };
@@ -92,7 +92,6 @@ named! {
     Vlan "vlan" "VLAN devices" { ..device(&["vlan"], &["vlan_dev_hard_start_xmit"]) };
     Bond "bond" "bonds and teams of devices" { ..device(&["bond", "team"], &["bond_start_xmit", "team_xmit"]) };
     Vrf "vrf" "routing domains (VRF)" { ..device(&["vrf"], &["vrf_xmit"]) };
-    Ifb "ifb" "the intermediate device (ifb) that queues what others receive or send" { defers: true, ..device(&["ifb"], &["ifb_xmit"]) };
     Macvlan "macvlan" "macvlan" { ..device(&["macvlan", "macvtap"], &["macvlan_start_xmit"]) };
     Ipvlan "ipvlan" "ipvlan" { ..device(&["ipvlan", "ipvtap"], &["ipvlan_start_xmit"]) };
     Vxlan "vxlan" "VXLAN encapsulation and decapsulation" { ..tunnel(&["vxlan"], &["vxlan_xmit"]) };
@@ -128,6 +127,23 @@ impl Layer {
     pub fn of_device(kind: &str) -> Self {
         Self::known_device(kind).unwrap_or(Self::Device)
     }
+
+    /// The first four bytes of the kinds of devices that hand packets to workers.
+    pub const DEFERRING: [u32; 1] = {
+        let (mut found, mut count, mut at) = ([0], 0, 0);
+        while at < Self::ALL.len() {
+            let info = Self::ALL[at].info();
+            let mut kind = 0;
+            while info.defers && kind < info.devices.len() {
+                let name = info.devices[kind].as_bytes();
+                found[count] = u32::from_ne_bytes([name[0], name[1], name[2], name[3]]);
+                (count, kind) = (count + 1, kind + 1);
+            }
+            at += 1;
+        }
+        assert!(count == found.len(), "there are more or fewer of them");
+        found
+    };
 
     /// The layer whose row names a kind of device.
     pub fn known_device(kind: &str) -> Option<Self> {

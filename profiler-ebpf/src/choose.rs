@@ -80,6 +80,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.next_edge = 0;
     journey.read_from = 0;
     journey.print = 0;
+    journey.device = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;

@@ -160,7 +160,7 @@ pub const RULES: &[Rule] = &[
         "tcf_*", "__tcf_*", "tc_run*", "tcx_*", "cls_bpf_*", "u32_classify", "fl_classify", "mall_classify",
         "basic_classify", "flow_classify", "route4_classify", "fw_classify", "cls_cgroup_classify",
         "sch_handle_ingress*", "sch_handle_egress*", "skb_do_redirect", "__bpf_redirect*", "__bpf_tx_skb", "em_*",
-        "tunnel_key_act", "clsact_*", "ingress_*", "mini_qdisc_*",
+        "tunnel_key_act", "clsact_*", "ingress_*", "mini_qdisc_*", "ifb_*",
     ]),
     decides(Layer::Xdp, &[
         "xdp_*", "__xdp_*", "do_xdp_generic", "bpf_prog_run_generic_xdp", "bpf_prog_run_xdp", "netif_receive_generic_xdp",
@@ -201,7 +201,6 @@ pub const RULES: &[Rule] = &[
     decides(Layer::Vlan, &["vlan_*", "__vlan_*"]),
     decides(Layer::Bond, &["bond_*", "__bond_*", "team_*", "__team_*", "lb_transmit", "rr_transmit", "ab_transmit", "bc_transmit"]),
     decides(Layer::Vrf, &["vrf_*", "__vrf_*"]),
-    decides(Layer::Ifb, &["ifb_*"]),
     decides(Layer::Macvlan, &["macvlan_*", "macvtap_*"]),
     decides(Layer::Ipvlan, &["ipvlan_*", "ipvtap_*"]),
     decides(Layer::Vxlan, &["vxlan_*", "__vxlan_*"]),
@@ -595,7 +594,6 @@ mod tests {
                 "bond_start_xmit bond_handle_frame bond_dev_queue_xmit __bond_start_xmit team_xmit team_handle_frame",
             ),
             (Vrf, "vrf_xmit vrf_ip_rcv vrf_l3_out vrf_local_xmit vrf_finish_direct"),
-            (Ifb, "ifb_xmit ifb_ri_tasklet"),
             (
                 Wireguard,
                 "wg_xmit wg_packet_encrypt_worker wg_packet_tx_worker wg_packet_receive wg_packet_rx_poll wg_socket_send_skb_to_peer",

@@ -79,7 +79,6 @@ pub fn support(layer: Layer) -> Option<Support> {
         Layer::Vlan => device("VLAN_8021Q"),
         Layer::Bond => device("BONDING"),
         Layer::Vrf => device("NET_VRF"),
-        Layer::Ifb => device("IFB"),
         Layer::Macvlan => device("MACVLAN"),
         Layer::Ipvlan => device("IPVLAN"),
         Layer::Vxlan => device("VXLAN"),

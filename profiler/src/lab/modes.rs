@@ -427,7 +427,7 @@ pub const MODES: &[Mode] = &[
         text: "like `cni-bridge`, with the CNI plugin `bandwidth` after it: what a container receives is held to 1 Gbit/s by TBF at \
                the node's end of its veth pair, what it sends by TBF at an ifb device",
         chain: &["client", "eth0", "veth…", "ifb", "cni0", "veth…", "eth0", "server"],
-        layers: &[("veth", "eth0"), ("backlog", ""), ("bridge", "cni0"), ("qdisc", ""), ("ifb", "")],
+        layers: &[("veth", "eth0"), ("backlog", ""), ("bridge", "cni0"), ("qdisc", ""), ("tc", "")],
         needs: &[IP, Cni("bridge"), Cni("bandwidth"), Device("ifb"), TBF, INGRESS],
         build: cni::bandwidth,
     },
