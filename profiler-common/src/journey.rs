@@ -115,6 +115,8 @@ pub struct Journey {
     pub print: u64,
     /// Who sent it to this machine's card, and to whom a card sent it; zero where it began or ended here.
     pub peers: [Peer; 2],
+    /// The `net_device` that transmitted it last, or 0.
+    pub device: u64,
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
 }
@@ -229,6 +231,7 @@ mod tests {
             pad: [0; 2],
             print: 0,
             peers: [[0; 2]; 2],
+            device: 0,
             crossings,
         }
     }

@@ -15,6 +15,10 @@ pub struct LayerInfo {
     pub transmit: &'static [&'static str],
     /// Whether it puts packets into others, which takes a part of the MTU and hides what GRO looks at.
     pub tunnel: bool,
+    /// Whether it carries frames from one of its ports to another, as no IP does.
+    pub switches: bool,
+    /// Whether its devices hand packets to workers, in which they go on: no other packet can have the address meanwhile.
+    pub defers: bool,
 }
 
 named! {
@@ -43,7 +47,7 @@ pub struct Colour {
 
 /// Packets dwell in it.
 const fn way(family: Family) -> LayerInfo {
-    LayerInfo { datapath: true, family, devices: &[], transmit: &[], tunnel: false }
+    LayerInfo { datapath: true, family, devices: &[], transmit: &[], tunnel: false, switches: false, defers: false }
 }
 
 /// It exists in the CPU account only.
@@ -76,23 +80,29 @@ named! {
     Nat "nat" "address translation" { ..way(Family::Filters) };
     Neighbour "neighbour" "neighbour look-up and resolution (ARP, ND)" { ..way(Family::Network) };
     Qdisc "qdisc" "queueing disciplines and the device's transmit queue" { ..way(Family::Queues) };
-    Tc "tc" "tc classifiers and actions, tcx and clsact programs" { ..way(Family::Queues) };
+    Tc "tc" "tc classifiers and actions, tcx and clsact programs, and the ifb devices that these redirect to" { devices: &["ifb"], transmit: &["ifb_xmit"], ..way(Family::Queues) };
     Xdp "xdp" "XDP programs" { ..way(Family::Queues) };
     Gso "gso" "software segmentation" { ..way(Family::Queues) };
     Gro "gro" "merging of received segments" { ..way(Family::Queues) };
     Backlog "backlog" "the per-CPU queue between netif_rx and the receive softirq" { ..way(Family::Queues) };
     Veth "veth" "virtual Ethernet pairs" { ..device(&["veth"], &["veth_xmit"]) };
-    Bridge "bridge" "Linux bridge: learning, look-up, forwarding" { ..device(&["bridge"], &["br_dev_xmit"]) };
-    Ovs "ovs" "Open vSwitch datapath" { ..device(&["openvswitch"], &["internal_dev_xmit"]) };
+    Netkit "netkit" "netkit pairs" { ..device(&["netkit"], &["netkit_xmit"]) };
+    Bridge "bridge" "Linux bridge: learning, look-up, forwarding" { switches: true, ..device(&["bridge"], &["br_dev_xmit"]) };
+    Ovs "ovs" "Open vSwitch datapath" { switches: true, ..device(&["openvswitch"], &["internal_dev_xmit"]) };
+    Vlan "vlan" "VLAN devices" { ..device(&["vlan"], &["vlan_dev_hard_start_xmit"]) };
+    Bond "bond" "bonds and teams of devices" { ..device(&["bond", "team"], &["bond_start_xmit", "team_xmit"]) };
+    Vrf "vrf" "routing domains (VRF)" { ..device(&["vrf"], &["vrf_xmit"]) };
     Macvlan "macvlan" "macvlan" { ..device(&["macvlan", "macvtap"], &["macvlan_start_xmit"]) };
     Ipvlan "ipvlan" "ipvlan" { ..device(&["ipvlan", "ipvtap"], &["ipvlan_start_xmit"]) };
     Vxlan "vxlan" "VXLAN encapsulation and decapsulation" { ..tunnel(&["vxlan"], &["vxlan_xmit"]) };
     Geneve "geneve" "Geneve encapsulation and decapsulation" { ..tunnel(&["geneve"], &["geneve_xmit"]) };
-    Ipip "ipip" "IP-in-IP encapsulation and decapsulation" { ..tunnel(&["ipip", "sit", "ip6tnl"], &["ipip_tunnel_xmit", "sit_tunnel_xmit"]) };
-    Gre "gre" "GRE encapsulation and decapsulation" { ..tunnel(&["gre", "gretap", "erspan", "ip6gre"], &["ipgre_xmit", "gre_tap_xmit"]) };
+    Ipip "ipip" "IP-in-IP encapsulation and decapsulation, VTI" { ..tunnel(&["ipip", "sit", "ip6tnl", "vti", "vti6"], &["ipip_tunnel_xmit", "sit_tunnel_xmit", "ip6_tnl_start_xmit", "vti_tunnel_xmit", "vti6_tnl_xmit"]) };
+    Gre "gre" "GRE encapsulation and decapsulation" { ..tunnel(&["gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan"], &["ipgre_xmit", "gre_tap_xmit", "erspan_xmit", "ip6gre_tunnel_xmit", "ip6erspan_tunnel_xmit"]) };
+    Wireguard "wireguard" "WireGuard: encryption, decryption, and the way to and from the workers that do them" { defers: true, ..tunnel(&["wireguard"], &["wg_xmit"]) };
     Tun "tun" "tun and tap devices" { ..device(&["tun", "tap"], &["tun_net_xmit"]) };
     Loopback "loopback" "the loopback device" { ..device(&["loopback"], &["loopback_xmit"]) };
-    Nic "nic" "drivers of physical and paravirtual devices" { ..device(&["nic"], &["start_xmit", "ena_start_xmit", "mlx5e_xmit", "ixgbe_xmit_frame", "i40e_lan_xmit_frame", "ice_start_xmit", "igb_xmit_frame", "e1000_xmit_frame", "vmxnet3_xmit_frame", "bond_start_xmit"]) };
+    Nic "nic" "drivers of physical and paravirtual devices" { ..device(&["nic"], &["start_xmit", "ena_start_xmit", "mlx5e_xmit", "ixgbe_xmit_frame", "i40e_lan_xmit_frame", "ice_start_xmit", "igb_xmit_frame", "e1000_xmit_frame", "vmxnet3_xmit_frame"]) };
+    Device "device" "virtual devices of other kinds" { ..device(&["dummy", "macsec", "hsr", "dsa", "batadv", "bareudp", "gtp", "xfrm"], &["dummy_xmit", "macsec_start_xmit", "hsr_dev_xmit", "dsa_user_xmit", "dsa_slave_xmit", "bareudp_xmit", "gtp_dev_xmit", "xfrmi_xmit"]) };
     Wakeup "wakeup" "waking the reader: scheduler, context switch" { ..way(Family::Core) };
     Drop "drop" "dropped packets" { ..way(Family::Other) };
     Copy "copy" "copies between user space and kernel, and between buffers" { ..cpu(Family::Memory) };
@@ -113,8 +123,30 @@ impl Layer {
         self.info().datapath
     }
 
-    /// The layer of a device's own work, by its kind; `None` for kinds of which nothing is known.
-    pub fn of_device(kind: &str) -> Option<Self> {
+    /// The layer of a device's own work, by its kind: kinds of which nothing is known have one together.
+    pub fn of_device(kind: &str) -> Self {
+        Self::known_device(kind).unwrap_or(Self::Device)
+    }
+
+    /// The first four bytes of the kinds of devices that hand packets to workers.
+    pub const DEFERRING: [u32; 1] = {
+        let (mut found, mut count, mut at) = ([0], 0, 0);
+        while at < Self::ALL.len() {
+            let info = Self::ALL[at].info();
+            let mut kind = 0;
+            while info.defers && kind < info.devices.len() {
+                let name = info.devices[kind].as_bytes();
+                found[count] = u32::from_ne_bytes([name[0], name[1], name[2], name[3]]);
+                (count, kind) = (count + 1, kind + 1);
+            }
+            at += 1;
+        }
+        assert!(count == found.len(), "there are more or fewer of them");
+        found
+    };
+
+    /// The layer whose row names a kind of device.
+    pub fn known_device(kind: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|layer| layer.info().devices.contains(&kind))
     }
 }
@@ -128,7 +160,7 @@ mod tests {
         for layer in Layer::ALL {
             let info = layer.info();
             for kind in info.devices {
-                assert_eq!(Layer::of_device(kind), Some(*layer), "{kind}");
+                assert_eq!(Layer::of_device(kind), *layer, "{kind}");
             }
             for function in info.transmit {
                 let rows = Layer::ALL.iter().filter(|other| other.info().transmit.contains(function)).count();
@@ -138,6 +170,6 @@ mod tests {
             assert!(info.devices.is_empty() || info.datapath && !info.transmit.is_empty(), "{}", layer.name());
             assert!(!info.tunnel || !info.devices.is_empty(), "{}", layer.name());
         }
-        assert_eq!(Layer::of_device("wireguard"), None);
+        assert_eq!((Layer::known_device("seltsam"), Layer::of_device("seltsam")), (None, Layer::Device));
     }
 }

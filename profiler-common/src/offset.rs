@@ -67,6 +67,7 @@ offsets! {
     skb_data required "sk_buff" "data" "the first byte of a packet that counts now";
     shinfo_frags required "skb_shared_info" "frags" "the pages of a packet";
     shinfo_gso_segs required "skb_shared_info" "gso_segs" "the wire packets of a packet";
+    skb_inner_network_header required "sk_buff" "inner_network_header" "the IP header inside a tunnel's";
     dev_ifindex required "net_device" "ifindex" "the index of a device";
     dev_net required "net_device" "nd_net.net" "the namespace of a device";
     dev_link_ops required "net_device" "rtnl_link_ops" "the operations of a device, which know its kind";

@@ -168,7 +168,7 @@ named! {
         object: Object::Sender, runs_in: &["tcp_sendmsg_locked", "tcp_sendmsg"], ..BASE
     };
     Queue "queue" "net_dev_queue: the packet reached a device's queue, after tc egress" {
-        stage: Stage::Queued, after: &[Receive, Route, Xmit, Send, Upcall, Execute], begins: Made,
+        stage: Stage::Queued, after: &[Receive, Route, Xmit, XmitEnd, Send, Upcall, Execute], begins: Made,
         child_by: &[Edge::Clone], device: Packet, then: HandsOn, object: Object::Packet, runs_in: &["__dev_queue_xmit"],
         ..BASE
     };

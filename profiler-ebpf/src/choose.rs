@@ -93,6 +93,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if outside && (Points::BEGIN_FROM_WIRE.has(point as u32) || is_at_a_card(packet)) {
         journey.peers[0] = skb::peer(header, 0);
     }
+    journey.device = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;
     journey.reason = 0;

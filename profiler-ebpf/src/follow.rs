@@ -9,7 +9,7 @@ use netstrata_common::{
 use crate::{
     cpu::{self, config, device_key, now, state},
     end,
-    fresh::is_fresh,
+    fresh::{comes_from_worker, is_fresh},
     function,
     globals::offset,
     lineage, log,
@@ -86,7 +86,8 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
     let sent_on = journey.next_edge == Edge::Userspace as u8;
-    let may_follow = sent_on || can_follow(last, point);
+    let is_sent_twice = matches!(point, Point::Queue) && last == Point::XmitEnd as u8;
+    let may_follow = sent_on || can_follow(last, point) && (!is_sent_twice || comes_from_worker(point, journey));
     if !sent_on
         && last != Point::Execute as u8
         && Points::BEGIN.has(point as u32)
@@ -95,6 +96,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
             || Points::BEGIN_FROM_WIRE.has(point as u32) && !Points::TRANSMITTED.has(last as u32)
             || !may_follow)
         && is_fresh(point, packet, previous)
+        && !comes_from_worker(point, journey)
     {
         end::close(slot, End::Absorbed, 0);
         return true;
@@ -131,6 +133,9 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         lineage::enters_gro(cpu, packet, journey.id);
     } else if Points::CLONES_END.has(here) {
         cpu::leaves(cpu, slot);
+    }
+    if matches!(point, Point::Xmit) {
+        journey.device = device;
     }
     let spent = take_out_own_time(&mut cpu.cut_ns, journey);
     // As little as can be after the last look at the clock.

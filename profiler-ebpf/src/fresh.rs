@@ -1,6 +1,6 @@
 //! Where packets begin: whether a packet was made here and now, or has just entered this machine.
 
-use netstrata_common::{Point, Points};
+use netstrata_common::{Journey, Layer, Point, Points};
 
 use crate::{globals::offset, skb};
 
@@ -11,7 +11,8 @@ use crate::{globals::offset, skb};
 pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
     let point = point as u32;
     if Points::BEGIN_MADE.has(point) {
-        !Points::PASS_ON.has(previous) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+        // A tunnel's worker sends what it was given before.
+        !Points::PASS_ON.has(previous) && skb::read::<i32>(packet, offset!(skb_iif)) == 0 && !skb::is_carried(packet)
     } else if Points::BEGIN_FROM_WIRE.has(point) {
         link_kind(packet) == NIC
     } else if Points::BEGIN_FROM_TUN.has(point) {
@@ -33,6 +34,20 @@ fn went_to_gro(packet: u64) -> bool {
 #[inline(always)]
 pub fn is_at_a_card(packet: u64) -> bool {
     link_kind(packet) == NIC
+}
+
+/// Whether a packet that is queued is the one that a device took in before and gave to a worker (WireGuard, to be encrypted):
+/// nothing frees it meanwhile without a trace, so no other can have its address.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/wireguard/send.c#L289>
+#[inline(always)]
+pub fn comes_from_worker(point: Point, journey: &Journey) -> bool {
+    if !matches!(point, Point::Queue) || !Points::TRANSMITTED.has(journey.last_point as u32) {
+        return false;
+    }
+    let operations: u64 = skb::read(journey.device, offset!(dev_link_ops));
+    let name: u64 = skb::read(operations, offset!(link_ops_kind));
+    let kind: u32 = skb::read(name, 0);
+    operations != 0 && kind == Layer::DEFERRING[0]
 }
 
 const NIC: u32 = 1;

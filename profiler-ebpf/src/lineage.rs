@@ -223,7 +223,9 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     let point = point as u32;
     let parent = cpu.parent;
     let edge = parent.edge;
-    let header = skb::network_header(packet);
+    // What XDP has sent on to another device has no network header before GRO sets it.
+    let is_arriving = point == Point::Gro as u32;
+    let header = if is_arriving { skb::read(packet, offset!(skb_data)) } else { skb::network_header(packet) };
     let is_child = if edge == Edge::Segment as u32 {
         const { Points::of_children(Edge::Segment) }.has(point)
             && device == parent.object

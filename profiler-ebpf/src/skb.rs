@@ -81,6 +81,12 @@ pub fn network_header(skb: u64) -> u64 {
     head + at as u64
 }
 
+/// Whether a tunnel carries the packet.
+#[inline(always)]
+pub fn is_carried(skb: u64) -> bool {
+    read::<u16>(skb, offset!(skb_inner_network_header)) > read::<u16>(skb, offset!(skb_network_header))
+}
+
 /// Address of the packet's transport header.
 #[inline(always)]
 pub fn transport_header(skb: u64) -> u64 {

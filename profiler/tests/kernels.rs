@@ -46,6 +46,7 @@ fn expected(column: usize) -> Offsets {
         skb_transport_header: row([178, 182, 182, 178, 182]),
         shinfo_frags: row([48, 48, 48, 48, 48]),
         shinfo_gso_segs: row([6, 6, 6, 6, 6]),
+        skb_inner_network_header: row([172, 176, 176, 172, 176]),
         dev_ifindex: row([256, 216, 224, 224, 224]),
         dev_net: row([1264, 1272, 280, 264, 264]),
         dev_link_ops: row([2104, 2120, 2280, 2088, 2392]),

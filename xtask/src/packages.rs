@@ -65,6 +65,7 @@ pub const PACKAGES: &[Package] = {
         package("containernetworking-plugins", File("/usr/lib/cni/bridge"), Tool, "the modes of the reference CNI plugins"),
         package("openvswitch-switch", Program("ovs-vswitchd"), Tool, "the modes of Open vSwitch, with a daemon of the lab's own"),
         package("bird2", Program("bird"), Tool, "the mode `routed`: the BGP daemon that Calico uses"),
+        package("wireguard-tools", Program("wg"), Tool, "the mode `wireguard`: sets keys and peers"),
         package("socat", Program("socat"), Tool, "the mode `user-overlay`: a tunnel in user space"),
         package("bpftool", Program("bpftool"), Tool, "tests look from outside at the programs that are loaded"),
         package("ethtool", Program("ethtool"), Tool, "switches offloads of test devices"),

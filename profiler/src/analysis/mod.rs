@@ -1,5 +1,6 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
+mod above;
 mod correction;
 #[cfg(test)]
 mod folding;
@@ -13,6 +14,7 @@ mod span;
 mod spans;
 mod totals;
 mod trust;
+mod xdp;
 
 pub use correction::Correction;
 pub use functions::FunctionTotal;
@@ -25,3 +27,4 @@ pub use span::{HookPart, PathAccount, PathIntervals, RowIntervals, Span};
 pub use spans::{SpanClass, SpanKind, classify, device_name};
 pub use totals::{Account, LayerTotal, Reconciliation, account};
 pub use trust::{Doubt, Seen, Trust, Verdict, trust};
+pub use xdp::{BehindXdp, behind_xdp};

@@ -2,6 +2,7 @@
 
 use netstrata_common::{Edge, Layer, Point, Protocol, named};
 
+use super::above::{is_switch_above, switch_between};
 use crate::profile::{CrossingRecord, Device, PathRecord, Topology, is_of_class};
 
 named! {
@@ -48,10 +49,11 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     let class = |layer: Option<Layer>, kind: SpanKind, at: CrossingRecord| SpanClass {
         layer,
         kind,
-        device: device_name(topology, at),
+        device: charged_to(topology, at),
         netns: at.netns,
     };
-    let of_device = |crossing: CrossingRecord| find(crossing).and_then(|device| Layer::of_device(&device.kind));
+    let of_device = |crossing: CrossingRecord| find(crossing).map(|device| Layer::of_device(&device.kind));
+    let defers = |crossing: CrossingRecord| of_device(crossing).is_some_and(|layer| layer.info().defers);
     use Point::{
         Copy, Drop, Enqueue, Execute, Gro, Held, Queue, Ready, ReadyWake, Receive, Requeue, Route, Rx, Send, Tcp,
         TcpBacklog, Upcall, Xmit, XmitEnd,
@@ -83,6 +85,8 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         (Xmit, Queue | Rx | Receive | XmitEnd) => class(of_device(from), Service, from),
         // With GRO or XDP on the peer, veth queues into the peer's ring, and NAPI takes it from there.
         (Xmit | XmitEnd, Gro) => class(Some(Layer::Backlog), Wait, to),
+        // A worker takes it from there.
+        (XmitEnd, Queue) => class(of_device(from), Wait, from),
         (XmitEnd, Rx | Receive) => class(of_device(from), Service, from),
         (Rx, Receive | Gro) => class(Some(Layer::Backlog), Wait, to),
         // What GRO handed to another CPU lay in that CPU's backlog.
@@ -93,7 +97,11 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         (Receive | Route, Queue | Xmit) => forwarding(find(from), find(to), topology)
             .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
-        (Receive | Route, Receive | Rx | Gro) => class(upper_layer(find(from), find(to)), Service, to),
+        (Receive | Route, Receive | Rx | Gro) => {
+            class(upper_layer(find(from), find(to)), if defers(to) { Wait } else { Service }, to)
+        }
+        // br_netfilter looks for a route as if the bridge had received the packet.
+        (Receive, Route) if is_above(find(from), find(to), topology) => class(of_device(to), Service, to),
         // `to` is the device that the stack took the packet from: a macvlan where `from` is the device below it.
         (Receive, Route) => class(Some(Layer::Ip), Service, to),
         (Route, Route) => class(Some(Layer::Route), Service, from),
@@ -114,13 +122,14 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
 
 /// What forwards between two devices: their common master, or IP.
 fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -> Option<(Layer, CrossingRecord)> {
-    let (from, to) = (from?, to?);
-    let master = |device: &Device| device.master.and_then(|index| topology.device(device.netns, index));
     // Out through another port, up to the bridge's own stack and out again, or from a bridge itself.
-    let bridge = master(from)
-        .filter(|bridge| from.netns == to.netns && (to.master == from.master || to.ifindex == bridge.ifindex))?;
-    let layer = Layer::of_device(&bridge.kind)?;
-    Some((layer, CrossingRecord { point: Point::None, netns: bridge.netns, ifindex: bridge.ifindex }))
+    let switch = switch_between(from?, to?, topology)?;
+    let at = CrossingRecord { point: Point::None, netns: switch.netns, ifindex: switch.ifindex };
+    Some((Layer::of_device(&switch.kind), at))
+}
+
+fn is_above(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -> bool {
+    matches!((from, to), (Some(from), Some(to)) if is_switch_above(from, to, topology))
 }
 
 /// Whose work it is to lift a packet from one device to another.
@@ -129,7 +138,18 @@ fn upper_layer(from: Option<&Device>, to: Option<&Device>) -> Option<Layer> {
     if from.is_some_and(|from| from.netns == to.netns && from.ifindex == to.ifindex) {
         return Some(Layer::Gro);
     }
-    Layer::of_device(&to.kind)
+    Some(Layer::of_device(&to.kind))
+}
+
+/// The name of the device that a span is charged to; of a kind of which nothing is known with the kind.
+fn charged_to(topology: &Topology, at: CrossingRecord) -> String {
+    let name = device_name(topology, at);
+    match topology.device(at.netns, at.ifindex) {
+        Some(device) if Layer::known_device(&device.kind).is_none() && !device.kind.is_empty() => {
+            format!("{name} ({})", device.kind)
+        }
+        _ => name,
+    }
 }
 
 /// A device's name; its index where the topology does not know it; empty without one.
@@ -175,6 +195,19 @@ mod tests {
                 device(6, 2, "ipvl0", "ipvlan", None),
                 device(6, 3, "ipvl1", "ipvlan", None),
                 device(7, 2, "mac0", "macvlan", None),
+                // A bridge whose port is a VLAN on a bond; and devices of other kinds.
+                device(8, 2, "eth0", "nic", Some(3)),
+                device(8, 3, "bond0", "bond", None),
+                Device { lower: Some((8, 3)), ..device(8, 4, "bond0.10", "vlan", Some(5)) },
+                device(8, 5, "br10", "bridge", None),
+                device(8, 6, "veth0", "veth", Some(5)),
+                device(8, 7, "blue", "vrf", None),
+                device(8, 8, "veth1", "veth", Some(7)),
+                device(8, 9, "veth2", "veth", Some(7)),
+                device(8, 10, "wg0", "wireguard", None),
+                device(8, 11, "nk0", "netkit", None),
+                device(8, 12, "dummy0", "dummy", None),
+                device(8, 13, "odd0", "seltsam", None),
             ],
             ..Topology::default()
         }
@@ -236,6 +269,38 @@ mod tests {
             // A macvlan's receive handler lifts the packet: the stack takes it from the macvlan.
             ((Receive, 5, 3), (Route, 7, 2), Layer::Ip, SpanKind::Service, "mac0"),
             ((Receive, 5, 3), (Tcp, 7, 2), Layer::Ip, SpanKind::Service, "mac0"),
+        ];
+        for (from, to, layer, kind, device) in cases {
+            assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");
+        }
+    }
+
+    #[test]
+    fn devices_of_every_kind_have_a_layer_and_ip_is_where_it_runs() {
+        use Point::*;
+        use SpanKind::{Service, Wait};
+        let cases = [
+            ((Receive, 8, 2), (Queue, 8, 6), Layer::Bridge, Service, "br10"),
+            ((Receive, 8, 6), (Queue, 8, 4), Layer::Bridge, Service, "br10"),
+            ((Receive, 8, 2), (Receive, 8, 5), Layer::Bridge, Service, "br10"),
+            ((Xmit, 8, 4), (Queue, 8, 3), Layer::Vlan, Service, "bond0.10"),
+            ((Xmit, 8, 3), (Queue, 8, 2), Layer::Bond, Service, "bond0"),
+            ((Receive, 8, 8), (Queue, 8, 9), Layer::Ip, Service, "veth1"),
+            ((Receive, 8, 8), (Route, 8, 7), Layer::Ip, Service, "blue"),
+            ((Xmit, 8, 7), (Rx, 8, 7), Layer::Vrf, Service, "blue"),
+            ((Xmit, 8, 11), (Rx, 1, 2), Layer::Netkit, Service, "nk0"),
+            ((Xmit, 8, 12), (XmitEnd, 8, 12), Layer::Device, Service, "dummy0"),
+            ((Xmit, 8, 13), (Queue, 8, 2), Layer::Device, Service, "odd0 (seltsam)"),
+            // The workers of WireGuard: after the device, and after the datagram.
+            ((Xmit, 8, 10), (XmitEnd, 8, 10), Layer::Wireguard, Service, "wg0"),
+            ((XmitEnd, 8, 10), (Queue, 8, 2), Layer::Wireguard, Wait, "wg0"),
+            ((Route, 8, 2), (Gro, 8, 10), Layer::Wireguard, Wait, "wg0"),
+            ((Gro, 8, 10), (Receive, 8, 10), Layer::Gro, Service, "wg0"),
+            // br_netfilter looks for a route at the bridge, and sends the packet out of a port.
+            ((Receive, 8, 6), (Route, 8, 5), Layer::Bridge, Service, "br10"),
+            ((Route, 8, 5), (Queue, 8, 4), Layer::Bridge, Service, "br10"),
+            // Without it a bridge's own stack received the packet.
+            ((Receive, 8, 5), (Route, 8, 5), Layer::Ip, Service, "br10"),
         ];
         for (from, to, layer, kind, device) in cases {
             assert_eq!(span(from, to), (Some(layer), kind, device.to_owned()), "{from:?} -> {to:?}");

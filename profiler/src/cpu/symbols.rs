@@ -160,7 +160,7 @@ pub const RULES: &[Rule] = &[
         "tcf_*", "__tcf_*", "tc_run*", "tcx_*", "cls_bpf_*", "u32_classify", "fl_classify", "mall_classify",
         "basic_classify", "flow_classify", "route4_classify", "fw_classify", "cls_cgroup_classify",
         "sch_handle_ingress*", "sch_handle_egress*", "skb_do_redirect", "__bpf_redirect*", "__bpf_tx_skb", "em_*",
-        "tunnel_key_act", "clsact_*", "ingress_*", "mini_qdisc_*",
+        "tunnel_key_act", "clsact_*", "ingress_*", "mini_qdisc_*", "ifb_*",
     ]),
     decides(Layer::Xdp, &[
         "xdp_*", "__xdp_*", "do_xdp_generic", "bpf_prog_run_generic_xdp", "bpf_prog_run_xdp", "netif_receive_generic_xdp",
@@ -187,7 +187,8 @@ pub const RULES: &[Rule] = &[
         "netif_rx*", "__netif_rx", "enqueue_to_backlog", "process_backlog", "get_rps_cpu*", "rps_*", "net_rps_*",
         "trigger_rx_softirq", "flush_backlog", "set_rps_cpu", "backlog_*", "dev_loopback_xmit",
     ]),
-    decides(Layer::Veth, &["veth_*", "__veth_*", "netkit_*"]),
+    decides(Layer::Veth, &["veth_*", "__veth_*"]),
+    decides(Layer::Netkit, &["netkit_*"]),
     decides(Layer::Bridge, &[
         "br_*", "__br_*", "fdb_*", "__fdb_*", "maybe_deliver*", "deliver_clone", "should_deliver", "nbp_*",
     ]),
@@ -197,6 +198,9 @@ pub const RULES: &[Rule] = &[
         "flow_lookup*", "queue_userspace_packet", "queue_gso_packets", "output_userspace", "set_ip_addr",
         "dec_ttl_exception_handler",
     ]),
+    decides(Layer::Vlan, &["vlan_*", "__vlan_*"]),
+    decides(Layer::Bond, &["bond_*", "__bond_*", "team_*", "__team_*", "lb_transmit", "rr_transmit", "ab_transmit", "bc_transmit"]),
+    decides(Layer::Vrf, &["vrf_*", "__vrf_*"]),
     decides(Layer::Macvlan, &["macvlan_*", "macvtap_*"]),
     decides(Layer::Ipvlan, &["ipvlan_*", "ipvtap_*"]),
     decides(Layer::Vxlan, &["vxlan_*", "__vxlan_*"]),
@@ -205,7 +209,9 @@ pub const RULES: &[Rule] = &[
         "ipip_*", "ipip6_*", "mplsip_*", "sit_*", "tunnel4_*", "tunnel64_*", "tunnel6_*", "tunnel46_*", "ip6_tnl_*",
         "__ip6_tnl_*", "ip4ip6_*", "ip6ip6_*", "ipxip6_*", "vti_*", "vti6_*", "fou_*", "gue_*",
     ]),
-    decides(Layer::Gre, &["gre_*", "__gre_*", "ipgre_*", "__ipgre_*", "ip6gre_*", "__ip6gre_*", "erspan_*"]),
+    decides(Layer::Gre, &["gre_*", "__gre_*", "ipgre_*", "__ipgre_*", "ip6gre_*", "__ip6gre_*", "erspan_*", "ip6erspan_*"]),
+    // The ciphers that its workers call are no rule's, and so are theirs.
+    decides(Layer::Wireguard, &["wg_*", "encrypt_packet", "decrypt_packet"]),
     decides(Layer::Tun, &["tun_*", "__tun_*", "tap_*", "vhost_*", "__vhost_*", "handle_tx*", "handle_rx*"]),
     decides(Layer::Loopback, &["loopback_*"]),
     decides(Layer::Nic, &[
@@ -216,7 +222,10 @@ pub const RULES: &[Rule] = &[
         "netvsc_*", "xennet_*", "xenvif_*", "tg3_*", "bnx2x_*", "bnxt_*", "__bnxt_*", "rtl8169_*", "rtl_*", "cxgb4_*",
         "gve_*", "mana_*", "ionic_*", "nfp_*", "qede_*", "efx_*", "ef100_*", "aq_*", "hns3_*", "fec_*", "stmmac_*",
         "mvneta_*", "mvpp2_*", "dpaa2_*", "enic_*", "fm10k_*", "sky2_*", "b44_*", "macb_*", "cpsw_*", "bcmgenet_*",
-        "bond_*", "__bond_*", "team_*", "vlan_*", "__vlan_*", "ifb_*", "dummy_xmit", "tso_build_*", "tso_start",
+        "tso_build_*", "tso_start",
+    ]),
+    decides(Layer::Device, &[
+        "dummy_xmit", "macsec_*", "hsr_*", "dsa_*", "batadv_*", "bareudp_*", "gtp_*", "xfrmi_*", "nlmon_*",
     ]),
     helper(Layer::Wakeup, &[
         "try_to_wake_up", "ttwu_*", "wake_up_*", "__wake_up*", "default_wake_function", "autoremove_wake_function",
@@ -577,7 +586,19 @@ mod tests {
                 "netif_rx __netif_rx netif_rx_internal netif_rx_ni enqueue_to_backlog process_backlog get_rps_cpu \
                        rps_trigger_softirq net_rps_action_and_irq_enable",
             ),
-            (Veth, "veth_xmit veth_poll veth_xdp_rcv veth_forward_skb netkit_xmit"),
+            (Veth, "veth_xmit veth_poll veth_xdp_rcv veth_forward_skb"),
+            (Netkit, "netkit_xmit netkit_xnet"),
+            (Vlan, "vlan_do_receive vlan_dev_hard_start_xmit vlan_skb_recv"),
+            (
+                Bond,
+                "bond_start_xmit bond_handle_frame bond_dev_queue_xmit __bond_start_xmit team_xmit team_handle_frame",
+            ),
+            (Vrf, "vrf_xmit vrf_ip_rcv vrf_l3_out vrf_local_xmit vrf_finish_direct"),
+            (
+                Wireguard,
+                "wg_xmit wg_packet_encrypt_worker wg_packet_tx_worker wg_packet_receive wg_packet_rx_poll wg_socket_send_skb_to_peer",
+            ),
+            (Device, "dummy_xmit macsec_start_xmit xfrmi_xmit dsa_user_xmit hsr_dev_xmit"),
             (
                 Bridge,
                 "br_handle_frame br_handle_frame_finish br_forward br_forward_finish __br_forward br_dev_xmit \
@@ -603,7 +624,7 @@ mod tests {
                 "virtnet_poll virtnet_receive start_xmit skb_recv_done receive_buf receive_mergeable free_old_xmit_skbs \
                    ena_start_xmit ena_io_poll mlx5e_xmit mlx5e_napi_poll ixgbe_xmit_frame_ring i40e_napi_poll ice_start_xmit \
                    igb_poll e1000_clean e1000_xmit_frame vmxnet3_poll netvsc_poll xennet_poll bnxt_poll gve_tx \
-                   bond_start_xmit vlan_do_receive",
+                   vmxnet3_xmit_frame",
             ),
             (
                 Wakeup,

@@ -73,16 +73,25 @@ pub fn support(layer: Layer) -> Option<Support> {
         Layer::Gro => entry(Span, &["napi_gro_receive_entry", "netif_receive_skb"], ""),
         Layer::Backlog => entry(Span, &["netif_rx", "netif_receive_skb"], ""),
         Layer::Veth => device("VETH"),
+        Layer::Netkit => Support { since: "6.7", ..device("NETKIT") },
         Layer::Bridge => entry(Span, &["netif_receive_skb", "net_dev_queue"], "BRIDGE"),
         Layer::Ovs => entry(Span, &["netif_receive_skb", "net_dev_queue"], "OPENVSWITCH"),
+        Layer::Vlan => device("VLAN_8021Q"),
+        Layer::Bond => device("BONDING"),
+        Layer::Vrf => device("NET_VRF"),
         Layer::Macvlan => device("MACVLAN"),
         Layer::Ipvlan => device("IPVLAN"),
         Layer::Vxlan => device("VXLAN"),
         Layer::Geneve => device("GENEVE"),
         Layer::Ipip => device("NET_IPIP"),
         Layer::Gre => device("NET_IPGRE"),
+        Layer::Wireguard => Support {
+            note: "its workers are seen as a wait: from the transmission to the datagram's queue, from the datagram's \
+                   reception to GRO",
+            ..entry(Span, &["net_dev_start_xmit", "net_dev_queue", "napi_gro_receive_entry"], "WIREGUARD")
+        },
         Layer::Tun => device("TUN"),
-        Layer::Loopback => device(""),
+        Layer::Loopback | Layer::Device => device(""),
         Layer::Nic => entry(Span, &["net_dev_start_xmit", "net_dev_xmit", "napi_gro_receive_entry"], ""),
         Layer::Wakeup => Support {
             since: "6.3",

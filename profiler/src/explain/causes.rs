@@ -21,6 +21,9 @@ named! {
     SoftwareSegmentation "software-segmentation" "1 % of busy samples in `gso`, and twice the baseline's share" {
         find: software_segmentation
     };
+    XdpCopy "xdp-copy" "half of the packets are copied for an XDP program on their way, in the baseline less than half as many" {
+        find: xdp_copy
+    };
     GroNotMerging "gro-not-merging" "15 % fewer bytes per skb that reaches a reader, behind a tunnel that only the target has" {
         find: gro_not_merging
     };
@@ -179,6 +182,17 @@ fn software_segmentation(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     })
 }
 
+fn xdp_copy(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    (b.rebuilt >= 0.5 && b.rebuilt >= 2.0 * a.rebuilt).then(|| {
+        (
+            "an XDP program on a virtual device makes the kernel copy packets before it runs: they have no room for it, or \
+             share their memory"
+                .into(),
+            vec![figure("copies for XDP per packet", "", a.rebuilt, b.rebuilt)],
+        )
+    })
+}
+
 /// The figures of packets that became smaller, and the tunnel that only the target has.
 fn smaller_packets(Both { kind, a, b, .. }: &Both<'_>) -> Option<(Option<Layer>, Vec<Proof>)> {
     let tunnel = |facts: &Facts| facts.layers.iter().copied().find(|layer| layer.info().tunnel);
@@ -303,7 +317,7 @@ fn drops(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use netstrata_common::Point;
+    use netstrata_common::{Edge, Point};
 
     use super::*;
     use crate::{
@@ -346,6 +360,13 @@ mod tests {
         tunnel
     }
 
+    /// The same packets, copied for an XDP program.
+    fn copied() -> Profile {
+        let mut copied = plain();
+        copied.paths[0].edges.push((2, Edge::Rebuild));
+        copied
+    }
+
     /// A full CPU, losses, and readers that are woken late on another CPU.
     fn lossy() -> Profile {
         let mut other = stream(&[(1, TCP, 930), (2, TCP, 100)]);
@@ -366,11 +387,12 @@ mod tests {
         use CauseName::*;
         let layers = [(1, TCP, 700), (1, GSO, 60), (1, CONNTRACK, 40), (2, TCP, 700)];
         let rules = [(1, TCP, 700), (1, TUN, 40), (1, NETFILTER, 40), (1, OVS, 40), (2, TCP, 700)];
-        let cases: [(Profile, Profile, &[CauseName]); 8] = [
+        let cases: [(Profile, Profile, &[CauseName]); 9] = [
             (rr(1, 1000.0), rr(3, 900.0), &[ExtraDevices, MoreSoftirqs, Queueing]),
             (rr(1, 1000.0), relayed(500.0), &[MorePackets]),
             (plain(), stream(&layers), &[SoftwareSegmentation, ConntrackNat]),
             (plain(), stream(&rules), &[UserSpaceTunnel, Netfilter, Ovs]),
+            (plain(), copied(), &[XdpCopy]),
             (plain(), small(), &[SmallerAggregates, SmallerMtu]),
             (plain(), tunnel(), &[GroNotMerging, SmallerMtu]),
             (plain(), lossy(), &[MoreCpuHops, SlowerWakeups, OneCpuSaturated, Retransmits, BacklogDrops, Drops]),

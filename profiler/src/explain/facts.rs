@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netstrata_common::{Layer, Point};
+use netstrata_common::{Edge, Layer, Point};
 
 use super::{Side, WorkKind, legs, protocol, reaches_reader};
 use crate::{
@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub kinds: BTreeSet<String>,
     pub bytes: f64,
     pub wire: f64,
+    /// How often a packet was copied for an XDP program.
+    pub rebuilt: f64,
     pub qdisc_wait: f64,
     pub backlog_wait: f64,
     pub wakeup_wait: f64,
@@ -78,6 +80,10 @@ impl Facts {
             kinds: paths.iter().flat_map(|path| kinds(profile, path)).collect(),
             bytes: sum(&|path| path.record.bytes),
             wire: sum(&|path| path.record.wire_packets),
+            rebuilt: sum(&|path| {
+                let copies = path.record.edges.iter().filter(|(_, edge)| *edge == Edge::Rebuild);
+                copies.count() as u64 * path.record.packets
+            }),
             qdisc_wait: waits(Layer::Qdisc),
             backlog_wait: waits(Layer::Backlog),
             wakeup_wait: waits(Layer::Wakeup),

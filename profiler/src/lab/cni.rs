@@ -42,40 +42,72 @@ fn find(plugin: &str) -> Option<PathBuf> {
     DIRECTORIES.iter().map(|directory| Path::new(directory).join(plugin)).find(|path| path.is_file())
 }
 
-/// A network: its configuration, in a file, and the namespace that the plugins take for the host.
+/// A network: the configurations of its plugins, in the order in which they are called, and the namespace that they take
+/// for the host.
 pub struct CniNetwork {
-    plugin: PathBuf,
-    configuration: PathBuf,
+    plugins: Vec<(PathBuf, Value)>,
+    /// Where configurations are put for the plugins to read.
+    directory: PathBuf,
     host: Rc<Namespace>,
 }
 
 impl CniNetwork {
     /// Writes the configuration of a network; addresses are given by the plugin `host-local`, whose state stays within
     /// the lab.
-    pub fn new(lab: &Lab, host: Rc<Namespace>, name: &str, mut configuration: Value) -> anyhow::Result<Self> {
+    pub fn new(lab: &Lab, host: Rc<Namespace>, name: &str, configurations: Vec<Value>) -> anyhow::Result<Self> {
         let directory = lab.directory().join(name);
         fs::create_dir_all(&directory)?;
-        configuration["cniVersion"] = "0.4.0".into();
-        configuration["name"] = name.into();
-        configuration["ipam"]["type"] = "host-local".into();
-        configuration["ipam"]["dataDir"] = directory.join("addresses").display().to_string().into();
-        let plugin = configuration["type"].as_str().context("a network has a plugin")?;
-        let plugin = find(plugin).with_context(|| format!("the CNI plugin `{plugin}` is not installed"))?;
-        let path = directory.join("network.json");
-        fs::write(&path, configuration.to_string())?;
-        Ok(Self { plugin, configuration: path, host })
+        let mut plugins = Vec::new();
+        for mut configuration in configurations {
+            configuration["cniVersion"] = "0.4.0".into();
+            configuration["name"] = name.into();
+            if configuration["ipam"].is_object() {
+                configuration["ipam"]["type"] = "host-local".into();
+                configuration["ipam"]["dataDir"] = directory.join("addresses").display().to_string().into();
+            }
+            let plugin = configuration["type"].as_str().context("a network has a plugin")?;
+            let plugin = find(plugin).with_context(|| format!("the CNI plugin `{plugin}` is not installed"))?;
+            plugins.push((plugin, configuration));
+        }
+        Ok(Self { plugins, directory, host })
     }
 
-    /// Calls the plugin for a container.
-    fn call(&self, verb: &str, container: &Namespace, heed: bool) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.plugin);
+    /// Calls all plugins to put a container into the network, each with the result of the one before; gives the last one's.
+    fn add(&self, container: &Namespace) -> anyhow::Result<String> {
+        self.plugins.iter().try_fold(String::new(), |result, plugin| self.call("ADD", plugin, &result, container, true))
+    }
+
+    /// Calls them to take it out, the last one first, with the result of the whole.
+    fn delete(&self, container: &Namespace, result: &str) {
+        for plugin in self.plugins.iter().rev() {
+            // The namespaces go next, and with them whatever a plugin would have left.
+            let _ = self.call("DEL", plugin, result, container, false);
+        }
+    }
+
+    /// Calls a plugin for a container.
+    fn call(
+        &self,
+        verb: &str,
+        (plugin, configuration): &(PathBuf, Value),
+        before: &str,
+        container: &Namespace,
+        heed: bool,
+    ) -> anyhow::Result<String> {
+        let mut configuration = configuration.clone();
+        if !before.is_empty() {
+            configuration["prevResult"] = serde_json::from_str(before).context("a CNI plugin's result is not JSON")?;
+        }
+        let path = self.directory.join("network.json");
+        fs::write(&path, configuration.to_string())?;
+        let mut command = Command::new(plugin);
         command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", container.name()).env("CNI_NETNS", container.path());
-        command.env("CNI_IFNAME", INTERFACE).env("CNI_PATH", self.plugin.parent().unwrap_or(Path::new("/")));
+        command.env("CNI_IFNAME", INTERFACE).env("CNI_PATH", plugin.parent().unwrap_or(Path::new("/")));
         // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
         command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
-        let input = File::open(&self.configuration)?;
-        let plugin = Process::spawn_reading(command, input, Some(&self.host.path()), libc::SIGKILL, None)?;
-        runtime::wait(plugin.finish(STEP, heed)).with_context(|| format!("CNI {verb} of {}", self.plugin.display()))
+        let input = File::open(&path)?;
+        let process = Process::spawn_reading(command, input, Some(&self.host.path()), libc::SIGKILL, None)?;
+        runtime::wait(process.finish(STEP, heed)).with_context(|| format!("CNI {verb} of {}", plugin.display()))
     }
 }
 
@@ -83,6 +115,8 @@ impl CniNetwork {
 pub struct Attachment {
     network: Rc<CniNetwork>,
     container: Rc<Namespace>,
+    /// What the plugins said.
+    result: String,
     /// The address that the container got.
     pub address: Ipv4Addr,
 }
@@ -90,20 +124,19 @@ pub struct Attachment {
 impl Attachment {
     /// Puts the container into the network.
     pub fn add(network: &Rc<CniNetwork>, container: &Rc<Namespace>) -> anyhow::Result<Self> {
-        let said = network.call("ADD", container, true);
-        let address = said.and_then(|said| address(&said));
-        if address.is_err() {
-            // "…runtimes should delete after a failed add": what the plugin made until then goes.
-            let _ = network.call("DEL", container, false);
+        let said = network.add(container).and_then(|said| Ok((address(&said)?, said)));
+        if said.is_err() {
+            // "…runtimes should delete after a failed add": what the plugins made until then goes.
+            network.delete(container, "");
         }
-        Ok(Self { network: network.clone(), container: container.clone(), address: address? })
+        let (address, result) = said?;
+        Ok(Self { network: network.clone(), container: container.clone(), result, address })
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        // The namespaces go next, and with them whatever a plugin would have left.
-        let _ = self.network.call("DEL", &self.container, false);
+        self.network.delete(&self.container, &self.result);
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     cleanup::Lab,
     needs::Need::{self, Cni, Device, Docker, Guest, Kernel, Program},
     network::{Build, Network, Shared, Site},
-    networks::{cni, docker, local, nat, nested, overlay, ovs, routed, slave, tap, user, wire},
+    networks::{cni, docker, local, nat, nested, overlay, ovs, routed, slave, tap, trunk, user, wire, wireguard},
 };
 use crate::{cli::LabRunArgs, failure::Failure};
 
@@ -58,6 +58,14 @@ const IPTABLES_NAT: Need = Kernel(
     "address translation for iptables (modules nft_compat or ip_tables, xt_MASQUERADE)",
     &["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"],
 );
+const TBF: Need = Kernel(
+    "tbf (module sch_tbf)",
+    &["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1mbit", "burst", "10kb", "latency", "50ms"],
+);
+const INGRESS: Need = Kernel(
+    "queue for filters of what is received (module sch_ingress)",
+    &["tc", "qdisc", "add", "dev", "lo", "ingress"],
+);
 const OVS_DAEMON: Need = Program("ovs-vswitchd", "openvswitch-switch");
 const OVS_DATABASE: Need = Program("ovsdb-server", "openvswitch-switch");
 const OVS_DATAPATH: Need = Kernel("Open vSwitch datapath (module openvswitch)", &["ovs-dpctl", "add-dp", "trial"]);
@@ -99,6 +107,30 @@ pub const MODES: &[Mode] = &[
         layers: &[("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br0")],
         needs: &[IP, VETH, BRIDGE],
         build: local::bridge,
+    },
+    Mode {
+        name: "vlan-bridge",
+        text: "two hosts whose wire carries tagged frames: on each a bridge whose ports are the container and a VLAN of the \
+               wire, as Proxmox and OpenStack join machines",
+        chain: &[
+            "client", "eth0", "veth-client", "br0", "wire0.10", "wire0", "wire0", "wire0.10", "br0", "veth-server", "eth0",
+            "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("bridge", "br0"), ("vlan", "wire0.10"), ("veth", "wire0"),
+            ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, BRIDGE, Device("vlan")],
+        build: trunk::vlan_bridge,
+    },
+    Mode {
+        name: "netkit",
+        text: "client and server in a namespace each, joined by netkit pairs to a third, which routes between them, as Cilium's \
+               netkit devices without its programs",
+        chain: &["client", "eth0", "nk-client", "node", "nk-server", "eth0", "server"],
+        layers: &[("netkit", "eth0"), ("backlog", "nk-client"), ("ip", "nk-client"), ("route", "nk-client")],
+        needs: &[IP, Device("netkit")],
+        build: trunk::netkit,
     },
     Mode {
         name: "nat",
@@ -214,6 +246,19 @@ pub const MODES: &[Mode] = &[
         ],
         needs: &[IP, VETH, Device("gre")],
         build: routed::gre,
+    },
+    Mode {
+        name: "wireguard",
+        text: "two hosts with a WireGuard tunnel between them, as Flannel's backend of that name and Calico's encryption",
+        chain: &[
+            "client", "eth0", "veth-client", "wg0", "wire0", "wire0", "wg0", "veth-server", "eth0", "server",
+        ],
+        layers: &[
+            ("veth", "eth0"), ("backlog", "veth-client"), ("ip", "veth-client"), ("wireguard", "wg0"), ("ip", "wg0"),
+            ("veth", "wire0"), ("backlog", "wire0"),
+        ],
+        needs: &[IP, VETH, Program("wg", "wireguard-tools"), Device("wireguard")],
+        build: wireguard::tunnel,
     },
     Mode {
         name: "vxlan",
@@ -376,6 +421,15 @@ pub const MODES: &[Mode] = &[
         layers: &[("veth", "eth0"), ("backlog", ""), ("bridge", "cni0")],
         needs: &[IP, Cni("bridge")],
         build: cni::bridge,
+    },
+    Mode {
+        name: "cni-bandwidth",
+        text: "like `cni-bridge`, with the CNI plugin `bandwidth` after it: what a container receives is held to 1 Gbit/s by TBF at \
+               the node's end of its veth pair, what it sends by TBF at an ifb device",
+        chain: &["client", "eth0", "veth…", "ifb", "cni0", "veth…", "eth0", "server"],
+        layers: &[("veth", "eth0"), ("backlog", ""), ("bridge", "cni0"), ("qdisc", ""), ("tc", "")],
+        needs: &[IP, Cni("bridge"), Cni("bandwidth"), Device("ifb"), TBF, INGRESS],
+        build: cni::bandwidth,
     },
     Mode {
         name: "cni-ptp",

@@ -40,6 +40,10 @@ pub(super) const TRIALS: &[(&str, &[&str])] = &[
     ("geneve", &["link", "add", "trial", "type", "geneve", "id", "1", "remote", "127.0.0.2"]),
     ("ipip", &["link", "add", "trial", "type", "ipip", "local", "127.0.0.1", "remote", "127.0.0.2"]),
     ("gre", &["link", "add", "trial", "type", "gre", "local", "127.0.0.1", "remote", "127.0.0.2"]),
+    ("vlan", &["link", "add", "trial", "link", "lower", "type", "vlan", "id", "10"]),
+    ("wireguard", &["link", "add", "trial", "type", "wireguard"]),
+    ("netkit", &["link", "add", "trial", "type", "netkit"]),
+    ("ifb", &["link", "add", "trial", "type", "ifb"]),
     ("tun", &["tuntap", "add", "dev", "trial", "mode", "tun"]),
 ];
 

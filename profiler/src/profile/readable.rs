@@ -76,8 +76,9 @@ fn of_device(device: &mut Device) {
         mtu: _,
         up: _,
         qdisc,
+        xdp,
     } = device;
-    clean([name, kind, mac, qdisc]);
+    clean([name, kind, mac, qdisc, xdp]);
     clean(addresses);
     if let Some(Tunnel { id: _, local, remote, port: _ }) = tunnel {
         clean(local.iter_mut().chain(remote));

@@ -78,6 +78,9 @@ pub struct Device {
     pub up: bool,
     /// Root queueing discipline as the kernel names it ("noqueue", "tbf", …), empty if unknown.
     pub qdisc: String,
+    /// Who runs its XDP program: "driver", "generic", "hardware", "several"; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub xdp: String,
 }
 
 /// Parameters of a tunnel.

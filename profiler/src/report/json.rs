@@ -4,7 +4,10 @@ use netstrata_common::{Edge, Hook, Layer, Way};
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{Account, FunctionTotal, LayerTotal, Of, PathAccount, RowIntervals, Span, device_name, turn_interval},
+    analysis::{
+        Account, BehindXdp, FunctionTotal, LayerTotal, Of, PathAccount, RowIntervals, Span, behind_xdp, device_name,
+        turn_interval,
+    },
     cpu::{Context, TaskAccount, TaskKey},
     profile::{Histogram, Observer, Profile, TurnRecord},
 };
@@ -26,7 +29,7 @@ pub fn value(profile: &Profile, account: &Account) -> Value {
         "cpu": cpu(profile, account),
         "softirqs": softirqs(profile, account),
         "drops": drops(profile),
-        "devices": devices(profile),
+        "devices": devices(profile, account),
         "turnarounds": turnarounds(profile),
         "reconciliation": reconciliation(account),
         "retransmits": profile.retransmits,
@@ -462,14 +465,15 @@ fn drops(profile: &Profile) -> Vec<Value> {
         .collect()
 }
 
-fn devices(profile: &Profile) -> Vec<Value> {
+fn devices(profile: &Profile, account: &Account) -> Vec<Value> {
+    let programs = behind_xdp(profile, account);
     profile
         .devices
         .iter()
         .filter(|counters| counters.rx_packets + counters.tx_packets + counters.rx_dropped + counters.tx_dropped > 0)
         .map(|counters| {
             let device = profile.topology.device(counters.netns, counters.ifindex);
-            json!({
+            let mut row = json!({
                 "netns": profile.topology.namespace_name(counters.netns),
                 "device": device.map_or_else(|| format!("if{}", counters.ifindex), |device| device.name.clone()),
                 "kind": device.map_or("", |device| &device.kind),
@@ -479,7 +483,13 @@ fn devices(profile: &Profile) -> Vec<Value> {
                 "tx_bytes": counters.tx_bytes,
                 "rx_dropped": counters.rx_dropped,
                 "tx_dropped": counters.tx_dropped,
-            })
+            });
+            let here = |found: &&BehindXdp| (found.netns, found.ifindex) == (counters.netns, counters.ifindex);
+            if let Some(found) = programs.iter().find(here) {
+                row["xdp"] = found.mode.as_str().into();
+                row["went_on"] = (found.went_on.round() as u64).into();
+            }
+            row
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! Tables for a terminal of 100 columns.
 
 mod cpu;
+mod devices;
 
 use std::fmt::Write as _;
 
@@ -26,6 +27,7 @@ pub fn render(profile: &Profile, account: &Account) -> String {
     let _ = functions(&mut out, profile, account);
     let _ = cpu::layers(&mut out, profile, account);
     let _ = drops(&mut out, profile);
+    let _ = devices::devices(&mut out, profile, account);
     let _ = trust(&mut out, profile, account);
     out
 }

@@ -11,7 +11,7 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage},
     link::{
         InfoData, InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
-        LinkLayerType, LinkMessage,
+        LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
     },
     nsid::{NsidAttribute, NsidMessage},
 };
@@ -165,6 +165,7 @@ fn raw_link(netns: u32, message: LinkMessage) -> RawLink {
             LinkAttribute::Qdisc(kind) => raw.device.qdisc = kind,
             LinkAttribute::Controller(index) if index != 0 => raw.device.master = Some(index),
             LinkAttribute::Link(index) if index != 0 => raw.link = Some(index),
+            LinkAttribute::Xdp(found) => raw.device.xdp = xdp_mode(&found).into(),
             LinkAttribute::LinkNetNsId(id) if id >= 0 => raw.link_nsid = Some(id),
             LinkAttribute::Stats64(stats) => {
                 raw.stats = DeviceCounters {
@@ -200,6 +201,21 @@ fn raw_link(netns: u32, message: LinkMessage) -> RawLink {
     raw.link = raw.link.or(below.filter(|index| *index != 0));
     (raw.stats.netns, raw.stats.ifindex) = (netns, raw.device.ifindex);
     raw
+}
+
+/// Who runs a device's XDP program.
+fn xdp_mode(found: &[LinkXdp]) -> &'static str {
+    let attached = found.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(attached) => Some(attached),
+        _ => None,
+    });
+    match attached {
+        None | Some(XdpAttached::None) => "",
+        Some(XdpAttached::SocketBuffer) => "generic",
+        Some(XdpAttached::Hardware) => "hardware",
+        Some(XdpAttached::Driver) => "driver",
+        Some(_) => "several",
+    }
 }
 
 /// Kinds that are one end of a pair.

@@ -98,6 +98,10 @@ impl Union {
             // The other end may vanish a moment before this one: what was known of it stays.
             keep_known(&mut next.peer, old.peer);
             keep_known(&mut next.lower, old.lower);
+            // A program that was taken off had its packets until then.
+            if next.xdp.is_empty() {
+                next.xdp.clone_from(&old.xdp);
+            }
         }
         *old = next;
     }

@@ -12,8 +12,8 @@ use crate::lab::{
 };
 
 /// Both containers in one network of the node.
-fn attach(site: &Site<'_>, node: Namespace, configuration: Value) -> anyhow::Result<Network> {
-    let cni = Rc::new(CniNetwork::new(site.lab, Rc::new(node), site.mode, configuration)?);
+fn attach(site: &Site<'_>, node: Namespace, plugins: Vec<Value>) -> anyhow::Result<Network> {
+    let cni = Rc::new(CniNetwork::new(site.lab, Rc::new(node), site.mode, plugins)?);
     let side = |role: &str| -> anyhow::Result<(Rc<Namespace>, Attachment)> {
         let container = Rc::new(site.namespace(role)?);
         let attachment = Attachment::add(&cni, &container)?;
@@ -26,14 +26,35 @@ fn attach(site: &Site<'_>, node: Namespace, configuration: Value) -> anyhow::Res
 
 /// The plugin `bridge`: a Linux bridge that is the gateway too, with masquerading for what leaves it.
 pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
-    let configuration = json!({
+    attach(site, site.namespace("node")?, vec![bridged("10.206.0.0/24")])
+}
+
+fn bridged(subnet: &str) -> Value {
+    json!({
         "type": "bridge",
         "bridge": "cni0",
         "isGateway": true,
         "ipMasq": true,
-        "ipam": { "subnet": "10.206.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
+        "ipam": { "subnet": subnet, "routes": [{ "dst": "0.0.0.0/0" }] },
+    })
+}
+
+/// Bits a second to which each container is held, each way.
+const RATE: u64 = 1_000_000_000;
+/// Bits that may go at once: some of the largest packets.
+const BURST: u64 = 8 * 1_048_576;
+
+/// The plugin `bridge` and then `bandwidth`: TBF at the node's end of the veth pair for what the container receives, and in
+/// an ifb device, to which a filter redirects, for what it sends.
+pub fn bandwidth(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    let limits = json!({
+        "type": "bandwidth",
+        "ingressRate": RATE,
+        "ingressBurst": BURST,
+        "egressRate": RATE,
+        "egressBurst": BURST,
     });
-    attach(site, site.namespace("node")?, configuration)
+    attach(site, site.namespace("node")?, vec![bridged("10.209.0.0/24"), limits])
 }
 
 /// The plugin `ptp`: a veth pair for each container, and the node routes between them.
@@ -43,7 +64,7 @@ pub fn ptp(site: &mut Site<'_>) -> anyhow::Result<Network> {
         "ipMasq": true,
         "ipam": { "subnet": "10.207.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
     });
-    attach(site, site.namespace("node")?, configuration)
+    attach(site, site.namespace("node")?, vec![configuration])
 }
 
 /// The plugin `macvlan` in bridge mode.
@@ -54,5 +75,5 @@ pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
     node.add_veth(CARD, &wire, CARD)?;
     let configuration =
         json!({ "type": "macvlan", "master": CARD, "mode": "bridge", "ipam": { "subnet": "10.208.0.0/24" } });
-    Ok(attach(site, node, configuration)?.keep(wire))
+    Ok(attach(site, node, vec![configuration])?.keep(wire))
 }

@@ -11,5 +11,7 @@ pub mod ovs;
 pub mod routed;
 pub mod slave;
 pub mod tap;
+pub mod trunk;
 pub mod user;
 pub mod wire;
+pub mod wireguard;
