@@ -9,6 +9,7 @@ use crate::{
     follow::{append, take_out_own_time},
     fresh::is_fresh,
     globals::offset,
+    ip,
     maps::JOURNEYS,
     skb,
     slots::{self, key, set_key},
@@ -41,9 +42,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if config.accept == 0 || !is_fresh(point, packet, previous) {
         return 0;
     }
-    if config.filters & FILTER_FLOW != 0
-        && !skb::flow_matches(packet, config.flow_protocol, config.flow_address, config.flow_port)
-    {
+    if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(packet) {
         return 0;
     }
     cpu.decisions += weight as u64;
@@ -73,7 +72,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.count = 0;
     journey.len = skb::read(packet, offset!(skb_len));
     journey.wire = skb::wire_packets(packet);
-    (journey.payload, journey.protocol) = skb::payload(packet);
+    (journey.payload, journey.protocol) = ip::payload(packet);
     journey.socket = 0;
     journey.skbs_micro = 1_000_000;
     journey.skb_wire = journey.wire;

@@ -21,6 +21,7 @@ use crate::{
     cpu::{now, state},
     end::{self, evict},
     globals::offset,
+    ip,
     moves::{coalesced, copy_journey},
     print::{flow_print, packet_print},
     skb,
@@ -259,7 +260,7 @@ const CLONED_WITHIN_NS: u64 = 1_000_000;
 /// Whether what shares the head of a followed packet carries the same.
 #[inline(always)]
 fn is_like(packet: u64, parent: &Journey) -> bool {
-    skb::payload(packet) == (parent.payload, parent.protocol)
+    ip::payload(packet) == (parent.payload, parent.protocol)
 }
 
 /// Whether it comes soon enough to be its clone.

@@ -11,6 +11,7 @@
 //! | `atomic` | additions that other CPUs may make at the same moment | | |
 //! | `skb` | reads of kernel structures | | |
 //! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | tcp_retransmit_skb | CPUS (CONFIG) |
+//! | `ip` | headers of IP, behind extension headers and in tunnels; flows that filters ask for | | (CONFIG) |
 //! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
 //! | `print` | fingerprints of packets and flows | | |
 //! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
@@ -56,6 +57,7 @@ mod fresh;
 mod function;
 mod globals;
 mod hook;
+mod ip;
 mod lineage;
 mod log;
 mod maps;

@@ -50,6 +50,9 @@ const UNDISTURBED: f64 = 4.0;
 const FILTERS_FULL: &str =
     "more devices and namespaces match the filters than were expected; some that came since are left out";
 
+/// What is missing where tunnels have more ports than the programs look at.
+const TUNNELS_FULL: &str = "the tunnels of this machine have more different ports than flows are looked for at; some that carry the flow may be left out";
+
 /// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
     pub session: Session,
@@ -328,6 +331,15 @@ impl Recording {
     }
 
     pub fn refresh_filters(&mut self, args: &RecordArgs) -> Result<()> {
+        if args.flow.is_some() {
+            let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
+            // The programs are told with the next turn.
+            if !filter::find_tunnels(&topology, &mut self.config)
+                && self.session.missing.insert("tunnels".into(), TUNNELS_FULL.into()).is_none()
+            {
+                note!("netstrata: {TUNNELS_FULL}");
+            }
+        }
         if !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty() {
             let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
             let wanted = filter::wanted(args, &topology);
