@@ -78,6 +78,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
     journey.read_from = 0;
+    journey.tail = 0;
     journey.print = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;

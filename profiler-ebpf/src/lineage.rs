@@ -21,7 +21,7 @@ use crate::{
     cpu::{now, state},
     end::{self, evict},
     globals::offset,
-    ip,
+    ip, long,
     moves::{coalesced, copy_journey},
     print::{flow_print, packet_print},
     skb,
@@ -239,6 +239,9 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         cpu.next_id += 1;
         new.id = cpu.next_id;
         new.print = 0;
+        if new.tail != 0 {
+            long::tail_moved(to as u64, 1);
+        }
     } else {
         cpu.parent.edge = 0;
         if from != to {

@@ -44,6 +44,15 @@ fn transport(protocol: Protocol) -> Layer {
 /// Classifies span `index` of a path: the time between its crossings `index` and `index + 1`.
 pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanClass {
     let (from, to) = (path.crossings[index], path.crossings[index + 1]);
+    if path.crossings_left_out > 0 && index + 2 == path.crossings.len() {
+        // Whatever lies between was not kept.
+        return SpanClass {
+            layer: None,
+            kind: SpanKind::Service,
+            device: device_name(topology, from),
+            netns: from.netns,
+        };
+    }
     let find = |crossing: CrossingRecord| topology.device(crossing.netns, crossing.ifindex);
     let class = |layer: Option<Layer>, kind: SpanKind, at: CrossingRecord| SpanClass {
         layer,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{Config, CpuState, Journey, MAX_NODES, Tally};
+use netstrata_common::{Config, CpuState, MAX_NODES, Tally};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -27,6 +27,7 @@ use super::{
     session::Session,
     spool::Spool,
     tier::{self, Hooks},
+    tree::WholeJourney,
 };
 use crate::{
     cli::RecordArgs,
@@ -105,7 +106,7 @@ pub(super) struct Recording {
     pub samples_due: bool,
     /// New nodes of the tree when it began.
     pub nodes_before: u64,
-    pub journeys: Vec<Journey>,
+    pub journeys: Vec<WholeJourney>,
     /// Those that were too many.
     pub journeys_not_kept: u64,
     pub counters: Counters,
