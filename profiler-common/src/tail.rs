@@ -28,8 +28,11 @@ pub struct Tail {
 #[derive(Clone, Copy, Debug)]
 pub struct LongPath(pub [Crossing; TAIL_CROSSINGS]);
 
-/// How many of `count` crossings are kept one by one: of more the last one that is kept is the latest, and its time that since
-/// the one before it.
+/// Of a journey that has more crossings than are kept, so many are the latest ones: they tell its end and its reader. The time of
+/// the one before them is that since the last of the first ones.
+pub const LATEST_KEPT: usize = 4;
+
+/// How many of `count` crossings are kept.
 #[inline(always)]
 pub const fn kept_crossings(count: u32, has_tail: bool) -> usize {
     let room = if has_tail { MAX_CROSSINGS + TAIL_CROSSINGS } else { MAX_CROSSINGS };

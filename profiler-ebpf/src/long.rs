@@ -1,9 +1,11 @@
 //! Long journeys: their slots hold most of them whole, and what is beyond is in a tail, of which there are few. Without a
-//! tail, and beyond its end, the last crossing that is kept is the latest one, with the time since the one before: a long
-//! journey keeps its time, its end and its reader, and what lies between is one span.
+//! tail, and beyond its end, the first crossings and the latest ones are kept: a long journey keeps its time, its end and its
+//! reader, and what lies between is one span.
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use netstrata_common::{Crossing, Journey, Loss, MAX_CROSSINGS, TAIL_CROSSINGS, TAILS as MOST_TAILS, Tail};
+use netstrata_common::{
+    Crossing, Journey, LATEST_KEPT, Loss, MAX_CROSSINGS, TAIL_CROSSINGS, TAILS as MOST_TAILS, Tail,
+};
 
 use crate::{
     cpu::state,
@@ -46,17 +48,33 @@ fn claim(slot: u32, id: u64) -> u16 {
     0
 }
 
-/// Where the latest crossing of a journey is that has more than its slot holds, or the next one would be; and whether it is
-/// a new place.
+/// The place in a tail of the crossing with this number.
 #[inline(always)]
-fn place(journey: &mut Journey, number: u32) -> (Option<&mut Crossing>, bool) {
-    let Some(tail) = tail_of(journey) else { return (Some(&mut journey.crossings[MAX_CROSSINGS - 1]), false) };
-    let at = number.wrapping_sub(MAX_CROSSINGS as u32) as usize;
-    if at < TAIL_CROSSINGS {
-        (Some(&mut tail.crossings.0[at]), true)
-    } else {
-        (Some(&mut tail.crossings.0[TAIL_CROSSINGS - 1]), false)
+fn place(number: u32) -> usize {
+    let mut place = number.wrapping_sub(MAX_CROSSINGS as u32) as usize;
+    // The compiler would compare half of the register, and the verifier not know that this is all of it.
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) place, options(pure, nomem, nostack)) };
+    place
+}
+
+/// The latest crossing of a journey that has more than its slot holds.
+#[inline(always)]
+fn latest(journey: &mut Journey) -> &mut Crossing {
+    let Some(tail) = tail_of(journey) else { return &mut journey.crossings[MAX_CROSSINGS - 1] };
+    let at = place(journey.count.wrapping_sub(1));
+    if at < TAIL_CROSSINGS { &mut tail.crossings.0[at] } else { &mut tail.crossings.0[TAIL_CROSSINGS - 1] }
+}
+
+/// Puts a crossing behind the latest ones, at the end of what is full: the first of them is joined with the one before.
+#[inline(always)]
+fn push<const LENGTH: usize>(full: &mut [Crossing; LENGTH], next: Crossing) {
+    let first = LENGTH - LATEST_KEPT;
+    full[first - 1] = Crossing { delta_ns: full[first - 1].delta_ns + full[first].delta_ns, ..full[first] };
+    for at in first..LENGTH - 1 {
+        full[at] = full[at + 1];
     }
+    full[LENGTH - 1] = next;
 }
 
 /// Adds a crossing of a journey whose slot is full. `at` is the namespace, and below it the device.
@@ -71,32 +89,38 @@ pub extern "C" fn append_long(slot: u64, point: u64, at: u64, delta_ns: u64) -> 
     }
     // SAFETY: a helper without arguments.
     let processor = unsafe { bpf_get_smp_processor_id() } as u16;
-    if let (Some(latest), _) = place(journey, count.wrapping_sub(1))
-        && count > MAX_CROSSINGS as u32
-    {
-        let hops = (latest.cpu != processor) as u32;
-        journey.cpu_hops += hops;
-    }
-    let edge = journey.next_edge;
-    let (weight, packet) = (journey.weight as u64, journey.skb);
-    let (place, is_new) = place(journey, count);
-    let Some(place) = place else { return 0 };
-    let before_ns = if is_new { 0 } else { place.delta_ns };
-    *place = Crossing {
-        delta_ns: before_ns + delta_ns,
+    let before =
+        if count == MAX_CROSSINGS as u32 { journey.crossings[MAX_CROSSINGS - 1].cpu } else { latest(journey).cpu };
+    journey.cpu_hops += (before != processor) as u32;
+    let next = Crossing {
+        delta_ns,
         netns: (at >> 32) as u32,
         ifindex: at as u32,
         point: point as u8,
-        edge,
+        edge: journey.next_edge,
         cpu: processor,
         seen: cpu.crossings as u32,
     };
-    // Once for each: where it gets no tail, and where the tail ends.
-    let full = if journey.tail == 0 { MAX_CROSSINGS } else { MAX_CROSSINGS + TAIL_CROSSINGS };
+    let full = match tail_of(journey) {
+        Some(tail) => {
+            let at = place(count);
+            if at < TAIL_CROSSINGS {
+                tail.crossings.0[at] = next;
+            } else {
+                push(&mut tail.crossings.0, next);
+            }
+            MAX_CROSSINGS + TAIL_CROSSINGS
+        }
+        None => {
+            push(&mut journey.crossings, next);
+            MAX_CROSSINGS
+        }
+    };
+    // Once for each journey.
     if count == full as u32 {
-        cpu.lost[Loss::PathTooLong] += weight;
+        cpu.lost[Loss::PathTooLong] += journey.weight as u64;
         if log::tells_packets() {
-            log::say_too_long(packet, point);
+            log::say_too_long(journey.skb, point);
         }
     }
     0
@@ -107,11 +131,8 @@ pub extern "C" fn append_long(slot: u64, point: u64, at: u64, delta_ns: u64) -> 
 #[inline(never)]
 pub extern "C" fn latest_device(slot: u64) -> u64 {
     let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
-    let count = journey.count;
-    match place(journey, count.wrapping_sub(1)).0 {
-        Some(latest) => (latest.netns as u64) << 32 | latest.ifindex as u64,
-        None => 0,
-    }
+    let latest = latest(journey);
+    (latest.netns as u64) << 32 | latest.ifindex as u64
 }
 
 /// The latest crossing of such a journey took longer.
@@ -119,10 +140,7 @@ pub extern "C" fn latest_device(slot: u64) -> u64 {
 #[inline(never)]
 pub extern "C" fn lengthen(slot: u64, delta_ns: u64) -> i32 {
     let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
-    let count = journey.count;
-    if let Some(latest) = place(journey, count.wrapping_sub(1)).0 {
-        latest.delta_ns += delta_ns;
-    }
+    latest(journey).delta_ns += delta_ns;
     0
 }
 
@@ -176,13 +194,11 @@ pub extern "C" fn tail_moved(to: u64, forks: u64) -> i32 {
         unsafe { skb::copy(&raw mut own.crossings, &raw const tail.crossings, size_of_val(&tail.crossings) as u32) };
         return 0;
     }
-    let last = &mut journey.crossings[MAX_CROSSINGS - 1];
     for at in 0..TAIL_CROSSINGS {
         if (MAX_CROSSINGS + at) as u32 >= journey.count {
             break;
         }
-        let next = tail.crossings.0[at];
-        *last = Crossing { delta_ns: last.delta_ns + next.delta_ns, ..next };
+        push(&mut journey.crossings, tail.crossings.0[at]);
     }
     if let Some(cpu) = state() {
         cpu.lost[Loss::PathTooLong] += journey.weight as u64;

@@ -294,7 +294,7 @@ pub struct PathRecord {
     pub id: u64,
     /// Points and devices.
     pub crossings: Vec<CrossingRecord>,
-    /// Crossings between the last one and the one before that are not kept: there were too many.
+    /// Crossings that are not kept, between the first ones and the latest ones (`LATEST_KEPT`): there were too many.
     #[serde(skip_serializing_if = "is_default")]
     pub crossings_left_out: u32,
     /// How it ended.
