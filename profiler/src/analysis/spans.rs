@@ -301,7 +301,7 @@ mod tests {
         let long = PathRecord { crossings_left_out: 9, ..path(&points) };
         let layers = |path: &PathRecord| (0..points.len() - 1).map(|index| class(path, index).0).collect::<Vec<_>>();
         let (ip, tcp) = (Some(Layer::Ip), Some(Layer::Tcp));
-        assert_eq!(layers(&long)[1..], [None, class(&long, 2).0, Some(Layer::Backlog), ip, tcp]);
+        assert_eq!(layers(&long)[1..], [Option::None, class(&long, 2).0, Some(Layer::Backlog), ip, tcp]);
         assert_eq!(class(&long, 1).2, "eth0");
     }
 

@@ -250,6 +250,9 @@ pub struct Benchmark {
     pub failed: Option<u64>,
     /// "same" or "different" where both sides were kept on one CPU each.
     pub pin: Option<String>,
+    /// The version of IP that the lab's traffic spoke, if it was not 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<u8>,
     /// CPU use of the client's process.
     pub client: Option<SideUse>,
     /// CPU use of the server's process.
