@@ -1,5 +1,8 @@
 //! What the profiler tells the programs. All records are `repr(C)` without hidden padding.
 
+/// Different ports of tunnels that flows are looked for at.
+pub const TUNNEL_PORTS: usize = 8;
+
 /// What the profiler tells the programs; may change while they run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,8 +17,8 @@ pub struct Config {
     pub filters: u32,
     /// Protocol of the flow filter, or 0.
     pub flow_protocol: u32,
-    /// IPv4 address (network order) of the flow filter, or 0.
-    pub flow_address: u32,
+    /// Version of IP of the flow filter's address, or 0: any address.
+    pub flow_version: u32,
     /// Port of the flow filter in host order, or 0.
     pub flow_port: u32,
     /// Number of the attachment window; packets followed in an earlier one were lost from sight.
@@ -30,6 +33,12 @@ pub struct Config {
     /// After twice as many new nodes of the tree in a batch a CPU follows half as many packets, and half as many again after
     /// each as many more; 0: never. So a table that would fill before it is emptied is filled by fewer packets, which count the more.
     pub thin_after: u32,
+    /// Address of the flow filter as it stands in a header: 4 bytes in the lower half of the first number, or all 16.
+    pub flow_address: [u64; 2],
+    /// Ports at which VXLAN is received, those that are not used 0.
+    pub vxlan_ports: [u16; TUNNEL_PORTS],
+    /// The same of Geneve.
+    pub geneve_ports: [u16; TUNNEL_PORTS],
 }
 
 impl Config {

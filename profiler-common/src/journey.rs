@@ -2,7 +2,7 @@
 
 use crate::{End, FILTER_DEVICE, FILTER_NETNS, Points, Protocol, mix};
 
-/// Crossings that one journey can hold; longer ones are ended and counted.
+/// Crossings that the slot of a journey holds; those of longer ones are in a [`crate::Tail`].
 pub const MAX_CROSSINGS: usize = 48;
 /// Followed packets at one time, at most. A power of two.
 pub const MAX_SLOTS: usize = 16384;
@@ -72,7 +72,7 @@ pub struct Journey {
     pub path: u64,
     /// How many packets this one stands for.
     pub weight: u32,
-    /// Number of crossings in `crossings`.
+    /// Number of crossings. More than `crossings` hold: see [`crate::kept_crossings`].
     pub count: u32,
     /// Length of the packet at its first device, bytes.
     pub len: u32,
@@ -109,8 +109,8 @@ pub struct Journey {
     pub next_edge: u8,
     /// The [`crate::Point`] before its reader copied it.
     pub read_from: u8,
-    /// Zero.
-    pub pad: [u8; 2],
+    /// The number of its [`crate::Tail`] and one, or 0.
+    pub tail: u16,
     /// Fingerprint of the packet that a program has read from a tun device, or 0: none carries it.
     pub print: u64,
     /// Who sent it to this machine's card, and to whom a card sent it; zero where it began or ended here.
@@ -145,13 +145,14 @@ impl Journey {
     }
 
     /// Whether it is entered when it ends, with these filters in force. ([`crate::FILTER_FLOW`] was asked when its packet was chosen.)
+    /// `beyond_ns` is the sum of its tail.
     #[inline(always)]
-    pub fn entered(&self, filters: u32) -> Entered {
+    pub fn entered(&self, filters: u32, beyond_ns: u64) -> Entered {
         let asked = filters & (FILTER_NETNS | FILTER_DEVICE);
         if self.matched as u32 & asked != asked || self.count == 0 {
             return Entered::NotWanted;
         }
-        let mut sum = 0_u64;
+        let mut sum = beyond_ns;
         for index in 1..MAX_CROSSINGS {
             if index as u32 >= self.count {
                 break;
@@ -164,7 +165,10 @@ impl Journey {
     /// The hash of the whole path, of a journey that has ended.
     #[inline(always)]
     pub fn path_id(&self) -> u64 {
-        mix(self.path, (self.end as u64) << 40 | (self.protocol as u64) << 32 | self.reason as u64)
+        // Such as found no tail have other spans.
+        let is_short = self.count as usize > MAX_CROSSINGS && self.tail == 0;
+        let end = (is_short as u64) << 48 | (self.end as u64) << 40;
+        mix(self.path, end | (self.protocol as u64) << 32 | self.reason as u64)
     }
 
     /// The end of a journey of which nothing more is seen: what the programs have noted so far (freed, merged or read,
@@ -228,7 +232,7 @@ mod tests {
             skb_wire: 2,
             next_edge: 0,
             read_from: 0,
-            pad: [0; 2],
+            tail: 0,
             print: 0,
             peers: [[0; 2]; 2],
             device: 0,
@@ -250,13 +254,14 @@ mod tests {
     #[test]
     fn a_journey_is_entered_if_the_filters_want_it_and_it_sums() {
         let mut journey = journey();
-        assert_eq!(journey.entered(0), Entered::Yes);
-        assert_eq!(journey.entered(FILTER_NETNS | crate::FILTER_FLOW), Entered::Yes);
-        assert_eq!(journey.entered(FILTER_NETNS | FILTER_DEVICE), Entered::NotWanted);
+        assert_eq!(journey.entered(0, 0), Entered::Yes);
+        assert_eq!(journey.entered(FILTER_NETNS | crate::FILTER_FLOW, 0), Entered::Yes);
+        assert_eq!(journey.entered(FILTER_NETNS | FILTER_DEVICE, 0), Entered::NotWanted);
         journey.last_ns += 1;
-        assert_eq!(journey.entered(0), Entered::Mixed);
+        assert_eq!(journey.entered(0, 0), Entered::Mixed);
+        assert_eq!(journey.entered(0, 1), Entered::Yes, "with its tail");
         journey.count = 0;
-        assert_eq!(journey.entered(0), Entered::NotWanted);
+        assert_eq!(journey.entered(0, 0), Entered::NotWanted);
     }
 
     #[test]

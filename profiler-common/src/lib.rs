@@ -21,6 +21,7 @@ mod point;
 mod program;
 mod protocol;
 mod sample;
+mod tail;
 mod tier;
 mod vector;
 mod work;
@@ -47,6 +48,7 @@ pub use point::{Begins, Clones, DeviceFrom, Object, Point, PointInfo, Points, St
 pub use program::*;
 pub use protocol::Protocol;
 pub use sample::*;
+pub use tail::*;
 pub use tier::{Tier, Way};
 pub use vector::Vector;
 pub use work::*;

@@ -113,9 +113,9 @@ named! {
         counted_by: Counter::Points, judged: packets(OF_PACKETS, Whole::Packets),
         because: "the rest stands for all packets, unless those that are missing are many or of one kind"
     };
-    PathTooLong "path_too_long" "packets that were followed no further, because they had more crossings than a journey holds" {
-        counted_by: Counter::Points, judged: packets(OF_PACKETS, Whole::Packets),
-        because: "the end of the longest ways is missing"
+    PathTooLong "path_too_long" "packets with more crossings than a journey holds: between the first ones and the latest ones lies one span" {
+        counted_by: Counter::Points, judged: one_percent(Whole::Packets, OF_PACKETS),
+        because: "a part of the longest ways is one span without a layer; their ends and times are whole"
     };
     PathsFull "paths_full" "packets that were not entered, because there were too many different paths" {
         counted_by: Counter::Points, judged: packets(OF_PACKETS, Whole::Packets),

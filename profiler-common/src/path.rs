@@ -116,7 +116,7 @@ pub struct Path {
     pub payload: u64,
     /// skbs at the end, weighted, in millionths.
     pub skbs_micro: u64,
-    /// Number of crossings.
+    /// Number of crossings; more than are kept: see [`crate::kept_crossings`].
     pub count: u32,
     /// Reason of a drop.
     pub reason: u32,
@@ -124,8 +124,10 @@ pub struct Path {
     pub protocol: u8,
     /// An [`crate::End`].
     pub end: u8,
+    /// Whether its other crossings are with the long paths.
+    pub is_long: u8,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
     /// See [`Journey::peers`].
     pub peers: [Peer; 2],
     /// Points and devices; the times are unused.
@@ -148,6 +150,7 @@ impl Path {
         self.protocol = journey.protocol;
         self.end = journey.end;
         self.peers = journey.peers;
+        self.is_long = (journey.tail != 0) as u8;
     }
 
     /// The path of a single journey that has ended.
@@ -164,7 +167,8 @@ impl Path {
             reason: 0,
             protocol: 0,
             end: 0,
-            pad: [0; 6],
+            is_long: 0,
+            pad: [0; 5],
             peers: journey.peers,
             crossings: journey.crossings,
         };

@@ -31,4 +31,6 @@ pod!(
     Chain,
     FunctionKey,
     FunctionNode,
+    Tail,
+    LongPath,
 );

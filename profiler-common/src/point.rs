@@ -197,7 +197,7 @@ named! {
         child_by: &[Edge::Rebuild, Edge::Merge, Edge::Clone], device: Packet, then: HandsOn, object: Object::Received,
         clones: Clones::Begins, takes_up: true, runs_in: RECEIVES, ..BASE
     };
-    Route "route" "fib_table_lookup: a route is looked up for the packet being received" {
+    Route "route" "fib_table_lookup, fib6_table_lookup: a route is looked up for the packet being received" {
         stage: Stage::Received, after: &[Receive, Route], device: Packet, object: Object::Received,
         clones: Clones::Still, runs_in: RECEIVES, ..BASE
     };

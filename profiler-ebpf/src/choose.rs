@@ -9,7 +9,7 @@ use crate::{
     follow::{append, take_out_own_time},
     fresh::{is_at_a_card, is_fresh},
     globals::offset,
-    lineage,
+    ip, lineage,
     maps::JOURNEYS,
     skb,
     slots::{self, key, set_key},
@@ -44,10 +44,9 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     }
     // A driver hands in packets whose headers nobody has looked for yet.
     let outside = Points::BEGIN_OUTSIDE.has(point as u32);
-    let (header, before) = if outside { skb::arriving_header(packet) } else { (skb::network_header(packet), 0) };
-    if config.filters & FILTER_FLOW != 0
-        && !skb::flow_matches(header, config.flow_protocol, config.flow_address, config.flow_port)
-    {
+    let (header, before) =
+        if outside { skb::arriving_header(packet) } else { (ip::untagged(skb::network_header(packet)), 0) };
+    if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(header) {
         return 0;
     }
     cpu.decisions += weight as u64;
@@ -79,15 +78,16 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.wire = skb::wire_packets(packet);
     (journey.payload, journey.protocol) = if outside {
         journey.len += skb::link_header(packet);
-        skb::arriving_payload(packet, (header, before))
+        ip::arriving_payload(packet, (header, before))
     } else {
-        skb::payload(packet)
+        ip::payload(packet)
     };
     journey.socket = 0;
     journey.skbs_micro = 1_000_000;
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
     journey.read_from = 0;
+    journey.tail = 0;
     journey.print = 0;
     journey.peers = [[0; 2]; 2];
     if outside && (Points::BEGIN_FROM_WIRE.has(point as u32) || is_at_a_card(packet)) {

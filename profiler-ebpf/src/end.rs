@@ -5,13 +5,15 @@
 
 use netstrata_common::{
     ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, Node, NodeKey, PathKey,
+    TAIL_CROSSINGS, Tail,
 };
 
 use crate::{
     atomic::Atomic,
     cpu::{self, state},
     function, log,
-    maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
+    long::{free_tail, tail_ns, tail_of},
+    maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, LONG_PATHS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
     skb,
     slots::{self, WaitsFor, key, set_key},
     with_program,
@@ -62,21 +64,33 @@ fn define_path(journey: &Journey, key: PathKey) -> bool {
     // paths, and the first defined wins with whole crossings because they are copied last.
     let path = unsafe { &mut *path };
     path.begin(journey);
+    if let Some(tail) = tail_of(journey)
+        && let Err(error) = LONG_PATHS.insert(key, &tail.crossings, BPF_NOEXIST)
+        && error != EEXIST
+    {
+        lose_path(journey, key, error);
+        return false;
+    }
     // SAFETY: both are valid and of that size.
     unsafe { skb::copy(&raw mut path.crossings, &raw const journey.crossings, size_of_val(&path.crossings) as u32) };
     match PATHS.insert(key, &*path, BPF_NOEXIST) {
         Ok(()) => true,
         Err(error) if error == EEXIST => true,
         Err(error) => {
-            if let Some(cpu) = state() {
-                if error == EBUSY {
-                    cpu.lost[Loss::MapBusy] += journey.weight as u64;
-                } else {
-                    log::lose(&mut cpu.lost, Loss::PathsFull, journey.weight as u64, key.path);
-                }
-            }
+            lose_path(journey, key, error);
             false
         }
+    }
+}
+
+/// There was no room for a path.
+#[inline(always)]
+fn lose_path(journey: &Journey, key: PathKey, error: i32) {
+    let Some(cpu) = state() else { return };
+    if error == EBUSY {
+        cpu.lost[Loss::MapBusy] += journey.weight as u64;
+    } else {
+        log::lose(&mut cpu.lost, Loss::PathsFull, journey.weight as u64, key.path);
     }
 }
 
@@ -91,6 +105,9 @@ pub fn cut(slot: u32) {
         journey.skb = 0;
         if journey.print != 0 {
             with_program::forget(journey.print, journey.id);
+        }
+        if journey.tail != 0 {
+            free_tail(slot as u64);
         }
     }
 }
@@ -121,6 +138,9 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
     if config.accept != ACCEPT_AND_DISCARD {
         account(slot, journey, config);
     }
+    if journey.tail != 0 {
+        free_tail(slot as u64);
+    }
     // Only now: another CPU that took the slot meanwhile would change what is being accounted for.
     set_key(slot, 0);
     0
@@ -130,7 +150,8 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
 #[inline(always)]
 fn account(slot: u32, journey: &Journey, config: &Config) {
     let weight = journey.weight;
-    match journey.entered(config.filters) {
+    let beyond_ns = if journey.tail == 0 { 0 } else { tail_ns(slot as u64) };
+    match journey.entered(config.filters, beyond_ns) {
         Entered::Yes => {}
         Entered::NotWanted => return,
         Entered::Mixed => {
@@ -164,8 +185,31 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
         let others = crossing.others_since(&journey.crossings[index - 1]);
         enter(hash, batch | index as u64, crossing.delta_ns, weight as u64, others as u64);
     }
+    if journey.tail != 0 {
+        enter_tail(slot as u64, hash, batch);
+    }
     function::closed(slot, hash, weight);
     to_ring(journey, config.ring_every);
+}
+
+/// Adds the spans that end at crossings of a journey's tail.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enter_tail(slot: u64, hash: u64, batch: u64) -> i32 {
+    let Some(journey) = slots::journey_in(slots::index(slot)) else { return 0 };
+    let Some(tail) = tail_of(journey) else { return 0 };
+    let mut before = journey.crossings[MAX_CROSSINGS - 1];
+    for at in 0..TAIL_CROSSINGS {
+        let index = (MAX_CROSSINGS + at) as u32;
+        if index >= journey.count {
+            break;
+        }
+        let crossing = tail.crossings.0[at];
+        let others = crossing.others_since(&before);
+        enter(hash, batch | index as u64, crossing.delta_ns, journey.weight as u64, others as u64);
+        before = crossing;
+    }
+    0
 }
 
 /// Sends a share of the whole journeys to the profiler.
@@ -181,6 +225,13 @@ fn to_ring(journey: &Journey, every: u32) {
     // the ring would not last until then.
     let fills = RING.query(BPF_RB_AVAIL_DATA) >= RING.query(BPF_RB_RING_SIZE) / 4;
     let wakeup = if fills { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // Right before its journey, which is not drawn without it.
+    if let Some(tail) = tail_of(journey)
+        && RING.output::<Tail>(&*tail, BPF_RB_NO_WAKEUP).is_err()
+    {
+        cpu.lost[Loss::RingFull] += 1;
+        return;
+    }
     if RING.output::<Journey>(journey, wakeup).is_err() {
         cpu.lost[Loss::RingFull] += 1;
     }

@@ -12,7 +12,7 @@ use crate::{
     fresh::{comes_from_worker, is_fresh},
     function,
     globals::offset,
-    lineage, log,
+    lineage, log, long,
     maps::{JOURNEYS, WANTED},
     skb,
     slots::{self, slot_of},
@@ -123,10 +123,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     } else {
         last_device(journey)
     };
-    if !append(cpu, journey, point, at, now, config) {
-        end::close(slot, End::Absorbed, 0);
-        return false;
-    }
+    append(cpu, journey, point, at, now, config);
     if Points::CLONES_BEGIN.has(here) {
         lineage::received(cpu, packet, slot, journey, Points::IN_GRO.has(before));
     } else if matches!(point, Point::Gro) {
@@ -172,21 +169,15 @@ fn received_by(socket: u64, packet: u64, last: DeviceKey) -> DeviceKey {
 fn last_device(journey: &Journey) -> DeviceKey {
     let index = journey.count.wrapping_sub(1) as usize;
     if index >= MAX_CROSSINGS {
-        return DeviceKey { netns: 0, ifindex: 0 };
+        let latest = long::latest_device(slot_of(journey.skb) as u64);
+        return DeviceKey { netns: (latest >> 32) as u32, ifindex: latest as u32 };
     }
     DeviceKey { netns: journey.crossings[index].netns, ifindex: journey.crossings[index].ifindex }
 }
 
-/// Adds a crossing; false if there is no room.
+/// Adds a crossing.
 #[inline(always)]
-pub fn append(
-    cpu: &mut CpuState,
-    journey: &mut Journey,
-    point: Point,
-    at: DeviceKey,
-    now: u64,
-    config: &Config,
-) -> bool {
+pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) {
     cpu.followed_crossings += 1;
     cpu.lost[Loss::TimeBackwards] += (now < journey.last_ns) as u64;
     if log::tells_packets() && now < journey.last_ns {
@@ -199,46 +190,46 @@ pub fn append(
         let index = journey.count.wrapping_sub(1) as usize;
         if index < MAX_CROSSINGS {
             journey.crossings[index].delta_ns += delta;
-            journey.last_ns = now;
+        } else {
+            long::lengthen(slot_of(journey.skb) as u64, delta);
         }
-        return true;
+        journey.last_ns = now;
+        return;
     }
     if matches!(point, Point::Copy) {
         journey.read_from = journey.last_point;
     }
     let index = journey.count as usize;
     if index >= MAX_CROSSINGS {
-        cpu.lost[Loss::PathTooLong] += journey.weight as u64;
-        if log::tells_packets() {
-            log::say_too_long(journey.skb, point as u64);
-        }
-        return false;
-    }
-    // SAFETY: a helper without arguments.
-    let processor = unsafe { bpf_get_smp_processor_id() } as u16;
-    if index > 0 {
-        let before = (index - 1) & 63;
-        if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
-            journey.cpu_hops += 1;
-            // GRO hands packets to other CPUs without a trace:
-            // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022
-            if matches!(point, Point::Receive)
-                && Points::IN_GRO.has(journey.last_point as u32)
-                && journey.next_edge == 0
-            {
-                journey.next_edge = Edge::Handed as u8;
+        let place = (at.netns as u64) << 32 | at.ifindex as u64;
+        long::append_long(slot_of(journey.skb) as u64, point as u64, place, delta);
+    } else {
+        // SAFETY: a helper without arguments.
+        let processor = unsafe { bpf_get_smp_processor_id() } as u16;
+        if index > 0 {
+            let before = (index - 1) & 63;
+            if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
+                journey.cpu_hops += 1;
+                // GRO hands packets to other CPUs without a trace:
+                // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022
+                if matches!(point, Point::Receive)
+                    && Points::IN_GRO.has(journey.last_point as u32)
+                    && journey.next_edge == 0
+                {
+                    journey.next_edge = Edge::Handed as u8;
+                }
             }
         }
+        journey.crossings[index] = Crossing {
+            delta_ns: delta,
+            netns: at.netns,
+            ifindex: at.ifindex,
+            point: point as u8,
+            edge: journey.next_edge,
+            cpu: processor,
+            seen: cpu.crossings as u32,
+        };
     }
-    journey.crossings[index] = Crossing {
-        delta_ns: delta,
-        netns: at.netns,
-        ifindex: at.ifindex,
-        point: point as u8,
-        edge: journey.next_edge,
-        cpu: processor,
-        seen: cpu.crossings as u32,
-    };
     journey.count += 1;
     journey.last_ns = now;
     journey.last_point = point as u8;
@@ -251,7 +242,6 @@ pub fn append(
         journey.matched |= FILTER_DEVICE as u8;
     }
     function::crossed(journey, slot_of(journey.skb), index as u32, now);
-    true
 }
 
 #[inline(always)]

@@ -21,6 +21,7 @@ use crate::{
     cpu::{now, state},
     end::{self, evict},
     globals::offset,
+    ip, long,
     moves::{coalesced, copy_journey},
     print::{UDP, flow_print, packet_print},
     skb,
@@ -115,7 +116,7 @@ pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journe
         merged_into(journey, packet);
         // Its headers were in pages that could not be read; GRO has taken them out.
         if journey.protocol == 0 {
-            (journey.payload, journey.protocol) = skb::arriving_payload(packet, skb::arriving_header(packet));
+            (journey.payload, journey.protocol) = ip::arriving_payload(packet, skb::arriving_header(packet));
         }
     }
     let head = skb::read(packet, offset!(skb_head));
@@ -300,6 +301,9 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         cpu.next_id += 1;
         new.id = cpu.next_id;
         new.print = 0;
+        if new.tail != 0 {
+            long::tail_moved(to as u64, 1);
+        }
     } else {
         cpu.parent.edge = 0;
         if from != to {
@@ -321,7 +325,7 @@ const CLONED_WITHIN_NS: u64 = 1_000_000;
 /// Whether what shares the head of a followed packet carries the same.
 #[inline(always)]
 fn is_like(packet: u64, parent: &Journey) -> bool {
-    skb::payload(packet) == (parent.payload, parent.protocol)
+    ip::payload(packet) == (parent.payload, parent.protocol)
 }
 
 /// Whether it comes soon enough to be its clone.

@@ -119,11 +119,11 @@ pub extern "C" fn say_backwards(packet: u64, ns: u64, to: u64) -> i32 {
     0
 }
 
-/// A journey has no room for another crossing.
+/// A journey has no room for another crossing beside its latest.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn say_too_long(packet: u64, to: u64) -> i32 {
-    say!(debug, "packet {:x} has crossed too often and is followed no further: {}", packet, POINTS.of(to));
+    say!(debug, "packet {:x} has crossed too often for its crossings to be kept: {}", packet, POINTS.of(to));
     0
 }
 

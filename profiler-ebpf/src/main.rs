@@ -11,7 +11,9 @@
 //! | `atomic` | additions that other CPUs may make at the same moment | | |
 //! | `skb` | reads of kernel structures | | |
 //! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | | CPUS (CONFIG) |
+//! | `ip` | headers of IP, behind extension headers and in tunnels; flows that filters ask for | | (CONFIG) |
 //! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
+//! | `long` | crossings of long journeys, beyond those in their slots | | JOURNEYS TAILS |
 //! | `print` | fingerprints of packets and flows | | |
 //! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
 //! | `fresh` | where packets begin | | |
@@ -22,7 +24,7 @@
 //! | `function::crossings` | the packet that is worked on changes: points and softirqs | function_softirq_entry, function_softirq_exit | CHARGES JOURNEYS |
 //! | `function::frames` | hooked functions are entered and return | every hook, function_ovs_do_execute_action | |
 //! | `function` | the door of the function tier | | |
-//! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
+//! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS LONG_PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
 //! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | | |
 //! | `tunnel` | the packet goes on through a tunnel's program | | |
@@ -56,8 +58,10 @@ mod fresh;
 mod function;
 mod globals;
 mod hook;
+mod ip;
 mod lineage;
 mod log;
+mod long;
 mod maps;
 mod moves;
 mod print;

@@ -8,8 +8,9 @@ use aya_ebpf::{
 };
 use netstrata_common::{
     CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head,
-    Journey, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq,
-    Stack, TUNNELLED_PACKETS, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
+    Journey, LONG_PATHS as MOST_LONG_PATHS, LongPath, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS, Node, NodeKey, Path,
+    PathKey, SOFTIRQS, SampleKey, Softirq, Stack, TAILS as MOST_TAILS, TUNNELLED_PACKETS, Tail, TurnKey,
+    UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// Update of a map: only if the key is new.
@@ -31,6 +32,10 @@ pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
 pub static JOURNEYS: Array<Journey> = Array::with_max_entries(MAX_SLOTS as u32, 0);
 
+/// Crossings of long journeys, beyond those in their slots.
+#[map]
+pub static TAILS: Array<Tail> = Array::with_max_entries(MOST_TAILS as u32, 0);
+
 /// Figures of paths and their spans.
 #[map]
 pub static NODES: HashMap<NodeKey, Node> = HashMap::with_max_entries(MAX_NODES, 0);
@@ -38,6 +43,10 @@ pub static NODES: HashMap<NodeKey, Node> = HashMap::with_max_entries(MAX_NODES, 
 /// Paths by hash and batch.
 #[map]
 pub static PATHS: HashMap<PathKey, Path> = HashMap::with_max_entries(MAX_PATHS, 0);
+
+/// The other crossings of long paths.
+#[map]
+pub static LONG_PATHS: HashMap<PathKey, LongPath> = HashMap::with_max_entries(MOST_LONG_PATHS, 0);
 
 /// Never written: what a new node is made from (a node is larger than the stack).
 #[map]

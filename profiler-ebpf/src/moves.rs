@@ -5,7 +5,7 @@ use netstrata_common::{Edge, End, Journey, Loss};
 use crate::{
     cpu::{now, state},
     end::{self, evict},
-    function,
+    function, long,
     maps::JOURNEYS,
     slots::{self, journey_in, key, set_key, slot_of},
 };
@@ -16,6 +16,7 @@ use crate::{
 pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
     const WORDS: usize = size_of::<Journey>() / 8;
     function::moved(from, to, forks);
+    let slot = slots::index(to);
     let (Some(from), Some(to)) = (JOURNEYS.get_ptr(slots::index(from)), JOURNEYS.get_ptr_mut(slots::index(to))) else {
         return 0;
     };
@@ -23,6 +24,13 @@ pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
     for index in 0..WORDS {
         // SAFETY: both point at a whole journey, made of 8-byte words; volatile, or the compiler calls a copy by bytes.
         unsafe { core::ptr::write_volatile(to.add(index), core::ptr::read_volatile(from.add(index))) };
+    }
+    // The tail of a copy that goes its own way is made when that has its own number.
+    if forks == 0
+        && let Some(journey) = journey_in(slot)
+        && journey.tail != 0
+    {
+        long::tail_moved(slot as u64, 0);
     }
     0
 }

@@ -2,7 +2,10 @@
 
 use netstrata_common::{Protocol, mix};
 
-use crate::skb;
+use crate::{
+    ip::{self, Carried},
+    skb,
+};
 
 /// The IP protocol number of UDP.
 pub const UDP: u8 = Protocol::UDP.0;
@@ -18,7 +21,7 @@ pub fn flow_print(header: u64) -> u64 {
         mix(addresses, ports as u64)
     } else if first >> 4 == 6 {
         let (source, destination): (u64, u64) = (skb::read(header, 16), skb::read(header, 32));
-        let ports: u32 = skb::read(header, 40);
+        let ports: u32 = skb::read(header, ip::carried(header).length);
         mix(mix(source, destination), ports as u64)
     } else {
         let (sender, sought): (u64, u64) = (skb::read(header, 8), skb::read(header, 20));
@@ -31,13 +34,10 @@ pub fn flow_print(header: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn packet_print(header: u64) -> u64 {
-    let first: u8 = skb::read(header, 0);
-    let (length, protocol) = match first >> 4 {
-        4 => ((first & 15) as u64 * 4, 9),
-        6 => (40, 6),
-        _ => return flow_print(header),
-    };
-    let protocol: u8 = skb::read(header, protocol);
+    let Carried { protocol, length, .. } = ip::carried(header);
+    if length == 0 {
+        return flow_print(header);
+    }
     let identification: u32 = skb::read(header, 4);
     let sequences: u64 = if protocol == UDP {
         let bytes: u16 = u16::from_be(skb::read(header, length + 4));

@@ -86,6 +86,11 @@ probe!(netif_receive_skb, |arg| record::crossing(Point::Receive, arg(0), 0));
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/fib.h#L15
 probe!(fib_table_lookup, |_arg| record::routed());
 
+// (const struct net *net, const struct fib6_result *res, struct fib6_table *table, const struct flowi6 *flp)
+// https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/fib6.h#L13
+// https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/fib6.h#L13
+probe!(fib6_table_lookup, |_arg| record::routed());
+
 // v5.10: (struct sock *sk, struct sk_buff *skb); v7.2: the skb is const
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/tcp.h#L229
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/tcp.h#L367

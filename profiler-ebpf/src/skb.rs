@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use netstrata_common::{DeviceKey, Peer, Protocol, peer_of_ipv4};
+use netstrata_common::{DeviceKey, Peer, peer_of_ipv4};
 
 use crate::globals::{offset, pages};
 
@@ -162,55 +162,12 @@ pub fn link_header(skb: u64) -> u32 {
 
 const LONGEST_LINK_HEADER: u32 = 64;
 
-/// As [`payload`], of what a driver hands in, by what [`arriving_header`] said. A card pads short frames.
-#[inline(always)]
-pub fn arriving_payload(skb: u64, (header, before): (u64, u32)) -> (u32, u8) {
-    let (bytes, protocol) = payload_at(skb, header, before);
-    let first: u8 = read(header, 0);
-    let length = if first >> 4 == 4 {
-        u16::from_be(read(header, 2)) as u32
-    } else {
-        let length = u16::from_be(read(header, 4)) as u32;
-        if length == 0 { 0 } else { length + 40 }
-    };
-    let len: u32 = read(skb, offset!(skb_len));
-    let padding = if length == 0 { 0 } else { len.wrapping_sub(before).saturating_sub(length) };
-    (bytes.saturating_sub(padding), protocol)
-}
-
 /// Whether a packet is for the socket's port.
 #[inline(always)]
 pub fn is_for_port(packet: u64, socket: u64) -> bool {
     let port: u16 = u16::from_be(read(transport_header(packet), 2));
     let local: u16 = read(socket, offset!(sk_num));
     port == local
-}
-
-/// Bytes of TCP or UDP data in a packet that stands at a device, and its protocol (0 for what is not IP).
-#[inline(always)]
-pub fn payload(skb: u64) -> (u32, u8) {
-    let data: u64 = read(skb, offset!(skb_data));
-    let header = network_header(skb);
-    payload_at(skb, header, header.wrapping_sub(data) as u32)
-}
-
-/// The same, where the IP header is known, and what of the packet lies before it.
-#[inline(always)]
-pub fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
-    let first: u8 = read(header, 0);
-    let (protocol, length): (u8, u64) = match first >> 4 {
-        4 => (read(header, 9), (first & 15) as u64 * 4),
-        6 => (read(header, 6), 40),
-        _ => return (0, 0),
-    };
-    let transport = match Protocol(protocol) {
-        Protocol::TCP => (read::<u8>(header, length + 12) >> 4) as u64 * 4,
-        Protocol::UDP => 8,
-        _ => return (0, protocol),
-    };
-    let len: u32 = read(skb, offset!(skb_len));
-    let before = before.wrapping_add((length + transport) as u32);
-    (len.saturating_sub(before), protocol)
 }
 
 /// `gro_result_t`: the packet went into another one.
@@ -232,46 +189,4 @@ pub fn is_held(result: u32) -> bool {
 #[inline(always)]
 pub fn is_merged(result: u32) -> bool {
     result == GRO_MERGED || result == GRO_MERGED_FREE
-}
-
-/// Whether the packet with this IP header, or the packet inside its VXLAN envelope, belongs to a flow, in either direction.
-#[inline(always)]
-pub fn flow_matches(header: u64, protocol: u32, address: u32, port: u32) -> bool {
-    let (matches, inner) = ip_matches(header, protocol, address, port);
-    if matches {
-        return true;
-    }
-    inner != 0 && ip_matches(inner, protocol, address, port).0
-}
-
-/// The IP protocol number of IP in IP.
-const IP_IN_IP: u8 = 4;
-/// The standard port of VXLAN (<https://elixir.bootlin.com/linux/v6.12.117/source/include/net/vxlan.h#L13>) and Linux's own
-/// default (`udp_port` in <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/vxlan/vxlan_core.c>).
-const VXLAN_PORTS: [u16; 2] = [4789, 8472];
-
-/// Matches one IPv4 header; also returns the address of the IPv4 header inside, if it carries VXLAN or IP.
-#[inline(always)]
-fn ip_matches(header: u64, protocol: u32, address: u32, port: u32) -> (bool, u64) {
-    let first: u8 = read(header, 0);
-    if first >> 4 != 4 {
-        return (false, 0);
-    }
-    let carried: u8 = read(header, 9);
-    let transport = header + (first & 15) as u64 * 4;
-    let (source, destination): (u32, u32) = (read(header, 12), read(header, 16));
-    let has_ports = carried == Protocol::TCP.0 || carried == Protocol::UDP.0;
-    let source_port = if has_ports { u16::from_be(read(transport, 0)) } else { 0 };
-    let destination_port = if has_ports { u16::from_be(read(transport, 2)) } else { 0 };
-    let matches = (protocol == 0 || protocol == carried as u32)
-        && (address == 0 || address == source || address == destination)
-        && (port == 0 || port == source_port as u32 || port == destination_port as u32);
-    let inner = if carried == IP_IN_IP {
-        transport
-    } else if carried == Protocol::UDP.0 && (destination_port == VXLAN_PORTS[0] || destination_port == VXLAN_PORTS[1]) {
-        transport + 8 + 8 + 14
-    } else {
-        0
-    };
-    (matches, inner)
 }

@@ -15,6 +15,7 @@ use crate::{
     end,
     fresh::is_fresh,
     globals::offset,
+    ip,
     moves::goes_on,
     print::{UDP, packet_print},
     skb,
@@ -64,7 +65,7 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
     // Softirqs run on top of the reader and send on their own: acknowledgements.
     if cpu.turn_task != bpf_get_current_pid_tgid()
         || !is_fresh(Point::Queue, packet, previous as u32)
-        || skb::payload(packet).1 != UDP
+        || ip::payload(packet).1 != UDP
     {
         return 0;
     }

@@ -1,6 +1,6 @@
 //! Words of the command line turned into values.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use netstrata_common::Protocol;
 
@@ -84,23 +84,28 @@ pub struct Flow {
     /// IP protocol.
     pub protocol: Option<Protocol>,
     /// Either end's address.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// Either end's port.
     pub port: Option<u16>,
 }
 
-/// Reads `[PROTOCOL:][ADDRESS][:PORT]`.
+/// Reads `[PROTOCOL:][ADDRESS][:PORT]`; an address of IPv6 stands in brackets, or alone.
 pub fn parse_flow(text: &str) -> Result<Flow, String> {
     let mut flow = Flow::default();
     let mut rest = text;
-    for (protocol, name) in Protocol::ALL {
-        if let Some(after) = rest.strip_prefix(name) {
-            flow.protocol = Some(*protocol);
-            rest = after.strip_prefix(':').unwrap_or(after);
-            break;
-        }
+    // Names begin alike: icmp, icmpv6.
+    let named = |(protocol, name): &(Protocol, &str)| {
+        let after = text.strip_prefix(name)?;
+        (after.is_empty() || after.starts_with(':')).then(|| (*protocol, after.strip_prefix(':').unwrap_or(after)))
+    };
+    if let Some((protocol, after)) = Protocol::ALL.iter().find_map(named) {
+        flow.protocol = Some(protocol);
+        rest = after;
     }
-    if let Some((address, port)) = rest.rsplit_once(':') {
+    if let Ok(address) = rest.parse() {
+        flow.address = Some(address);
+        rest = "";
+    } else if let Some((address, port)) = rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
         flow.port = Some(port.parse().map_err(|_| format!("`{port}` is not a port"))?);
         rest = address;
     } else if let Ok(port) = rest.parse::<u16>() {
@@ -108,12 +113,30 @@ pub fn parse_flow(text: &str) -> Result<Flow, String> {
         rest = "";
     }
     if !rest.is_empty() {
-        flow.address = Some(rest.parse().map_err(|_| format!("`{rest}` is not an IPv4 address"))?);
+        flow.address = Some(parse_address(rest)?);
     }
+    // What a socket of IPv6 calls an address of IPv4 is that on the way.
+    flow.address = flow.address.map(|address| address.to_canonical());
     if flow == Flow::default() {
-        return Err("a flow names a protocol, an address or a port, like tcp:10.0.0.2:5201".into());
+        return Err(
+            "a flow names a protocol, an address or a port, like tcp:10.0.0.2:5201 or tcp:[fd00::2]:5201".into()
+        );
     }
     Ok(flow)
+}
+
+fn parse_address(text: &str) -> Result<IpAddr, String> {
+    let Some(within) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
+        return text.parse().ok().filter(IpAddr::is_ipv4).ok_or_else(|| {
+            let hint = if text.contains(':') {
+                "; an IPv6 address before a port stands in brackets, like [fd00::2]:5201"
+            } else {
+                ""
+            };
+            format!("`{text}` is not an IPv4 address{hint}")
+        });
+    };
+    within.parse().map(IpAddr::V6).map_err(|_| format!("`{within}` is not an IPv6 address"))
 }
 
 #[cfg(test)]
@@ -170,7 +193,7 @@ mod tests {
 
     #[test]
     fn flows_have_optional_parts() {
-        let address = Some(Ipv4Addr::new(10, 0, 0, 2));
+        let address = Some(IpAddr::from([10, 0, 0, 2]));
         assert_eq!(
             parse_flow("tcp:10.0.0.2:5201"),
             Ok(Flow { protocol: Some(Protocol::TCP), address, port: Some(5201) })
@@ -179,7 +202,25 @@ mod tests {
         assert_eq!(parse_flow("tcp:80"), Ok(Flow { protocol: Some(Protocol::TCP), address: None, port: Some(80) }));
         assert_eq!(parse_flow("10.0.0.2"), Ok(Flow { protocol: None, address, port: None }));
         assert_eq!(parse_flow("tcp"), Ok(Flow { protocol: Some(Protocol::TCP), address: None, port: None }));
-        for bad in ["", "sctp:1", "10.0.0", "tcp:1.2.3.4:99999"] {
+        for bad in ["", "sctp:1", "10.0.0", "tcp:1.2.3.4:99999", "tcpx:1"] {
+            assert!(parse_flow(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flows_of_ipv6_have_brackets_around_the_address_or_nothing_else() {
+        let address = "fd00::2".parse().ok();
+        let (tcp, icmp) = (Some(Protocol::TCP), Some(Protocol::ICMPV6));
+        assert_eq!(parse_flow("tcp:[fd00::2]:5201"), Ok(Flow { protocol: tcp, address, port: Some(5201) }));
+        for text in ["tcp:[fd00::2]", "tcp:fd00::2"] {
+            assert_eq!(parse_flow(text), Ok(Flow { protocol: tcp, address, port: None }), "{text}");
+        }
+        assert_eq!(parse_flow("[fd00::2]:53"), Ok(Flow { protocol: None, address, port: Some(53) }));
+        assert_eq!(parse_flow("icmpv6:fd00::2"), Ok(Flow { protocol: icmp, address, port: None }));
+        assert_eq!(parse_flow("icmpv6"), Ok(Flow { protocol: icmp, address: None, port: None }));
+        let mapped = parse_flow("tcp:[::ffff:10.0.0.2]:80").map(|flow| flow.address);
+        assert_eq!(mapped, Ok(Some(IpAddr::from([10, 0, 0, 2]))));
+        for bad in ["tcp:[fd00::2", "tcp:[fd00::2]x", "tcp:[10.0.0.2]:1", "tcp:[fd00::g]:1", "tcp:fd00::2:x:5201"] {
             assert!(parse_flow(bad).is_err(), "{bad}");
         }
     }

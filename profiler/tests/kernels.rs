@@ -73,6 +73,7 @@ const ARGUMENTS: &[(&str, [Option<usize>; KERNELS.len()])] = &[
     ("skb_copy_datagram_iovec", [Some(2), Some(2), Some(2), Some(2), Some(2)]),
     ("sk_data_ready", [None, None, Some(1), Some(1), Some(1)]),
     ("fib_table_lookup", [Some(4), Some(4), Some(4), Some(4), Some(4)]),
+    ("fib6_table_lookup", [Some(4), Some(4), Some(4), Some(4), Some(4)]),
     ("tcp_retransmit_skb", [Some(2), Some(2), Some(2), Some(3), Some(3)]),
     ("tcp_probe", [Some(2), Some(2), Some(2), Some(2), Some(2)]),
     ("napi_gro_frags_exit", [Some(1), Some(1), Some(1), Some(1), Some(1)]),

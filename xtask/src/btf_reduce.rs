@@ -35,6 +35,7 @@ const TRACEPOINTS: &[&str] = &[
     "inet_",
     "qdisc_",
     "fib_",
+    "fib6_",
     "neigh_",
     "br_",
     "softirq_",

@@ -41,6 +41,8 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
     let (journey, charges) = unsafe { (&mut *journey, &mut *charges) };
     let span = index as usize;
     if span >= MAX_CROSSINGS {
+        // The spans of a journey's tail are not split.
+        function_over(level as u64, now);
         return 0;
     }
     if index == 0 {

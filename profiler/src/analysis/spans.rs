@@ -1,6 +1,6 @@
 //! What the time between two crossings means: it follows from the points and from the kind of the devices.
 
-use netstrata_common::{Edge, Layer, Point, Protocol, named};
+use netstrata_common::{Edge, LATEST_KEPT, Layer, Point, Protocol, named};
 
 use super::above::{is_switch_above, switch_between};
 use crate::profile::{CrossingRecord, Device, PathRecord, Topology, is_of_class};
@@ -45,6 +45,15 @@ fn transport(protocol: Protocol) -> Layer {
 /// Classifies span `index` of a path: the time between its crossings `index` and `index + 1`.
 pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanClass {
     let (from, to) = (path.crossings[index], path.crossings[index + 1]);
+    if path.crossings_left_out > 0 && index + 2 + LATEST_KEPT == path.crossings.len() {
+        // Whatever lies between was not kept.
+        return SpanClass {
+            layer: None,
+            kind: SpanKind::Service,
+            device: device_name(topology, from),
+            netns: from.netns,
+        };
+    }
     let find = |crossing: CrossingRecord| topology.device(crossing.netns, crossing.ifindex);
     let class = |layer: Option<Layer>, kind: SpanKind, at: CrossingRecord| SpanClass {
         layer,
@@ -379,6 +388,18 @@ mod tests {
         use Point::*;
         assert_eq!(span((Xmit, 1, 2), (Requeue, 1, 2)).0, Some(Layer::Qdisc));
         assert_eq!(span((Requeue, 1, 2), (Xmit, 1, 2)), (Some(Layer::Qdisc), SpanKind::Wait, "eth0".into()));
+    }
+
+    #[test]
+    fn what_lies_between_the_first_and_the_latest_crossings_of_a_way_that_is_too_long_has_no_layer() {
+        use Point::*;
+        let points =
+            [(Queue, 1, 2), (Xmit, 1, 2), (Route, 2, 3), (Rx, 2, 3), (Receive, 2, 3), (Tcp, 2, 3), (ReadyWake, 2, 3)];
+        let long = PathRecord { crossings_left_out: 9, ..path(&points) };
+        let layers = |path: &PathRecord| (0..points.len() - 1).map(|index| class(path, index).0).collect::<Vec<_>>();
+        let (ip, tcp) = (Some(Layer::Ip), Some(Layer::Tcp));
+        assert_eq!(layers(&long)[1..], [Option::None, class(&long, 2).0, Some(Layer::Backlog), ip, tcp]);
+        assert_eq!(class(&long, 1).2, "eth0");
     }
 
     #[test]

@@ -39,6 +39,18 @@ pub enum Pin {
     Different,
 }
 
+/// The version of IP that the traffic speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Ip {
+    /// IPv4.
+    #[default]
+    #[value(name = "4")]
+    V4,
+    /// IPv6.
+    #[value(name = "6")]
+    V6,
+}
+
 /// Arguments of `lab run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LabRunArgs {
@@ -96,6 +108,9 @@ pub struct LabRunArgs {
     /// Where client and server run (built-in workloads)
     #[arg(long, value_enum, default_value = "none")]
     pub pin: Pin,
+    /// The version of IP that client and server speak; what carries a tunnel stays IPv4
+    #[arg(long, value_enum, default_value = "4")]
+    pub ip: Ip,
     /// Rate of the wire between two hosts, like 1gbit or 100mbit; without it as fast as it goes
     #[arg(long, value_parser = units::parse_rate)]
     pub wire_rate: Option<u64>,

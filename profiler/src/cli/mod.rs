@@ -2,7 +2,7 @@
 
 mod lab;
 
-pub use lab::{LabCommand, LabJobArgs, LabMachineArgs, LabRunArgs, LabWorkerArgs, Pin};
+pub use lab::{Ip, LabCommand, LabJobArgs, LabMachineArgs, LabRunArgs, LabWorkerArgs, Pin};
 
 use std::path::PathBuf;
 

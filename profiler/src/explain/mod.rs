@@ -344,6 +344,7 @@ fn differing_work(profiles: [&Profile; 2], notes: &mut Vec<String>) {
     };
     let number = |value: Option<u64>| value.map_or("unknown".into(), |value| value.to_string());
     differ("workloads", first.workload.clone(), second.workload.clone());
+    differ("versions of IP", first.ip.unwrap_or(4).to_string(), second.ip.unwrap_or(4).to_string());
     differ("message sizes", number(first.message_bytes), number(second.message_bytes));
     differ("numbers of pairs", pairs(Some(first)).to_string(), pairs(Some(second)).to_string());
     let size = |benchmark: &Benchmark| {

@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
     rc::Rc,
@@ -15,7 +15,10 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{cleanup::Lab, namespace::Namespace};
-use crate::host::{process::Process, program, runtime};
+use crate::{
+    cli::Ip,
+    host::{process::Process, program, runtime},
+};
 
 /// Where Debian puts the plugins, and where they are put by hand.
 const DIRECTORIES: &[&str] = &["/usr/lib/cni", "/opt/cni/bin"];
@@ -118,13 +121,14 @@ pub struct Attachment {
     /// What the plugins said.
     result: String,
     /// The address that the container got.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 impl Attachment {
     /// Puts the container into the network.
     pub fn add(network: &Rc<CniNetwork>, container: &Rc<Namespace>) -> anyhow::Result<Self> {
-        let said = network.add(container).and_then(|said| Ok((address(&said)?, said)));
+        let said = network.add(container);
+        let said = said.and_then(|said| Ok((address(&said, container.ip_version())?, said)));
         if said.is_err() {
             // "…runtimes should delete after a failed add": what the plugins made until then goes.
             network.delete(container, "");
@@ -140,15 +144,15 @@ impl Drop for Attachment {
     }
 }
 
-/// The first IPv4 address of an ADD's result.
-fn address(result: &str) -> anyhow::Result<Ipv4Addr> {
+/// The first address of this version in an ADD's result.
+fn address(result: &str, ip: Ip) -> anyhow::Result<IpAddr> {
     let value: Value = serde_json::from_str(result).context("the CNI plugin's result is not JSON")?;
     let addresses = value["ips"].as_array().map(Vec::as_slice).unwrap_or_default();
     addresses
         .iter()
-        .filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok())
-        .next()
-        .with_context(|| format!("the CNI plugin gave no IPv4 address: {result}"))
+        .filter_map(|found| found["address"].as_str()?.split('/').next()?.parse::<IpAddr>().ok())
+        .find(|address| address.is_ipv6() == (ip == Ip::V6))
+        .with_context(|| format!("the CNI plugin gave no address of IPv{}: {result}", ip.number()))
 }
 
 #[cfg(test)]
@@ -157,10 +161,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_the_first_of_version_4() {
+    fn the_address_is_the_first_of_the_version() {
         let result = r#"{"ips":[{"version":"6","address":"fd00::2/64"},{"version":"4","address":"10.1.0.2/24"}]}"#;
-        assert_eq!(address(result).unwrap(), Ipv4Addr::new(10, 1, 0, 2));
-        assert!(address("{}").is_err() && address("").is_err());
+        assert_eq!(address(result, Ip::V4).unwrap(), IpAddr::from([10, 1, 0, 2]));
+        assert_eq!(address(result, Ip::V6).unwrap().to_string(), "fd00::2");
+        assert!(address("{}", Ip::V4).is_err() && address("", Ip::V4).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
     rc::Rc,
@@ -17,13 +17,18 @@ use super::{
     namespace::Namespace,
     rootfs::{self, WORKER},
 };
-use crate::host::{
-    process::{self, Process},
-    program, runtime, signal,
+use crate::{
+    cli::Ip,
+    host::{
+        process::{self, Process},
+        program, runtime, signal,
+    },
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(60);
+/// Releases before 27 take rules of IPv6 for an experiment.
+const WITH_IPV6: &str = r#"{"ipv6": true, "fixed-cidr-v6": "fd00:d0c::/64", "ip6tables": true, "experimental": true}"#;
 const IMAGE: &str = "netstrata-lab";
 
 /// Why Docker cannot be used here, if so.
@@ -52,16 +57,16 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts dockerd in a namespace of this name and makes the image.
-    pub fn start(lab: &Lab, name: &str) -> anyhow::Result<Self> {
+    pub fn start(lab: &Lab, name: &str, ip: Ip) -> anyhow::Result<Self> {
         let directory = lab.directory().join(name);
         fs::create_dir_all(&directory)?;
-        let namespace = Namespace::new(lab, name)?;
+        let namespace = Namespace::new(lab, name)?.speaking(ip);
         let path = |name: &str| directory.join(name).display().to_string();
         let mut command = Command::new(program::find_system("dockerd").context("dockerd is not installed")?);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
         command.args(["-H", &format!("unix://{}", path("sock")), "--config-file", &path("daemon.json")]);
         command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--log-level", "error"]);
-        fs::write(path("daemon.json"), "{}")?;
+        fs::write(path("daemon.json"), if ip == Ip::V6 { WITH_IPV6 } else { "{}" })?;
         // Debian's iptables lie in /usr/sbin, which a user's PATH may lack.
         let search = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{search}:/usr/sbin:/sbin"));
@@ -185,8 +190,9 @@ impl Container {
     }
 
     /// Address on its network.
-    pub fn address(&self) -> anyhow::Result<Ipv4Addr> {
-        let text = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")?;
+    pub fn address(&self) -> anyhow::Result<IpAddr> {
+        let field = if self.daemon.namespace.ip_version() == Ip::V6 { "GlobalIPv6Address" } else { "IPAddress" };
+        let text = self.inspect(&format!("{{{{range .NetworkSettings.Networks}}}}{{{{.{field}}}}}{{{{end}}}}"))?;
         text.parse().with_context(|| format!("container {} has the address `{text}`", self.name))
     }
 

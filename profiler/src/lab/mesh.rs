@@ -1,6 +1,6 @@
 //! All-to-all: which process runs where, and with which words.
 
-use std::{net::SocketAddrV4, rc::Rc};
+use std::{net::SocketAddr, rc::Rc};
 
 use super::network::{At, Network};
 use crate::{
@@ -44,7 +44,7 @@ pub fn places(args: &LabRunArgs, network: &Network) -> Result<Vec<At>, Failure> 
 /// What tells a process which one it is, and where all of them are; `port` is the first one's.
 pub fn words(places: &[At], rank: usize, port: u16) -> Vec<String> {
     let peers: Vec<String> =
-        places.iter().zip(0..).map(|((_, at), rank)| SocketAddrV4::new(*at, port + rank).to_string()).collect();
+        places.iter().zip(0..).map(|((_, at), rank)| SocketAddr::new(*at, port + rank).to_string()).collect();
     ["--rank".to_owned(), rank.to_string(), "--peers".into(), peers.join(",")].into()
 }
 
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(places(&args("all-to-all", 1), &apart).unwrap().len(), 2);
         let refused = places(&args("all-to-all", 3), &apart).map(|found| found.len()).unwrap_err();
         assert!(refused.to_string().contains("none, host and bridge"), "{refused}");
-        apart.others.push((one, Ipv4Addr::new(10, 0, 0, 3)));
+        apart.others.push((one, Ipv4Addr::new(10, 0, 0, 3).into()));
         let found = places(&args("all-to-all", 3), &apart).unwrap();
         assert_eq!(words(&found, 2, 5201), ["--rank", "2", "--peers", "10.0.0.2:5201,10.0.0.2:5202,10.0.0.3:5203"]);
     }

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod docker;
 mod elsewhere;
 pub mod guest;
+mod ip;
 mod mesh;
 pub mod metrics;
 pub mod modes;
@@ -52,7 +53,7 @@ use self::{
 };
 use crate::{
     choices::{Clock, Workload},
-    cli::{FormatArgs, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat, TierArg},
+    cli::{FormatArgs, Ip, LabJobArgs, LabRunArgs, LabWorkerArgs, RecordArgs, TextFormat, TierArg},
     failure::Failure,
     host::{
         cpu::stay_on,
@@ -346,9 +347,13 @@ fn prepare(
     if let Some(reason) = needs::missing(mode.needs, lab)? {
         return Ok(Err(reason));
     }
+    let of_ip6 = args.ip == Ip::V6;
+    if let Some(reason) = of_ip6.then(|| ip::missing(mode.name)).flatten() {
+        return Ok(Err(reason));
+    }
     let start = Instant::now();
     let mut build = || -> anyhow::Result<Built> {
-        let network = mode.build(lab, args, shared)?;
+        let network = mode.build(lab, args, shared)?.speaking(args.ip);
         let built = start.elapsed();
         let answered =
             runtime::wait(traffic::first_answer(args, lab, &network)).with_context(|| format!("mode {}", mode.name))?;
@@ -359,10 +364,11 @@ fn prepare(
     match build() {
         Ok(built) => Ok(Ok(built)),
         // A Docker that does not start is a property of the machine, and so is what is refused; our own namespaces are
-        // not, and neither are words that are wrong or a guest that cannot be trusted.
+        // not, and neither are words that are wrong or a guest that cannot be trusted. That a kernel or a program has no
+        // part of IPv6 is found by trying.
         Err(error)
             if signal::check().is_ok()
-                && (mode.docker() || matches!(error.downcast_ref(), Some(Failure::Refused(_)))) =>
+                && (mode.docker() || of_ip6 || matches!(error.downcast_ref(), Some(Failure::Refused(_)))) =>
         {
             Ok(Err(format!("{error:#}")))
         }
@@ -397,6 +403,7 @@ async fn measure(
         signal::check()?;
         let mut driven = server.drive(args, lab, network, load).await?;
         driven.benchmark.creation = Some(built.creation);
+        driven.benchmark.ip = (args.ip == Ip::V6).then_some(args.ip.number());
         Ok(driven)
     };
     if args.no_record {

@@ -10,8 +10,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::cleanup::{self, Lab, NETNS};
+use super::{
+    cleanup::{self, Lab, NETNS},
+    ip,
+};
 use crate::{
+    cli::Ip,
     failure::Failure,
     host::{
         process::{self, Process},
@@ -24,15 +28,27 @@ const STEP: Duration = Duration::from_secs(10);
 /// A named network namespace; removed when dropped.
 pub struct Namespace {
     name: String,
+    ip: Ip,
 }
 
 impl Namespace {
     /// Makes the namespace and brings its loopback up.
     pub fn new(lab: &Lab, name: &str) -> anyhow::Result<Self> {
-        let namespace = Self { name: lab.namespace(name) };
-        ip(&["netns", "add", &namespace.name])?;
+        let namespace = Self { name: lab.namespace(name), ip: Ip::V4 };
+        run_ip(&["netns", "add", &namespace.name])?;
         namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
+    }
+
+    /// With addresses and routes of this version too, from now on.
+    pub fn speaking(mut self, ip: Ip) -> Self {
+        self.ip = ip;
+        self
+    }
+
+    /// The version of IP that is spoken there.
+    pub fn ip_version(&self) -> Ip {
+        self.ip
     }
 
     /// Its full name, as `ip netns` knows it.
@@ -47,7 +63,7 @@ impl Namespace {
 
     /// Runs `ip` with these words inside.
     pub fn ip(&self, words: &[&str]) -> anyhow::Result<()> {
-        ip(&[&["-n", self.name.as_str()], words].concat())
+        run_ip(&[&["-n", self.name.as_str()], words].concat())
     }
 
     /// Without an IPv6 address a device sends nothing by itself, so that only the workload's packets are there. A
@@ -78,9 +94,25 @@ impl Namespace {
         there.up(peer)
     }
 
-    /// Gives a device an address with prefix length.
+    /// Gives a device an address of IPv4 with prefix length, and its counterpart where IPv6 is spoken.
     pub fn add_address(&self, device: &str, address: &str) -> anyhow::Result<()> {
-        self.ip(&["addr", "add", address, "dev", device])
+        self.ip(&["addr", "add", address, "dev", device])?;
+        let own = address.split('/').next().and_then(|address| address.parse().ok());
+        let Some(own) = own.filter(|_| self.ip == Ip::V6) else { return Ok(()) };
+        // Nobody else has them; a device waits for seconds to find that out.
+        self.ip(&["addr", "add", &format!("{}/64", ip::of_link(own)), "dev", device, "nodad"])?;
+        self.ip(&["addr", "add", &ip::word(address), "dev", device, "nodad"])
+    }
+
+    /// Adds a route, and its counterpart where IPv6 is spoken: the words behind `ip route add`.
+    pub fn add_route(&self, words: &[&str]) -> anyhow::Result<()> {
+        self.ip(&[&["route", "add"], words].concat())?;
+        if self.ip == Ip::V4 {
+            return Ok(());
+        }
+        let words: Vec<String> = words.iter().map(|word| ip::word(word)).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.ip(&[&["-6", "route", "add"], &words[..]].concat())
     }
 
     /// Runs a program of the set-up inside to its end and gives its standard output.
@@ -106,7 +138,8 @@ impl Namespace {
     pub fn forward(&self) -> anyhow::Result<()> {
         self.set("ipv4/ip_forward", "1")?;
         self.set("ipv4/conf/all/rp_filter", "0")?;
-        self.set("ipv4/conf/default/rp_filter", "0")
+        self.set("ipv4/conf/default/rp_filter", "0")?;
+        if self.ip == Ip::V6 { self.set("ipv6/conf/all/forwarding", "1") } else { Ok(()) }
     }
 
     /// Runs a function in a thread that is inside the namespace.
@@ -144,7 +177,7 @@ pub fn find(program: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn ip(words: &[&str]) -> anyhow::Result<()> {
+fn run_ip(words: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new(find("ip")?);
     command.args(words);
     process::run(command, STEP, true).map(drop)

@@ -1,6 +1,6 @@
 //! Neighbours of the pairs (`--neighbours`): what they are, and their start and end around a measured run.
 
-use std::{process::Command, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Context as _, bail};
 
@@ -50,7 +50,7 @@ impl Neighbours {
                     processes.push(Process::spawn(command, None, libc::SIGKILL, Some(&lab.children()))?);
                 }
                 Neighbour::UdpFlood => {
-                    let address = format!("{}:{port}", network.address);
+                    let address = SocketAddr::new(network.address, port).to_string();
                     let server = words(&["--workload", FLOOD, "--listen", &address]);
                     let mut server = network.server.spawn(lab, &server)?;
                     server.wait_line(RUNNING, START_LIMIT).await.context("the receiver of the flood")?;

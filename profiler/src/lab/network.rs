@@ -5,7 +5,7 @@ use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
     io::ErrorKind,
-    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     process::Command,
     rc::Rc,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use anyhow::bail;
 
 use super::{cleanup::Lab, namespace::Namespace};
 use crate::{
-    cli::LabRunArgs,
+    cli::{Ip, LabRunArgs},
     host::{process::Process, runtime, signal},
 };
 
@@ -66,7 +66,7 @@ impl Place for Namespace {
 }
 
 /// Where a process runs, with its address.
-pub type At = (Rc<dyn Place>, Ipv4Addr);
+pub type At = (Rc<dyn Place>, IpAddr);
 
 /// A network with a place for either side.
 pub struct Network {
@@ -75,9 +75,9 @@ pub struct Network {
     /// Where the server runs.
     pub server: Rc<dyn Place>,
     /// The server's own address, at which it listens.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Where the client finds it, if elsewhere: an address, and what is added to the server's ports.
-    pub published: Option<(Ipv4Addr, u16)>,
+    pub published: Option<(IpAddr, u16)>,
     /// Places of further containers beside these two, each with its address (all-to-all).
     pub others: Vec<At>,
     /// Roles of namespaces (by inode) whose names are an engine's choice.
@@ -88,7 +88,8 @@ pub struct Network {
 
 impl Network {
     /// Between two places, with nothing between them that would have to be kept.
-    pub fn new(client: Rc<dyn Place>, server: Rc<dyn Place>, address: Ipv4Addr) -> Self {
+    pub fn new(client: Rc<dyn Place>, server: Rc<dyn Place>, address: impl Into<IpAddr>) -> Self {
+        let address = address.into();
         Self { client, server, address, published: None, others: Vec::new(), roles: Vec::new(), parts: Vec::new() }
     }
 
@@ -99,11 +100,19 @@ impl Network {
     }
 
     /// Where the client finds what listens at `port`.
-    pub fn target(&self, port: u16) -> SocketAddrV4 {
+    pub fn target(&self, port: u16) -> SocketAddr {
         match self.published {
-            Some((address, added)) => SocketAddrV4::new(address, port.wrapping_add(added)),
-            None => SocketAddrV4::new(self.address, port),
+            Some((address, added)) => SocketAddr::new(address, port.wrapping_add(added)),
+            None => SocketAddr::new(self.address, port),
         }
+    }
+
+    /// Told by the addresses of a version.
+    pub fn speaking(mut self, ip: Ip) -> Self {
+        self.address = ip.of(self.address);
+        self.published = self.published.map(|(address, added)| (ip.of(address), added));
+        self.others.iter_mut().for_each(|(_, address)| *address = ip.of(*address));
+        self
     }
 }
 
@@ -141,7 +150,7 @@ pub struct Site<'a> {
 impl Site<'_> {
     /// A namespace of this mode; `role` is the name that recordings show.
     pub fn namespace(&self, role: &str) -> anyhow::Result<Namespace> {
-        Namespace::new(self.lab, &format!("{}-{role}", self.mode))
+        Ok(Namespace::new(self.lab, &format!("{}-{role}", self.mode))?.speaking(self.args.ip))
     }
 }
 
@@ -149,11 +158,13 @@ impl Site<'_> {
 pub type Build = fn(&mut Site<'_>) -> anyhow::Result<Network>;
 
 /// Waits until packets from `from` reach `target` and come back: a port where nobody listens answers with a refusal.
-pub fn wait_reachable(from: &Namespace, target: SocketAddrV4) -> anyhow::Result<()> {
+pub fn wait_reachable(from: &Namespace, target: impl Into<SocketAddr>) -> anyhow::Result<()> {
+    let mut target = target.into();
+    target.set_ip(from.ip_version().of(target.ip()));
     let deadline = Instant::now() + REACH_LIMIT;
     loop {
         signal::check()?;
-        let answer = from.inside(|| TcpStream::connect_timeout(&target.into(), Duration::from_millis(500)))?;
+        let answer = from.inside(|| TcpStream::connect_timeout(&target, Duration::from_millis(500)))?;
         match answer {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(()),

@@ -1,6 +1,6 @@
 //! The programs that drive a workload: whether they can do what is asked, and their words.
 
-use std::{net::SocketAddrV4, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
@@ -132,7 +132,7 @@ fn worker_words(
     network: &Network,
     duration: Duration,
 ) -> [Vec<String>; 2] {
-    let listen = SocketAddrV4::new(network.address, PORT).to_string();
+    let listen = SocketAddr::new(network.address, PORT).to_string();
     let pairs = args.pairs.to_string();
     let mut common: Vec<String> =
         ["--workload", name, "--size", size, "--pairs", &pairs, "--duration"].map(str::to_owned).into();
@@ -155,7 +155,7 @@ fn worker_words(
     // The first process is the client, and listens to nobody.
     let (listen, target) = match builtin {
         Builtin::AllToAll => {
-            let second = SocketAddrV4::new(network.address, PORT + 1).to_string();
+            let second = SocketAddr::new(network.address, PORT + 1).to_string();
             (second.clone(), second)
         }
         _ => (listen, network.target(PORT).to_string()),
@@ -198,7 +198,7 @@ fn external_words(
         Tool::Http => {
             let directory = lab.directory().join("nginx");
             return Ok([
-                web_server(server, &path_of(&directory)?, &format!("{address}:{port}"), size)?,
+                web_server(server, &path_of(&directory)?, &SocketAddr::new(network.address, PORT).to_string(), size)?,
                 [client, "-t", "1", "-c", &pairs, "-d", &seconds, "--latency", &format!("http://{target}/")]
                     .map(str::to_owned)
                     .into(),

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddrV4,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -143,7 +143,7 @@ async fn start_others(
     for (rank, (place, at)) in places.iter().enumerate().skip(2) {
         let mut command: Vec<String> = second.iter().take(second.len() - own.len()).cloned().collect();
         let listens = command.iter().position(|word| word == "--listen").context("a server listens")?;
-        command[listens + 1] = SocketAddrV4::new(*at, PORT + rank as u16).to_string();
+        command[listens + 1] = SocketAddr::new(*at, PORT + rank as u16).to_string();
         command.extend(mesh::words(&places, rank, PORT));
         let mut process = place.spawn(lab, &command).context("cannot start a process of all-to-all")?;
         process.wait_line("ready", READY_LIMIT).await?;

@@ -250,6 +250,9 @@ pub struct Benchmark {
     pub failed: Option<u64>,
     /// "same" or "different" where both sides were kept on one CPU each.
     pub pin: Option<String>,
+    /// The version of IP that the lab's traffic spoke, if it was not 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<u8>,
     /// CPU use of the client's process.
     pub client: Option<SideUse>,
     /// CPU use of the server's process.
@@ -294,6 +297,9 @@ pub struct PathRecord {
     pub id: u64,
     /// Points and devices.
     pub crossings: Vec<CrossingRecord>,
+    /// Crossings that are not kept, between the first ones and the latest ones (`LATEST_KEPT`): there were too many.
+    #[serde(skip_serializing_if = "is_default")]
+    pub crossings_left_out: u32,
     /// How it ended.
     pub end: End,
     /// Name of the drop reason, if dropped.

@@ -17,6 +17,9 @@ pub(super) fn path_id(path: &PathRecord) -> u64 {
     for (at, edge) in &path.edges {
         words = words.number((*at).into()).text(edge.name());
     }
+    if path.crossings_left_out > 0 {
+        words = words.text("left out").number(path.crossings_left_out.into());
+    }
     if path.folded.is_some() {
         words = words.number(path.counted_elsewhere.into());
     }

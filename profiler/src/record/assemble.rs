@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netstrata_common::{Counter, CpuState, Head, Hook, Journey, Loss, MAX_CROSSINGS, Point, SampleKey, Tier};
+use netstrata_common::{Counter, CpuState, Head, Hook, Loss, Point, SampleKey, Tier};
 
 use super::{
     assemble_functions as functions,
@@ -18,7 +18,7 @@ use super::{
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
     recover, softirqs as timed_softirqs,
-    tree::{Swept, Tree, reason_name},
+    tree::{Swept, Tree, WholeJourney, reason_name},
     within::{self, Within},
 };
 use crate::{
@@ -224,19 +224,17 @@ fn losses(states: &[CpuState], heads: Option<&[Head]>) -> BTreeMap<Loss, u64> {
     Loss::ALL.iter().filter_map(|loss| Some((*loss, counted(*loss)?))).collect()
 }
 
-fn journeys(seen: &[Journey], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord> {
+fn journeys(seen: &[WholeJourney], tree: &Tree, started_ns: u64) -> Vec<JourneyRecord> {
     seen.iter()
-        .filter_map(|journey| {
+        .filter_map(|whole| {
+            let journey = &whole.journey;
             let path = journey.path_id();
             tree.paths.contains_key(&path).then(|| JourneyRecord {
                 path,
                 start_ns: journey.start_ns.saturating_sub(started_ns),
                 bytes: journey.len,
                 wire_packets: journey.wire,
-                crossings: journey.crossings[..(journey.count as usize).min(MAX_CROSSINGS)]
-                    .iter()
-                    .map(|crossing| (crossing.delta_ns, crossing.cpu))
-                    .collect(),
+                crossings: whole.crossings().map(|crossing| (crossing.delta_ns, crossing.cpu)).collect(),
                 ..JourneyRecord::default()
             })
         })

@@ -81,7 +81,7 @@ fn differ(more: &Times, less: &Times, of: fn(&Times, f64) -> f64) -> Option<f64>
 /// Median time that datagrams took over points, of those whose journeys lie in the ring, which is emptied.
 fn stretch(session: &mut Session, netns: u32, points: &[Point]) -> Result<Option<f64>> {
     let mut times = Vec::new();
-    session.drain_journeys(|journey| times.extend(time_over(&journey, netns, points)))?;
+    session.drain_journeys(|whole| times.extend(time_over(&whole.journey, netns, points)))?;
     Ok((!times.is_empty()).then(|| median(&times)))
 }
 

@@ -1,7 +1,9 @@
 //! Filters of the command line turned into keys that the programs compare.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use anyhow::Result;
-use netstrata_common::{Config, DeviceKey, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS};
+use netstrata_common::{Config, DeviceKey, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS, TUNNEL_PORTS};
 
 use crate::{cli::RecordArgs, failure::Failure, topology::Topology};
 
@@ -16,9 +18,45 @@ pub fn configure(args: &RecordArgs, config: &mut Config) {
     if let Some(flow) = args.flow {
         config.filters |= FILTER_FLOW;
         config.flow_protocol = u32::from(flow.protocol.unwrap_or_default().0);
-        config.flow_address = flow.address.map_or(0, |address| u32::from_ne_bytes(address.octets()));
+        (config.flow_version, config.flow_address) = match flow.address {
+            None => (0, [0, 0]),
+            Some(IpAddr::V4(address)) => (4, [u64::from(u32::from_ne_bytes(address.octets())), 0]),
+            Some(IpAddr::V6(address)) => (6, halves(address.octets())),
+        };
         config.flow_port = u32::from(flow.port.unwrap_or(0));
     }
+}
+
+/// The halves of an address of IPv6 as they stand in a header.
+fn halves(octets: [u8; 16]) -> [u64; 2] {
+    let [first, second] = [0, 8].map(|at| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&octets[at..at + 8]);
+        u64::from_ne_bytes(half)
+    });
+    [first, second]
+}
+
+/// Ports of VXLAN by its standard (<https://www.rfc-editor.org/rfc/rfc7348>) and Linux's own default, and of Geneve
+/// (<https://www.rfc-editor.org/rfc/rfc8926>): of tunnels whose ends are not on this machine.
+const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+const GENEVE_PORTS: [u16; 1] = [6081];
+
+/// Puts the ports into the configuration at which tunnels carry flows. False if there are more than it holds.
+pub fn find_tunnels(topology: &Topology, config: &mut Config) -> bool {
+    let mut all = true;
+    let mut ports = |kind: &str, usual: &[u16]| {
+        let devices = topology.devices.iter().filter(|device| device.kind == kind);
+        let of_devices = devices.filter_map(|device| device.tunnel.as_ref()?.port).filter(|port| !usual.contains(port));
+        let found: BTreeSet<u16> = of_devices.collect();
+        let mut ports = [0; TUNNEL_PORTS];
+        all &= usual.len() + found.len() <= TUNNEL_PORTS;
+        ports.iter_mut().zip(usual.iter().copied().chain(found)).for_each(|(port, one)| *port = one);
+        ports
+    };
+    config.vxlan_ports = ports("vxlan", &VXLAN_PORTS);
+    config.geneve_ports = ports("geneve", &GENEVE_PORTS);
+    all
 }
 
 /// The namespaces and devices that the filters name at this moment.
@@ -99,10 +137,14 @@ pub fn describe(args: &RecordArgs) -> Vec<String> {
     filters.extend(args.device.iter().map(|name| format!("device={name}")));
     if let Some(flow) = args.flow {
         let part = |value: Option<String>| value.unwrap_or_default();
+        let address = |address| match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
         filters.push(format!(
             "flow={}:{}:{}",
             part(flow.protocol.map(|protocol| protocol.0.to_string())),
-            part(flow.address.map(|address| address.to_string())),
+            part(flow.address.map(address)),
             part(flow.port.map(|port| port.to_string()))
         ));
     }
@@ -112,6 +154,38 @@ pub fn describe(args: &RecordArgs) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::profile::{Device, Tunnel};
+
+    #[test]
+    fn addresses_are_compared_as_they_stand_in_headers() {
+        let configured = |flow: &str| {
+            let mut config = Config::default();
+            configure(&RecordArgs { flow: crate::units::parse_flow(flow).ok(), ..RecordArgs::default() }, &mut config);
+            (config.flow_version, config.flow_address.map(u64::to_ne_bytes))
+        };
+        let (version, [first, second]) = configured("tcp:[fd09:1:203::2]:5201");
+        assert_eq!((version, first, second), (6, [0xfd, 9, 0, 1, 2, 3, 0, 0], [0, 0, 0, 0, 0, 0, 0, 2]));
+        let (version, [first, second]) = configured("10.9.0.2");
+        assert_eq!((version, &first[..4], second), (4, &[10, 9, 0, 2][..], [0; 8]));
+        assert_eq!(configured("tcp:80"), (0, [[0; 8]; 2]));
+    }
+
+    #[test]
+    fn tunnels_are_looked_into_at_the_ports_that_devices_have() {
+        let device = |kind: &str, port| Device {
+            kind: kind.into(),
+            tunnel: Some(Tunnel { port: Some(port), ..Tunnel::default() }),
+            ..Device::default()
+        };
+        let devices = vec![device("vxlan", 4789), device("vxlan", 5555), device("geneve", 6666), device("ipip", 7)];
+        let (mut topology, mut config) = (Topology { devices, ..Topology::default() }, Config::default());
+        assert!(find_tunnels(&topology, &mut config));
+        assert_eq!(config.vxlan_ports, [4789, 8472, 5555, 0, 0, 0, 0, 0]);
+        assert_eq!(config.geneve_ports, [6081, 6666, 0, 0, 0, 0, 0, 0]);
+        topology.devices.extend((1..=7).map(|port| device("vxlan", port)));
+        assert!(!find_tunnels(&topology, &mut config));
+    }
 
     #[test]
     fn a_container_is_called_by_its_own_name_or_its_pods() {

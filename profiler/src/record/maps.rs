@@ -1,6 +1,9 @@
 //! The maps of the programs: what they are told, and what they counted.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -8,11 +11,11 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use netstrata_common::{
-    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, Node, NodeKey, Path, PathKey,
-    SOFTIRQS, SampleKey, Softirq, Stack, Tally, TurnKey,
+    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, LongPath, Node, NodeKey, Path,
+    PathKey, SOFTIRQS, SampleKey, Softirq, Stack, Tail, Tally, TurnKey,
 };
 
-use super::{batched, session::Session};
+use super::{batched, session::Session, tree::WholeJourney};
 
 /// Batches of figures.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +154,7 @@ impl Session {
     pub fn clear(&mut self) -> Result<()> {
         self.clear_hash::<NodeKey, Node>("NODES")?;
         self.clear_hash::<PathKey, Path>("PATHS")?;
+        self.clear_hash::<PathKey, LongPath>("LONG_PATHS")?;
         self.clear_hash::<SampleKey, u64>("SAMPLES")?;
         self.clear_hash::<u64, Stack>("STACKS")?;
         self.clear_hash::<DropKey, u64>("DROPS")?;
@@ -188,11 +192,21 @@ impl Session {
     }
 
     /// Takes the whole journeys that lie in the ring.
-    pub fn drain_journeys(&mut self, mut take: impl FnMut(Journey)) -> Result<()> {
+    pub fn drain_journeys(&mut self, mut take: impl FnMut(WholeJourney)) -> Result<()> {
+        // Each tail lies before its journey; other CPUs' may lie between.
+        let mut tails = BTreeMap::new();
         self.drain_ring(|bytes| {
-            if bytes.len() == size_of::<Journey>() {
-                // SAFETY: the programs put whole `Journey`s into the ring; the length was checked.
-                take(unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() });
+            if bytes.len() == size_of::<Tail>() {
+                // SAFETY: the programs put whole `Tail`s into the ring; the length was checked.
+                let tail = unsafe { bytes.as_ptr().cast::<Tail>().read_unaligned() };
+                tails.insert((tail.id, tail.slot), tail.crossings);
+            } else if bytes.len() == size_of::<Journey>() {
+                // SAFETY: the same of `Journey`s.
+                let journey = unsafe { bytes.as_ptr().cast::<Journey>().read_unaligned() };
+                let tail = if journey.tail == 0 { None } else { tails.remove(&(journey.id, 0)) };
+                if journey.tail == 0 || tail.is_some() {
+                    take(WholeJourney::of(journey, tail.as_ref()));
+                }
             }
         })
     }

@@ -120,6 +120,7 @@ probes! {
     may Journey "sk_data_ready" tracepoint("sk_data_ready"),
         "the split between protocol work and waking the reader" since "6.3";
     may Journey "fib_table_lookup" tracepoint("fib_table_lookup"), "the place of the route look-up";
+    may Journey "fib6_table_lookup" tracepoint("fib6_table_lookup"), "the place of the route look-up of IPv6";
     may Journey "tcp_probe" tracepoint("tcp_probe"),
         "the split between IP and TCP, and segments that waited for a busy socket";
     must Journey "netif_receive_skb" tracepoint("netif_receive_skb"), "reception";

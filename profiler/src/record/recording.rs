@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netstrata_common::{Config, CpuState, Journey, MAX_NODES, Tally};
+use netstrata_common::{Config, CpuState, MAX_NODES, Tally};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -27,6 +27,7 @@ use super::{
     session::Session,
     spool::Spool,
     tier::{self, Hooks},
+    tree::WholeJourney,
 };
 use crate::{
     cli::RecordArgs,
@@ -49,6 +50,9 @@ const UNDISTURBED: f64 = 4.0;
 /// What is missing where filters match more than their table holds.
 const FILTERS_FULL: &str =
     "more devices and namespaces match the filters than were expected; some that came since are left out";
+
+/// What is missing where tunnels have more ports than the programs look at.
+const TUNNELS_FULL: &str = "the tunnels of this machine have more different ports than flows are looked for at; some that carry the flow may be left out";
 
 /// Everything that a recording holds, in the thread that records.
 pub(super) struct Recording {
@@ -102,7 +106,7 @@ pub(super) struct Recording {
     pub samples_due: bool,
     /// New nodes of the tree when it began.
     pub nodes_before: u64,
-    pub journeys: Vec<Journey>,
+    pub journeys: Vec<WholeJourney>,
     /// Those that were too many.
     pub journeys_not_kept: u64,
     pub counters: Counters,
@@ -329,6 +333,15 @@ impl Recording {
     }
 
     pub fn refresh_filters(&mut self, args: &RecordArgs) -> Result<()> {
+        if args.flow.is_some() {
+            let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
+            // The programs are told with the next turn.
+            if !filter::find_tunnels(&topology, &mut self.config)
+                && self.session.missing.insert("tunnels".into(), TUNNELS_FULL.into()).is_none()
+            {
+                note!("netstrata: {TUNNELS_FULL}");
+            }
+        }
         if !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty() {
             let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
             let wanted = filter::wanted(args, &topology);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use netstrata_common::{
-    Config, Crossing, END_TO_END, Edge, End, Entered, Journey, MAX_CROSSINGS, Node, NodeKey, Path, PathKey, Point,
-    Protocol,
+    Config, Crossing, END_TO_END, Edge, End, Entered, Journey, LongPath, MAX_CROSSINGS, Node, NodeKey, Path, PathKey,
+    Point, Protocol, Tail, kept_crossings,
 };
 
 use super::{maps::Batches, session::Session};
@@ -14,6 +14,34 @@ use crate::profile::{BatchCounts, BatchPath, CrossingRecord, Histogram, PathReco
 /// So many nodes are asked for one by one; a walk through their table, which has thousands of lists, takes as long as some hundred
 /// of that.
 const FEW_NODES: usize = 128;
+
+/// A journey with its tail.
+#[derive(Clone, Debug)]
+pub struct WholeJourney {
+    /// What its slot held.
+    pub journey: Journey,
+    /// Its crossings beyond that.
+    pub beyond: Vec<Crossing>,
+}
+
+impl WholeJourney {
+    /// `tail` is what its tail held.
+    pub fn of(journey: Journey, tail: Option<&LongPath>) -> Self {
+        let count = kept_crossings(journey.count, tail.is_some()).saturating_sub(MAX_CROSSINGS);
+        let beyond = tail.map(|tail| tail.0[..count].to_vec()).unwrap_or_default();
+        Self { journey, beyond }
+    }
+
+    /// Its crossings, as far as they are kept.
+    pub fn crossings(&self) -> impl Iterator<Item = &Crossing> {
+        kept(&self.journey.crossings, self.journey.count).chain(&self.beyond)
+    }
+}
+
+/// Those of a slot or a path that there are.
+fn kept(crossings: &[Crossing; MAX_CROSSINGS], count: u32) -> std::slice::Iter<'_, Crossing> {
+    crossings[..(count as usize).min(MAX_CROSSINGS)].iter()
+}
 
 /// What became of journeys that were still open, besides those that were entered; weighted.
 #[derive(Default)]
@@ -38,26 +66,47 @@ pub struct Tree {
 impl Tree {
     /// Takes batches out of the tables.
     pub fn take(&mut self, session: &mut Session, batches: Batches) -> Result<()> {
-        let mut nodes = Vec::new();
+        let (mut nodes, mut long) = (Vec::new(), Vec::new());
         session.take(
             "PATHS",
             |key: &PathKey| batches.holds(key.batch),
             |key: PathKey, path: &Path| {
-                self.enter(key.path, path);
-                self.batches.entry(key.batch).or_default().entry(key.path).or_default().counts.add(BatchCounts {
-                    packets: path.packets,
-                    bytes: path.bytes,
-                    cpu_hops: path.cpu_hops,
-                    skbs_at_end_micro: path.skbs_micro,
-                });
-                nodes.extend(nodes_of(key, path));
+                if path.is_long != 0 {
+                    long.push((key, *path));
+                } else {
+                    self.take_path(key, path, None, &mut nodes);
+                }
             },
         )?;
+        if !long.is_empty() {
+            let mut beyond = HashMap::new();
+            session.take(
+                "LONG_PATHS",
+                |key: &PathKey| batches.holds(key.batch),
+                |key: PathKey, path: &LongPath| {
+                    beyond.insert(key, *path);
+                },
+            )?;
+            for (key, path) in long {
+                self.take_path(key, &path, beyond.get(&key), &mut nodes);
+            }
+        }
         // Of paths that found no room the nodes are known to nobody; but then there are many.
         if matches!(batches, Batches::Before(_)) && nodes.len() <= FEW_NODES {
             return session.take_known("NODES", &nodes, |key, node| self.enter_node(key, node));
         }
         session.take("NODES", |key: &NodeKey| batches.holds(key.batch), |key, node| self.enter_node(key, node))
+    }
+
+    fn take_path(&mut self, key: PathKey, path: &Path, tail: Option<&LongPath>, nodes: &mut Vec<NodeKey>) {
+        let spans = self.enter(key.path, path, tail).spans.len() as u32;
+        self.batches.entry(key.batch).or_default().entry(key.path).or_default().counts.add(BatchCounts {
+            packets: path.packets,
+            bytes: path.bytes,
+            cpu_hops: path.cpu_hops,
+            skbs_at_end_micro: path.skbs_micro,
+        });
+        nodes.extend((1..=spans).chain([END_TO_END]).map(|index| NodeKey { path: key.path, index, batch: key.batch }));
     }
 
     /// Enters the figures of a span, or of the whole path.
@@ -83,11 +132,13 @@ impl Tree {
     }
 
     /// Enters the figures of a path; its record is made if it is new.
-    fn enter(&mut self, id: u64, path: &Path) -> &mut PathRecord {
+    fn enter(&mut self, id: u64, path: &Path, tail: Option<&LongPath>) -> &mut PathRecord {
         let reasons = &self.reasons;
         let record = self.paths.entry(id).or_insert_with(|| {
             let end = End::from_id(path.end).unwrap_or_default();
-            let crossings = &path.crossings[..(path.count as usize).min(MAX_CROSSINGS)];
+            let kept_in_all = kept_crossings(path.count, tail.is_some());
+            let beyond = tail.map(|tail| &tail.0[..kept_in_all.saturating_sub(MAX_CROSSINGS)]).unwrap_or_default();
+            let crossings: Vec<Crossing> = kept(&path.crossings, path.count).chain(beyond).copied().collect();
             PathRecord {
                 id,
                 crossings: crossings
@@ -99,6 +150,7 @@ impl Tree {
                     })
                     .collect(),
                 edges: crossings.iter().enumerate().filter_map(edge_of).collect(),
+                crossings_left_out: path.count - kept_in_all as u32,
                 end,
                 reason: (end == End::Dropped).then(|| reason_name(reasons, path.reason)),
                 protocol: Protocol(path.protocol),
@@ -124,15 +176,20 @@ impl Tree {
         let mut open: Vec<Journey> = session
             .array("JOURNEYS", |journey: &Journey| journey.skb != 0 && journey.count > 0 && journey.epoch > 0)?;
         let newest = open.iter().map(|journey| journey.last_ns).max().unwrap_or(0);
+        let is_long = |journey: &Journey| journey.tail != 0;
+        let tails: Vec<Tail> =
+            if open.iter().any(is_long) { session.array("TAILS", |_: &Tail| true)? } else { Vec::new() };
         let mut swept = Swept::default();
         for journey in &mut open {
+            let tail = tails.get(usize::from(journey.tail).wrapping_sub(1)).map(|tail| &tail.crossings);
             let weight = u64::from(journey.weight);
             if journey.may_be_on_its_way(newest) || journey.epoch != config.epoch {
                 swept.in_flight += weight;
                 continue;
             }
             (journey.end, journey.reason) = (journey.unseen_end() as u8, 0);
-            match journey.entered(config.filters) {
+            let whole = WholeJourney::of(*journey, tail);
+            match journey.entered(config.filters, whole.beyond.iter().map(|crossing| crossing.delta_ns).sum()) {
                 Entered::Yes => {}
                 Entered::NotWanted => continue,
                 Entered::Mixed => {
@@ -140,11 +197,13 @@ impl Tree {
                     continue;
                 }
             }
-            let record = self.enter(journey.path_id(), &Path::of(journey));
+            let record = self.enter(journey.path_id(), &Path::of(journey), tail);
             record.end_to_end.add(journey.last_ns - journey.start_ns, weight);
-            for (span, ends) in record.spans.iter_mut().zip(journey.crossings.windows(2)) {
-                span.add(ends[1].delta_ns, weight);
-                span.others += u64::from(ends[1].others_since(&ends[0])) * weight;
+            for (span, (before, crossing)) in
+                record.spans.iter_mut().zip(whole.crossings().zip(whole.crossings().skip(1)))
+            {
+                span.add(crossing.delta_ns, weight);
+                span.others += u64::from(crossing.others_since(before)) * weight;
             }
         }
         Ok(swept)
@@ -156,12 +215,6 @@ impl Tree {
         paths.sort_by(|a, b| b.packets.cmp(&a.packets).then(a.id.cmp(&b.id)));
         paths
     }
-}
-
-/// Where the nodes of a path are.
-fn nodes_of(key: PathKey, path: &Path) -> impl Iterator<Item = NodeKey> + use<> {
-    let spans = 1..path.count.min(MAX_CROSSINGS as u32);
-    spans.chain([END_TO_END]).map(move |index| NodeKey { path: key.path, index, batch: key.batch })
 }
 
 /// The edge of lineage at a crossing, if it is not the same skb as before.

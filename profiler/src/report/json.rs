@@ -255,6 +255,9 @@ fn path_json(profile: &Profile, path: &PathAccount) -> Value {
     for (name, interval) in counted.into_iter().filter_map(|(name, interval)| Some((name, interval?))) {
         value["intervals"][name] = interval.map(round).into_iter().collect();
     }
+    if record.crossings_left_out > 0 {
+        value["crossings_left_out"] = record.crossings_left_out.into();
+    }
     if let Some(folded) = &record.folded {
         value["folded_paths"] = folded.paths.into();
     }

@@ -5,10 +5,14 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::docker::CARD;
-use crate::lab::{
-    cni::{Attachment, CniNetwork},
-    namespace::Namespace,
-    network::{Network, Site},
+use crate::{
+    cli::Ip,
+    lab::{
+        cni::{Attachment, CniNetwork},
+        ip::word,
+        namespace::Namespace,
+        network::{Network, Site},
+    },
 };
 
 /// Both containers in one network of the node.
@@ -24,18 +28,25 @@ fn attach(site: &Site<'_>, node: Namespace, plugins: Vec<Value>) -> anyhow::Resu
     Ok(Network::new(client, server, address).keep(near).keep(far))
 }
 
-/// The plugin `bridge`: a Linux bridge that is the gateway too, with masquerading for what leaves it.
-pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
-    attach(site, site.namespace("node")?, vec![bridged("10.206.0.0/24")])
+/// Where containers get their addresses from, and whether they have a way out.
+fn addresses(site: &Site<'_>, subnet: &str, leaves: bool) -> Value {
+    let (subnet, all) = if site.args.ip == Ip::V6 { (word(subnet), "::/0") } else { (subnet.to_owned(), "0.0.0.0/0") };
+    let routes = if leaves { json!([{ "dst": all }]) } else { json!([]) };
+    json!({ "subnet": subnet, "routes": routes })
 }
 
-fn bridged(subnet: &str) -> Value {
+/// The plugin `bridge`: a Linux bridge that is the gateway too, with masquerading for what leaves it.
+pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
+    attach(site, site.namespace("node")?, vec![bridged(site, "10.206.0.0/24")])
+}
+
+fn bridged(site: &Site<'_>, subnet: &str) -> Value {
     json!({
         "type": "bridge",
         "bridge": "cni0",
         "isGateway": true,
         "ipMasq": true,
-        "ipam": { "subnet": subnet, "routes": [{ "dst": "0.0.0.0/0" }] },
+        "ipam": addresses(site, subnet, true),
     })
 }
 
@@ -54,7 +65,7 @@ pub fn bandwidth(site: &mut Site<'_>) -> anyhow::Result<Network> {
         "egressRate": RATE,
         "egressBurst": BURST,
     });
-    attach(site, site.namespace("node")?, vec![bridged("10.209.0.0/24"), limits])
+    attach(site, site.namespace("node")?, vec![bridged(site, "10.209.0.0/24"), limits])
 }
 
 /// The plugin `ptp`: a veth pair for each container, and the node routes between them.
@@ -62,7 +73,7 @@ pub fn ptp(site: &mut Site<'_>) -> anyhow::Result<Network> {
     let configuration = json!({
         "type": "ptp",
         "ipMasq": true,
-        "ipam": { "subnet": "10.207.0.0/24", "routes": [{ "dst": "0.0.0.0/0" }] },
+        "ipam": addresses(site, "10.207.0.0/24", true),
     });
     attach(site, site.namespace("node")?, vec![configuration])
 }
@@ -73,7 +84,7 @@ pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
     // Nobody is at the other end: neighbours on one macvlan reach each other without leaving it.
     let wire = site.namespace("wire")?;
     node.add_veth(CARD, &wire, CARD)?;
-    let configuration =
-        json!({ "type": "macvlan", "master": CARD, "mode": "bridge", "ipam": { "subnet": "10.208.0.0/24" } });
+    let addresses = addresses(site, "10.208.0.0/24", false);
+    let configuration = json!({ "type": "macvlan", "master": CARD, "mode": "bridge", "ipam": addresses });
     Ok(attach(site, node, vec![configuration])?.keep(wire))
 }

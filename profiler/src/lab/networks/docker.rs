@@ -5,10 +5,12 @@ use std::{net::Ipv4Addr, os::unix::fs::MetadataExt as _, rc::Rc};
 use anyhow::Context as _;
 
 use crate::{
+    cli::Ip,
     host::process::Process,
     lab::{
         cleanup::Lab,
         docker::{Container, Daemon},
+        ip::word,
         network::{Network, Place, Site},
         programs::PORT,
     },
@@ -19,6 +21,8 @@ const WIRE: &str = "eth0";
 const HOSTS: [&str; 2] = ["10.202.0.1", "10.202.0.2"];
 /// The device that stands for the network card below a macvlan.
 pub const CARD: &str = "card0";
+/// The block of the macvlan's containers.
+const SUBNET: &str = "10.205.0.0/24";
 
 impl Place for Container {
     fn spawn(&self, lab: &Lab, words: &[String]) -> anyhow::Result<Process> {
@@ -41,15 +45,15 @@ struct TwoHosts([Rc<Daemon>; 2]);
 struct Swarm;
 
 fn daemon(site: &mut Site<'_>) -> anyhow::Result<Rc<Daemon>> {
-    let lab = site.lab;
-    site.shared.get_or_make(|| Daemon::start(lab, "docker"))
+    let (lab, ip) = (site.lab, site.args.ip);
+    site.shared.get_or_make(|| Daemon::start(lab, "docker", ip))
 }
 
 /// Two daemons whose namespaces are joined by a wire.
 fn pair(site: &mut Site<'_>) -> anyhow::Result<Rc<TwoHosts>> {
-    let (lab, first) = (site.lab, daemon(site)?);
+    let (lab, ip, first) = (site.lab, site.args.ip, daemon(site)?);
     site.shared.get_or_make(|| {
-        let second = Rc::new(Daemon::start(lab, "docker-2")?);
+        let second = Rc::new(Daemon::start(lab, "docker-2", ip)?);
         first.namespace().add_veth(WIRE, second.namespace(), WIRE)?;
         let pair = [first, second];
         for (daemon, address) in pair.iter().zip(HOSTS) {
@@ -121,7 +125,13 @@ pub fn macvlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
     daemon.namespace().add_veth(CARD, &wire, CARD)?;
     let name = site.lab.namespace("macvlan");
     let parent = format!("parent={CARD}");
-    daemon.run(&["network", "create", "-d", "macvlan", "-o", &parent, "--subnet", "10.205.0.0/24", &name])?;
+    let mut words = vec!["network", "create", "-d", "macvlan", "-o", &parent, "--subnet", SUBNET];
+    let counterpart = word(SUBNET);
+    if site.args.ip == Ip::V6 {
+        words.extend(["--ipv6", "--subnet", &counterpart]);
+    }
+    words.push(&name);
+    daemon.run(&words)?;
     let [client, server] = both(site, &name)?;
     let address = server.address()?;
     Ok(Network::new(client, server, address).keep(wire))

@@ -59,12 +59,12 @@ impl Host {
         let address = format!("{}/32", self.container_address);
         namespace.add_veth(port, container, "eth0")?;
         namespace.add_address(port, &format!("{GATEWAY}/32"))?;
-        namespace.ip(&["route", "add", &address, "dev", port])?;
+        namespace.add_route(&[&address, "dev", port])?;
         container.ip(&["link", "set", "eth0", "mtu", &mtu.to_string()])?;
         namespace.ip(&["link", "set", port, "mtu", &mtu.to_string()])?;
         container.add_address("eth0", &address)?;
-        container.ip(&["route", "add", GATEWAY, "dev", "eth0", "scope", "link"])?;
-        container.ip(&["route", "add", "default", "via", GATEWAY, "dev", "eth0"])
+        container.add_route(&[GATEWAY, "dev", "eth0", "scope", "link"])?;
+        container.add_route(&["default", "via", GATEWAY, "dev", "eth0"])
     }
 }
 

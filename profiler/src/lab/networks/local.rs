@@ -48,7 +48,7 @@ pub fn bridge(site: &mut Site<'_>) -> anyhow::Result<Network> {
         let address = Ipv4Addr::new(10, 201, 0, number as u8 + 1);
         join_bridge(&middle, "br0", &namespace, &number.to_string())?;
         namespace.add_address("eth0", &format!("{address}/24"))?;
-        network.others.push((Rc::new(namespace), address));
+        network.others.push((Rc::new(namespace), address.into()));
     }
     Ok(network.keep(middle))
 }

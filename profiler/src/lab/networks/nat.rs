@@ -1,18 +1,28 @@
 //! A published port: the client is outside and reaches the server's container through the host's address translation.
 
-use std::{fs, net::Ipv4Addr, rc::Rc};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+};
 
 use super::local;
-use crate::lab::{
-    namespace::Namespace,
-    network::{Network, Site},
-    programs::{PORT, ports_used},
+use crate::{
+    cli::Ip,
+    lab::{
+        ip::word,
+        namespace::Namespace,
+        network::{Network, Site},
+        programs::{PORT, ports_used},
+    },
 };
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 2);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 202, 0, 1);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 1);
 const SERVER: Ipv4Addr = local::ADDRESSES[1];
+/// The block of the containers' addresses.
+const SERVERS: &str = "10.201.0.0/24";
 /// What is added to the server's ports where they are published.
 const PUBLISHED: u16 = 10_000;
 
@@ -20,7 +30,7 @@ const PUBLISHED: u16 = 10_000;
 pub fn nft(site: &mut Site<'_>) -> anyhow::Result<Network> {
     nat(site, |site, host| {
         let file = site.lab.directory().join(format!("{}.nft", site.mode));
-        fs::write(&file, nft_rules(ports_used(site.args)))?;
+        fs::write(&file, nft_rules(ports_used(site.args), site.args.ip))?;
         host.run("nft", &["-f", &file.display().to_string()]).map(drop)
     })
 }
@@ -28,9 +38,10 @@ pub fn nft(site: &mut Site<'_>) -> anyhow::Result<Network> {
 /// With the same rules of iptables.
 pub fn iptables(site: &mut Site<'_>) -> anyhow::Result<Network> {
     nat(site, |site, host| {
-        for rule in iptables_rules(ports_used(site.args)) {
+        let program = if site.args.ip == Ip::V6 { "ip6tables" } else { "iptables" };
+        for rule in iptables_rules(ports_used(site.args), site.args.ip) {
             let words: Vec<&str> = rule.split(' ').collect();
-            host.run("iptables", &words)?;
+            host.run(program, &words)?;
         }
         Ok(())
     })
@@ -47,14 +58,14 @@ fn nat(
     let server = site.namespace("server")?;
     local::join_bridge(&host, "br0", &server, "server")?;
     server.add_address("eth0", &format!("{SERVER}/24"))?;
-    server.ip(&["route", "add", "default", "via", &GATEWAY.to_string()])?;
+    server.add_route(&["default", "via", &GATEWAY.to_string()])?;
     let client = site.namespace("client")?;
     host.add_veth("veth-client", &client, "eth0")?;
     host.add_address("veth-client", &format!("{HOST}/24"))?;
     client.add_address("eth0", &format!("{OUTSIDE}/24"))?;
     rules(site, &host)?;
     let mut network = Network::new(Rc::new(client), Rc::new(server), SERVER);
-    network.published = Some((HOST, PUBLISHED));
+    network.published = Some((HOST.into(), PUBLISHED));
     Ok(network.keep(host))
 }
 
@@ -63,36 +74,48 @@ fn ports(count: u32) -> impl Iterator<Item = (u16, u16)> {
     (0..count as u16).map(|number| (PORT + PUBLISHED + number, PORT + number))
 }
 
-fn nft_rules(count: u32) -> String {
-    let mut rules = String::from(
-        "add table ip lab\n\
-         add chain ip lab prerouting { type nat hook prerouting priority -100 ; }\n\
-         add chain ip lab forward { type filter hook forward priority 0 ; policy drop ; }\n\
-         add chain ip lab postrouting { type nat hook postrouting priority 100 ; }\n",
+/// The host's address, a server's port as rules name it, and the block of the servers.
+fn names(ip: Ip) -> (IpAddr, impl Fn(u16) -> String, String) {
+    let server = ip.of(SERVER.into());
+    let block = if ip == Ip::V6 { word(SERVERS) } else { SERVERS.to_owned() };
+    (ip.of(HOST.into()), move |port| SocketAddr::new(server, port).to_string(), block)
+}
+
+fn nft_rules(count: u32, ip: Ip) -> String {
+    let (host, server, servers) = names(ip);
+    let family = if ip == Ip::V6 { "ip6" } else { "ip" };
+    let mut rules = format!(
+        "add table {family} lab\n\
+         add chain {family} lab prerouting {{ type nat hook prerouting priority -100 ; }}\n\
+         add chain {family} lab forward {{ type filter hook forward priority 0 ; policy drop ; }}\n\
+         add chain {family} lab postrouting {{ type nat hook postrouting priority 100 ; }}\n",
     );
     for protocol in ["tcp", "udp"] {
         for (published, own) in ports(count) {
             rules.push_str(&format!(
-                "add rule ip lab prerouting ip daddr {HOST} {protocol} dport {published} dnat to {SERVER}:{own}\n"
+                "add rule {family} lab prerouting {family} daddr {host} {protocol} dport {published} dnat to {}\n",
+                server(own)
             ));
         }
     }
-    rules.push_str(
-        "add rule ip lab forward ct state established,related accept\n\
-         add rule ip lab forward ct status dnat accept\n\
-         add rule ip lab forward iifname \"br0\" accept\n\
-         add rule ip lab postrouting oifname \"br0\" ct status dnat masquerade\n\
-         add rule ip lab postrouting ip saddr 10.201.0.0/24 oifname != \"br0\" masquerade\n",
-    );
+    rules.push_str(&format!(
+        "add rule {family} lab forward ct state established,related accept\n\
+         add rule {family} lab forward ct status dnat accept\n\
+         add rule {family} lab forward iifname \"br0\" accept\n\
+         add rule {family} lab postrouting oifname \"br0\" ct status dnat masquerade\n\
+         add rule {family} lab postrouting {family} saddr {servers} oifname != \"br0\" masquerade\n",
+    ));
     rules
 }
 
-fn iptables_rules(count: u32) -> Vec<String> {
+fn iptables_rules(count: u32, ip: Ip) -> Vec<String> {
+    let (host, server, servers) = names(ip);
     let mut rules = vec!["-w -P FORWARD DROP".to_owned()];
     for protocol in ["tcp", "udp"] {
         for (published, own) in ports(count) {
             rules.push(format!(
-                "-w -t nat -A PREROUTING -d {HOST} -p {protocol} --dport {published} -j DNAT --to-destination {SERVER}:{own}"
+                "-w -t nat -A PREROUTING -d {host} -p {protocol} --dport {published} -j DNAT --to-destination {}",
+                server(own)
             ));
         }
     }
@@ -101,9 +124,9 @@ fn iptables_rules(count: u32) -> Vec<String> {
         "-w -A FORWARD -m conntrack --ctstate DNAT -j ACCEPT",
         "-w -A FORWARD -i br0 -j ACCEPT",
         "-w -t nat -A POSTROUTING -o br0 -m conntrack --ctstate DNAT -j MASQUERADE",
-        "-w -t nat -A POSTROUTING -s 10.201.0.0/24 ! -o br0 -j MASQUERADE",
     ];
     rules.extend(rest.map(str::to_owned));
+    rules.push(format!("-w -t nat -A POSTROUTING -s {servers} ! -o br0 -j MASQUERADE"));
     rules
 }
 
@@ -113,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_pair_has_its_published_port_in_both_languages() {
-        let (nft, iptables) = (nft_rules(2), iptables_rules(2).join("\n"));
+        let (nft, iptables) = (nft_rules(2, Ip::V4), iptables_rules(2, Ip::V4).join("\n"));
         for protocol in ["tcp", "udp"] {
             for (published, own) in [(15201, 5201), (15202, 5202)] {
                 assert!(nft.contains(&format!("{protocol} dport {published} dnat to {SERVER}:{own}\n")), "{nft}");
@@ -121,6 +144,11 @@ mod tests {
                 assert!(iptables.contains(&rule), "{iptables}");
             }
         }
+        let (six, tables) = (nft_rules(1, Ip::V6), iptables_rules(1, Ip::V6).join("\n"));
+        let (host, server) = ("fd00::10:202:0:1", "[fd00::10:201:0:3]:5201");
+        assert!(six.contains(&format!("prerouting ip6 daddr {host} tcp dport 15201 dnat to {server}\n")), "{six}");
+        assert!(tables.contains(&format!("-d {host} -p udp --dport 15201 -j DNAT --to-destination {server}\n")));
+        assert!(six.contains("ip6 saddr fd00::10:201:0:0/112") && !six.contains("10.20"), "{six}");
         assert_eq!((nft.matches("masquerade").count(), iptables.matches("MASQUERADE").count()), (2, 2));
     }
 }

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 
 use super::local;
 use crate::{
+    cli::Ip,
     host::{
         clock::monotonic_ns,
         process::{self, Process},
@@ -126,7 +127,8 @@ pub fn normal(site: &mut Site<'_>) -> anyhow::Result<Network> {
 
 /// The switch with explicit flows.
 pub fn flows(site: &mut Site<'_>) -> anyhow::Result<Network> {
-    switched(site, |switch, macs| switch.set_flows(&explicit(macs)))
+    let ip = site.args.ip;
+    switched(site, |switch, macs| switch.set_flows(&explicit(macs, ip)))
 }
 
 /// The switch without a flow in its datapath.
@@ -135,13 +137,15 @@ pub fn upcall(site: &mut Site<'_>) -> anyhow::Result<Network> {
 }
 
 /// What a port may send, by port and hardware address (table 0); where it goes and how it is marked (table 1).
-fn explicit(macs: &[String; 2]) -> Vec<String> {
+fn explicit(macs: &[String; 2], ip: Ip) -> Vec<String> {
+    // Who has an address is asked by a message of IPv6 itself.
+    let (ip, asks) = if ip == Ip::V6 { ("ipv6", "icmp6,icmp_type=135") } else { ("ip", "arp") };
     let mut flows = Vec::new();
     for (index, mac) in macs.iter().enumerate() {
         let (port, other) = (index + 1, 2 - index);
         flows.push(format!("table=0,priority=10,in_port={port},dl_src={mac},actions=goto_table:1"));
-        flows.push(format!("table=1,priority=20,in_port={other},arp,actions=output:{port}"));
-        flows.push(format!("table=1,priority=10,ip,dl_dst={mac},actions=mod_nw_tos:40,output:{port}"));
+        flows.push(format!("table=1,priority=20,in_port={other},{asks},actions=output:{port}"));
+        flows.push(format!("table=1,priority=10,{ip},dl_dst={mac},actions=mod_nw_tos:40,output:{port}"));
     }
     flows
 }
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_side_may_send_and_is_sent_to() {
-        let flows = explicit(&["02:00:00:00:00:01".into(), "02:00:00:00:00:02".into()]);
+        let flows = explicit(&["02:00:00:00:00:01".into(), "02:00:00:00:00:02".into()], Ip::V4);
         assert_eq!(flows.len(), 6);
         assert!(flows.contains(&"table=0,priority=10,in_port=1,dl_src=02:00:00:00:00:01,actions=goto_table:1".into()));
         assert!(

@@ -4,8 +4,10 @@ use std::{fs, process::Command, time::Duration};
 
 use super::hosts::{Host, Hosts};
 use crate::{
+    cli::Ip,
     host::process::Process,
     lab::{
+        ip::word,
         namespace::find,
         network::{Network, Site},
     },
@@ -31,7 +33,7 @@ fn bird(site: &Site<'_>, host: &Host, other: &Host) -> anyhow::Result<Process> {
     let base = site.lab.directory().join(format!("{}-bird-{}", site.mode, host.port));
     fs::create_dir_all(&base)?;
     let config = base.join("bird.conf");
-    fs::write(&config, bird_config(host, other))?;
+    fs::write(&config, bird_config(host, other, site.args.ip))?;
     let mut command = Command::new(find("bird")?);
     command.arg("-f").arg("-c").arg(config).arg("-s").arg(base.join("ctl")).arg("-P").arg(base.join("pid"));
     let mut bird = host.namespace.start(site.lab, command)?;
@@ -41,13 +43,16 @@ fn bird(site: &Site<'_>, host: &Host, other: &Host) -> anyhow::Result<Process> {
 }
 
 /// As Calico writes it: the host's block, unreachable where no container has the address, goes to the other host.
-fn bird_config(host: &Host, other: &Host) -> String {
+fn bird_config(host: &Host, other: &Host, ip: Ip) -> String {
+    let [own, next] = [host, other].map(|host| ip.of(host.address.into()));
+    let block = if ip == Ip::V6 { word(&host.block()) } else { host.block() };
+    let family = ip.number();
     format!(
-        "router id {own};\n\
+        "router id {id};\n\
          protocol device {{ }}\n\
-         protocol direct {{ ipv4; interface \"wire*\"; }}\n\
-         protocol static {{ ipv4; route {block} blackhole; }}\n\
-         protocol kernel {{ ipv4 {{ import none; export where source != RTS_DEVICE; }}; }}\n\
+         protocol direct {{ ipv{family}; interface \"wire*\"; }}\n\
+         protocol static {{ ipv{family}; route {block} blackhole; }}\n\
+         protocol kernel {{ ipv{family} {{ import none; export where source != RTS_DEVICE; }}; }}\n\
          protocol bgp other_host {{\n\
              local {own} as 64512;\n\
              neighbor {next} as 64512;\n\
@@ -55,17 +60,16 @@ fn bird_config(host: &Host, other: &Host) -> String {
              connect delay time 1;\n\
              connect retry time 1;\n\
              error wait time 1, 2;\n\
-             ipv4 {{ import all; export where source = RTS_STATIC; next hop self; }};\n\
+             ipv{family} {{ import all; export where source = RTS_STATIC; next hop self; }};\n\
          }}\n",
-        own = host.address,
-        next = other.address,
-        block = host.block(),
+        id = host.address,
     )
 }
 
 /// An IP-in-IP tunnel between the hosts.
 pub fn ipip(site: &mut Site<'_>) -> anyhow::Result<Network> {
-    tunnel(site, "ipip", "ipip0", 20)
+    // Devices of that kind carry IPv4 alone; the ones that carry IPv6 in it are called otherwise.
+    tunnel(site, if site.args.ip == Ip::V6 { "sit" } else { "ipip" }, "ipip0", 20)
 }
 
 /// A GRE tunnel between the hosts.
@@ -83,7 +87,7 @@ fn tunnel(site: &mut Site<'_>, kind: &str, device: &str, overhead: u32) -> anyho
         let words = ["link", "add", device, "mtu", &mtu.to_string(), "type", kind, "local", &local, "remote", &remote];
         host.namespace.ip(&words)?;
         host.namespace.up(device)?;
-        host.namespace.ip(&["route", "add", &other.block(), "dev", device])?;
+        host.namespace.add_route(&[&other.block(), "dev", device])?;
     }
     hosts.finish(Vec::new())
 }

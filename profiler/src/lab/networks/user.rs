@@ -29,7 +29,7 @@ pub fn overlay(site: &mut Site<'_>) -> anyhow::Result<Network> {
         tunnels.push(Box::new(socat));
         host.namespace.ip(&["link", "set", TUN, "mtu", &mtu.to_string()])?;
         host.namespace.up(TUN)?;
-        host.namespace.ip(&["route", "add", &other.block(), "dev", TUN])?;
+        host.namespace.add_route(&[&other.block(), "dev", TUN])?;
     }
     hosts.finish(tunnels)
 }

@@ -92,7 +92,7 @@ fn periods(profile: &Profile) -> Vec<u64> {
 }
 
 /// What was done, without how fast.
-fn work(benchmark: &Benchmark) -> [(&'static str, String); 7] {
+fn work(benchmark: &Benchmark) -> [(&'static str, String); 8] {
     let number = |value: Option<u64>| value.map_or("unknown".into(), |value| value.to_string());
     let flows = benchmark.flows.iter().map(|flows| format!("{} of {} B", flows.class, number(flows.flow_bytes)));
     let neighbours = benchmark.neighbours.iter().map(|neighbour| {
@@ -105,6 +105,7 @@ fn work(benchmark: &Benchmark) -> [(&'static str, String); 7] {
         ("message sizes", number(benchmark.message_bytes)),
         ("numbers of pairs", number(benchmark.pairs.map(u64::from))),
         ("choices of CPUs", benchmark.pin.clone().unwrap_or_else(|| "none".into())),
+        ("versions of IP", benchmark.ip.unwrap_or(4).to_string()),
         ("flows", or_none(flows.collect::<Vec<_>>().join(", "))),
         ("neighbours", or_none(neighbours.collect::<Vec<_>>().join(", "))),
     ]

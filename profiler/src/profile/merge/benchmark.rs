@@ -34,6 +34,7 @@ pub(in crate::profile) fn of_parts(parts: &[PartRecord]) -> Option<Benchmark> {
         retransmits: sum(&runs, |run| run.retransmits),
         failed: sum(&runs, |run| run.failed),
         pin: first.pin.clone(),
+        ip: first.ip,
         client: side(&runs, |run| run.client),
         server: side(&runs, |run| run.server),
         machine: machine(&runs),

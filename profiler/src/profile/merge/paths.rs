@@ -51,6 +51,7 @@ pub(in crate::profile) fn add(sum: &mut PathRecord, path: PathRecord) {
     let PathRecord {
         id: _,
         crossings: _,
+        crossings_left_out: _,
         end: _,
         reason: _,
         protocol: _,

@@ -28,6 +28,7 @@ pub(super) fn check(benchmark: &Benchmark) -> Sound {
         retransmits,
         failed,
         pin: _,
+        ip: _,
         client,
         server,
         machine,

@@ -30,6 +30,7 @@ fn of_path(path: &PathRecord, totals: &mut Totals) -> Sound {
     let PathRecord {
         id: _,
         crossings,
+        crossings_left_out: _,
         end: _,
         reason: _,
         protocol: _,

@@ -208,7 +208,7 @@ fn what_must_not_be_added_is_refused_by_name() {
     let mut base = recording(7, 1);
     base.cpu.period_ns = 9;
     type Edit = fn(&mut Profile);
-    let edits: [(Edit, &str); 15] = [
+    let edits: [(Edit, &str); 16] = [
         (|profile| profile.meta.kernel = "6.1".into(), "kernels differ, 6.18 and 6.1"),
         (|profile| profile.meta.arch = "aarch64".into(), "architectures"),
         (|profile| profile.meta.cpus = 8, "numbers of CPUs differ, 2 and 8"),
@@ -223,6 +223,7 @@ fn what_must_not_be_added_is_refused_by_name() {
         (|profile| benchmark(profile).message_bytes = Some(64), "message sizes differ, unknown and 64"),
         (|profile| benchmark(profile).pairs = Some(2), "numbers of pairs differ"),
         (|profile| benchmark(profile).pin = Some("same".into()), "choices of CPUs differ, none and same"),
+        (|profile| benchmark(profile).ip = Some(6), "versions of IP differ, 4 and 6"),
         (|profile| benchmark(profile).flows.push(FlowTimes::default()), "flows differ"),
     ];
     for (edit, words) in edits {
