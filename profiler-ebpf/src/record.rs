@@ -8,7 +8,7 @@ use netstrata_common::{CpuState, Edge, End, Point, Points};
 use crate::{
     choose::start,
     cpu::{now, state},
-    end,
+    drops, end,
     follow::follow,
     function,
     globals::offset,
