@@ -82,6 +82,13 @@ offsets! {
     tcp_copied_seq required "tcp_sock" "copied_seq" "up to where data was read";
     sk_wq required "sock" "sk_wq" "who waits for a socket";
     wq_head required "socket_wq" "wait.head" "whether anybody does";
+    wq_wait required "socket_wq" "wait" "the queue in which they wait";
+    epoll_link optional "eppoll_entry" "wait.entry" "the place of an epoll instance among those who wait";
+    epoll_queue optional "eppoll_entry" "whead" "the queue that it is in: nobody else's entry says so";
+    epoll_item optional "eppoll_entry" "base" "what the instance keeps of a file";
+    epoll_of_item optional "epitem" "ep" "the instance";
+    epoll_sleepers optional "eventpoll" "wq.head" "whether anybody sleeps in it";
+    epoll_pollers optional "eventpoll" "poll_wait.head" "whether it is waited for as a file itself";
     nf_state_hook optional "nf_hook_state" "hook" "the netfilter hook that runs (its low byte); charges of the function tier";
     nf_state_pf optional "nf_hook_state" "pf" "the family of that hook (its low byte)";
     nft_chain_name optional "nft_chain" "name" of "nf_tables" "the name of an nftables chain";

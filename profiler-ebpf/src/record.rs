@@ -272,11 +272,29 @@ fn is_owned(socket: u64) -> bool {
     skb::read::<u32>(socket, offset!(sk_owned)) != 0
 }
 
-/// Whether somebody sleeps on the socket.
+/// Whether somebody sleeps on the socket. An epoll instance is in its queue all the time, asleep or not: what tells is whether
+/// somebody sleeps in the instance.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/fs/eventpoll.c#L1384>
 #[inline(always)]
 fn has_sleeper(socket: u64) -> bool {
     let queue: u64 = skb::read(socket, offset!(sk_wq));
-    let head = queue + offset!(wq_head);
+    if queue == 0 || !is_waited_in(queue + offset!(wq_head)) {
+        return false;
+    }
+    let first: u64 = skb::read(queue + offset!(wq_head), 0);
+    let entry = first - offset!(epoll_link);
+    let watched: u64 = skb::read(entry, offset!(epoll_queue));
+    if watched != queue + offset!(wq_wait) {
+        return true;
+    }
+    let item: u64 = skb::read(entry, offset!(epoll_item));
+    let instance: u64 = skb::read(item, offset!(epoll_of_item));
+    is_waited_in(instance + offset!(epoll_sleepers)) || is_waited_in(instance + offset!(epoll_pollers))
+}
+
+/// Whether a list of those who wait holds anybody.
+#[inline(always)]
+fn is_waited_in(head: u64) -> bool {
     let first: u64 = skb::read(head, 0);
-    queue != 0 && first != head
+    first != head
 }

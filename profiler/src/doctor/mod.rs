@@ -249,9 +249,10 @@ fn load(types: Option<&KernelTypes>) -> Check {
 fn probes(types: Option<&KernelTypes>) -> Vec<Tracepoint> {
     record::tracepoints()
         .map(|probe| {
-            let arguments = types.and_then(|types| types.tracepoint_arguments(probe.name));
+            let point = probe.tracepoint().unwrap_or(probe.name);
+            let arguments = types.and_then(|types| types.tracepoint_arguments(point));
             Tracepoint {
-                name: probe.name,
+                name: point,
                 group: probe.group.name(),
                 available: arguments.is_some(),
                 arguments,
