@@ -11,17 +11,20 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd as _,
     sync::{Arc, Barrier, mpsc},
     thread,
 };
 
 use netstrata::profile::{PathRecord, Profile};
 use netstrata_common::{Edge, End, Loss, Point, Points, Protocol};
+use serde_json::Value;
 use support::{directory::Directory, network::Network, recording::Recording, run, wait::PATIENCE};
 
 const PORT: u16 = 5330;
-/// How many packets are sent at a time: as many as fit into a veth's ring together.
+/// How many packets are sent at a time: as many as fit into a veth's ring together, or more.
 const BURST: usize = 32;
+const FLOOD: usize = 640;
 
 /// Reception at the server as from a network card: through NAPI and GRO. (A veth whose sender leaves cutting to it does not
 /// use them.)
@@ -86,9 +89,19 @@ fn record<T>(network: &Network, traffic: impl FnOnce(&Network) -> T) -> (Profile
     (recording.stop(&file), done)
 }
 
+/// Gives a socket room for all that is sent at a time.
+fn with_room(socket: &UdpSocket) {
+    let space = 8_i32 << 20;
+    // SAFETY: the value is an integer that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const space).cast(), 4)
+    };
+    assert_eq!(result, 0, "cannot enlarge the buffer: {}", std::io::Error::last_os_error());
+}
+
 /// Sends bursts of datagrams from several sockets to as many ports, each burst when the last one has been read; how many were
 /// read.
-fn datagrams(network: &Network, to: &'static str, ports: u16, bursts: usize) -> usize {
+fn datagrams(network: &Network, to: &'static str, ports: u16, bursts: usize, burst: usize) -> usize {
     let (read, is_read) = mpsc::channel();
     let ready = Arc::new(Barrier::new(usize::from(ports) + 1));
     let readers: Vec<_> = (0..ports)
@@ -97,9 +110,10 @@ fn datagrams(network: &Network, to: &'static str, ports: u16, bursts: usize) -> 
             network.inside("server", move || {
                 let socket = UdpSocket::bind((to, PORT + at)).unwrap();
                 socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                with_room(&socket);
                 ready.wait();
                 let mut buffer = [0; 2048];
-                for _ in 0..bursts * BURST / usize::from(ports) {
+                for _ in 0..bursts * burst / usize::from(ports) {
                     socket.recv(&mut buffer).unwrap();
                     read.send(()).unwrap();
                 }
@@ -113,11 +127,11 @@ fn datagrams(network: &Network, to: &'static str, ports: u16, bursts: usize) -> 
         let sockets: Vec<_> = (0..ports).map(|_| UdpSocket::bind((any, 0)).unwrap()).collect();
         let mut count = 0;
         for _ in 0..bursts {
-            for nth in 0..BURST {
+            for nth in 0..burst {
                 let at = nth % usize::from(ports);
                 sockets[at].send_to(&[7; 200], (to, PORT + at as u16)).unwrap();
             }
-            for _ in 0..BURST {
+            for _ in 0..burst {
                 is_read.recv_timeout(PATIENCE).unwrap();
                 count += 1;
             }
@@ -206,7 +220,7 @@ fn every_datagram_of_a_list_reaches_its_reader() {
         if !in_batches(&network) {
             skip!("NAPI has no threads here");
         }
-        let (profile, read) = record(&network, |network| datagrams(network, to, ports, 100));
+        let (profile, read) = record(&network, |network| datagrams(network, to, ports, 100, BURST));
         let what = format!("{ports} ports of {to}");
         let paths = asked(&profile, &network, Protocol::UDP);
         // A small datagram is copied without a trace, and freed by its reader.
@@ -221,6 +235,35 @@ fn every_datagram_of_a_list_reaches_its_reader() {
         let announced = packets(paths.iter().filter(|path| has(path, &[only(Point::Receive), Points::ANNOUNCED])));
         assert!(announced * 2 > all, "{what}: {announced} of {all} were announced");
     }
+}
+
+/// veth has done so since 6.16, if there is a queue before it.
+#[test]
+fn what_a_busy_device_gives_back_goes_on() {
+    let Some(_alone) = ready!("ethtool", "taskset", "chrt", "tc") else { return };
+    let network = with_gro();
+    network.run("client", &["tc", "qdisc", "add", "dev", "left", "root", "pfifo", "limit", "2000"]);
+    if !in_batches(&network) {
+        skip!("NAPI has no threads here");
+    }
+    // Of several sockets: one may not have so much under way.
+    // Until the neighbour is known a few packets wait for it, and the others are dropped.
+    questions(&network, "10.203.0.3", 1, 1);
+    let (profile, read) = record(&network, |network| datagrams(network, "10.203.0.3", 4, 10, FLOOD));
+    let text = network.run("client", &["tc", "-s", "-j", "qdisc", "show", "dev", "left"]);
+    let requeues = serde_json::from_str::<Value>(&text).unwrap()[0]["requeues"].as_u64().unwrap();
+    if requeues == 0 {
+        skip!("the device of this kernel drops what does not fit");
+    }
+    let paths = asked(&profile, &network, Protocol::UDP);
+    let times = |path: &PathRecord| path.crossings.iter().filter(|at| at.point == Point::Requeue).count() as u64;
+    let given_back: u64 = paths.iter().map(|path| path.packets * times(path)).sum();
+    let (all, missing) = (packets(paths.iter()), lost(&profile));
+    assert!(all.abs_diff(read as u64) <= missing, "{all} packets, {read} read, {missing} lost");
+    // The queue also counts what it does not even give to a device that is known to be busy.
+    assert!(0 < given_back && given_back <= requeues, "{given_back} crossings, {requeues} by the queue");
+    let reused = profile.lost[&Loss::AddressReused];
+    assert!(reused * 100 <= all, "{reused} crossings at addresses that were given out again, of {all} packets");
 }
 
 #[test]

@@ -156,7 +156,8 @@ fn initramfs(directory: &Path, image: &Image, boot: &Boot<'_>) -> anyhow::Result
         let found = program::find_system(program).with_context(|| format!("{program} is not installed"))?;
         rootfs::copy_into(&root, &found, &Path::new("/bin").join(program))?;
     }
-    fs::write(root.join("set-up"), &boot.set_up)?;
+    // The shell has an `ip` of its own, which can do less.
+    fs::write(root.join("set-up"), format!("ip() {{ /bin/ip \"$@\"; }}\n{}", boot.set_up))?;
     fs::create_dir_all(root.join("bin"))?;
     fs::copy(program::find_system("busybox").context("busybox is not installed")?, root.join("bin/busybox"))?;
     let init = root.join("init");

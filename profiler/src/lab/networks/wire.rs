@@ -168,7 +168,7 @@ fn build(
             set_up: set_up(side, &ADDRESSES[side].to_string()),
             parameters: emulated::kernel_parameters(kernel, Clock::Wall),
         };
-        guests.push(Guest::boot(site.lab, &wire, name, &boot)?);
+        guests.push(Guest::boot(site.lab, &wire, &format!("{}-{name}", site.mode), &boot)?);
     }
     // Both come up beside each other.
     for guest in &mut guests {
