@@ -1,18 +1,31 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point};
+use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point, Points};
 
 use crate::{
     cpu::{config, now, state},
-    end::evict,
+    end::{self, evict},
     follow::{append, take_out_own_time},
     fresh::is_fresh,
     globals::offset,
     maps::JOURNEYS,
     skb,
-    slots::{self, key, set_key},
+    slots::{self, WaitsFor, key, set_key},
 };
+
+/// Ends the journey of a packet that an XDP program took, or a device that is done with it, when its address is another packet's:
+/// no copy of it has come.
+#[inline(always)]
+fn release_gone(packet: u64, slot: u32) {
+    if key(slot) == WaitsFor::Child as u64
+        && let Some(journey) = slots::journey_in(slot)
+        && journey.skb == packet
+        && Points::TRANSMITTED.has(journey.last_point as u32)
+    {
+        end::close(slot, End::Consumed, 0);
+    }
+}
 
 /// Chooses this packet, if it is a fresh one. Called for one crossing in `sample_every`.
 #[unsafe(no_mangle)]
@@ -47,6 +60,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
         return 0;
     }
     cpu.decisions += weight as u64;
+    release_gone(packet, slot);
     let occupant = key(slot);
     let now = now();
     if occupant != 0 && !evict(slot, now) {

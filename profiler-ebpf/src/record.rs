@@ -190,7 +190,7 @@ pub fn consume(packet: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     let slot = slot_of(packet);
-    if key(slot) != packet {
+    if key(slot) != packet && !is_copy_for_xdp(cpu, Point::Consume, packet) {
         return;
     }
     if upcall::is_up(slot) {
@@ -213,12 +213,20 @@ pub fn dropped(packet: u64, location: u64, reason: u32) {
     let slot = slot_of(packet);
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
-    if key(slot) == packet {
+    if key(slot) == packet || is_copy_for_xdp(cpu, Point::Drop, packet) {
         follow(Point::Drop, packet, 0, slot, cpu.point);
         if key(slot) == packet {
             end::close(slot, End::Dropped, reason);
         }
     }
+}
+
+/// Whether a packet that goes is the copy of a followed one that was made for an XDP program, which does not let it come any
+/// further; it is followed then.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/veth.c#L813>
+#[inline(always)]
+fn is_copy_for_xdp(cpu: &CpuState, point: Point, packet: u64) -> bool {
+    cpu.parent.edge == Edge::Rebuild as u32 && lineage::adopt(point as u64, packet, 0) != 0
 }
 
 /// Whether the packet is for the socket's port: the last packet that this CPU received need not be the one whose
