@@ -103,15 +103,62 @@ fn what_an_xdp_program_drops_is_told_beside_the_devices_counter() {
     assert_eq!(sent.map(|path| path.packets).sum::<u64>(), DATAGRAMS, "{text}");
 }
 
+/// The most connections that are tracked on this machine; put back when dropped.
+struct Tracked(String);
+
+const MOST: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+
+impl Tracked {
+    fn at_most(count: u32) -> Option<Self> {
+        let before = std::fs::read_to_string(MOST).ok()?;
+        std::fs::write(MOST, count.to_string()).ok().map(|()| Self(before))
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let _ = std::fs::write(MOST, &self.0);
+    }
+}
+
+#[test]
+fn what_connection_tracking_has_no_room_for_is_told_apart_from_what_rules_drop() {
+    let Some(_alone) = ready!("nsenter", "nft") else { return };
+    let network = pair();
+    let rules =
+        "table ip t { chain c { type filter hook input priority 0; ct state invalid drop; udp dport 7 drop; }; }";
+    inject::fed(&network.path("server"), &["nft", "-f", "-"], rules);
+    let Some(_tracked) = Tracked::at_most(64) else { skip!("this kernel tracks no connections") };
+    let (profile, _, text) = recorded(&network, || {
+        let work = || {
+            for _ in 0..DATAGRAMS {
+                // Each from a port of its own is a connection of its own; what a rule drops is none.
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.send_to(&[7; 100], "10.203.0.3:9").unwrap();
+                socket.send_to(&[7; 100], "10.203.0.3:7").unwrap();
+            }
+        };
+        network.inside("client", work).join().unwrap();
+    });
+    let server = network.inode("server");
+    let of = |reason: &str| -> u64 {
+        profile.drops.iter().filter(|drop| drop.netns == server && drop.reason == reason).map(|drop| drop.count).sum()
+    };
+    let full = of("CONNTRACK_FULL");
+    assert!(full >= DATAGRAMS - 64 && full <= 2 * DATAGRAMS, "{full}\n{text}");
+    assert!(text.contains("CONNTRACK_FULL in nf_hook_slow at right"), "{text}");
+    let dropped = profile.paths.iter().filter(|path| path.end == End::Dropped && path.protocol == Protocol::UDP);
+    let dropped: u64 = dropped.map(|path| path.packets).sum();
+    assert!(dropped >= full, "{dropped} journeys were dropped, {full} packets had no room\n{text}");
+}
+
 #[test]
 fn what_an_xdp_program_sends_back_is_followed_to_where_it_came_from() {
     let Some(_alone) = ready!("nsenter", "ethtool") else { return };
     let network = pair();
     // A veth takes frames back only where it polls a ring.
-    let _programs = [
-        attach(&network, "client", "left", &answers(XDP_PASS)),
-        attach(&network, "server", "right", &answers(XDP_TX)),
-    ];
+    let _programs =
+        [attach(&network, "client", "left", &answers(XDP_PASS)), attach(&network, "server", "right", &answers(XDP_TX))];
     let (profile, report, text) = recorded(&network, || send(&network));
     let client = network.inode("client");
     let back = profile.paths.iter().filter(|path| {
