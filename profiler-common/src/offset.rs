@@ -76,6 +76,7 @@ offsets! {
     tcp_copied_seq required "tcp_sock" "copied_seq" "up to where data was read";
     sk_wq required "sock" "sk_wq" "who waits for a socket";
     wq_head required "socket_wq" "wait.head" "whether anybody does";
+    wg_staged_tail optional "wg_peer" "staged_packet_queue.prev" of "wireguard" "the last packet that WireGuard is to encrypt";
     nf_state_hook optional "nf_hook_state" "hook" "the netfilter hook that runs (its low byte); charges of the function tier";
     nf_state_pf optional "nf_hook_state" "pf" "the family of that hook (its low byte)";
     nft_chain_name optional "nft_chain" "name" of "nf_tables" "the name of an nftables chain";
