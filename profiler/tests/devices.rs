@@ -134,6 +134,26 @@ const CASES: &[Case] = &[
         not_between: &[],
     },
     Case {
+        name: "two VEPA macvlans that a bridge's port reflects to each other",
+        kinds: &["bridge", "macvlan"],
+        plan: &[
+            ("middle", "link add br0 type bridge"),
+            ("middle", "link set br0 up"),
+            ("middle", "link add port type veth peer name card netns {inner}"),
+            ("middle", "link set port master br0 up"),
+            ("middle", "link set port type bridge_slave hairpin on"),
+            ("inner", "link set card up"),
+            ("inner", "link add link card name eth0 netns {client} type macvlan mode vepa"),
+            ("inner", "link add link card name eth0 netns {server} type macvlan mode vepa"),
+            ("client", "link set eth0 up"),
+            ("client", "addr add 10.203.0.2/24 dev eth0"),
+            ("server", "link set eth0 up"),
+            ("server", "addr add 10.203.0.3/24 dev eth0"),
+        ],
+        layers: &[("macvlan", "eth0"), ("veth", "card"), ("bridge", "br0"), ("veth", "port")],
+        not_between: &["ip"],
+    },
+    Case {
         name: "a bridge in a namespace whose port is one of another bridge's",
         kinds: &["bridge"],
         plan: &[
@@ -246,6 +266,14 @@ fn requests_through_devices_of_many_kinds_have_their_layers_and_no_others() {
             let between = span["netns"] == middle.as_str() && span["tier"] == "tracepoint";
             let not = case.not_between.iter().any(|layer| span["layer"] == *layer);
             assert!(!between || !not, "{}: {span}", case.name);
+        }
+        let ends = ["client", "server"].map(|side| network.namespace(side));
+        for path in report["paths"].as_array().unwrap().iter().filter(|path| path["protocol"] == "tcp") {
+            assert!(
+                ends.iter().any(|end| path["from"] == end.as_str()),
+                "{}: a packet began on its way: {path}",
+                case.name
+            );
         }
         for path in report["paths"].as_array().unwrap() {
             assert_eq!(path["unattributed_ns"]["sum"], 0, "{}: {path}", case.name);
