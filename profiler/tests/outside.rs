@@ -145,7 +145,7 @@ fn what_connection_tracking_has_no_room_for_is_told_apart_from_what_rules_drop()
         profile.drops.iter().filter(|drop| drop.netns == server && drop.reason == reason).map(|drop| drop.count).sum()
     };
     let full = of("CONNTRACK_FULL");
-    assert!(full >= DATAGRAMS - 64 && full <= 2 * DATAGRAMS, "{full}\n{text}");
+    assert!((DATAGRAMS - 64..=2 * DATAGRAMS).contains(&full), "{full}\n{text}");
     assert!(text.contains("CONNTRACK_FULL in nf_hook_slow at right"), "{text}");
     let dropped = profile.paths.iter().filter(|path| path.end == End::Dropped && path.protocol == Protocol::UDP);
     let dropped: u64 = dropped.map(|path| path.packets).sum();
