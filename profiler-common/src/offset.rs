@@ -89,6 +89,7 @@ offsets! {
     epoll_of_item optional "epitem" "ep" "the instance";
     epoll_sleepers optional "eventpoll" "wq.head" "whether anybody sleeps in it";
     epoll_pollers optional "eventpoll" "poll_wait.head" "whether it is waited for as a file itself";
+    wg_staged_tail optional "wg_peer" "staged_packet_queue.prev" of "wireguard" "the last packet that WireGuard is to encrypt";
     nf_state_hook optional "nf_hook_state" "hook" "the netfilter hook that runs (its low byte); charges of the function tier";
     nf_state_pf optional "nf_hook_state" "pf" "the family of that hook (its low byte)";
     nft_chain_name optional "nft_chain" "name" of "nf_tables" "the name of an nftables chain";

@@ -220,10 +220,10 @@ named! {
         then: Leaves, has_strangers: true, ..BASE
     };
     Consume "consume" "consume_skb: the packet was freed after its work was done" {
-        stage: Stage::Gone, after: Point::ALL, then: Waits, ..BASE
+        stage: Stage::Gone, after: Point::ALL, child_by: &[Edge::Rebuild], then: Waits, ..BASE
     };
     Drop "drop" "kfree_skb: the packet was dropped" {
-        stage: Stage::Gone, after: Point::ALL, then: Leaves, ..BASE
+        stage: Stage::Gone, after: Point::ALL, child_by: &[Edge::Rebuild], then: Leaves, ..BASE
     };
     Upcall "upcall" "ovs_dp_upcall: Open vSwitch is about to send the packet to its daemon" {
         stage: Stage::Daemon, after: &[Receive, Route, Xmit, Upcall, Execute], clones: Clones::Still, passes_on: true,

@@ -5,15 +5,28 @@ use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point, Point
 
 use crate::{
     cpu::{config, now, state},
-    end::evict,
+    end::{self, evict},
     follow::{append, take_out_own_time},
     fresh::{is_at_a_card, is_fresh},
     globals::offset,
     ip, lineage,
     maps::JOURNEYS,
     skb,
-    slots::{self, key, set_key},
+    slots::{self, WaitsFor, key, set_key},
 };
+
+/// Ends the journey of a packet that an XDP program took, or a device that is done with it, when its address is another packet's:
+/// no copy of it has come.
+#[inline(always)]
+fn release_gone(packet: u64, slot: u32) {
+    if key(slot) == WaitsFor::Child as u64
+        && let Some(journey) = slots::journey_in(slot)
+        && journey.skb == packet
+        && Points::TRANSMITTED.has(journey.last_point as u32)
+    {
+        end::close(slot, End::Consumed, 0);
+    }
+}
 
 /// Chooses this packet, if it is a fresh one. Called for one crossing in `sample_every`.
 #[unsafe(no_mangle)]
@@ -42,6 +55,10 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if config.accept == 0 || !is_fresh(point, packet, previous) {
         return 0;
     }
+    // A tunnel's worker sends what the tunnel was given before, maybe in pieces.
+    if Points::BEGIN_MADE.has(point as u32) && skb::is_carried(packet) {
+        return 0;
+    }
     // A driver hands in packets whose headers nobody has looked for yet.
     let outside = Points::BEGIN_OUTSIDE.has(point as u32);
     let (header, before) =
@@ -50,6 +67,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
         return 0;
     }
     cpu.decisions += weight as u64;
+    release_gone(packet, slot);
     let occupant = key(slot);
     let now = now();
     if occupant != 0 && !evict(slot, now) {

@@ -86,8 +86,9 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
     let sent_on = journey.next_edge == Edge::Userspace as u8;
+    let follows = sent_on || can_follow(last, point);
     let is_sent_twice = matches!(point, Point::Queue) && last == Point::XmitEnd as u8;
-    let may_follow = sent_on || can_follow(last, point) && (!is_sent_twice || comes_from_worker(point, journey));
+    let may_follow = follows && (!is_sent_twice || sent_on || comes_from_worker(point, journey));
     if !sent_on
         && last != Point::Execute as u8
         && Points::BEGIN.has(point as u32)

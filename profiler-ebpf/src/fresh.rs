@@ -11,8 +11,7 @@ use crate::{globals::offset, skb};
 pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
     let point = point as u32;
     if Points::BEGIN_MADE.has(point) {
-        // A tunnel's worker sends what it was given before.
-        !Points::PASS_ON.has(previous) && skb::read::<i32>(packet, offset!(skb_iif)) == 0 && !skb::is_carried(packet)
+        !Points::PASS_ON.has(previous) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
     } else if Points::BEGIN_FROM_WIRE.has(point) {
         link_kind(packet) == NIC
     } else if Points::BEGIN_FROM_TUN.has(point) {
@@ -41,10 +40,13 @@ pub fn is_at_a_card(packet: u64) -> bool {
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/wireguard/send.c#L289>
 #[inline(always)]
 pub fn comes_from_worker(point: Point, journey: &Journey) -> bool {
-    if !matches!(point, Point::Queue) || !Points::TRANSMITTED.has(journey.last_point as u32) {
-        return false;
-    }
-    let operations: u64 = skb::read(journey.device, offset!(dev_link_ops));
+    matches!(point, Point::Queue) && Points::TRANSMITTED.has(journey.last_point as u32) && defers(journey.device)
+}
+
+/// Whether a device gives packets to workers.
+#[inline(always)]
+pub fn defers(device: u64) -> bool {
+    let operations: u64 = skb::read(device, offset!(dev_link_ops));
     let name: u64 = skb::read(operations, offset!(link_ops_kind));
     let kind: u32 = skb::read(name, 0);
     operations != 0 && kind == Layer::DEFERRING[0]

@@ -26,7 +26,7 @@
 //! | `function` | the door of the function tier | | |
 //! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS LONG_PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
-//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | | |
+//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | wg_packet_send_staged_packets | |
 //! | `tunnel` | the packet goes on through a tunnel's program | | |
 //! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |

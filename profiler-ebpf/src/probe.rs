@@ -128,6 +128,15 @@ fn ovs_flow_key_extract_userspace(context: ProbeContext) -> u32 {
     0
 }
 
+// A function, after what is to be sent was put into the peer's queue: (struct wg_peer *peer)
+// https://elixir.bootlin.com/linux/v5.10.223/source/drivers/net/wireguard/send.c#L352
+// https://elixir.bootlin.com/linux/v7.2.13/source/drivers/net/wireguard/send.c#L341
+#[kprobe]
+fn wg_packet_send_staged_packets(context: ProbeContext) -> u32 {
+    lineage::staged(context.arg(0).unwrap_or(0));
+    0
+}
+
 // (const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal), since 6.15
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/tcp.h#L335
 probe!(tcp_sendmsg_locked, |arg| record::send(arg(0)));

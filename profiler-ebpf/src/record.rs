@@ -206,7 +206,7 @@ pub fn consume(packet: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     let slot = slot_of(packet);
-    if key(slot) != packet {
+    if key(slot) != packet && !is_copy_for_xdp(cpu, Point::Consume, packet) {
         return;
     }
     if upcall::is_up(slot) {
@@ -253,17 +253,23 @@ pub fn dropped(packet: u64, location: u64, reason: u32) {
     let slot = slot_of(packet);
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
-    if key(slot) != packet {
-        return;
-    }
-    if drops::is_transmitted(packet, location, reason as u64) != 0 {
+    let is_followed = key(slot) == packet;
+    if is_followed && drops::is_transmitted(packet, location, reason as u64) != 0 {
         reader::consumed(packet, slot as u64);
-        return;
+    } else if is_followed || is_copy_for_xdp(cpu, Point::Drop, packet) {
+        follow(Point::Drop, packet, 0, slot, cpu.point);
+        if key(slot) == packet {
+            end::close(slot, End::Dropped, reason);
+        }
     }
-    follow(Point::Drop, packet, 0, slot, cpu.point);
-    if key(slot) == packet {
-        end::close(slot, End::Dropped, reason);
-    }
+}
+
+/// Whether a packet that goes is the copy of a followed one that was made for an XDP program, which does not let it come any
+/// further; it is followed then.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/veth.c#L813>
+#[inline(always)]
+fn is_copy_for_xdp(cpu: &CpuState, point: Point, packet: u64) -> bool {
+    cpu.parent.edge == Edge::Rebuild as u32 && lineage::adopt(point as u64, packet, 0) != 0
 }
 
 /// Whether a reader holds the socket.

@@ -58,6 +58,23 @@ const CASES: &[Case] = &[
     Case { mode: "ipip", cost: Cost::Spin(20_000), role: "host-a", device: "ipip0", layer: Layer::Tc },
     Case { mode: "user-overlay", cost: Cost::Spin(20_000), role: "host-a", device: "tun0", layer: Layer::Tc },
     Case {
+        mode: "vlan-bridge",
+        cost: Cost::Rules(500, "bridge", "forward"),
+        role: "host-b",
+        device: "br0",
+        layer: Layer::Netfilter,
+    },
+    Case { mode: "vlan-bridge", cost: Cost::Spin(20_000), role: "host-a", device: "wire0.10", layer: Layer::Tc },
+    // The worker that sends the datagram goes through these.
+    Case {
+        mode: "wireguard",
+        cost: Cost::Rules(500, "ip", "output"),
+        role: "host-a",
+        device: "wg0",
+        layer: Layer::Wireguard,
+    },
+    Case { mode: "wireguard", cost: Cost::Spin(20_000), role: "host-a", device: "wg0", layer: Layer::Tc },
+    Case {
         mode: "nested-bridge-bridge",
         cost: Cost::Rules(500, "bridge", "forward"),
         role: "container-client",

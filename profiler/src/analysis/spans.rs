@@ -93,7 +93,10 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         // A device that hands the packet to another one, or back to the stack: its own work.
         (Xmit, Queue | Rx | Receive | XmitEnd) => class(of_device(from), Service, from),
         // With GRO or XDP on the peer, veth queues into the peer's ring, and NAPI takes it from there.
-        (Xmit | XmitEnd, Gro) => class(Some(Layer::Backlog), Wait, to),
+        (Xmit | XmitEnd, Gro) => match sent_on_by_xdp(find(from), to) {
+            Some(at) => class(Some(Layer::Xdp), Wait, at),
+            None => class(Some(Layer::Backlog), Wait, to),
+        },
         // A worker takes it from there.
         (XmitEnd, Queue) => class(of_device(from), Wait, from),
         (XmitEnd, Rx | Receive) => class(of_device(from), Service, from),
@@ -139,6 +142,13 @@ fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -
 
 fn is_above(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -> bool {
     matches!((from, to), (Some(from), Some(to)) if is_switch_above(from, to, topology))
+}
+
+/// The other end of a device's pair, where a packet that was sent there came out of a third device: an XDP program sent it back or
+/// redirected it, and nothing crosses between the two rings that it lay in.
+fn sent_on_by_xdp(from: Option<&Device>, to: CrossingRecord) -> Option<CrossingRecord> {
+    let (netns, ifindex) = from?.peer.filter(|peer| peer.0 != 0 && *peer != (to.netns, to.ifindex))?;
+    Some(CrossingRecord { netns, ifindex, ..to })
 }
 
 /// Whose work it is to lift a packet from one device to another.
@@ -217,6 +227,8 @@ mod tests {
                 device(8, 11, "nk0", "netkit", None),
                 device(8, 12, "dummy0", "dummy", None),
                 device(8, 13, "odd0", "seltsam", None),
+                Device { peer: Some((8, 15)), ..device(9, 2, "eth0", "veth", None) },
+                Device { peer: Some((9, 2)), ..device(8, 15, "lxc1", "veth", None) },
             ],
             ..Topology::default()
         }
@@ -305,6 +317,10 @@ mod tests {
             ((XmitEnd, 8, 10), (Queue, 8, 2), Layer::Wireguard, Wait, "wg0"),
             ((Route, 8, 2), (Gro, 8, 10), Layer::Wireguard, Wait, "wg0"),
             ((Gro, 8, 10), (Receive, 8, 10), Layer::Gro, Service, "wg0"),
+            // Into the peer's ring, and by its XDP program out of a third device.
+            ((XmitEnd, 9, 2), (Gro, 8, 15), Layer::Backlog, Wait, "lxc1"),
+            ((XmitEnd, 9, 2), (Gro, 1, 2), Layer::Xdp, Wait, "lxc1"),
+            ((XmitEnd, 9, 2), (Gro, 9, 2), Layer::Xdp, Wait, "lxc1"),
             // br_netfilter looks for a route at the bridge, and sends the packet out of a port.
             ((Receive, 8, 6), (Route, 8, 5), Layer::Bridge, Service, "br10"),
             ((Route, 8, 5), (Queue, 8, 4), Layer::Bridge, Service, "br10"),

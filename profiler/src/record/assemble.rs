@@ -198,7 +198,7 @@ fn put_together(recording: &Recording, args: &RecordArgs, pieces: Pieces<'_>, af
         paths: tree.into_records(),
         cpu,
         softirqs: softirqs(recording, after)?,
-        drops: drops(recording, &names, &reasons),
+        drops: without_room(drops(recording, &names, &reasons), &watched.untracked),
         turnarounds: turnarounds(recording),
         devices: watched.counters,
         retransmits: sum(&states, |state| state.retransmits),
@@ -354,6 +354,28 @@ fn drops(recording: &Recording, names: &Names<'_>, reasons: &HashMap<u32, String
         .collect()
 }
 
+/// What a netfilter hook's drops are called whose reason was connection tracking.
+const WITHOUT_ROOM: &str = "CONNTRACK_FULL";
+
+/// Of the drops of netfilter hooks, those that connection tracking made because it had no room: the kernel has one reason for
+/// all of them, and a count of these in each namespace.
+fn without_room(drops: Vec<DropRecord>, untracked: &BTreeMap<u32, u64>) -> Vec<DropRecord> {
+    let mut left = untracked.clone();
+    let mut told = Vec::new();
+    for mut drop in drops {
+        let by_hook = drop.function.starts_with("nf_hook_slow");
+        if by_hook && let Some(left) = left.get_mut(&drop.netns).filter(|left| **left > 0) {
+            let count = drop.count.min(*left);
+            (drop.count, *left) = (drop.count - count, *left - count);
+            told.push(DropRecord { reason: WITHOUT_ROOM.into(), count, ..drop.clone() });
+        }
+        if drop.count > 0 {
+            told.push(drop);
+        }
+    }
+    told
+}
+
 fn turnarounds(recording: &Recording) -> Vec<TurnRecord> {
     let turns = recording.gathered.turns.iter();
     turns.map(|(&(netns, pid), ns)| TurnRecord { netns, pid, ns: ns.clone() }).collect()
@@ -405,4 +427,38 @@ fn observer<'a>(
         recorder_rss_bytes: own_peak_memory(),
         ..observer
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_of_hooks_are_those_of_connection_tracking_as_far_as_it_counted_them() {
+        let drop = |reason: &str, function: &str, netns, count| DropRecord {
+            reason: reason.into(),
+            function: function.into(),
+            netns,
+            count,
+            ..DropRecord::default()
+        };
+        let drops = vec![
+            drop("NETFILTER_DROP", "nf_hook_slow", 1, 10),
+            drop("NETFILTER_DROP", "nf_hook_slow", 2, 10),
+            drop("NETFILTER_DROP", "nf_hook_slow", 3, 10),
+            drop("NO_SOCKET", "tcp_v4_rcv", 1, 10),
+        ];
+        let told = without_room(drops, &BTreeMap::from([(1, 4), (2, 99)]));
+        let told: Vec<_> = told.iter().map(|drop| (drop.reason.as_str(), drop.netns, drop.count)).collect();
+        assert_eq!(
+            told,
+            [
+                ("CONNTRACK_FULL", 1, 4),
+                ("NETFILTER_DROP", 1, 6),
+                ("CONNTRACK_FULL", 2, 10),
+                ("NETFILTER_DROP", 3, 10),
+                ("NO_SOCKET", 1, 10)
+            ]
+        );
+    }
 }

@@ -112,6 +112,8 @@ const fn tracepoint(name: &'static str) -> At {
 
 /// A function of Open vSwitch's module.
 const OVS: At = At::Function { stands_for: None, module: Some("openvswitch") };
+/// A function of WireGuard's.
+const WIREGUARD: At = At::Function { stands_for: None, module: Some("wireguard") };
 
 probes! {
     must Journey "kfree_skb" tracepoint("kfree_skb"), "the end of packets that are dropped";
@@ -141,6 +143,7 @@ probes! {
     may Journey "ovs_flow_key_extract_userspace" OVS,
         "the way of packets that Open vSwitch gets back from its daemon";
     may Journey "ovs_dp_upcall" OVS, "the way of packets that Open vSwitch sends to its daemon";
+    may Journey "wg_packet_send_staged_packets" WIREGUARD, "the way of large packets that WireGuard cuts before it encrypts them";
     must Counts "count_drop" tracepoint("kfree_skb"), "drops";
     may Counts "count_retransmit" tracepoint("tcp_retransmit_skb"), "retransmits";
     may Softirq "softirq_exit" tracepoint("softirq_exit"), "softirq times";

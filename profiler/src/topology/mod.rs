@@ -6,6 +6,7 @@
 mod answers;
 mod believed;
 mod cgroups;
+mod conntrack;
 mod containers;
 mod mended;
 mod namespaces;

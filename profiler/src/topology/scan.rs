@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use super::{
     Device, DeviceCounters, Topology,
     answers::Gaps,
+    conntrack,
     containers::Engines,
     namespaces::{self, Found, Named},
     netlink::{Netlink, RawLink, is_pair},
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub topology: Topology,
     /// Counters of the same devices, read in the same dump.
     pub stats: Vec<DeviceCounters>,
+    /// By namespace, packets that connection tracking had no room for, since the namespace began.
+    pub untracked: BTreeMap<u32, u64>,
     /// What could not be seen, in plain words.
     pub notes: Vec<String>,
 }
@@ -95,7 +98,7 @@ impl Scanner {
             devices,
             containers,
         };
-        Ok(Snapshot { topology, stats, notes })
+        Ok(Snapshot { topology, stats, untracked: read.untracked, notes })
     }
 
     fn namespaces_now(&self, named: &[Named]) -> BTreeSet<u32> {
@@ -141,6 +144,7 @@ impl Unseen {
 struct Read {
     namespaces: Vec<Found>,
     links: Vec<RawLink>,
+    untracked: BTreeMap<u32, u64>,
     notes: Vec<String>,
 }
 
@@ -191,6 +195,7 @@ fn read_all(found: Vec<Found>) -> anyhow::Result<Read> {
 
     let (links, missing) = visitor.read(here).context("cannot read the devices of the own network namespace")?;
     by_namespace.insert(here, links);
+    read.untracked.extend(conntrack::dropped().map(|count| (here, count)));
     gaps += missing;
     for one in found {
         let inum = one.namespace.inum;
@@ -198,6 +203,7 @@ fn read_all(found: Vec<Found>) -> anyhow::Result<Read> {
             match visitor.read(inum) {
                 Ok((links, missing)) => {
                     by_namespace.insert(inum, links);
+                    read.untracked.extend(conntrack::dropped().map(|count| (inum, count)));
                     gaps += missing;
                 }
                 Err(Unseen::Gone) => continue,

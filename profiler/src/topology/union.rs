@@ -10,6 +10,8 @@ pub(super) struct Union {
     pub topology: Topology,
     pub notes: Vec<String>,
     counters: BTreeMap<(u32, u32), Counter>,
+    /// By namespace, packets that connection tracking had no room for: what there was at first, and last.
+    untracked: BTreeMap<u32, (u64, u64)>,
     started: bool,
 }
 
@@ -45,6 +47,12 @@ impl Union {
             }
             counter.last = *stats;
         }
+        for (netns, count) in &snapshot.untracked {
+            let first = if self.started { 0 } else { *count };
+            let seen = self.untracked.entry(*netns).or_insert((first, *count));
+            // Another namespace has the number now: it began anew.
+            *seen = if *count < seen.1 { (0, *count) } else { (seen.0, *count) };
+        }
         self.started = true;
         for namespace in &snapshot.topology.namespaces {
             self.add_namespace(namespace);
@@ -70,6 +78,11 @@ impl Union {
     /// Counters over the watch: last seen minus first seen.
     pub fn deltas(&self) -> Vec<DeviceCounters> {
         self.counters.values().map(|counter| plus(&counter.before, &minus(&counter.last, &counter.first))).collect()
+    }
+
+    /// By namespace, packets that connection tracking had no room for during the watch.
+    pub fn untracked(&self) -> BTreeMap<u32, u64> {
+        self.untracked.iter().map(|(netns, (first, last))| (*netns, last - first)).collect()
     }
 
     fn add_namespace(&mut self, new: &Namespace) {
@@ -231,6 +244,15 @@ mod tests {
         union.add(&snapshot(&[(1, 1, "b", 3)]));
         assert_eq!(union.deltas()[0].rx_packets, 10 + 500 + 3);
         assert_eq!(union.topology.devices[0].name, "b");
+    }
+
+    #[test]
+    fn packets_without_room_in_connection_tracking_are_those_of_the_watch() {
+        let mut union = Union::default();
+        for untracked in [&[(1, 5)][..], &[(1, 7), (2, 4)], &[(1, 7), (2, 9)], &[(2, 3)]] {
+            union.add(&Snapshot { untracked: untracked.iter().copied().collect(), ..Snapshot::default() });
+        }
+        assert_eq!(union.untracked(), BTreeMap::from([(1, 2), (2, 3)]));
     }
 
     #[test]

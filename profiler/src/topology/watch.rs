@@ -1,6 +1,7 @@
 //! Watches the topology while a recording runs, so that what came and went in between has a name.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
@@ -33,6 +34,8 @@ pub struct Snapshotted {
     pub topology: Topology,
     /// Counters of each device over the watch.
     pub counters: Vec<DeviceCounters>,
+    /// By namespace, packets that connection tracking had no room for.
+    pub untracked: BTreeMap<u32, u64>,
     /// What could not be seen, in plain words.
     pub notes: Vec<String>,
 }
@@ -92,7 +95,8 @@ impl Watcher {
     pub fn so_far(&self) -> Snapshotted {
         let shared = lock(&self.shared);
         let Union { topology, notes, .. } = &shared.union;
-        Snapshotted { topology: topology.clone(), counters: shared.union.deltas(), notes: notes.clone() }
+        let (counters, untracked) = (shared.union.deltas(), shared.union.untracked());
+        Snapshotted { topology: topology.clone(), counters, untracked, notes: notes.clone() }
     }
 
     /// Looks a last time, ends the watch, and returns all that was seen.
@@ -101,12 +105,12 @@ impl Watcher {
         let told = self.stop.send(()).is_ok();
         let ended = self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected);
         let Shared { union, .. } = std::mem::take(&mut *lock(&self.shared));
-        let counters = union.deltas();
+        let (counters, untracked) = (union.deltas(), union.untracked());
         let mut notes = union.notes;
         if !(told && ended) {
             notes.push("the watch of namespaces and devices ended early".to_owned());
         }
-        Snapshotted { topology: union.topology, counters, notes }
+        Snapshotted { topology: union.topology, counters, untracked, notes }
     }
 }
 
