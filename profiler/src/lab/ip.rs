@@ -66,7 +66,7 @@ pub fn missing(mode: &str) -> Option<String> {
         return Some("this kernel has no IPv6".into());
     }
     let reason = match mode {
-        "tap-bridge" | "tap-ovs" => "the kernel of its guest is started without IPv6",
+        "vm-bridge" | "vm-ovs" => "the kernel of its guest is started without IPv6",
         "docker-nat" => "Docker publishes its port at an address of IPv4",
         "docker-overlay" => "a swarm's overlay network has addresses of IPv4",
         _ => return None,
