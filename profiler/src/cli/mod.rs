@@ -118,7 +118,7 @@ pub struct RecordArgs {
     /// Only packets that cross this device; may be repeated
     #[arg(long)]
     pub device: Vec<String>,
-    /// Only packets of this flow and its replies, like tcp:10.0.0.2:5201, udp::53 or 10.0.0.2
+    /// Only packets of this flow and its replies, like tcp:10.0.0.2:5201, tcp:[fd00::2]:5201, udp::53 or 10.0.0.2
     #[arg(long, value_parser = units::parse_flow)]
     pub flow: Option<Flow>,
     /// Read the benchmark's result from this file, which holds what it printed elsewhere, at the end of the recording

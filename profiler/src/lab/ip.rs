@@ -46,7 +46,7 @@ pub fn of_link(address: Ipv4Addr) -> Ipv6Addr {
 /// A number whose hexadecimal digits are the decimal ones of another.
 fn digits(octet: u8) -> u16 {
     let octet = u16::from(octet);
-    octet / 100 << 8 | octet / 10 % 10 << 4 | octet % 10
+    ((octet / 100) << 8) | ((octet / 10 % 10) << 4) | (octet % 10)
 }
 
 /// The counterpart of a word that is an address or a block of them; any other word is what it is.
