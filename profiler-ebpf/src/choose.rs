@@ -42,7 +42,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if config.accept == 0 || !is_fresh(point, packet, previous) {
         return 0;
     }
-    if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(packet) {
+    if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(skb::network_header(packet)) {
         return 0;
     }
     cpu.decisions += weight as u64;

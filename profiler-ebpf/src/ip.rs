@@ -117,6 +117,12 @@ pub fn untagged(header: u64) -> u64 {
 pub fn payload(skb: u64) -> (u32, u8) {
     let data: u64 = read(skb, offset!(skb_data));
     let header = untagged(network_header(skb));
+    payload_at(skb, header, header.wrapping_sub(data) as u32)
+}
+
+/// The same, where the IP header is known, and what of the packet lies before it.
+#[inline(always)]
+pub fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
     let Carried { protocol, is_later_fragment, length } = carried(header);
     let transport = match Protocol(protocol) {
         Protocol::TCP | Protocol::UDP if is_later_fragment => 0,
@@ -125,18 +131,18 @@ pub fn payload(skb: u64) -> (u32, u8) {
         _ => return (0, protocol),
     };
     let len: u32 = read(skb, offset!(skb_len));
-    let before = (header + length + transport).wrapping_sub(data) as u32;
-    (len.saturating_sub(before), protocol)
+    (len.saturating_sub(before.wrapping_add((length + transport) as u32)), protocol)
 }
 
 /// A packet, what it carries in a tunnel, and in a tunnel within that.
 const MOST_HEADERS: usize = 3;
 const MATCHES: u64 = 1;
 
-/// Whether a packet, or one that it carries in a tunnel, belongs to the flow that is asked for, in either direction.
+/// Whether the packet with this IP header, or one that it carries in a tunnel, belongs to the flow that is asked for, in either
+/// direction.
 #[inline(always)]
-pub fn is_of_flow(packet: u64) -> bool {
-    let mut header = untagged(network_header(packet));
+pub fn is_of_flow(header: u64) -> bool {
+    let mut header = untagged(header);
     for _ in 0..MOST_HEADERS {
         header = match_header(header);
         if header <= MATCHES {
