@@ -61,8 +61,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     }
     // A driver hands in packets whose headers nobody has looked for yet.
     let outside = Points::BEGIN_OUTSIDE.has(point as u32);
-    let (header, before) =
-        if outside { skb::arriving_header(packet) } else { (ip::untagged(skb::network_header(packet)), 0) };
+    let (header, before) = if outside { skb::arriving_header(packet) } else { (skb::network_header(packet), 0) };
     if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(header) {
         return 0;
     }

@@ -122,7 +122,7 @@ pub fn payload(skb: u64) -> (u32, u8) {
 
 /// The same, where the IP header is known, and what of the packet lies before it.
 #[inline(always)]
-fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
+pub fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
     let Carried { protocol, is_later_fragment, length } = carried(header);
     let transport = match Protocol(protocol) {
         Protocol::TCP | Protocol::UDP if is_later_fragment => 0,
@@ -131,8 +131,7 @@ fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
         _ => return (0, protocol),
     };
     let len: u32 = read(skb, offset!(skb_len));
-    let before = before.wrapping_add((length + transport) as u32);
-    (len.saturating_sub(before), protocol)
+    (len.saturating_sub(before.wrapping_add((length + transport) as u32)), protocol)
 }
 
 /// As [`payload`], of what a driver hands in, by what [`arriving_header`](crate::skb::arriving_header) said. A card pads short frames.
@@ -155,9 +154,11 @@ pub fn arriving_payload(skb: u64, (header, before): (u64, u32)) -> (u32, u8) {
 const MOST_HEADERS: usize = 3;
 const MATCHES: u64 = 1;
 
-/// Whether the packet with this IP header, or one that it carries in a tunnel, belongs to the flow that is asked for, in either direction.
+/// Whether the packet with this IP header, or one that it carries in a tunnel, belongs to the flow that is asked for, in either
+/// direction.
 #[inline(always)]
-pub fn is_of_flow(mut header: u64) -> bool {
+pub fn is_of_flow(header: u64) -> bool {
+    let mut header = untagged(header);
     for _ in 0..MOST_HEADERS {
         header = match_header(header);
         if header <= MATCHES {

@@ -11,9 +11,9 @@
 //! | `atomic` | additions that other CPUs may make at the same moment | | |
 //! | `skb` | reads of kernel structures | | |
 //! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | | CPUS (CONFIG) |
-//! | `ip` | headers of IP, behind extension headers and in tunnels; flows that filters ask for | | (CONFIG) |
+//! | `ip` | headers of IP, behind extension headers and in tunnels; flows that filters ask for | | |
 //! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
-//! | `long` | crossings of long journeys, beyond those in their slots | | JOURNEYS TAILS |
+//! | `long` | crossings of long journeys, beyond those in their slots | | TAILS |
 //! | `print` | fingerprints of packets and flows | | |
 //! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
 //! | `fresh` | where packets begin | | |

@@ -92,6 +92,35 @@ fn a_mode_can_be_run_from_a_program() {
     assert_eq!(left(std::process::id()), NOTHING);
 }
 
+/// A way of each kind: bridged, translated, routed by hosts, in a tunnel.
+#[test]
+fn traffic_of_ipv6_goes_the_ways_that_traffic_of_ipv4_goes() {
+    let Some(_alone) = ready!() else { return };
+    let modes = ["host", "bridge", "nat", "nat-iptables", "macvlan", "ipip", "vxlan", "vm-bridge"];
+    let options = ["--ip", "6", "--workload", "tcp-rr", "--duration", "500ms", "--sample-every", "1"];
+    let mut lab = Lab::start(&[&modes[..], &options].concat());
+    let ended = lab.end();
+    assert_eq!(left(lab.id()), NOTHING);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("skipped vm-bridge: "), "a guest has none: {}", ended.err);
+    for mode in modes {
+        if ended.err.contains(&format!("skipped {mode}: ")) {
+            say_left_out(test_name!(), mode, "needs what this machine lacks");
+            continue;
+        }
+        let profile = read(&lab.file(&format!("{mode}.prof"))).unwrap();
+        let benchmark = profile.meta.benchmark.as_ref().unwrap();
+        let whole = profile.paths.iter().filter(|path| path.protocol == Protocol::TCP && path.end == End::Copied);
+        let read: u64 = whole.map(|path| path.packets).sum();
+        let transactions = benchmark.transactions_per_s.unwrap() * benchmark.duration_s.unwrap();
+        assert!(read as f64 > transactions, "{mode}: {read} packets were read of {transactions} transactions");
+        assert_eq!(benchmark.ip, Some(6));
+        assert!(profile.meta.command.iter().any(|word| word.starts_with('[')), "{:?}", profile.meta.command);
+    }
+    let comparison = std::fs::read_to_string(lab.file("comparison.json")).unwrap();
+    assert!(comparison.contains("\"--ip\""), "it can be run the same way again");
+}
+
 /// Layers are split by CPU samples; a short run can lack one of a small layer.
 const RUNS: usize = 4;
 

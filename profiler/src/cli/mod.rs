@@ -88,6 +88,9 @@ pub enum TierArg {
     Function,
 }
 
+const FLOW_HELP: &str =
+    "Only packets of this flow and its replies, like tcp:10.0.0.2:5201, tcp:[fd00::2]:5201, udp::53 or 10.0.0.2";
+
 /// Arguments of `record`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RecordArgs {
@@ -118,8 +121,8 @@ pub struct RecordArgs {
     /// Only packets that cross this device; may be repeated
     #[arg(long)]
     pub device: Vec<String>,
-    /// Only packets of this flow and its replies, like tcp:10.0.0.2:5201, udp::53 or 10.0.0.2
-    #[arg(long, value_parser = units::parse_flow)]
+    /// Only packets of this flow and its replies
+    #[arg(long, help = FLOW_HELP, value_parser = units::parse_flow)]
     pub flow: Option<Flow>,
     /// Read the benchmark's result from this file, which holds what it printed elsewhere, at the end of the recording
     #[arg(long, value_name = "FILE")]

@@ -46,7 +46,7 @@ pub fn of_link(address: Ipv4Addr) -> Ipv6Addr {
 /// A number whose hexadecimal digits are the decimal ones of another.
 fn digits(octet: u8) -> u16 {
     let octet = u16::from(octet);
-    octet / 100 << 8 | octet / 10 % 10 << 4 | octet % 10
+    ((octet / 100) << 8) | ((octet / 10 % 10) << 4) | (octet % 10)
 }
 
 /// The counterpart of a word that is an address or a block of them; any other word is what it is.
@@ -66,7 +66,7 @@ pub fn missing(mode: &str) -> Option<String> {
         return Some("this kernel has no IPv6".into());
     }
     let reason = match mode {
-        "tap-bridge" | "tap-ovs" => "the kernel of its guest is started without IPv6",
+        "vm-bridge" | "vm-ovs" => "the kernel of its guest is started without IPv6",
         "docker-nat" => "Docker publishes its port at an address of IPv4",
         "docker-overlay" => "a swarm's overlay network has addresses of IPv4",
         _ => return None,

@@ -1,6 +1,6 @@
 //! The programs that drive a workload: whether they can do what is asked, and their words.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, bail};
 
@@ -9,11 +9,13 @@ use crate::{
     choices::{
         Builtin, Driver, ELEPHANT_BYTES, External, FLOW_BYTES, Neighbour, Program, Tool, Workload, workload_names,
     },
-    cli::{LabRunArgs, Pin},
+    cli::{Ip, LabRunArgs, Pin},
     failure::Failure,
-    host::program,
+    host::{process, program},
 };
 
+/// How long a program may take to say its version.
+const STEP: Duration = Duration::from_secs(10);
 /// The port of the first pair.
 pub const PORT: u16 = 5201;
 
@@ -61,10 +63,26 @@ fn check(workload: &Workload, args: &LabRunArgs) -> Result<(), Failure> {
             missing.name, missing.package
         )));
     }
+    if args.ip == Ip::V6 && matches!(tool, Tool::Sockperf(_)) {
+        let mut command = Command::new(tool.programs()[0].name);
+        command.arg("--version");
+        let said = process::run(command, STEP, true);
+        if let Some(old) = said.ok().as_deref().and_then(without_ipv6) {
+            return Err(Failure::Refused(format!("sockperf speaks IPv6 since 3.8, and this is {old}")));
+        }
+    }
     if matches!(tool, Tool::Sockperf(_)) && args.pairs > 1 {
         return Err(Failure::Usage("sockperf drives one pair; use --pairs 1 or a built-in workload".into()));
     }
     Ok(())
+}
+
+/// The release of a sockperf that has no IPv6, from what it says of its version.
+fn without_ipv6(said: &str) -> Option<&str> {
+    let release = said.split_once("version ")?.1.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?;
+    let (major, minor) = release.split_once('.')?;
+    let number: (u32, u32) = (major.parse().ok()?, minor.split('.').next()?.parse().ok()?);
+    (number < (3, 8)).then_some(release)
 }
 
 /// Bytes of one message: the sizes that are asked for, or the workload's own.
@@ -292,6 +310,15 @@ mod tests {
         assert_eq!((&words[3], &words[6]), (&"/usr/sbin/nginx".to_owned(), &"xxxxx".to_owned()));
         let paths: Vec<&str> = words[5].split([' ', ';']).filter(|word| word.starts_with('/')).collect();
         assert!(paths.len() >= 7 && paths.iter().all(|path| path.starts_with("/run/lab/1/nginx")), "{paths:?}");
+    }
+
+    #[test]
+    fn a_sockperf_without_ipv6_is_known_by_its_release() {
+        let said = |release: &str| format!("sockperf, version {release} \n   compiled 2021-08-23 12:14:23\n");
+        let old = ["3.7-no.git", "2.8", "3.8-no.git", "3.10-0.git", "4.0"]
+            .map(|release| without_ipv6(&said(release)).is_some());
+        assert_eq!(old, [true, true, false, false, false]);
+        assert_eq!((without_ipv6("version x"), without_ipv6("")), (None, None));
     }
 
     #[test]

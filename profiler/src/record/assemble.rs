@@ -18,7 +18,8 @@ use super::{
     kernel_counters::{Counters, own_peak_memory},
     recording::Recording,
     recover, softirqs as timed_softirqs,
-    tree::{Swept, Tree, WholeJourney, reason_name},
+    tree::{Swept, Tree, reason_name},
+    whole::WholeJourney,
     within::{self, Within},
 };
 use crate::{

@@ -159,16 +159,17 @@ mod tests {
 
     #[test]
     fn addresses_are_compared_as_they_stand_in_headers() {
-        let configured = |flow: &str| {
-            let mut config = Config::default();
-            configure(&RecordArgs { flow: crate::units::parse_flow(flow).ok(), ..RecordArgs::default() }, &mut config);
+        let configured = |address: &str| {
+            let (mut args, mut config) = (RecordArgs::default(), Config::default());
+            args.flow.get_or_insert_default().address = address.parse().ok();
+            configure(&args, &mut config);
             (config.flow_version, config.flow_address.map(u64::to_ne_bytes))
         };
-        let (version, [first, second]) = configured("tcp:[fd09:1:203::2]:5201");
+        let (version, [first, second]) = configured("fd09:1:203::2");
         assert_eq!((version, first, second), (6, [0xfd, 9, 0, 1, 2, 3, 0, 0], [0, 0, 0, 0, 0, 0, 0, 2]));
         let (version, [first, second]) = configured("10.9.0.2");
         assert_eq!((version, &first[..4], second), (4, &[10, 9, 0, 2][..], [0; 8]));
-        assert_eq!(configured("tcp:80"), (0, [[0; 8]; 2]));
+        assert_eq!(configured("any"), (0, [[0; 8]; 2]));
     }
 
     #[test]

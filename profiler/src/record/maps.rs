@@ -15,7 +15,7 @@ use netstrata_common::{
     PathKey, SOFTIRQS, SampleKey, Softirq, Stack, Tail, Tally, TurnKey,
 };
 
-use super::{batched, session::Session, tree::WholeJourney};
+use super::{batched, session::Session, whole::WholeJourney};
 
 /// Batches of figures.
 #[derive(Clone, Copy, Debug)]

@@ -43,6 +43,7 @@ mod times;
 mod traffic;
 mod tree;
 mod turns;
+mod whole;
 mod within;
 
 use crate::note;

@@ -27,7 +27,7 @@ use super::{
     session::Session,
     spool::Spool,
     tier::{self, Hooks},
-    tree::WholeJourney,
+    whole::WholeJourney,
 };
 use crate::{
     cli::RecordArgs,

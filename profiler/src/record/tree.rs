@@ -8,40 +8,16 @@ use netstrata_common::{
     Point, Protocol, Tail, kept_crossings,
 };
 
-use super::{maps::Batches, session::Session};
+use super::{
+    maps::Batches,
+    session::Session,
+    whole::{WholeJourney, kept},
+};
 use crate::profile::{BatchCounts, BatchPath, CrossingRecord, Histogram, PathRecord, Peer, add_peers};
 
 /// So many nodes are asked for one by one; a walk through their table, which has thousands of lists, takes as long as some hundred
 /// of that.
 const FEW_NODES: usize = 128;
-
-/// A journey with its tail.
-#[derive(Clone, Debug)]
-pub struct WholeJourney {
-    /// What its slot held.
-    pub journey: Journey,
-    /// Its crossings beyond that.
-    pub beyond: Vec<Crossing>,
-}
-
-impl WholeJourney {
-    /// `tail` is what its tail held.
-    pub fn of(journey: Journey, tail: Option<&LongPath>) -> Self {
-        let count = kept_crossings(journey.count, tail.is_some()).saturating_sub(MAX_CROSSINGS);
-        let beyond = tail.map(|tail| tail.0[..count].to_vec()).unwrap_or_default();
-        Self { journey, beyond }
-    }
-
-    /// Its crossings, as far as they are kept.
-    pub fn crossings(&self) -> impl Iterator<Item = &Crossing> {
-        kept(&self.journey.crossings, self.journey.count).chain(&self.beyond)
-    }
-}
-
-/// Those of a slot or a path that there are.
-fn kept(crossings: &[Crossing; MAX_CROSSINGS], count: u32) -> std::slice::Iter<'_, Crossing> {
-    crossings[..(count as usize).min(MAX_CROSSINGS)].iter()
-}
 
 /// What became of journeys that were still open, besides those that were entered; weighted.
 #[derive(Default)]
