@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use netstrata_common::Point;
 
-use crate::{drops, record, sample, softirq};
+use crate::{drops, lineage, record, sample, softirq};
 
 /// `NETDEV_TX_BUSY`: the device takes no packets now.
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/netdevice.h#L126>
