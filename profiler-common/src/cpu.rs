@@ -125,6 +125,8 @@ pub struct CpuState {
     pub tcp_socket: u64,
     /// That segment, if it is followed, or 0.
     pub tcp_packet: u64,
+    /// The last socket without TCP that announced a followed packet.
+    pub udp_socket: u64,
     /// Losses.
     pub lost: Lost,
     /// Devices met lately.

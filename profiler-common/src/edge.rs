@@ -12,4 +12,6 @@ named! {
     Merge "merge" "GRO merged the skb into an earlier one of its flow";
     Userspace "userspace" "a program had the packet: it read it from a tun device and sent it over UDP, or the other way about; or Open vSwitch's daemon sent it back";
     Coalesce "coalesce" "TCP joined the data with the last skb of the socket's queue";
+    Fragment "fragment" "IP cut a datagram that is larger than the MTU; the journey goes on with the first fragment, and counts once";
+    Reassemble "reassemble" "the fragments are one datagram again; the journey goes on with the one that came last";
 }

@@ -98,9 +98,11 @@ pub struct Journey {
     pub next_edge: u8,
     /// The [`crate::Point`] before its reader copied it.
     pub read_from: u8,
-    /// Zero.
-    pub pad: [u8; 2],
-    /// Fingerprint of the packet that a program has read from a tun device, or 0: none carries it.
+    /// Of how many fragments of a datagram it is the first one: 0 if it is whole, 1 if it is not known of how many.
+    pub fragments: u8,
+    /// Whether it has waited for other fragments since it was cut last.
+    pub gathered: u8,
+    /// Fingerprint by which the packet is looked for where it goes on as another skb, or 0: it is not.
     pub print: u64,
     /// The crossings.
     pub crossings: [Crossing; MAX_CROSSINGS],
@@ -177,7 +179,7 @@ impl Journey {
 /// One step of the hash that identifies a path.
 #[inline(always)]
 pub fn path_step(hash: u64, point: crate::Point, edge: u8, netns: u32, ifindex: u32) -> u64 {
-    mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 8 ^ (edge as u64) << 5 ^ point as u64)
+    mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 9 ^ (edge as u64) << 5 ^ point as u64)
 }
 
 #[cfg(test)]
@@ -213,7 +215,8 @@ mod tests {
             skb_wire: 2,
             next_edge: 0,
             read_from: 0,
-            pad: [0; 2],
+            fragments: 0,
+            gathered: 0,
             print: 0,
             crossings,
         }

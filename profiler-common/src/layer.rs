@@ -76,7 +76,7 @@ named! {
     Nat "nat" "address translation" { ..way(Family::Filters) };
     Neighbour "neighbour" "neighbour look-up and resolution (ARP, ND)" { ..way(Family::Network) };
     Qdisc "qdisc" "queueing disciplines and the device's transmit queue" { ..way(Family::Queues) };
-    Tc "tc" "tc classifiers and actions, tcx and clsact programs" { ..way(Family::Queues) };
+    Tc "tc" "tc classifiers and actions, tcx and clsact programs, and the ifb devices that these redirect to" { devices: &["ifb"], transmit: &["ifb_xmit"], ..way(Family::Queues) };
     Xdp "xdp" "XDP programs" { ..way(Family::Queues) };
     Gso "gso" "software segmentation" { ..way(Family::Queues) };
     Gro "gro" "merging of received segments" { ..way(Family::Queues) };

@@ -62,6 +62,11 @@ offsets! {
     skb_transport_header required "sk_buff" "transport_header" "the TCP or UDP header of a packet";
     skb_data required "sk_buff" "data" "the first byte of a packet that counts now";
     shinfo_gso_segs required "skb_shared_info" "gso_segs" "the wire packets of a packet";
+    shinfo_gso_size required "skb_shared_info" "gso_size" "the bytes of each of them";
+    shinfo_nr_frags required "skb_shared_info" "nr_frags" "whether data lies in pages";
+    shinfo_frags required "skb_shared_info" "frags" "those pages, which pieces of a packet share";
+    skb_inner_network_header required "sk_buff" "inner_network_header" "the IP header inside a tunnel's";
+    skb_cloned required "sk_buff" "__cloned_offset" "the byte whose first bit tells that it is a clone";
     dev_ifindex required "net_device" "ifindex" "the index of a device";
     dev_net required "net_device" "nd_net.net" "the namespace of a device";
     dev_link_ops required "net_device" "rtnl_link_ops" "the operations of a device, which know its kind";

@@ -165,8 +165,8 @@ named! {
         object: Object::Sender, runs_in: &["tcp_sendmsg_locked", "tcp_sendmsg"], ..BASE
     };
     Queue "queue" "net_dev_queue: the packet reached a device's queue, after tc egress" {
-        stage: Stage::Queued, after: &[Receive, Route, Xmit, Send, Upcall, Execute], begins: Made,
-        child_by: &[Edge::Clone], device: Packet, then: HandsOn, object: Object::Packet, runs_in: &["__dev_queue_xmit"],
+        stage: Stage::Queued, after: &[Receive, Route, Xmit, XmitEnd, Send, Upcall, Execute], begins: Made,
+        child_by: &[Edge::Clone, Edge::Fragment], device: Packet, then: HandsOn, object: Object::Packet, runs_in: &["__dev_queue_xmit"],
         ..BASE
     };
     Enqueue "enqueue" "qdisc_enqueue: a queueing discipline took the packet" {
@@ -175,7 +175,8 @@ named! {
     };
     Xmit "xmit" "net_dev_start_xmit: the device's transmit function is about to run" {
         stage: Stage::Transmitted, after: &[Queue, Enqueue], child_by: &[Edge::Segment], device: Argument, then: HandsOn,
-        object: Object::Device, passes_on: true, runs_in: &["dev_hard_start_xmit", "xmit_one"], ..BASE
+        object: Object::Device, clones: Clones::Begins, passes_on: true, runs_in: &["dev_hard_start_xmit", "xmit_one"],
+        ..BASE
     };
     XmitEnd "xmit_end" "net_dev_xmit: the device's transmit function came back" {
         stage: Stage::Transmitted, after: &[Xmit], then: Leaves, object: Object::Device, ..BASE
@@ -190,7 +191,7 @@ named! {
     };
     Receive "receive" "netif_receive_skb: the receive softirq works on the packet" {
         stage: Stage::Received, after: &[Rx, Gro, Receive, Xmit, XmitEnd, Route], begins: FromTun,
-        child_by: &[Edge::Rebuild, Edge::Merge, Edge::Clone], device: Packet, then: HandsOn, object: Object::Received,
+        child_by: &[Edge::Rebuild, Edge::Merge, Edge::Clone, Edge::Reassemble], device: Packet, then: HandsOn, object: Object::Received,
         clones: Clones::Begins, takes_up: true, runs_in: RECEIVES, ..BASE
     };
     Route "route" "fib_table_lookup: a route is looked up for the packet being received" {
@@ -353,6 +354,12 @@ impl Points {
     /// The points at which a new skb can go on with a followed packet, by the edge.
     pub const fn of_children(edge: Edge) -> Self {
         those!(info => contains(info.child_by, edge))
+    }
+
+    /// Points that a packet comes to from its reception when nobody waits for the rest of its datagram: up to a device above, or
+    /// to a socket.
+    pub const fn of_taken_on() -> Self {
+        those!(info => matches!(info.stage, Stage::Arriving | Stage::Tcp | Stage::Announced | Stage::Read))
     }
 
     const fn of(points: &[Point]) -> Self {

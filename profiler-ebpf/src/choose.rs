@@ -1,18 +1,40 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point};
+use netstrata_common::{DeviceKey, Edge, End, FILTER_FLOW, Journey, Loss, PAUSE_NS, Point, Points};
 
 use crate::{
     cpu::{config, now, state},
     end::evict,
     follow::{append, take_out_own_time},
+    fragments::{self, is_cut, lengths},
     fresh::is_fresh,
     globals::offset,
     maps::JOURNEYS,
+    print::part,
     skb,
     slots::{self, key, set_key},
 };
+
+/// The first fragment of a datagram is what the datagram begins with, and counts for all of it.
+#[inline(always)]
+fn begin_in_fragments(point: Point, packet: u64, journey: &mut Journey) {
+    let is_made = Points::BEGIN_MADE.has(point as u32);
+    let header = if is_made { skb::network_header(packet) } else { skb::read(packet, offset!(skb_data)) };
+    if part(header).is_none() {
+        return;
+    }
+    is_cut(journey, header);
+    journey.wire = journey.fragments as u32;
+    let (datagram, fragment) = lengths(header);
+    if datagram > fragment {
+        journey.len += datagram - fragment;
+        journey.payload = datagram.saturating_sub(8);
+    }
+    if is_made {
+        journey.next_edge = Edge::Fragment as u8;
+    }
+}
 
 /// Chooses this packet, if it is a fresh one. Called for one crossing in `sample_every`.
 #[unsafe(no_mangle)]
@@ -79,6 +101,8 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
     journey.read_from = 0;
+    journey.fragments = 0;
+    journey.gathered = 0;
     journey.print = 0;
     journey.copied = 0;
     journey.cpu_hops = 0;
@@ -91,7 +115,11 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if from_send {
         append(cpu, journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
+    begin_in_fragments(point, packet, journey);
     append(cpu, journey, point, device, now, config);
+    if journey.fragments != 0 && matches!(point, Point::Receive) {
+        fragments::waits(packet, slot as u64);
+    }
     take_out_own_time(&mut cpu.cut_ns, journey);
     set_key(slot, packet);
     0

@@ -9,6 +9,7 @@ use netstrata_common::{
 use crate::{
     cpu::{self, config, device_key, now, state},
     end,
+    fragments,
     fresh::is_fresh,
     function,
     globals::offset,
@@ -37,6 +38,15 @@ fn can_follow(from: u8, to: Point) -> bool {
 #[inline(always)]
 fn is_foreign(packet: u64, last: u8) -> bool {
     Points::TO_READER.has(last as u32) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+}
+
+/// Whether a packet that a device has sent is another one at the next queue. An ifb device gives packets back from a list of its own,
+/// in its own name: <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L132>
+#[inline(always)]
+fn is_sent_twice(point: Point, packet: u64, journey: &Journey) -> bool {
+    matches!(point, Point::Queue)
+        && journey.last_point == Point::XmitEnd as u8
+        && skb::read::<u32>(packet, offset!(skb_iif)) != last_device(journey).ifindex
 }
 
 /// A followed packet crosses a point. True if this turned out to be another packet at the same address, which may be
@@ -82,7 +92,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
     let sent_on = journey.next_edge == Edge::Userspace as u8;
-    let may_follow = sent_on || can_follow(last, point);
+    let may_follow = sent_on || can_follow(last, point) && !is_sent_twice(point, packet, journey);
     if !sent_on
         && last != Point::Execute as u8
         && Points::BEGIN.has(point as u32)
@@ -99,6 +109,13 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         }
         end::close(slot, End::Absorbed, 0);
         return true;
+    }
+    // While fragments wait for each other IP looks up a route for each.
+    if matches!(point, Point::Route) && journey.fragments != 0 {
+        return false;
+    }
+    if fragments::may_change(point, packet, journey) {
+        fragments::changes(point as u64, packet, slot as u64);
     }
     let (here, before) = (point as u32, last as u32);
     // Reading the device again would cost more than everything else here: from its queue to its transmit function, and from
@@ -117,6 +134,9 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     if !append(cpu, journey, point, at, now, config) {
         end::close(slot, End::Absorbed, 0);
         return false;
+    }
+    if matches!(point, Point::Receive) && journey.fragments != 0 {
+        fragments::waits(packet, slot as u64);
     }
     if Points::CLONES_BEGIN.has(here) {
         lineage::received(cpu, packet, slot, journey, last == Point::Gro as u8);

@@ -13,7 +13,7 @@
 //! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | tcp_retransmit_skb | CPUS (CONFIG) |
 //! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
 //! | `print` | fingerprints of packets and flows | | |
-//! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
+//! | `with_program` | packets that are looked for by fingerprint: in the hands of programs, or held in pieces | | KEYS TUNNELLED UPCALLED HELD |
 //! | `fresh` | where packets begin | | |
 //! | `drops` | dropped packets, followed or not | | DROPS |
 //! | `function::rows` | which row of the table of hooks a call is charged to, and what it takes | | NFT_CHAINS |
@@ -24,11 +24,13 @@
 //! | `function` | the door of the function tier | | |
 //! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
+//! | `fragments` | datagrams in fragments | | |
 //! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | napi_gro_receive_exit | |
 //! | `tunnel` | the packet goes on through a tunnel's program | | |
 //! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
 //! | `choose` | whether a packet is followed | | JOURNEYS |
+//! | `pieces` | packets that a queueing discipline cuts | | |
 //! | `reader` | a reader copies or frees a packet, and answers | | TURNS (ZERO_NODE) |
 //! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point) | |
 //! | `softirq` | exact times of softirqs | softirq_raise, softirq_entry, softirq_exit, napi_poll | SOFTIRQ |
@@ -52,6 +54,7 @@ mod cpu;
 mod drops;
 mod end;
 mod follow;
+mod fragments;
 mod fresh;
 mod function;
 mod globals;
@@ -60,6 +63,7 @@ mod lineage;
 mod log;
 mod maps;
 mod moves;
+mod pieces;
 mod print;
 mod probe;
 mod reader;

@@ -71,21 +71,35 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         let tun = if to.point == Queue { from } else { to };
         return class(Some(Layer::Userspace), if from.point == Copy { Service } else { Wait }, tun);
     }
+    let is_ifb = |crossing: CrossingRecord| find(crossing).is_some_and(|device| device.kind == IFB);
+    // A fragment waits for the others of its datagram.
+    if to.point == Receive && path.edge_at(index + 1) == Some(Edge::Reassemble) {
+        return class(Some(Layer::Ip), Wait, to);
+    }
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
         (_, Upcall) | (Upcall | Execute, _) => class(Some(Layer::Ovs), Service, datapath(from)),
-        (Send, Queue) => class(Some(Layer::Tcp), Service, to),
+        (Send, Queue) => class(Some(Layer::Tcp), Service, meant(path, index + 1, topology)),
         (Queue, Xmit | Enqueue) => class(Some(Layer::Qdisc), Service, from),
         (Enqueue, Xmit) => class(Some(Layer::Qdisc), Wait, from),
         // A device that hands the packet to another one, or back to the stack: its own work.
         (Xmit, Queue | Rx | Receive | XmitEnd) => class(of_device(from), Service, from),
         // With GRO or XDP on the peer, veth queues into the peer's ring, and NAPI takes it from there.
         (Xmit | XmitEnd, Gro) => class(Some(Layer::Backlog), Wait, to),
-        (XmitEnd, Rx | Receive) => class(of_device(from), Service, from),
+        // An ifb device gives back what it was given in a softirq of its own.
+        (XmitEnd, Queue | Receive) if is_ifb(from) => class(Some(Layer::Backlog), Wait, from),
+        (XmitEnd, Queue | Rx | Receive) => class(of_device(from), Service, from),
         (Rx, Receive | Gro) => class(Some(Layer::Backlog), Wait, to),
         (Gro, Receive | Rx) => class(Some(Layer::Gro), Service, to),
-        (Receive | Route, Queue | Xmit) => forwarding(find(from), find(to), topology)
-            .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
+        (Receive | Route, Queue | Xmit) => {
+            let meant = meant(path, index + 1, topology);
+            // tc redirects what has just come in, before anything else sees it.
+            if is_ifb(to) && (meant.netns, meant.ifindex) == (from.netns, from.ifindex) {
+                return class(Some(Layer::Tc), Service, from);
+            }
+            forwarding(find(from), find(meant), topology)
+                .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at))
+        }
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
         (Receive | Route, Receive | Rx | Gro) => class(upper_layer(find(from), find(to)), Service, to),
         // `to` is the device that the stack took the packet from: a macvlan where `from` is the device below it.
@@ -104,6 +118,16 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         (Xmit | XmitEnd, Copy) => class(Some(Layer::Tun), Wait, from),
         _ => class(None, Service, from),
     }
+}
+
+/// The kind of the devices that tc redirects packets to for a while.
+const IFB: &str = "ifb";
+
+/// The crossing at the device that a packet is on its way to when it comes to crossing `index`: ifb devices give it back to the device
+/// that it was at, or is to leave by.
+fn meant(path: &PathRecord, index: usize, topology: &Topology) -> CrossingRecord {
+    let is_another = |at: &&CrossingRecord| topology.device(at.netns, at.ifindex).is_none_or(|device| device.kind != IFB);
+    path.crossings[index..].iter().find(is_another).copied().unwrap_or(path.crossings[index])
 }
 
 /// What forwards between two devices: their common master, or IP.
