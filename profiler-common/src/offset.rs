@@ -74,6 +74,7 @@ offsets! {
     link_ops_kind required "rtnl_link_ops" "kind" "the kind of a device: tun or not";
     net_inum required "net" "ns.inum" "the number of a namespace";
     sk_net required "sock" "__sk_common.skc_net.net" "the namespace of a socket";
+    sk_protocol required "sock" "sk_protocol" "the protocol of a socket";
     sk_num required "sock" "__sk_common.skc_num" "the port of a socket";
     sk_queue_tail required "sock" "sk_receive_queue.prev" "the last packet of a socket's queue";
     tcp_rcv_nxt required "tcp_sock" "rcv_nxt" "up to where data has arrived";

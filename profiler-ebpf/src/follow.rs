@@ -8,9 +8,8 @@ use netstrata_common::{
 
 use crate::{
     cpu::{self, config, device_key, now, state},
-    end,
-    fragments,
-    fresh::is_fresh,
+    end, fragments,
+    fresh::is_new,
     function,
     globals::offset,
     lineage, log,
@@ -97,7 +96,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         && last != Point::Execute as u8
         && Points::BEGIN.has(point as u32)
         && (Points::BEGIN_MADE.has(point as u32) || !may_follow)
-        && is_fresh(point, packet, previous)
+        && is_new(point, packet, previous)
     {
         end::close(slot, End::Absorbed, 0);
         return true;

@@ -247,13 +247,20 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         return 0;
     }
     let (from, to) = (slots::index(parent.slot as u64), slots::index(slot_of(packet) as u64));
+    // What tc redirects to an ifb device when it leaves another one goes on as a clone, and no other clone comes there:
+    // https://elixir.bootlin.com/linux/v6.12.117/source/net/sched/act_mirred.c#L253
+    // https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L302
+    let is_redirected = edge == Edge::Clone as u32 && point == Point::Queue as u32 && skb::is_at_ifb(packet);
+    if is_redirected {
+        edge = Edge::Rebuild as u32;
+    }
     let forks = edge == Edge::Clone as u32;
     let (Some(old), Some(new)) = (journey_of(&parent), journey_in(to)) else {
         cpu.parent.edge = 0;
         return 0;
     };
     let there = key(from);
-    let is_there = edge == Edge::Fragment as u32 && there == old.skb;
+    let is_there = (edge == Edge::Fragment as u32 || is_redirected) && there == old.skb;
     if there == 0 || (!forks && there != WaitsFor::Child as u64 && !is_there) || forks && waits_elsewhere(old) {
         cpu.parent.edge = 0;
         return 0;

@@ -7,9 +7,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, HELD_PACKETS, Head,
-    Journey, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq,
-    Stack, TUNNELLED_PACKETS, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
+    CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS,
+    HELD_PACKETS, Head, Journey, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS, Node, NodeKey, Path, PathKey, SOFTIRQS,
+    SampleKey, Softirq, Stack, TUNNELLED_PACKETS, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// Update of a map: only if the key is new.

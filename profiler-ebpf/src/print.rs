@@ -59,6 +59,8 @@ pub struct Part {
     pub whole: u64,
     /// Whether it is the first one.
     pub is_first: bool,
+    /// The protocol of what IP carries in it.
+    pub protocol: u8,
 }
 
 /// Where the packet stands in its datagram, from the IP header at this address; `None` if it is whole.
@@ -69,12 +71,14 @@ pub fn part(header: u64) -> Option<Part> {
         // Without the bit that forbids it: more fragments, and the offset.
         let place = u16::from_be((first >> 48) as u16) & 0x3fff;
         let print = datagram(header, first);
-        (place != 0).then_some(Part { print, whole: print, is_first: place & 0x1fff == 0 })
+        let protocol = skb::read(header, 9);
+        (place != 0).then_some(Part { print, whole: print, is_first: place & 0x1fff == 0, protocol })
     } else if (first as u8) >> 4 == 6 && (first >> 48) as u8 == FRAGMENT_HEADER {
         let fields: u64 = skb::read(header, 40);
         let place = u16::from_be((fields >> 16) as u16) & !6;
         let whole = datagram(header, first);
-        (place != 0).then_some(Part { print: mix(whole, fields >> 32), whole, is_first: place & !7 == 0 })
+        let print = mix(whole, fields >> 32);
+        (place != 0).then_some(Part { print, whole, is_first: place & !7 == 0, protocol: fields as u8 })
     } else {
         None
     }

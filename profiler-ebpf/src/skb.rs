@@ -57,6 +57,19 @@ pub fn device(skb: u64) -> u64 {
     read(skb, offset!(skb_dev))
 }
 
+/// The first letters of the kind of a device, from its link operations.
+#[inline(always)]
+pub fn link_kind(operations: u64) -> u32 {
+    let name: u64 = read(operations, offset!(link_ops_kind));
+    read(name, 0)
+}
+
+/// Whether a packet is at an ifb device. <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L367>
+#[inline(always)]
+pub fn is_at_ifb(skb: u64) -> bool {
+    link_kind(read(device(skb), offset!(dev_link_ops))) == u32::from_ne_bytes(*b"ifb\0")
+}
+
 /// Namespace of a socket.
 #[inline(always)]
 pub fn socket_netns(sk: u64) -> u32 {

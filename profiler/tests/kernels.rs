@@ -53,6 +53,7 @@ fn expected(column: usize) -> Offsets {
         link_ops_kind: row([16, 16, 16, 40, 48]),
         net_inum: row([136, 144, 136, 176, 280]),
         sk_net: row([48, 48, 48, 48, 48]),
+        sk_protocol: row([540, 516, 574, 532, 540]),
         sk_num: row([14, 14, 14, 14, 14]),
         sk_queue_tail: row([216, 224, 176, 176, 176]),
         tcp_rcv_nxt: row([1416, 1424, 1712, 1664, 1768]),

@@ -126,7 +126,8 @@ const IFB: &str = "ifb";
 /// The crossing at the device that a packet is on its way to when it comes to crossing `index`: ifb devices give it back to the device
 /// that it was at, or is to leave by.
 fn meant(path: &PathRecord, index: usize, topology: &Topology) -> CrossingRecord {
-    let is_another = |at: &&CrossingRecord| topology.device(at.netns, at.ifindex).is_none_or(|device| device.kind != IFB);
+    let is_another =
+        |at: &&CrossingRecord| topology.device(at.netns, at.ifindex).is_none_or(|device| device.kind != IFB);
     path.crossings[index..].iter().find(is_another).copied().unwrap_or(path.crossings[index])
 }
 
