@@ -174,6 +174,14 @@ impl Journey {
     pub fn is_taken_in(&self) -> bool {
         self.protocol == Protocol::TCP.0 && Points::TO_TCP.has(self.last_point as u32)
     }
+
+    /// Whether it has come to where packets end without a trace, so that another packet at its address is nothing odd: to TCP, or to
+    /// a datagram's socket, whose reader may free it so.
+    #[inline(always)]
+    pub fn may_end_unseen(&self) -> bool {
+        let is_announced = self.protocol == Protocol::UDP.0 && Points::ANNOUNCED.has(self.last_point as u32);
+        self.is_taken_in() || is_announced
+    }
 }
 
 /// One step of the hash that identifies a path.

@@ -21,10 +21,9 @@ use crate::{
 fn begin_in_fragments(point: Point, packet: u64, journey: &mut Journey) {
     let is_made = Points::BEGIN_MADE.has(point as u32);
     let header = if is_made { skb::network_header(packet) } else { skb::read(packet, offset!(skb_data)) };
-    if part(header).is_none() {
-        return;
-    }
+    let Some(part) = part(header) else { return };
     is_cut(journey, header);
+    journey.protocol = part.protocol;
     journey.wire = journey.fragments as u32;
     let (datagram, fragment) = lengths(header);
     if datagram > fragment {

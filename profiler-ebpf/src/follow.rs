@@ -102,7 +102,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return true;
     }
     if !may_follow || Points::WITH_STRANGERS.has(point as u32) && is_foreign(packet, last) {
-        cpu.lost[Loss::AddressReused] += !journey.is_taken_in() as u64;
+        cpu.lost[Loss::AddressReused] += !journey.may_end_unseen() as u64;
         if log::tells_packets() {
             log::say_stale(packet, last as u64, point as u64);
         }

@@ -86,6 +86,10 @@ pub extern "C" fn changes(point: u64, packet: u64, slot: u64) -> i32 {
         if is_part && journey.fragments == 0 {
             is_cut(journey, header);
             journey.next_edge = Edge::Fragment as u8;
+        } else if is_part && journey.gathered != 0 {
+            // Put together for a look, and cut as it was.
+            journey.gathered = 0;
+            journey.next_edge = Edge::Fragment as u8;
         } else if !is_part && was_received {
             is_whole(journey);
         }

@@ -42,9 +42,8 @@ fn begins_datagram(point: Point, packet: u64) -> bool {
     part(header).is_none_or(|part| part.is_first && (!is_made || is_sent_here(packet, part.protocol)))
 }
 
-/// Whether a socket of the device's namespace sends the fragment in its own protocol. Others are cut from what was received, which
-/// their `skb_iif` does not tell, or from what a tunnel carries (`ip_copy_metadata` in
-/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/ip_output.c>). Packets keep their socket up to IP's reception.
+/// Whether a socket of the device's namespace sends the fragment in its own protocol. Others are cut from what a tunnel
+/// carries. Packets keep their socket up to IP's reception.
 #[inline(always)]
 fn is_sent_here(packet: u64, protocol: u8) -> bool {
     let socket: u64 = skb::read(packet, offset!(skb_sk));

@@ -12,11 +12,12 @@ use netstrata_common::{Edge, Point};
 
 use crate::{
     cpu::now,
+    end::evict,
     follow::follow,
-    moves::goes_on,
+    moves::{copy_journey, goes_on},
     print::piece_print,
     skb,
-    slots::{self, WaitsFor, journey_in, key, slot_of},
+    slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
     with_program::{forget, held},
 };
 
@@ -24,12 +25,28 @@ use crate::{
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn lie(packet: u64, slot: u64, previous: u64) -> i32 {
-    let slot = slots::index(slot);
-    let is_cut =
-        journey_in(slot).is_some_and(|journey| journey.skb == packet && journey.last_point == Point::Queue as u8);
-    if is_cut {
-        follow(Point::Enqueue, packet, 0, slot, previous as u32);
+    let from = slots::index(slot);
+    let Some(old) = journey_in(from) else { return 0 };
+    if old.skb != packet || old.last_point != Point::Queue as u8 {
+        return 0;
     }
+    let print = old.print;
+    follow(Point::Enqueue, packet, 0, from, previous as u32);
+    // Its address will soon be another packet's, which has its slot.
+    let to = slots::index(slot_of(print) as u64);
+    let Some(entry) = held(print) else { return 0 };
+    if key(from) != WaitsFor::Child as u64
+        || entry.id != old.id
+        || from == to
+        || key(to) != 0 && !evict(to, old.last_ns)
+    {
+        return 0;
+    }
+    copy_journey(from as u64, to as u64, 0);
+    entry.slot = to;
+    old.skb = 0;
+    set_key(to, WaitsFor::Child as u64);
+    set_key(from, 0);
     0
 }
 
