@@ -183,6 +183,7 @@ mod tests {
                 device(2, 3, "vethA", "veth", Some(1)),
                 device(2, 4, "vethB", "veth", Some(1)),
                 device(2, 5, "vx0", "vxlan", Some(1)),
+                device(2, 6, "ifb0", "ifb", None),
                 device(3, 1, "lo", "loopback", None),
                 device(4, 2, "ovs-system", "openvswitch", None),
                 device(4, 3, "vethC", "veth", Some(2)),
@@ -307,6 +308,33 @@ mod tests {
         // Its reading left no trace: the wait is within.
         assert_eq!(class(4), is(Layer::Userspace, SpanKind::Wait, "tun0"));
         assert_eq!(class(6), is(Layer::Tcp, SpanKind::Service, "eth0"));
+    }
+
+    #[test]
+    fn what_tc_redirects_to_an_ifb_device_lies_in_its_queue_and_goes_on_as_it_would_have() {
+        use Point::*;
+        let lies = [(Queue, 2, 6), (Enqueue, 2, 6), (Xmit, 2, 6), (XmitEnd, 2, 6)];
+        let way = |before: &[(Point, u32, u32)], after: &[(Point, u32, u32)]| path(&[before, &lies, after].concat());
+        let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
+        let leaving = way(&[(Receive, 2, 3)], &[(Queue, 2, 4), (Xmit, 2, 4)]);
+        assert_eq!(class(&leaving, 0), is(Layer::Bridge, SpanKind::Service, "br0"));
+        assert_eq!(class(&leaving, 2), is(Layer::Qdisc, SpanKind::Wait, "ifb0"));
+        assert_eq!(class(&leaving, 3), is(Layer::Tc, SpanKind::Service, "ifb0"));
+        assert_eq!(class(&leaving, 4), is(Layer::Backlog, SpanKind::Wait, "ifb0"));
+        let entering = way(&[(Rx, 2, 3), (Receive, 2, 3)], &[(Receive, 2, 3), (Queue, 2, 4)]);
+        assert_eq!(class(&entering, 1), is(Layer::Tc, SpanKind::Service, "vethA"));
+        assert_eq!(class(&entering, 5), is(Layer::Backlog, SpanKind::Wait, "ifb0"));
+        assert_eq!(class(&entering, 6), is(Layer::Bridge, SpanKind::Service, "br0"));
+        let made = way(&[(Send, 2, 0)], &[(Queue, 2, 4)]);
+        assert_eq!(class(&made, 0), is(Layer::Tcp, SpanKind::Service, "vethB"));
+    }
+
+    #[test]
+    fn a_fragment_waits_for_the_others_in_ip() {
+        let points = [(Point::Receive, 1, 2), (Point::Receive, 1, 2), (Point::Ready, 1, 2)];
+        let path = PathRecord { edges: vec![(1, Edge::Reassemble)], protocol: Protocol::UDP, ..path(&points) };
+        assert_eq!(class(&path, 0), (Some(Layer::Ip), SpanKind::Wait, "eth0".to_owned()));
+        assert_eq!(class(&path, 1), (Some(Layer::Udp), SpanKind::Service, "eth0".to_owned()));
     }
 
     #[test]

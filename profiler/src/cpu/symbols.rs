@@ -160,7 +160,7 @@ pub const RULES: &[Rule] = &[
         "tcf_*", "__tcf_*", "tc_run*", "tcx_*", "cls_bpf_*", "u32_classify", "fl_classify", "mall_classify",
         "basic_classify", "flow_classify", "route4_classify", "fw_classify", "cls_cgroup_classify",
         "sch_handle_ingress*", "sch_handle_egress*", "skb_do_redirect", "__bpf_redirect*", "__bpf_tx_skb", "em_*",
-        "tunnel_key_act", "clsact_*", "ingress_*", "mini_qdisc_*",
+        "tunnel_key_act", "clsact_*", "ingress_*", "mini_qdisc_*", "ifb_*",
     ]),
     decides(Layer::Xdp, &[
         "xdp_*", "__xdp_*", "do_xdp_generic", "bpf_prog_run_generic_xdp", "bpf_prog_run_xdp", "netif_receive_generic_xdp",
@@ -216,7 +216,7 @@ pub const RULES: &[Rule] = &[
         "netvsc_*", "xennet_*", "xenvif_*", "tg3_*", "bnx2x_*", "bnxt_*", "__bnxt_*", "rtl8169_*", "rtl_*", "cxgb4_*",
         "gve_*", "mana_*", "ionic_*", "nfp_*", "qede_*", "efx_*", "ef100_*", "aq_*", "hns3_*", "fec_*", "stmmac_*",
         "mvneta_*", "mvpp2_*", "dpaa2_*", "enic_*", "fm10k_*", "sky2_*", "b44_*", "macb_*", "cpsw_*", "bcmgenet_*",
-        "bond_*", "__bond_*", "team_*", "vlan_*", "__vlan_*", "ifb_*", "dummy_xmit", "tso_build_*", "tso_start",
+        "bond_*", "__bond_*", "team_*", "vlan_*", "__vlan_*", "dummy_xmit", "tso_build_*", "tso_start",
     ]),
     helper(Layer::Wakeup, &[
         "try_to_wake_up", "ttwu_*", "wake_up_*", "__wake_up*", "default_wake_function", "autoremove_wake_function",
