@@ -100,7 +100,7 @@ pub struct Journey {
     pub read_from: u8,
     /// Of how many fragments of a datagram it is the first one: 0 if it is whole, 1 if it is not known of how many.
     pub fragments: u8,
-    /// Whether it has waited for other fragments since it was cut last.
+    /// 1: it has waited for other fragments since it was cut last; 2: a tunnel's packet carries it, which is whole.
     pub gathered: u8,
     /// Fingerprint by which the packet is looked for where it goes on as another skb, or 0: it is not.
     pub print: u64,

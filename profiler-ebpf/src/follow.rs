@@ -89,11 +89,13 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     if matches!(point, Point::XmitEnd) && last != Point::Xmit as u8 {
         return false;
     }
-    // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
+    // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for. But not
+    // while a device transmits the packet: what it queues then is the packet, and may have had copies before it.
     let sent_on = journey.next_edge == Edge::Userspace as u8;
     let may_follow = sent_on || can_follow(last, point) && !is_sent_twice(point, packet, journey);
     if !sent_on
         && last != Point::Execute as u8
+        && last != Point::Xmit as u8
         && Points::BEGIN.has(point as u32)
         && (Points::BEGIN_MADE.has(point as u32) || !may_follow)
         && is_new(point, packet, previous)
@@ -110,7 +112,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return true;
     }
     // While fragments wait for each other IP looks up a route for each.
-    if matches!(point, Point::Route) && journey.fragments != 0 {
+    if matches!(point, Point::Route) && journey.fragments != 0 && !fragments::is_carried(journey) {
         return false;
     }
     if fragments::may_change(point, packet, journey) {
@@ -130,6 +132,13 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     } else {
         last_device(journey)
     };
+    // What was received goes on in its own namespace, or it is a new one: a clone (which came in before, as it says) at the address of
+    // what ended unseen.
+    if matches!(point, Point::Queue) && Points::RECEIVED.has(before) && at.netns != last_device(journey).netns {
+        cpu.lost[Loss::AddressReused] += !journey.may_end_unseen() as u64;
+        end::close(slot, End::Absorbed, 0);
+        return true;
+    }
     if !append(cpu, journey, point, at, now, config) {
         end::close(slot, End::Absorbed, 0);
         return false;

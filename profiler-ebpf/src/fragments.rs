@@ -24,6 +24,9 @@ use crate::{
     with_program::{forget, held, hold},
 };
 
+/// In [`Journey::gathered`]: a tunnel's packet, which is whole, carries the fragment.
+const CARRIED: u8 = 2;
+
 /// A packet is now the first fragment, with the IP header at this address, of what it was.
 #[inline(always)]
 pub fn is_cut(journey: &mut Journey, header: u64) {
@@ -64,6 +67,12 @@ pub fn lengths(header: u64) -> (u32, u32) {
     (u16::from_be(skb::read(header, length + 4)) as u32, carried.saturating_sub(length as u32))
 }
 
+/// Whether a tunnel's packet carries the fragment, which is not seen then.
+#[inline(always)]
+pub fn is_carried(journey: &Journey) -> bool {
+    journey.gathered == CARRIED
+}
+
 /// Whether a packet that comes to a point may have been cut or put together since its last one.
 #[inline(always)]
 pub fn may_change(point: Point, packet: u64, journey: &Journey) -> bool {
@@ -90,10 +99,10 @@ pub extern "C" fn changes(point: u64, packet: u64, slot: u64) -> i32 {
             // Put together for a look, and cut as it was.
             journey.gathered = 0;
             journey.next_edge = Edge::Fragment as u8;
-        } else if !is_part && was_received {
+        } else if !is_part && was_received && journey.gathered != CARRIED {
             is_whole(journey);
         }
-    } else if was_received && const { Points::of_taken_on() }.has(point) {
+    } else if was_received && journey.gathered != CARRIED && const { Points::of_taken_on() }.has(point) {
         is_whole(journey);
     }
     if was_received && !Points::RECEIVED.has(point) && journey.print != 0 {
@@ -126,7 +135,10 @@ pub extern "C" fn waits(packet: u64, slot: u64) -> i32 {
     let slot = slots::index(slot);
     let Some(journey) = journey_in(slot) else { return 0 };
     if let Some(part) = part(skb::read(packet, offset!(skb_data))) {
+        journey.gathered &= !CARRIED;
         hold(mix(part.print, skb::device(packet)), journey, slot, FRAGMENTS_WORD);
+    } else if journey.gathered == 0 {
+        journey.gathered = CARRIED;
     }
     0
 }

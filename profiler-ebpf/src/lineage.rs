@@ -118,13 +118,17 @@ fn lies_in_pieces(packet: u64, slot: u32, journey: &mut Journey, nth: u32) -> bo
     true
 }
 
-/// A followed packet is received: it may be cloned now.
+/// A followed packet is received, or sent by a device: it may be cloned now.
 #[inline(always)]
 pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey, was_in_gro: bool) {
     if was_in_gro {
         merged_into(journey, packet);
     }
     let head = skb::read(packet, offset!(skb_head));
+    // A clone that a device sends is one of several; more of them are to come.
+    if cpu.parent.edge == Edge::Clone as u32 && cpu.parent.object == head && cpu.parent.slot != slot {
+        return;
+    }
     become_parent(
         cpu,
         Parent { object: head, print: 0, edge: Edge::Clone as u32, pass: 0, pieces: 1, slot, id: journey.id },
@@ -215,6 +219,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         cpu.parent.pass = 0;
         true
     } else if edge == Edge::Rebuild as u32 {
+        cpu.parent.pass = 0;
         const { Points::of_children(Edge::Rebuild) }.has(point) && packet_print(header) == parent.print
     } else if edge == Edge::Merge as u32 {
         const { Points::of_children(Edge::Merge) }.has(point)

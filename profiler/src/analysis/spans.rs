@@ -97,7 +97,13 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
             if is_ifb(to) && (meant.netns, meant.ifindex) == (from.netns, from.ifindex) {
                 return class(Some(Layer::Tc), Service, from);
             }
-            forwarding(find(from), find(meant), topology)
+            let meant = find(meant).filter(|device| device.kind != IFB);
+            // Where a packet ends at an ifb device nothing tells where it was to go: a bridge's ports do not lead to IP.
+            let forwarding = match meant {
+                None if is_ifb(to) => of_master(find(from), topology),
+                meant => forwarding(find(from), meant, topology),
+            };
+            forwarding
                 .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at))
         }
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
@@ -140,6 +146,14 @@ fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -
         .filter(|bridge| from.netns == to.netns && (to.master == from.master || to.ifindex == bridge.ifindex))?;
     let layer = Layer::of_device(&bridge.kind)?;
     Some((layer, CrossingRecord { point: Point::None, netns: bridge.netns, ifindex: bridge.ifindex }))
+}
+
+/// The master of a device, and its layer.
+fn of_master(port: Option<&Device>, topology: &Topology) -> Option<(Layer, CrossingRecord)> {
+    let port = port?;
+    let master = topology.device(port.netns, port.master?)?;
+    let at = CrossingRecord { point: Point::None, netns: master.netns, ifindex: master.ifindex };
+    Some((Layer::of_device(&master.kind)?, at))
 }
 
 /// Whose work it is to lift a packet from one device to another.
@@ -325,6 +339,8 @@ mod tests {
         assert_eq!(class(&entering, 1), is(Layer::Tc, SpanKind::Service, "vethA"));
         assert_eq!(class(&entering, 5), is(Layer::Backlog, SpanKind::Wait, "ifb0"));
         assert_eq!(class(&entering, 6), is(Layer::Bridge, SpanKind::Service, "br0"));
+        let lost = way(&[(Receive, 2, 3)], &[]);
+        assert_eq!(class(&lost, 0), is(Layer::Bridge, SpanKind::Service, "br0"));
         let made = way(&[(Send, 2, 0)], &[(Queue, 2, 4)]);
         assert_eq!(class(&made, 0), is(Layer::Tcp, SpanKind::Service, "vethB"));
     }
