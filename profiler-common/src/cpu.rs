@@ -142,6 +142,8 @@ pub struct CpuState {
     pub pad: u32,
     /// These.
     pub listed: [u64; LISTED],
+    /// The last socket without TCP that announced a followed packet.
+    pub udp_socket: u64,
     /// Losses.
     pub lost: Lost,
     /// Devices met lately.

@@ -111,7 +111,13 @@ pub struct Journey {
     pub read_from: u8,
     /// The number of its [`crate::Tail`] and one, or 0.
     pub tail: u16,
-    /// Fingerprint of the packet that a program has read from a tun device, or 0: none carries it.
+    /// Of how many fragments of a datagram it is the first one: 0 if it is whole, 1 if it is not known of how many.
+    pub fragments: u8,
+    /// 1: it has waited for other fragments since it was cut last; 2: a tunnel's packet carries it, which is whole.
+    pub gathered: u8,
+    /// Zero.
+    pub pad: [u8; 6],
+    /// Fingerprint by which the packet is looked for where it goes on as another skb, or 0: it is not.
     pub print: u64,
     /// Who sent it to this machine's card, and to whom a card sent it; zero where it began or ended here.
     pub peers: [Peer; 2],
@@ -191,6 +197,14 @@ impl Journey {
     pub fn is_taken_in(&self) -> bool {
         self.protocol == Protocol::TCP.0 && Points::TO_TCP.has(self.last_point as u32)
     }
+
+    /// Whether it has come to where packets end without a trace, so that another packet at its address is nothing odd: to TCP, or to
+    /// a datagram's socket, whose reader may free it so.
+    #[inline(always)]
+    pub fn may_end_unseen(&self) -> bool {
+        let is_announced = self.protocol == Protocol::UDP.0 && Points::ANNOUNCED.has(self.last_point as u32);
+        self.is_taken_in() || is_announced
+    }
 }
 
 /// One step of the hash that identifies a path.
@@ -233,6 +247,9 @@ mod tests {
             next_edge: 0,
             read_from: 0,
             tail: 0,
+            fragments: 0,
+            gathered: 0,
+            pad: [0; 6],
             print: 0,
             peers: [[0; 2]; 2],
             device: 0,

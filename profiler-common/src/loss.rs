@@ -188,7 +188,7 @@ named! {
         counted_by: Counter::Points, judged: one_percent(Whole::Packets, OF_PACKETS),
         because: "clones count no packets, but their ways are missing"
     };
-    AddressReused "address_reused" "crossings that could not be the next one of the packet at their address, whose end was not seen; without those that TCP had taken in" {
+    AddressReused "address_reused" "crossings that could not be the next one of the packet at their address, whose end was not seen; without those that TCP had taken in, or that a socket of datagrams had announced" {
         counted_by: Counter::Points,
         judged: one_percent(Whole::FollowedCrossings, "{lost} of {whole} crossings of followed packets ({share})"),
         because: "the packet before is entered as used up where it was last seen"

@@ -67,7 +67,10 @@ offsets! {
     skb_data required "sk_buff" "data" "the first byte of a packet that counts now";
     shinfo_frags required "skb_shared_info" "frags" "the pages of a packet";
     shinfo_gso_segs required "skb_shared_info" "gso_segs" "the wire packets of a packet";
+    shinfo_gso_size required "skb_shared_info" "gso_size" "the bytes of each of them";
+    shinfo_nr_frags required "skb_shared_info" "nr_frags" "whether data lies in pages";
     skb_inner_network_header required "sk_buff" "inner_network_header" "the IP header inside a tunnel's";
+    skb_cloned required "sk_buff" "__cloned_offset" "the byte whose first bit tells that it is a clone";
     dev_ifindex required "net_device" "ifindex" "the index of a device";
     dev_net required "net_device" "nd_net.net" "the namespace of a device";
     dev_link_ops required "net_device" "rtnl_link_ops" "the operations of a device, which know its kind";
@@ -76,6 +79,7 @@ offsets! {
     net_inum required "net" "ns.inum" "the number of a namespace";
     sk_net required "sock" "__sk_common.skc_net.net" "the namespace of a socket";
     sk_owned required "sock" "sk_lock.owned" "whether its reader holds a socket";
+    sk_protocol required "sock" "sk_protocol" "the protocol of a socket";
     sk_num required "sock" "__sk_common.skc_num" "the port of a socket";
     sk_queue_tail required "sock" "sk_receive_queue.prev" "the last packet of a socket's queue";
     tcp_rcv_nxt required "tcp_sock" "rcv_nxt" "up to where data has arrived";

@@ -169,7 +169,7 @@ named! {
     };
     Queue "queue" "net_dev_queue: the packet reached a device's queue, after tc egress" {
         stage: Stage::Queued, after: &[Receive, Route, Xmit, XmitEnd, Send, Upcall, Execute], begins: Made,
-        child_by: &[Edge::Clone], device: Packet, then: HandsOn, object: Object::Packet, runs_in: &["__dev_queue_xmit"],
+        child_by: &[Edge::Clone, Edge::Fragment], device: Packet, then: HandsOn, object: Object::Packet, runs_in: &["__dev_queue_xmit"],
         ..BASE
     };
     Enqueue "enqueue" "qdisc_enqueue: a queueing discipline took the packet" {
@@ -179,7 +179,8 @@ named! {
     Xmit "xmit" "net_dev_start_xmit: the device's transmit function is about to run" {
         stage: Stage::Transmitted, after: &[Queue, Enqueue, Requeue], child_by: &[Edge::Segment],
         device: Argument, then: HandsOn,
-        object: Object::Device, passes_on: true, runs_in: &["dev_hard_start_xmit", "xmit_one"], ..BASE
+        object: Object::Device, clones: Clones::Begins, passes_on: true, runs_in: &["dev_hard_start_xmit", "xmit_one"],
+        ..BASE
     };
     XmitEnd "xmit_end" "net_dev_xmit: the device's transmit function came back" {
         stage: Stage::Transmitted, after: &[Xmit], then: Leaves, object: Object::Device, ..BASE
@@ -194,7 +195,7 @@ named! {
     };
     Receive "receive" "netif_receive_skb: the receive softirq works on the packet" {
         stage: Stage::Received, after: &[Rx, Gro, Held, Receive, Xmit, XmitEnd, Route], begins: FromOutside,
-        child_by: &[Edge::Rebuild, Edge::Merge, Edge::Clone], device: Packet, then: HandsOn, object: Object::Received,
+        child_by: &[Edge::Rebuild, Edge::Merge, Edge::Clone, Edge::Reassemble], device: Packet, then: HandsOn, object: Object::Received,
         clones: Clones::Begins, takes_up: true, runs_in: RECEIVES, ..BASE
     };
     Route "route" "fib_table_lookup, fib6_table_lookup: a route is looked up for the packet being received" {
@@ -378,6 +379,12 @@ impl Points {
     /// A single one.
     pub const fn of_one(point: Point) -> Self {
         Self::of(&[point])
+    }
+
+    /// Points that a packet comes to from its reception when nobody waits for the rest of its datagram: up to a device above, or
+    /// to a socket.
+    pub const fn of_taken_on() -> Self {
+        those!(info => matches!(info.stage, Stage::Arriving | Stage::Tcp | Stage::Announced | Stage::Read))
     }
 
     const fn of(points: &[Point]) -> Self {

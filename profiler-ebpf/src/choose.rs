@@ -1,16 +1,18 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, End, FILTER_FLOW, Loss, PAUSE_NS, Point, Points};
+use netstrata_common::{DeviceKey, Edge, End, FILTER_FLOW, Journey, Loss, PAUSE_NS, Point, Points};
 
 use crate::{
     cpu::{config, now, state},
     end::{self, evict},
     follow::{append, take_out_own_time},
+    fragments::{self, is_cut, lengths},
     fresh::{is_at_a_card, is_fresh},
     globals::offset,
     ip, lineage,
     maps::JOURNEYS,
+    print::part,
     skb,
     slots::{self, WaitsFor, key, set_key},
 };
@@ -25,6 +27,23 @@ fn release_gone(packet: u64, slot: u32) {
         && Points::TRANSMITTED.has(journey.last_point as u32)
     {
         end::close(slot, End::Consumed, 0);
+    }
+}
+
+/// The first fragment of a datagram is what the datagram begins with, and counts for all of it.
+#[inline(always)]
+fn begin_in_fragments(point: Point, header: u64, journey: &mut Journey) {
+    let Some(part) = part(header) else { return };
+    is_cut(journey, header);
+    journey.protocol = part.protocol;
+    journey.wire = journey.fragments as u32;
+    let (datagram, fragment) = lengths(header);
+    if datagram > fragment {
+        journey.len += datagram - fragment;
+        journey.payload = datagram.saturating_sub(8);
+    }
+    if Points::BEGIN_MADE.has(point as u32) {
+        journey.next_edge = Edge::Fragment as u8;
     }
 }
 
@@ -105,6 +124,8 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.next_edge = 0;
     journey.read_from = 0;
     journey.tail = 0;
+    journey.fragments = 0;
+    journey.gathered = 0;
     journey.print = 0;
     journey.peers = [[0; 2]; 2];
     if outside && (Points::BEGIN_FROM_WIRE.has(point as u32) || is_at_a_card(packet)) {
@@ -122,11 +143,15 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if from_send {
         append(cpu, journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
+    begin_in_fragments(point, header, journey);
     append(cpu, journey, point, device, now, config);
     if matches!(point, Point::Gro) {
         lineage::enters_gro(cpu, packet, journey.id);
     } else if matches!(point, Point::Receive) {
         lineage::received(cpu, packet, slot, journey, false);
+    }
+    if journey.fragments != 0 && matches!(point, Point::Receive) {
+        fragments::waits(packet, slot as u64);
     }
     take_out_own_time(&mut cpu.cut_ns, journey);
     set_key(slot, packet);

@@ -8,8 +8,8 @@ use netstrata_common::{
 
 use crate::{
     cpu::{self, config, device_key, now, state},
-    end,
-    fresh::{comes_from_worker, is_fresh},
+    end, fragments,
+    fresh::{comes_from_worker, is_new},
     function,
     globals::offset,
     lineage, log, long,
@@ -37,6 +37,15 @@ fn can_follow(from: u8, to: Point) -> bool {
 #[inline(always)]
 fn is_foreign(packet: u64, last: u8) -> bool {
     Points::TO_READER.has(last as u32) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+}
+
+/// Whether a packet that a device has sent is another one at the next queue. An ifb device gives packets back from a list of its own,
+/// in its own name: <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L132>
+#[inline(always)]
+fn is_sent_twice(point: Point, packet: u64, journey: &Journey) -> bool {
+    matches!(point, Point::Queue)
+        && journey.last_point == Point::XmitEnd as u8
+        && skb::read::<u32>(packet, offset!(skb_iif)) != last_device(journey).ifindex
 }
 
 /// A followed packet crosses a point. True if this turned out to be another packet at the same address, which may be
@@ -84,31 +93,39 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     {
         return false;
     }
-    // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for.
+    // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for. But not
+    // while a device transmits the packet: what it queues then is the packet, and may have had copies before it.
     let sent_on = journey.next_edge == Edge::Userspace as u8;
-    let follows = sent_on || can_follow(last, point);
-    let is_sent_twice = matches!(point, Point::Queue) && last == Point::XmitEnd as u8;
-    let may_follow = follows && (!is_sent_twice || sent_on || comes_from_worker(point, journey));
+    let is_twice = is_sent_twice(point, packet, journey) && !comes_from_worker(point, journey);
+    let may_follow = sent_on || can_follow(last, point) && !is_twice;
     if !sent_on
         && last != Point::Execute as u8
+        && last != Point::Xmit as u8
         && Points::BEGIN.has(point as u32)
         && (Points::BEGIN_MADE.has(point as u32)
             // What a card received is new, wherever the packet before at its address was lost from sight.
             || Points::BEGIN_FROM_WIRE.has(point as u32) && !Points::TRANSMITTED.has(last as u32)
             || !may_follow)
-        && is_fresh(point, packet, previous)
+        && is_new(point, packet, previous)
         && !comes_from_worker(point, journey)
     {
         end::close(slot, End::Absorbed, 0);
         return true;
     }
     if !may_follow || Points::WITH_STRANGERS.has(point as u32) && is_foreign(packet, last) {
-        cpu.lost[Loss::AddressReused] += !journey.is_taken_in() as u64;
+        cpu.lost[Loss::AddressReused] += !journey.may_end_unseen() as u64;
         if log::tells_packets() {
             log::say_stale(packet, last as u64, point as u64);
         }
         end::close(slot, End::Absorbed, 0);
         return true;
+    }
+    // While fragments wait for each other IP looks up a route for each.
+    if matches!(point, Point::Route) && journey.fragments != 0 && !fragments::is_carried(journey) {
+        return false;
+    }
+    if fragments::may_change(point, packet, journey) {
+        fragments::changes(point as u64, packet, slot as u64);
     }
     let (here, before) = (point as u32, last as u32);
     // Reading the device again would cost more than everything else here: from its queue to its transmit function, and from
@@ -124,7 +141,17 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
     } else {
         last_device(journey)
     };
+    // What was received goes on in its own namespace, or it is a new one: a clone (which came in before, as it says) at the address of
+    // what ended unseen.
+    if matches!(point, Point::Queue) && Points::RECEIVED.has(before) && at.netns != last_device(journey).netns {
+        cpu.lost[Loss::AddressReused] += !journey.may_end_unseen() as u64;
+        end::close(slot, End::Absorbed, 0);
+        return true;
+    }
     append(cpu, journey, point, at, now, config);
+    if matches!(point, Point::Receive) && journey.fragments != 0 {
+        fragments::waits(packet, slot as u64);
+    }
     if Points::CLONES_BEGIN.has(here) {
         lineage::received(cpu, packet, slot, journey, Points::IN_GRO.has(before));
     } else if matches!(point, Point::Gro) {

@@ -5,11 +5,13 @@
 //! same CPU and with nothing of another packet in between; so a packet that is about to go is remembered as a *parent*,
 //! and the next skb that has the parent's headers at the right point and device is its child. Where it does so:
 //!
-//! - software segmentation frees the large skb and hands on its segments:
-//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L3798>; for a UDP socket that takes no large datagrams:
-//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/udp.c#L2289>
+//! - a UDP socket that takes no large datagrams frees the large skb and hands on its segments:
+//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/udp.c#L2289>; so does IP where a tunnel's packets do not fit:
+//!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/ip_output.c#L239>. What is cut at a device's queue may leave it
+//!   later and elsewhere: see `pieces`
+//! - IP copies a datagram into fragments, and queues these before it frees it: see `fragments`
 //! - XDP on a veth copies the skb and frees it: <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/veth.c#L751>
-//! - a bridge that floods clones, and sends the clone first:
+//! - a bridge that floods, or a tunnel with several ends, clones and sends the clone first:
 //!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/bridge/br_forward.c#L120>
 //! - GRO joins the skb with one of its flow and says so when it comes back:
 //!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/gro.c#L548>
@@ -20,13 +22,15 @@ use netstrata_common::{CpuState, Edge, End, FORGOTTEN_NS, Journey, LISTED, Loss,
 use crate::{
     cpu::{now, state},
     end::{self, evict},
+    fragments::is_cut,
     fresh::defers,
     globals::offset,
     ip, long,
     moves::{coalesced, copy_journey},
-    print::{UDP, flow_print, packet_print},
+    print::{UDP, datagram_print, flow_print, later_datagram_print, packet_print, part, piece_print},
     skb,
     slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
+    with_program::{hold, pieces_word},
 };
 
 /// The parent's journey, if it is still the one that was remembered.
@@ -68,12 +72,14 @@ fn become_parent(cpu: &mut CpuState, parent: Parent) {
             Points::of_children(Edge::Rebuild).bits(),
             Points::of_children(Edge::Merge).bits(),
             Points::of_children(Edge::Clone).bits(),
+            Points::of_children(Edge::Fragment).bits(),
         ]
     };
     let points = if parent.edge == Edge::Segment as u32 {
         points[0]
     } else if parent.edge == Edge::Rebuild as u32 {
-        points[1]
+        // What IP cuts of a tunnel's packet is queued at once.
+        points[1] | if parent.object != 0 { points[4] } else { 0 }
     } else if parent.edge == Edge::Merge as u32 {
         points[2]
     } else {
@@ -89,28 +95,51 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
     let last = journey.last_point;
     let header = skb::network_header(packet);
     let is_received = Points::RECEIVED.has(last as u32);
-    let parent = if Points::QUEUED.has(last as u32) || is_received {
-        let pieces = skb::wire_packets(packet);
-        if pieces < 2 {
-            return false;
-        }
-        // SAFETY: a helper without arguments.
-        let pass = unsafe { bpf_get_prandom_u32() } % pieces;
-        let print = flow_print(header);
-        // A socket that takes no large datagrams has them cut after their reception, where no device counts.
-        let object = if is_received { 0 } else { skb::device(packet) };
-        Parent { object, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
-    } else if Points::TRANSMITTED.has(last as u32) {
-        let print = packet_print(header);
-        Parent { print, edge: Edge::Rebuild as u32, pieces: 1, slot, id: journey.id, ..Parent::default() }
-    } else {
+    let is_queued = Points::QUEUED.has(last as u32);
+    let is_sent = Points::TRANSMITTED.has(last as u32);
+    if !is_queued && !is_received && !is_sent {
         return false;
+    }
+    let pieces = skb::wire_packets(packet);
+    if pieces < 2 && !is_sent {
+        return false;
+    }
+    // SAFETY: a helper without arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let pass = if pieces > 1 { random % pieces } else { 0 };
+    if is_queued {
+        return lies_in_pieces(packet, slot, journey, pass);
+    }
+    let parent = if is_received {
+        // A socket that takes no large datagrams has them cut after their reception.
+        let print = flow_print(header);
+        Parent { object: 0, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
+    } else {
+        // What a tunnel gives IP to cut goes on at once: nothing comes in between.
+        let at_once = pieces > 1 && cpu.point == Point::Xmit as u32;
+        let (object, print) = (if at_once { cpu.crossings } else { 0 }, packet_print(header));
+        Parent { object, print, edge: Edge::Rebuild as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
     };
     park(cpu, journey, End::Consumed, parent);
     true
 }
 
-/// A followed packet is received: it may be cloned now.
+/// A packet was cut at a device's queue. Its pieces are sent at once, or lie there as long as they have to; the journey goes on with
+/// the `nth`.
+#[inline(always)]
+fn lies_in_pieces(packet: u64, slot: u32, journey: &mut Journey, nth: u32) -> bool {
+    let device = skb::device(packet);
+    let print = piece_print(packet, nth as u64, device);
+    if !hold(print, journey, slot, pieces_word(device)) {
+        return false;
+    }
+    journey.skb_wire = skb::wire_packets(packet);
+    journey.end = End::Consumed as u8;
+    set_key(slot, WaitsFor::Child as u64);
+    true
+}
+
+/// A followed packet is received, or sent by a device: it may be cloned now.
 #[inline(always)]
 pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey, was_in_gro: bool) {
     if was_in_gro {
@@ -121,6 +150,10 @@ pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journe
         }
     }
     let head = skb::read(packet, offset!(skb_head));
+    // A clone that a device sends is one of several; more of them are to come.
+    if cpu.parent.edge == Edge::Clone as u32 && cpu.parent.object == head && cpu.parent.slot != slot {
+        return;
+    }
     become_parent(
         cpu,
         Parent { object: head, edge: Edge::Clone as u32, pieces: 1, slot, id: journey.id, ..Parent::default() },
@@ -224,15 +257,32 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     let Some(cpu) = state() else { return 0 };
     let point = point as u32;
     let parent = cpu.parent;
-    let edge = parent.edge;
+    let mut edge = parent.edge;
     // What XDP has sent on to another device has no network header before GRO sets it.
     let is_arriving = point == Point::Gro as u32;
     let header = if is_arriving { skb::read(packet, offset!(skb_data)) } else { skb::network_header(packet) };
     let is_child = if edge == Edge::Segment as u32 {
-        const { Points::of_children(Edge::Segment) }.has(point)
-            && device == parent.object
-            && flow_print(header) == parent.print
+        const { Points::of_children(Edge::Segment) }.has(point) && device == 0 && flow_print(header) == parent.print
+    } else if edge == Edge::Fragment as u32 {
+        const { Points::of_children(Edge::Fragment) }.has(point) && datagram_print(header) == parent.print
+    } else if edge == Edge::Rebuild as u32 && point == Point::Queue as u32 {
+        if parent.object == 0 || cpu.crossings != parent.object + 1 {
+            return 0;
+        }
+        // The first of the pieces that IP cut. Of the others their number is known.
+        edge = Edge::Fragment as u32;
+        let is_numbered = skb::read::<u8>(header, 0) >> 4 == 4;
+        if parent.pass > 0 && is_numbered {
+            cpu.parent.print = later_datagram_print(header, parent.pass);
+            cpu.parent.edge = edge;
+            cpu.parent.points = const { Points::of_children(Edge::Fragment).bits() };
+            cpu.parent.pass = 0;
+            return 0;
+        }
+        cpu.parent.pass = 0;
+        true
     } else if edge == Edge::Rebuild as u32 {
+        cpu.parent.pass = 0;
         const { Points::of_children(Edge::Rebuild) }.has(point) && packet_print(header) == parent.print
     } else if edge == Edge::Merge as u32 {
         const { Points::of_children(Edge::Merge) }.has(point)
@@ -243,6 +293,10 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         let alike = same && journey_of(&parent).is_some_and(|journey| is_like(packet, journey));
         // The memory of a packet that was used up unseen may be another one's by now.
         let same = alike && journey_of(&parent).is_some_and(|journey| is_soon(journey, begin));
+        if !same && point == Point::Queue as u32 && is_cut_from(header, &parent) {
+            edge = Edge::Fragment as u32;
+        }
+        let same = same || edge == Edge::Fragment as u32;
         if alike && !same {
             // Or this CPU was interrupted for long: then it was a clone.
             cpu.lost[Loss::ClonesLost] += journey_of(&parent).map_or(0, |journey| journey.weight as u64);
@@ -260,18 +314,26 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         }
         return 0;
     }
-    if parent.pass > 0 {
+    if cpu.parent.pass > 0 {
         cpu.parent.pass -= 1;
         return 0;
     }
     let (from, to) = (slots::index(parent.slot as u64), slots::index(slot_of(packet) as u64));
+    // What tc redirects to an ifb device when it leaves another one goes on as a clone, and no other clone comes there:
+    // https://elixir.bootlin.com/linux/v6.12.117/source/net/sched/act_mirred.c#L253
+    // https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L302
+    let is_redirected = edge == Edge::Clone as u32 && point == Point::Queue as u32 && skb::is_at_ifb(packet);
+    if is_redirected {
+        edge = Edge::Rebuild as u32;
+    }
     let forks = edge == Edge::Clone as u32;
     let (Some(old), Some(new)) = (journey_of(&parent), journey_in(to)) else {
         cpu.parent.edge = 0;
         return 0;
     };
     let there = key(from);
-    if there == 0 || (!forks && there != WaitsFor::Child as u64) || forks && waits_elsewhere(old) {
+    let is_there = (edge == Edge::Fragment as u32 || is_redirected) && there == old.skb;
+    if there == 0 || (!forks && there != WaitsFor::Child as u64 && !is_there) || forks && waits_elsewhere(old) {
         cpu.parent.edge = 0;
         return 0;
     }
@@ -292,9 +354,16 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     new.skb = packet;
     new.end = End::Open as u8;
     new.next_edge = edge as u8;
-    if edge == Edge::Segment as u32 {
+    if edge == Edge::Segment as u32 || edge == Edge::Fragment as u32 {
         new.skbs_micro = new.skbs_micro.wrapping_mul(parent.pieces);
         new.skb_wire = skb::wire_packets(packet);
+        if edge == Edge::Fragment as u32 {
+            if part(header).is_some() {
+                is_cut(new, header);
+            } else {
+                new.next_edge = Edge::Segment as u8;
+            }
+        }
     } else if edge == Edge::Merge as u32 {
         merged_into(new, packet);
     }
@@ -318,6 +387,15 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     new.start_ns += spent;
     new.last_ns += spent;
     1
+}
+
+/// Whether a fragment with this header is the first one of the followed packet on which the CPU works: IP queues copies before it
+/// frees what they are cut from.
+#[inline(always)]
+fn is_cut_from(header: u64, parent: &Parent) -> bool {
+    let Some(part) = part(header) else { return false };
+    let whole = journey_of(parent).filter(|journey| key(parent.slot) == journey.skb).map_or(0, |journey| journey.skb);
+    part.is_first && whole != 0 && datagram_print(skb::network_header(whole)) == part.whole
 }
 
 /// A clone is made while its parent is being received.

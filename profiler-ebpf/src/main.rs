@@ -15,7 +15,7 @@
 //! | `slots` | where the journey of a packet is kept; the addresses that are no packet's | | KEYS JOURNEYS |
 //! | `long` | crossings of long journeys, beyond those in their slots | | TAILS |
 //! | `print` | fingerprints of packets and flows | | |
-//! | `with_program` | packets in the hands of programs in user space | | KEYS TUNNELLED UPCALLED |
+//! | `with_program` | packets that are looked for by fingerprint: in the hands of programs, or held in pieces | | KEYS TUNNELLED UPCALLED HELD |
 //! | `fresh` | where packets begin | | |
 //! | `drops` | what is counted all the time: dropped packets, segments sent again | count_drop, count_retransmit | DROPS |
 //! | `function::rows` | which row of the table of hooks a call is charged to, and what it takes | | NFT_CHAINS |
@@ -26,11 +26,13 @@
 //! | `function` | the door of the function tier | | |
 //! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS LONG_PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
+//! | `fragments` | datagrams in fragments | | |
 //! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | wg_packet_send_staged_packets | |
 //! | `tunnel` | the packet goes on through a tunnel's program | | |
 //! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
 //! | `choose` | whether a packet is followed | | JOURNEYS |
+//! | `pieces` | packets that a queueing discipline cuts | | |
 //! | `reader` | a reader copies or frees a packet, and answers | | TURNS (ZERO_NODE) |
 //! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point), napi_gro_receive_exit, napi_gro_frags_exit | |
 //! | `softirq` | exact times of softirqs | softirq_raise, softirq_entry, softirq_exit, napi_poll | SOFTIRQ |
@@ -54,6 +56,7 @@ mod cpu;
 mod drops;
 mod end;
 mod follow;
+mod fragments;
 mod fresh;
 mod function;
 mod globals;
@@ -64,6 +67,7 @@ mod log;
 mod long;
 mod maps;
 mod moves;
+mod pieces;
 mod print;
 mod probe;
 mod reader;

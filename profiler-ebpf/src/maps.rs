@@ -7,10 +7,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head,
-    Journey, LONG_PATHS as MOST_LONG_PATHS, LongPath, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS, Node, NodeKey, Path,
-    PathKey, SOFTIRQS, SampleKey, Softirq, Stack, TAILS as MOST_TAILS, TUNNELLED_PACKETS, Tail, TurnKey,
-    UPCALLED_PACKETS, WithProgram, Work,
+    CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS,
+    HELD_PACKETS, Head, Journey, LONG_PATHS as MOST_LONG_PATHS, LongPath, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS,
+    Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack, TAILS as MOST_TAILS, TUNNELLED_PACKETS, Tail,
+    TurnKey, UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// Update of a map: only if the key is new.
@@ -121,9 +121,13 @@ pub static TUNNELLED: Array<WithProgram> = Array::with_max_entries(TUNNELLED_PAC
 #[map]
 pub static UPCALLED: Array<WithProgram> = Array::with_max_entries(UPCALLED_PACKETS as u32, 0);
 
+/// Packets that are held in pieces, by fingerprint.
+#[map]
+pub static HELD: Array<WithProgram> = Array::with_max_entries(HELD_PACKETS as u32, 0);
+
 /// The addresses of followed packets, by slot: what every crossing of every packet asks first. A plain global array,
 /// because its look-up costs a multiplication and a load.
-/// In the last word, how many packets tunnels' programs have.
+/// In the last words, how many packets tunnels' programs have, and how many are held in pieces.
 pub struct Keys(UnsafeCell<[u64; GLOBAL_WORDS]>);
 
 // SAFETY: entries are read and written whole, as volatile 8-byte accesses. Two CPUs that claim one slot at the same

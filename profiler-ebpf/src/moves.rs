@@ -35,11 +35,11 @@ pub extern "C" fn copy_journey(from: u64, to: u64, forks: u64) -> i32 {
     0
 }
 
-/// Lets the journey of a slot, whose packet a program had, go on as what the program made of it. `begin`: since when the
-/// observer works on it.
+/// Lets the journey of a slot, whose packet nobody saw for a while, go on as what became of it, by this edge. `begin`: since
+/// when the observer works on it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
+pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64, edge: u64) -> i32 {
     let (from, to) = (slots::index(from), slots::index(slot_of(packet) as u64));
     let (Some(cpu), Some(old), Some(new)) = (state(), journey_in(from), journey_in(to)) else { return 0 };
     if from != to {
@@ -54,7 +54,7 @@ pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64) -> i32 {
     }
     new.skb = packet;
     new.end = End::Open as u8;
-    new.next_edge = Edge::Userspace as u8;
+    new.next_edge = edge as u8;
     new.copied = 0;
     set_key(to, packet);
     // What this took is not the packet's time.

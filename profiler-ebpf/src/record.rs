@@ -10,12 +10,12 @@ use crate::{
     cpu::{now, state},
     drops, end,
     follow::follow,
-    function,
+    fragments, function,
     globals::offset,
-    lineage, reader, skb,
-    slots::{key, slot_of},
+    lineage, pieces, reader, skb,
+    slots::{WaitsFor, key, slot_of},
     tunnel, upcall,
-    with_program::tunnelled_count,
+    with_program::{count, fragments_count, pieces_word, tunnelled_count},
 };
 
 /// A CPU's work has come to a point: samples are at its object from now on. With the point before.
@@ -50,6 +50,25 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
     }
     if key(slot) == packet && !follow(point, packet, device, slot, previous) {
         return;
+    }
+    if matches!(point, Point::Enqueue) && key(slot) == WaitsFor::Child as u64 {
+        pieces::lie(packet, slot as u64, previous as u64);
+        return;
+    }
+    if matches!(point, Point::Xmit) && count(pieces_word(device)) != 0 && pieces::leaves(packet, device) != 0 {
+        follow(point, packet, device, slot, previous);
+        return;
+    }
+    if matches!(point, Point::Receive) && fragments_count() != 0 {
+        match fragments::gather(packet) {
+            0 => {}
+            is => {
+                if is == 1 {
+                    follow(point, packet, device, slot, previous);
+                }
+                return;
+            }
+        }
     }
     if cpu.parent.edge != 0
         && cpu.parent.points >> point as u32 & 1 != 0
@@ -152,10 +171,17 @@ pub fn ready(socket: u64) {
     } else {
         0
     };
-    cpu.point = Point::Ready as u32;
     let slot = slot_of(packet);
-    if packet == 0 || key(slot) != packet || !is_tcp && !skb::is_for_port(packet, socket) {
+    let is_its = packet != 0 && key(slot) == packet && (is_tcp || skb::is_for_port(packet, socket));
+    // Others announce while a packet is received or sent, and are not where it goes: sniffers, netlink sockets.
+    if is_tcp || is_its || cpu.udp_socket == socket {
+        cpu.point = Point::Ready as u32;
+    }
+    if !is_its {
         return;
+    }
+    if !is_tcp {
+        cpu.udp_socket = socket;
     }
     cpu.tcp_packet = 0;
     let point = if has_sleeper(socket) { Point::ReadyWake } else { Point::Ready };
@@ -254,9 +280,15 @@ pub fn dropped(packet: u64, location: u64, reason: u32) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     let is_followed = key(slot) == packet;
+    if !is_followed {
+        let device = skb::device(packet);
+        if count(pieces_word(device)) != 0 {
+            pieces::leaves(packet, device);
+        }
+    }
     if is_followed && drops::is_transmitted(packet, location, reason as u64) != 0 {
         reader::consumed(packet, slot as u64);
-    } else if is_followed || is_copy_for_xdp(cpu, Point::Drop, packet) {
+    } else if key(slot) == packet || is_copy_for_xdp(cpu, Point::Drop, packet) {
         follow(Point::Drop, packet, 0, slot, cpu.point);
         if key(slot) == packet {
             end::close(slot, End::Dropped, reason);

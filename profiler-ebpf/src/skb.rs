@@ -57,6 +57,19 @@ pub fn device(skb: u64) -> u64 {
     read(skb, offset!(skb_dev))
 }
 
+/// The first letters of the kind of a device, from its link operations.
+#[inline(always)]
+pub fn link_kind(operations: u64) -> u32 {
+    let name: u64 = read(operations, offset!(link_ops_kind));
+    read(name, 0)
+}
+
+/// Whether a packet is at an ifb device. <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L367>
+#[inline(always)]
+pub fn is_at_ifb(skb: u64) -> bool {
+    link_kind(read(device(skb), offset!(dev_link_ops))) == u32::from_ne_bytes(*b"ifb\0")
+}
+
 /// Namespace of a socket.
 #[inline(always)]
 pub fn socket_netns(sk: u64) -> u32 {
@@ -81,10 +94,36 @@ pub fn network_header(skb: u64) -> u64 {
     head + at as u64
 }
 
+/// Address of the network header of what a tunnel's packet carries, or of the packet itself.
+#[inline(always)]
+pub fn innermost_header(skb: u64) -> u64 {
+    let head: u64 = read(skb, offset!(skb_head));
+    let outer: u16 = read(skb, offset!(skb_network_header));
+    let inner: u16 = read(skb, offset!(skb_inner_network_header));
+    // What was taken out of a tunnel keeps the number of its header, which is the outer one now.
+    head + if inner > outer { inner } else { outer } as u64
+}
+
 /// Whether a tunnel carries the packet.
 #[inline(always)]
 pub fn is_carried(skb: u64) -> bool {
     read::<u16>(skb, offset!(skb_inner_network_header)) > read::<u16>(skb, offset!(skb_network_header))
+}
+
+/// Whether it is a clone that no socket owns.
+#[inline(always)]
+pub fn is_clone(skb: u64) -> bool {
+    read::<u8>(skb, offset!(skb_cloned)) & 1 != 0 && read::<u64>(skb, offset!(skb_sk)) == 0
+}
+
+/// Bytes of each segment of a packet, and the address of the list of pages with its data; 0 if it has none.
+#[inline(always)]
+pub fn cut_into(skb: u64) -> (u16, u64) {
+    let head: u64 = read(skb, offset!(skb_head));
+    let end: u32 = read(skb, offset!(skb_end));
+    let shared = head + end as u64;
+    let pages: u8 = read(shared, offset!(shinfo_nr_frags));
+    (read(shared, offset!(shinfo_gso_size)), if pages == 0 { 0 } else { shared + offset!(shinfo_frags) })
 }
 
 /// Address of the packet's transport header.

@@ -8,7 +8,7 @@
 //! before they send are not followed: to them the packet was read, and that was its end.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, End, Journey, Point, Points, WithProgram};
+use netstrata_common::{CpuState, Edge, End, Journey, Point, Points, WithProgram};
 
 use crate::{
     cpu::{now, state},
@@ -75,7 +75,7 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
     if key(from) != WaitsFor::Reader as u64
         || journey.id != id
         || length < journey.copied
-        || goes_on(from as u64, packet, begin) == 0
+        || goes_on(from as u64, packet, begin, Edge::Userspace as u64) == 0
     {
         give_up();
         return 0;
@@ -117,5 +117,5 @@ pub extern "C" fn written(point: u64, packet: u64, previous: u64) -> i32 {
     entry.id = 0;
     count_tunnelled(-1);
     journey.print = 0;
-    goes_on(from as u64, packet, begin)
+    goes_on(from as u64, packet, begin, Edge::Userspace as u64)
 }

@@ -6,7 +6,7 @@
 //! they were. A packet that is sent up is remembered by its fingerprint; when the datapath frees it, its journey waits. What
 //! the daemon sends back with that fingerprint is the packet.
 
-use netstrata_common::{End, Point, WithProgram};
+use netstrata_common::{Edge, End, Point, WithProgram};
 
 use crate::{
     cpu::now,
@@ -89,7 +89,7 @@ pub extern "C" fn came_back(packet: u64) -> i32 {
         return 0;
     }
     entry.id = 0;
-    if goes_on(from as u64, packet, begin) == 0 {
+    if goes_on(from as u64, packet, begin, Edge::Userspace as u64) == 0 {
         return 0;
     }
     if pieces > 1

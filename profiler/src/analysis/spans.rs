@@ -82,10 +82,15 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         let tun = if to.point == Queue { from } else { to };
         return class(Some(Layer::Userspace), if from.point == Copy { Service } else { Wait }, tun);
     }
+    let is_ifb = |crossing: CrossingRecord| find(crossing).is_some_and(|device| device.kind == IFB);
+    // A fragment waits for the others of its datagram.
+    if to.point == Receive && path.edge_at(index + 1) == Some(Edge::Reassemble) {
+        return class(Some(Layer::Ip), Wait, to);
+    }
     match (from.point, to.point) {
         (_, Drop) => class(Some(Layer::Drop), Service, from),
         (_, Upcall) | (Upcall | Execute, _) => class(Some(Layer::Ovs), Service, datapath(from)),
-        (Send, Queue) => class(Some(Layer::Tcp), Service, to),
+        (Send, Queue) => class(Some(Layer::Tcp), Service, meant(path, index + 1, topology)),
         (Queue, Xmit | Enqueue) => class(Some(Layer::Qdisc), Service, from),
         // A device that is busy takes the packet from the same queue later.
         (Enqueue | Requeue, Xmit) => class(Some(Layer::Qdisc), Wait, from),
@@ -97,6 +102,8 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
             Some(at) => class(Some(Layer::Xdp), Wait, at),
             None => class(Some(Layer::Backlog), Wait, to),
         },
+        // An ifb device gives back what it was given in a softirq of its own.
+        (XmitEnd, Queue | Receive) if is_ifb(from) => class(Some(Layer::Backlog), Wait, from),
         // A worker takes it from there.
         (XmitEnd, Queue) => class(of_device(from), Wait, from),
         (XmitEnd, Rx | Receive) => class(of_device(from), Service, from),
@@ -106,8 +113,21 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         (Gro, Receive | Rx | Held) => class(Some(Layer::Gro), Service, to),
         // Until more of its flow have come, or all that the driver took in at a time.
         (Held, Receive) => class(Some(Layer::Gro), Wait, to),
-        (Receive | Route, Queue | Xmit) => forwarding(find(from), find(to), topology)
-            .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at)),
+        (Receive | Route, Queue | Xmit) => {
+            let meant = meant(path, index + 1, topology);
+            // tc redirects what has just come in, before anything else sees it.
+            if is_ifb(to) && (meant.netns, meant.ifindex) == (from.netns, from.ifindex) {
+                return class(Some(Layer::Tc), Service, from);
+            }
+            let meant = find(meant).filter(|device| device.kind != IFB);
+            // Where a packet ends at an ifb device nothing tells where it was to go: a bridge's ports do not lead to IP.
+            let forwarding = match meant {
+                None if is_ifb(to) => of_master(find(from), topology),
+                meant => forwarding(find(from), meant, topology),
+            };
+            forwarding
+                .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at))
+        }
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
         (Receive | Route, Receive | Rx | Gro) => {
             class(upper_layer(find(from), find(to)), if defers(to) { Wait } else { Service }, to)
@@ -132,6 +152,17 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
     }
 }
 
+/// The kind of the devices that tc redirects packets to for a while.
+const IFB: &str = "ifb";
+
+/// The crossing at the device that a packet is on its way to when it comes to crossing `index`: ifb devices give it back to the device
+/// that it was at, or is to leave by.
+fn meant(path: &PathRecord, index: usize, topology: &Topology) -> CrossingRecord {
+    let is_another =
+        |at: &&CrossingRecord| topology.device(at.netns, at.ifindex).is_none_or(|device| device.kind != IFB);
+    path.crossings[index..].iter().find(is_another).copied().unwrap_or(path.crossings[index])
+}
+
 /// What forwards between two devices: their common master, or IP.
 fn forwarding(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -> Option<(Layer, CrossingRecord)> {
     // Out through another port, up to the bridge's own stack and out again, or from a bridge itself.
@@ -149,6 +180,14 @@ fn is_above(from: Option<&Device>, to: Option<&Device>, topology: &Topology) -> 
 fn sent_on_by_xdp(from: Option<&Device>, to: CrossingRecord) -> Option<CrossingRecord> {
     let (netns, ifindex) = from?.peer.filter(|peer| peer.0 != 0 && *peer != (to.netns, to.ifindex))?;
     Some(CrossingRecord { netns, ifindex, ..to })
+}
+
+/// The master of a device, and its layer.
+fn of_master(port: Option<&Device>, topology: &Topology) -> Option<(Layer, CrossingRecord)> {
+    let port = port?;
+    let master = topology.device(port.netns, port.master?)?;
+    let at = CrossingRecord { point: Point::None, netns: master.netns, ifindex: master.ifindex };
+    Some((Layer::of_device(&master.kind), at))
 }
 
 /// Whose work it is to lift a packet from one device to another.
@@ -203,6 +242,7 @@ mod tests {
                 device(2, 3, "vethA", "veth", Some(1)),
                 device(2, 4, "vethB", "veth", Some(1)),
                 device(2, 5, "vx0", "vxlan", Some(1)),
+                device(2, 6, "ifb0", "ifb", None),
                 device(3, 1, "lo", "loopback", None),
                 device(4, 2, "ovs-system", "openvswitch", None),
                 device(4, 3, "vethC", "veth", Some(2)),
@@ -416,6 +456,35 @@ mod tests {
         let (ip, tcp) = (Some(Layer::Ip), Some(Layer::Tcp));
         assert_eq!(layers(&long)[1..], [Option::None, class(&long, 2).0, Some(Layer::Backlog), ip, tcp]);
         assert_eq!(class(&long, 1).2, "eth0");
+    }
+
+    #[test]
+    fn what_tc_redirects_to_an_ifb_device_lies_in_its_queue_and_goes_on_as_it_would_have() {
+        use Point::*;
+        let lies = [(Queue, 2, 6), (Enqueue, 2, 6), (Xmit, 2, 6), (XmitEnd, 2, 6)];
+        let way = |before: &[(Point, u32, u32)], after: &[(Point, u32, u32)]| path(&[before, &lies, after].concat());
+        let is = |layer, kind, device: &str| (Some(layer), kind, device.to_owned());
+        let leaving = way(&[(Receive, 2, 3)], &[(Queue, 2, 4), (Xmit, 2, 4)]);
+        assert_eq!(class(&leaving, 0), is(Layer::Bridge, SpanKind::Service, "br0"));
+        assert_eq!(class(&leaving, 2), is(Layer::Qdisc, SpanKind::Wait, "ifb0"));
+        assert_eq!(class(&leaving, 3), is(Layer::Tc, SpanKind::Service, "ifb0"));
+        assert_eq!(class(&leaving, 4), is(Layer::Backlog, SpanKind::Wait, "ifb0"));
+        let entering = way(&[(Rx, 2, 3), (Receive, 2, 3)], &[(Receive, 2, 3), (Queue, 2, 4)]);
+        assert_eq!(class(&entering, 1), is(Layer::Tc, SpanKind::Service, "vethA"));
+        assert_eq!(class(&entering, 5), is(Layer::Backlog, SpanKind::Wait, "ifb0"));
+        assert_eq!(class(&entering, 6), is(Layer::Bridge, SpanKind::Service, "br0"));
+        let lost = way(&[(Receive, 2, 3)], &[]);
+        assert_eq!(class(&lost, 0), is(Layer::Bridge, SpanKind::Service, "br0"));
+        let made = way(&[(Send, 2, 0)], &[(Queue, 2, 4)]);
+        assert_eq!(class(&made, 0), is(Layer::Tcp, SpanKind::Service, "vethB"));
+    }
+
+    #[test]
+    fn a_fragment_waits_for_the_others_in_ip() {
+        let points = [(Point::Receive, 1, 2), (Point::Receive, 1, 2), (Point::Ready, 1, 2)];
+        let path = PathRecord { edges: vec![(1, Edge::Reassemble)], protocol: Protocol::UDP, ..path(&points) };
+        assert_eq!(class(&path, 0), (Some(Layer::Ip), SpanKind::Wait, "eth0".to_owned()));
+        assert_eq!(class(&path, 1), (Some(Layer::Udp), SpanKind::Service, "eth0".to_owned()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netstrata_common::{Judged, Limit, Loss, Whole, named};
+use netstrata_common::{Judged, Limit, Loss, Point, Whole, named};
 
 use super::correction::Correction;
 use crate::profile::Profile;
@@ -60,6 +60,11 @@ named! {
         figure: |_, seen| seen.instruments.map(|instruments| instruments.apart()), unit: Unit::Share,
         degraded: Bound::Above(0.1), void: None, telling: None, reason: apart,
         because: "two instruments that measure the same thing: one of them is wrong"
+    };
+    LongWaits "long waits" "the longest mean wait in a device's queue, of the time for which journeys are observed at a stretch" {
+        figure: |profile, _| long_wait(profile).map(|wait| wait.of_window()), unit: Unit::Share, degraded: Bound::Above(0.1),
+        void: None, telling: None, reason: cut_short,
+        because: "what waits longer is the likelier to be cut off when the probes are detached: the mean is too low"
     };
     CutOff "cut off" "recordings that were cut off" {
         figure: |profile, _| Some(f64::from(u8::from(profile.meta.cut_off))), unit: Unit::Count, degraded: Bound::Above(0.0),
@@ -264,6 +269,60 @@ fn apart(_: &Profile, seen: &Seen) -> String {
         seen.instruments.unwrap_or(Instruments { ratio: 0.0, interval: [0.0; 2] });
     format!(
         "instruments: CPU samples tell {ratio:.2} times the service time that journeys tell of the same spans ({low:.2} to {high:.2})"
+    )
+}
+
+/// A queue in which packets lie long.
+struct LongWait {
+    at: (u32, u32),
+    mean_ns: f64,
+    window_ns: f64,
+}
+
+impl LongWait {
+    fn of_window(&self) -> f64 {
+        self.mean_ns / self.window_ns
+    }
+}
+
+/// The queue with the longest mean wait, where journeys are observed in turns.
+fn long_wait(profile: &Profile) -> Option<LongWait> {
+    if profile.sampling.observed_ns >= profile.meta.duration_ns {
+        return None;
+    }
+    let window_ns = mean_window_ns(profile)?;
+    let mut queues: BTreeMap<(u32, u32), (u64, u64)> = BTreeMap::new();
+    for path in &profile.paths {
+        let ways = path.crossings.windows(2).zip(&path.spans);
+        for (ends, span) in ways.filter(|(ends, _)| (ends[0].point, ends[1].point) == (Point::Enqueue, Point::Xmit)) {
+            let queue = queues.entry((ends[0].netns, ends[0].ifindex)).or_default();
+            *queue = (queue.0 + span.sum, queue.1 + span.count);
+        }
+    }
+    let waits = queues.into_iter().filter(|(_, (_, count))| *count > 0);
+    let waits = waits.map(|(at, (sum, count))| LongWait { at, mean_ns: sum as f64 / count as f64, window_ns });
+    waits.max_by(|a, b| a.mean_ns.total_cmp(&b.mean_ns))
+}
+
+/// For how long journeys are observed at a stretch; a window may go on from batch to batch.
+fn mean_window_ns(profile: &Profile) -> Option<f64> {
+    let windows = profile.batches.iter().flat_map(|batch| batch.windows.iter().map(|window| (batch.part, *window)));
+    let (mut count, mut sum, mut last) = (0_u64, 0, None);
+    for (part, (from, until)) in windows {
+        count += u64::from(last != Some((part, from)));
+        sum += until.saturating_sub(from);
+        last = Some((part, until));
+    }
+    (sum > 0).then(|| sum as f64 / count as f64)
+}
+
+fn cut_short(profile: &Profile, _: &Seen) -> String {
+    let Some(wait) = long_wait(profile) else { return String::new() };
+    let device = profile.topology.device(wait.at.0, wait.at.1).map_or("a device", |device| device.name.as_str());
+    let [mean, window] = [wait.mean_ns, wait.window_ns].map(|ns| ns / 1e6);
+    format!(
+        "long waits: packets lie in the queue of {device} for {mean:.1} ms in the mean, and journeys are observed for \
+         {window:.1} ms at a stretch: the longest waits are cut off, and the mean is too low (a larger budget helps)"
     )
 }
 

@@ -31,6 +31,7 @@ named! {
         find: smaller_aggregates
     };
     SmallerMtu "smaller-mtu" "the smallest MTU on the way is smaller" { find: smaller_mtu };
+    Fragmentation "fragmentation" "a hundredth of the packets in fragments, and twice the baseline's share" { find: fragmentation };
     UserSpaceTunnel "user-space-tunnel" "`tun` in the target only" { find: user_space_tunnel };
     ConntrackNat "conntrack-nat" "0.5 % of busy samples in `conntrack` and `nat`, and twice the baseline's CPU time per packet" {
         find: conntrack_nat
@@ -232,6 +233,23 @@ fn smaller_mtu(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     })
 }
 
+fn fragmentation(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
+    let at: Vec<String> = b.cut_at.iter().map(|(device, mtu)| format!("{device} (MTU {mtu})")).collect();
+    let at = if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) };
+    let remedy = match b.layers.iter().find(|layer| layer.info().tunnel) {
+        Some(tunnel) => {
+            format!("give what sends through the {} tunnel an MTU that leaves room for its headers", tunnel.name())
+        }
+        None => "send messages that fit the MTU, or give all devices on the way a larger one".into(),
+    };
+    (b.fragmented >= 0.01 && b.fragmented >= 2.0 * a.fragmented).then(|| {
+        (
+            format!("IP cuts packets into fragments{at} and puts them together again: {remedy}"),
+            vec![figure("packets in fragments", "share", a.fragmented, b.fragmented)],
+        )
+    })
+}
+
 fn user_space_tunnel(Both { a, b, .. }: &Both<'_>) -> Option<Proven> {
     let tun = [Layer::Tun];
     (b.layers.contains(&Layer::Tun) && !a.layers.contains(&Layer::Tun)).then(|| {
@@ -367,6 +385,13 @@ mod tests {
         copied
     }
 
+    /// The same packets, which IP cuts.
+    fn in_fragments() -> Profile {
+        let mut cut = plain();
+        cut.paths.iter_mut().for_each(|path| path.edges = vec![(1, Edge::Fragment), (2, Edge::Reassemble)]);
+        cut
+    }
+
     /// A full CPU, losses, and readers that are woken late on another CPU.
     fn lossy() -> Profile {
         let mut other = stream(&[(1, TCP, 930), (2, TCP, 100)]);
@@ -395,6 +420,7 @@ mod tests {
             (plain(), copied(), &[XdpCopy]),
             (plain(), small(), &[SmallerAggregates, SmallerMtu]),
             (plain(), tunnel(), &[GroNotMerging, SmallerMtu]),
+            (plain(), in_fragments(), &[Fragmentation]),
             (plain(), lossy(), &[MoreCpuHops, SlowerWakeups, OneCpuSaturated, Retransmits, BacklogDrops, Drops]),
             (plain(), stream(&[(1, TCP, 300), (2, TCP, 800)]), &[BottleneckMoved]),
         ];
@@ -425,5 +451,7 @@ mod tests {
         let sentences: Vec<&str> = found.causes.iter().map(|cause| cause.sentence.as_str()).collect();
         assert!(sentences.iter().any(|sentence| sentence.contains("behind the vxlan tunnel")), "{sentences:?}");
         assert!(sentences.iter().any(|sentence| sentence.contains("tunnel headers")), "{sentences:?}");
+        let found = explain(&plain(), &in_fragments(), &labels()).expect("the test has it");
+        assert!(found.causes[0].sentence.contains("that fit the MTU"), "{}", found.causes[0].sentence);
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Facts {
     pub backlog_wait: f64,
     pub wakeup_wait: f64,
     pub mtu: u32,
+    /// The part of the packets that were cut into fragments, and where.
+    pub fragmented: f64,
+    pub cut_at: BTreeSet<(String, u32)>,
     /// Samples and CPU time per packet by layer.
     pub cpu: BTreeMap<Layer, (u64, f64)>,
     pub busy: f64,
@@ -88,6 +91,8 @@ impl Facts {
             backlog_wait: waits(Layer::Backlog),
             wakeup_wait: waits(Layer::Wakeup),
             mtu: paths.iter().flat_map(|path| mtus(profile, path)).min().unwrap_or(0),
+            fragmented: sum(&|path| if is_in_fragments(path) { path.record.packets } else { 0 }),
+            cut_at: paths.iter().filter_map(|path| cut_at(profile, path)).collect(),
             cpu: cpu.map(|(layer, count)| (*layer, (*count, account.cpu.ns(*count) as f64 / scaled))).collect(),
             busy: account.cpu.busy as f64,
             layers,
@@ -128,6 +133,19 @@ fn kinds(profile: &Profile, path: &PathAccount) -> Vec<String> {
         kinds.extend([Some(device), master].into_iter().flatten().map(|device| device.kind.clone()));
     }
     kinds
+}
+
+/// Whether its packets travel in fragments for a part of their way.
+fn is_in_fragments(path: &PathAccount) -> bool {
+    path.record.edges.iter().any(|(_, edge)| matches!(edge, Edge::Fragment | Edge::Reassemble))
+}
+
+/// The device for which a path's packets were cut, and its MTU.
+fn cut_at(profile: &Profile, path: &PathAccount) -> Option<(String, u32)> {
+    let (at, _) = path.record.edges.iter().find(|(_, edge)| *edge == Edge::Fragment)?;
+    let crossing = path.record.crossings.get(usize::from(*at))?;
+    let device = profile.topology.device(crossing.netns, crossing.ifindex)?;
+    Some((device.name.clone(), device.mtu))
 }
 
 fn mtus(profile: &Profile, path: &PathAccount) -> Vec<u32> {

@@ -74,8 +74,11 @@ impl PathRecord {
     pub fn begun(&self) -> Option<((u32, u32), u64)> {
         let queued = self.crossings.iter().find(|crossing| crossing.ifindex != 0);
         let first = queued.filter(|crossing| crossing.point == Point::Queue)?;
-        // A device counts what it is given: segments, if the stack cut the packet for it.
-        let cut = self.edges.first().is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment);
+        // A device counts what it is given: segments or fragments, if the stack cut the packet for it.
+        let cut = self
+            .edges
+            .first()
+            .is_some_and(|(at, edge)| *at <= 2 && *edge == Edge::Segment || *at <= 1 && *edge == Edge::Fragment);
         Some(((first.netns, first.ifindex), if cut { self.wire_packets } else { self.packets }))
     }
 }

@@ -1,7 +1,7 @@
-use netstrata_common::Counter;
+use netstrata_common::{Counter, Point};
 
 use super::*;
-use crate::profile::Sampling;
+use crate::profile::{BatchRecord, CrossingRecord, Histogram, PathRecord, Sampling};
 
 /// The table of losses in `docs/output.md`.
 fn table() -> String {
@@ -84,9 +84,25 @@ fn doubted(doubt: Doubt, figure: f64) -> (Profile, Seen) {
         Doubt::Instruments => {
             seen.instruments = Some(Instruments { ratio: 0.6, interval: [0.5, 1.0 - figure] });
         }
+        Doubt::LongWaits => lies(&mut profile, figure),
         Doubt::Followed => profile.sampling.followed = figure as u64,
     }
     (profile, seen)
+}
+
+/// Packets lie in a queue for a part of the 100 ms for which journeys are observed at a stretch.
+fn lies(profile: &mut Profile, part: f64) {
+    (profile.meta.duration_ns, profile.sampling.observed_ns) = (2_000_000_000, 200_000_000);
+    let window = |from: u64, until: u64| (from * 1_000_000, until * 1_000_000);
+    profile.batches = vec![
+        BatchRecord { windows: vec![window(0, 60)], ..BatchRecord::default() },
+        BatchRecord { windows: vec![window(60, 100), window(1000, 1100)], ..BatchRecord::default() },
+    ];
+    let wait = Histogram { count: 10, sum: (part * 1e9).round() as u64, ..Histogram::default() };
+    let at = |point| CrossingRecord { point, netns: 1, ifindex: 2 };
+    let path =
+        PathRecord { crossings: vec![at(Point::Enqueue), at(Point::Xmit)], spans: vec![wait], ..PathRecord::default() };
+    profile.paths = vec![path];
 }
 
 #[test]
@@ -151,6 +167,11 @@ fn doubts_read_as_ever() {
             Doubt::Instruments,
             0.3,
             "instruments: CPU samples tell 0.60 times the service time that journeys tell of the same spans (0.50 to 0.70)",
+        ),
+        (
+            Doubt::LongWaits,
+            0.5,
+            "long waits: packets lie in the queue of a device for 50.0 ms in the mean, and journeys are observed for 100.0 ms at a stretch: the longest waits are cut off, and the mean is too low (a larger budget helps)",
         ),
         (Doubt::Followed, 7.0, "only 7 packets were followed"),
         (Doubt::Followed, 0.0, "no packet was followed: there was no traffic, or the filters let none pass"),
