@@ -113,7 +113,7 @@ pub fn executed(packet: u64) {
 }
 
 /// A packet that is being received meets a route look-up, which knows no packet. Of a packet that has its route already, it
-/// is somebody else's: its answer's, which is sent from within its reception.
+/// is somebody else's: its answer's, which is sent from within its reception. TCP takes route and device off a packet.
 #[inline(always)]
 pub fn routed() {
     let Some(cpu) = state() else { return };
@@ -124,7 +124,7 @@ pub fn routed() {
     }
     let packet = cpu.object;
     let slot = slot_of(packet);
-    if key(slot) == packet && skb::read::<u64>(packet, offset!(skb_dst)) == 0 {
+    if key(slot) == packet && skb::device(packet) != 0 && skb::read::<u64>(packet, offset!(skb_dst)) == 0 {
         follow(Point::Route, packet, 0, slot, cpu.point);
     }
     cpu.point = Point::Route as u32;

@@ -42,7 +42,10 @@ pub extern "C" fn function_crossed(slot: u64, index: u64, point: u64, now: u64) 
     let span = index as usize;
     if span >= MAX_CROSSINGS {
         // The spans of a journey's tail are not split.
-        function_over(level as u64, now);
+        if work.current.slot == slot + 1 {
+            function_over(level as u64, now);
+            set_busy(head, level, work);
+        }
         return 0;
     }
     if index == 0 {
