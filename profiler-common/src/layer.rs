@@ -86,9 +86,9 @@ named! {
     Gro "gro" "merging of received segments" { ..way(Family::Queues) };
     Backlog "backlog" "the per-CPU queue between netif_rx and the receive softirq" { ..way(Family::Queues) };
     Veth "veth" "virtual Ethernet pairs" { ..device(&["veth"], &["veth_xmit"]) };
-    Netkit "netkit" "netkit pairs" { ..device(&["netkit"], &["netkit_xmit"]) };
     Bridge "bridge" "Linux bridge: learning, look-up, forwarding" { switches: true, ..device(&["bridge"], &["br_dev_xmit"]) };
     Ovs "ovs" "Open vSwitch datapath" { switches: true, ..device(&["openvswitch"], &["internal_dev_xmit"]) };
+    Netkit "netkit" "netkit pairs" { ..device(&["netkit"], &["netkit_xmit"]) };
     Vlan "vlan" "VLAN devices" { ..device(&["vlan"], &["vlan_dev_hard_start_xmit"]) };
     Bond "bond" "bonds and teams of devices" { ..device(&["bond", "team"], &["bond_start_xmit", "team_xmit"]) };
     Vrf "vrf" "routing domains (VRF)" { ..device(&["vrf"], &["vrf_xmit"]) };

@@ -188,7 +188,6 @@ pub const RULES: &[Rule] = &[
         "trigger_rx_softirq", "flush_backlog", "set_rps_cpu", "backlog_*", "dev_loopback_xmit",
     ]),
     decides(Layer::Veth, &["veth_*", "__veth_*"]),
-    decides(Layer::Netkit, &["netkit_*"]),
     decides(Layer::Bridge, &[
         "br_*", "__br_*", "fdb_*", "__fdb_*", "maybe_deliver*", "deliver_clone", "should_deliver", "nbp_*",
     ]),
@@ -198,6 +197,7 @@ pub const RULES: &[Rule] = &[
         "flow_lookup*", "queue_userspace_packet", "queue_gso_packets", "output_userspace", "set_ip_addr",
         "dec_ttl_exception_handler",
     ]),
+    decides(Layer::Netkit, &["netkit_*"]),
     decides(Layer::Vlan, &["vlan_*", "__vlan_*"]),
     decides(Layer::Bond, &["bond_*", "__bond_*", "team_*", "__team_*", "lb_transmit", "rr_transmit", "ab_transmit", "bc_transmit"]),
     decides(Layer::Vrf, &["vrf_*", "__vrf_*"]),
