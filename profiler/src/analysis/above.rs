@@ -8,8 +8,8 @@ use netstrata_common::Layer;
 
 use crate::profile::{Device, Topology};
 
-/// More devices than these are above no port that anyone made on purpose.
-const MOST: usize = 64;
+/// More devices than these are above no port that anyone made on purpose; each is looked for among all.
+const MOST: usize = 16;
 
 /// The switch (a bridge, Open vSwitch) that carries a frame from one device to another: it is above the first, however
 /// many devices lie between, and the second is one of its ports or the switch itself.
@@ -19,9 +19,12 @@ pub fn switch_between<'a>(from: &'a Device, to: &Device, topology: &'a Topology)
             && above.netns == to.netns
             && (to.master == Some(above.ifindex) || to.ifindex == above.ifindex && !is_same(from, to))
     };
-    // Of most frames the port itself tells: all devices are looked through for the others only.
     let master = |device: &Device| device.master.and_then(|index| topology.device(device.netns, index));
-    master(from).filter(carries).or_else(|| upwards(from, topology).into_iter().find(carries))
+    // Of most frames the ports themselves tell: all devices are looked through for the others only.
+    let leads_to_one = is_switch(to) || master(to).is_some_and(is_switch);
+    master(from)
+        .filter(carries)
+        .or_else(|| leads_to_one.then(|| upwards(from, topology).into_iter().find(carries)).flatten())
 }
 
 /// The devices that a frame is lifted to on its way up from one device to a switch, in any order. The kernel notes each in
