@@ -220,63 +220,62 @@ fn build(case: &Case) -> Result<Network, &'static str> {
     Ok(network)
 }
 
-/// Spans on the ways of requests and answers that reached a reader.
-fn spans(report: &Value) -> Vec<&Value> {
-    let paths = report["paths"].as_array().unwrap().iter();
-    let read = paths.filter(|path| path["protocol"] == "tcp" && path["end"] == "copied");
-    read.flat_map(|path| path["spans"].as_array().unwrap()).collect()
+/// Paths that begin at one of the two sides of a network, or between them.
+fn paths<'a>(report: &'a Value, network: &Network) -> Vec<&'a Value> {
+    let sides = ["client", "server", "middle", "inner"].map(|side| network.namespace(side));
+    let all = report["paths"].as_array().unwrap().iter();
+    all.filter(|path| sides.iter().any(|side| path["from"] == side.as_str())).collect()
 }
 
-/// Their layers, devices and namespaces.
-fn rows(report: &Value) -> BTreeSet<[&str; 3]> {
-    spans(report)
-        .into_iter()
-        .map(|span| ["layer", "device", "netns"].map(|field| span[field].as_str().unwrap()))
-        .collect()
+/// What a request's way through a network shows.
+fn check(case: &Case, network: &Network, report: &Value) {
+    let paths = paths(report, network);
+    let tcp = || paths.iter().filter(|path| path["protocol"] == "tcp");
+    let read = tcp().filter(|path| path["end"] == "copied");
+    let spans: Vec<&Value> = read.flat_map(|path| path["spans"].as_array().unwrap()).collect();
+    let found: BTreeSet<[&str; 2]> =
+        spans.iter().map(|span| ["layer", "device"].map(|field| span[field].as_str().unwrap())).collect();
+    for (layer, device) in case.layers {
+        assert!(found.contains(&[*layer, *device]), "{}: no {layer} at {device} in {found:?}", case.name);
+    }
+    let middle = network.namespace("middle");
+    for span in spans {
+        // A sample may be of what another packet needed there.
+        let between = span["netns"] == middle.as_str() && span["tier"] == "tracepoint";
+        let not = case.not_between.iter().any(|layer| span["layer"] == *layer);
+        assert!(!between || !not, "{}: {span}", case.name);
+    }
+    let ends = ["client", "server"].map(|side| network.namespace(side));
+    for path in tcp() {
+        let began = ends.iter().any(|end| path["from"] == end.as_str());
+        assert!(began, "{}: a packet began on its way: {path}", case.name);
+    }
+    for path in &paths {
+        assert_eq!(path["unattributed_ns"]["sum"], 0, "{}: {path}", case.name);
+    }
 }
 
 #[test]
 fn requests_through_devices_of_many_kinds_have_their_layers_and_no_others() {
     let Some(_alone) = ready!("nsenter", "sysctl", "taskset", "chrt") else { return };
+    let mut built = Vec::new();
     for case in CASES {
-        let network = match build(case) {
-            Ok(network) => network,
-            Err(kind) => {
-                say_left_out(test_name!(), case.name, &format!("this kernel has no {kind} devices"));
-                continue;
-            }
-        };
-        let directory = Directory::new();
-        let file = directory.file("profile");
-        let traffic = Traffic { pinned: true, ..Traffic::REQUESTS };
-        let mut server = traffic.serve(&network);
-        let recording = Recording::start(&file, &["--sample-every", "1"]);
-        succeeded(&command(&traffic.client(&network)).output().unwrap());
-        recording.stop(&file);
-        server.end();
-        let report = report(&file);
-        let found = rows(&report);
-        for (layer, device) in case.layers {
-            let there = found.iter().any(|row| row[0] == *layer && row[1] == *device);
-            assert!(there, "{}: no {layer} at {device} in {found:?}", case.name);
-        }
-        let middle = network.namespace("middle");
-        for span in spans(&report) {
-            // A sample may be of what another packet needed there.
-            let between = span["netns"] == middle.as_str() && span["tier"] == "tracepoint";
-            let not = case.not_between.iter().any(|layer| span["layer"] == *layer);
-            assert!(!between || !not, "{}: {span}", case.name);
-        }
-        let ends = ["client", "server"].map(|side| network.namespace(side));
-        for path in report["paths"].as_array().unwrap().iter().filter(|path| path["protocol"] == "tcp") {
-            assert!(
-                ends.iter().any(|end| path["from"] == end.as_str()),
-                "{}: a packet began on its way: {path}",
-                case.name
-            );
-        }
-        for path in report["paths"].as_array().unwrap() {
-            assert_eq!(path["unattributed_ns"]["sum"], 0, "{}: {path}", case.name);
+        match build(case) {
+            Ok(network) => built.push((case, network)),
+            Err(kind) => say_left_out(test_name!(), case.name, &format!("this kernel has no {kind} devices")),
         }
     }
+    let directory = Directory::new();
+    let file = directory.file("profile");
+    // One for all: an emulated processor takes a minute to verify the programs.
+    let recording = Recording::start(&file, &["--sample-every", "1"]);
+    for (_, network) in &built {
+        let traffic = Traffic { pinned: true, ..Traffic::REQUESTS };
+        let mut server = traffic.serve(network);
+        succeeded(&command(&traffic.client(network)).output().unwrap());
+        server.end();
+    }
+    recording.stop(&file);
+    let report = report(&file);
+    built.iter().for_each(|(case, network)| check(case, network, &report));
 }

@@ -8,8 +8,8 @@ use netstrata_common::Layer;
 
 use crate::profile::{Device, Topology};
 
-/// More devices than these are above no port that anyone made on purpose.
-const MOST: usize = 64;
+/// More devices than these are above no port that anyone made on purpose; each is looked for among all.
+const MOST: usize = 16;
 
 /// The switch (a bridge, Open vSwitch) that carries a frame from one device to another: it is above the first, however
 /// many devices lie between, and the second is one of its ports or the switch itself.
@@ -19,9 +19,23 @@ pub fn switch_between<'a>(from: &'a Device, to: &Device, topology: &'a Topology)
             && above.netns == to.netns
             && (to.master == Some(above.ifindex) || to.ifindex == above.ifindex && !is_same(from, to))
     };
-    // Of most frames the port itself tells: all devices are looked through for the others only.
     let master = |device: &Device| device.master.and_then(|index| topology.device(device.netns, index));
-    master(from).filter(carries).or_else(|| upwards(from, topology).into_iter().find(carries))
+    // Of most frames the ports themselves tell: all devices are looked through for the others only.
+    let leads_to_one = is_switch(to) || master(to).is_some_and(is_switch);
+    master(from)
+        .filter(carries)
+        .or_else(|| leads_to_one.then(|| upwards(from, topology).into_iter().find(carries)).flatten())
+}
+
+/// The devices that a frame is lifted to on its way up from one device to a switch, in any order. The kernel notes each in
+/// `skb_iif` as it goes round again, so that is where samples are.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5557>
+pub fn on_the_way_up<'a>(from: &'a Device, switch: &Device, topology: &'a Topology) -> Vec<&'a Device> {
+    if from.master == Some(switch.ifindex) && from.netns == switch.netns {
+        return Vec::new();
+    }
+    let leads_there = |device: &&Device| upwards(device, topology).into_iter().any(|above| is_same(above, switch));
+    upwards(from, topology).into_iter().skip(1).filter(|device| !is_switch(device)).filter(leads_there).collect()
 }
 
 /// The switch above a device that is itself the other one, where the packet never came up to the switch's own stack:
@@ -137,6 +151,18 @@ mod tests {
         ];
         assert_eq!(between(rows, "wire0", "veth0"), None);
         assert_eq!(between(rows, "vx0", "veth0").as_deref(), Some("br0"));
+    }
+
+    #[test]
+    fn a_frame_is_lifted_to_those_devices_only_that_lead_to_the_switch() {
+        let topology = topology(HOST);
+        let find = |name: &str| topology.devices.iter().find(|device| device.name == name).unwrap();
+        let names = |from: &str, switch: &str| -> Vec<&str> {
+            on_the_way_up(find(from), find(switch), &topology).into_iter().map(|device| device.name.as_str()).collect()
+        };
+        assert_eq!(names("eth0", "br10"), ["bond0", "bond0.10"]);
+        assert_eq!(names("tap0", "br10"), [""; 0]);
+        assert_eq!(names("tap0", "br0"), ["br10.7"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     functions::{self, Costs},
     sampler::SamplerShare,
     span::{PathAccount, PathIntervals, Span},
-    spans::{SpanClass, SpanKind, classify, device_name},
+    spans::{SpanClass, SpanKind, classify, device_name, lifted_between},
 };
 use crate::{
     cpu::{Places, split_table},
@@ -27,8 +27,8 @@ struct Way {
     from: String,
     to: String,
     devices: Vec<String>,
-    /// The names of the devices at the ends of each span, and what it means.
-    classes: Vec<(SpanClass, [String; 2])>,
+    /// What each span means, the names of the devices at its ends, and where its packets were lifted to meanwhile.
+    classes: Vec<(SpanClass, [String; 2], Vec<CrossingRecord>)>,
 }
 
 /// The ways of all paths, for as many accounts as are made of them.
@@ -47,7 +47,12 @@ impl Ways {
                 from: path.peers[0].as_ref().map_or_else(|| name(path.crossings.first()), Peer::name),
                 to: path.peers[1].as_ref().map_or_else(|| name(path.crossings.last()), Peer::name),
                 devices: devices(path, topology),
-                classes: (0..path.spans.len()).map(|index| (classify(path, index, topology), names(index))).collect(),
+                classes: (0..path.spans.len())
+                    .map(|index| {
+                        let [from, to] = [0, 1].map(|end| path.crossings[index + end]);
+                        (classify(path, index, topology), names(index), lifted_between(from, to, topology))
+                    })
+                    .collect(),
             }
         };
         Self(profile.paths.iter().map(way).collect())
@@ -110,7 +115,7 @@ fn path_account(
     sampler: SamplerShare,
 ) -> PathAccount {
     let mut spans: Vec<Span> = Vec::new();
-    for (index, (histogram, (class, names))) in path.spans.iter().zip(&way.classes).enumerate() {
+    for (index, (histogram, (class, names, lifted))) in path.spans.iter().zip(&way.classes).enumerate() {
         let of_samples = sampler_ns(sampler, class.kind, histogram.sum);
         let by_probes = probe_ns(profile, path, index).saturating_add(of_samples);
         let whole = Span {
@@ -133,7 +138,7 @@ fn path_account(
         let by_function = parts.len() > 1;
         // What no function took is still split by samples, over the layers that have no hooks.
         let whole = parts.remove(0);
-        match samples_between(places, from, to) {
+        match samples_between(places, from, to, lifted) {
             Some(samples)
                 if class.kind == SpanKind::Service && class.layer.is_some() && samples.total() >= LEAST_SAMPLES =>
             {
@@ -196,13 +201,19 @@ fn sampler_ns(sampler: SamplerShare, kind: SpanKind, sum_ns: u64) -> u64 {
 }
 
 /// The samples of a span. On the way from a device to a socket a receive handler (macvlan) may lift the packet to another
-/// device, where no crossing tells: samples know both.
+/// device, where no crossing tells: samples know both. So it is on the way to a switch (`above`).
 fn samples_between<'a>(
     places: &'a BTreeMap<CrossingRecord, Places>,
     from: CrossingRecord,
     to: CrossingRecord,
+    above: &[CrossingRecord],
 ) -> Option<Cow<'a, Places>> {
-    let found = places.get(&place_of(from)).map(Cow::Borrowed);
+    let mut found = places.get(&place_of(from)).map(Cow::Borrowed);
+    for more in above.iter().filter_map(|at| places.get(at)) {
+        let mut both = found.unwrap_or_default().into_owned();
+        both.merge(more);
+        found = Some(Cow::Owned(both));
+    }
     let lifted = (from.netns, from.ifindex) != (to.netns, to.ifindex)
         && from.point.is_in(Points::RECEIVED)
         && to.point.is_in(Points::TO_READER)

@@ -2,7 +2,7 @@
 
 use netstrata_common::{Edge, LATEST_KEPT, Layer, Point, Protocol, named};
 
-use super::above::{is_switch_above, switch_between};
+use super::above::{is_switch_above, on_the_way_up, switch_between};
 use crate::profile::{CrossingRecord, Device, PathRecord, Topology, is_of_class};
 
 named! {
@@ -188,6 +188,18 @@ fn of_master(port: Option<&Device>, topology: &Topology) -> Option<(Layer, Cross
     let master = topology.device(port.netns, port.master?)?;
     let at = CrossingRecord { point: Point::None, netns: master.netns, ifindex: master.ifindex };
     Some((Layer::of_device(&master.kind), at))
+}
+
+/// The devices to which a frame is lifted between its reception at one device and its queue at another, without a crossing.
+pub(super) fn lifted_between(from: CrossingRecord, to: CrossingRecord, topology: &Topology) -> Vec<CrossingRecord> {
+    let find = |crossing: CrossingRecord| topology.device(crossing.netns, crossing.ifindex);
+    let (Some(device), Some(other)) = (find(from), find(to)) else { return Vec::new() };
+    if !matches!(from.point, Point::Receive | Point::Route) || !matches!(to.point, Point::Queue | Point::Xmit) {
+        return Vec::new();
+    }
+    let Some(switch) = switch_between(device, other, topology) else { return Vec::new() };
+    let at = |above: &Device| CrossingRecord { netns: above.netns, ifindex: above.ifindex, ..from };
+    on_the_way_up(device, switch, topology).into_iter().map(at).collect()
 }
 
 /// Whose work it is to lift a packet from one device to another.

@@ -188,7 +188,6 @@ pub const RULES: &[Rule] = &[
         "trigger_rx_softirq", "flush_backlog", "set_rps_cpu", "backlog_*", "dev_loopback_xmit",
     ]),
     decides(Layer::Veth, &["veth_*", "__veth_*"]),
-    decides(Layer::Netkit, &["netkit_*"]),
     decides(Layer::Bridge, &[
         "br_*", "__br_*", "fdb_*", "__fdb_*", "maybe_deliver*", "deliver_clone", "should_deliver", "nbp_*",
     ]),
@@ -198,9 +197,6 @@ pub const RULES: &[Rule] = &[
         "flow_lookup*", "queue_userspace_packet", "queue_gso_packets", "output_userspace", "set_ip_addr",
         "dec_ttl_exception_handler",
     ]),
-    decides(Layer::Vlan, &["vlan_*", "__vlan_*"]),
-    decides(Layer::Bond, &["bond_*", "__bond_*", "team_*", "__team_*", "lb_transmit", "rr_transmit", "ab_transmit", "bc_transmit"]),
-    decides(Layer::Vrf, &["vrf_*", "__vrf_*"]),
     decides(Layer::Macvlan, &["macvlan_*", "macvtap_*"]),
     decides(Layer::Ipvlan, &["ipvlan_*", "ipvtap_*"]),
     decides(Layer::Vxlan, &["vxlan_*", "__vxlan_*"]),
@@ -210,8 +206,6 @@ pub const RULES: &[Rule] = &[
         "__ip6_tnl_*", "ip4ip6_*", "ip6ip6_*", "ipxip6_*", "vti_*", "vti6_*", "fou_*", "gue_*",
     ]),
     decides(Layer::Gre, &["gre_*", "__gre_*", "ipgre_*", "__ipgre_*", "ip6gre_*", "__ip6gre_*", "erspan_*", "ip6erspan_*"]),
-    // The ciphers that its workers call are no rule's, and so are theirs.
-    decides(Layer::Wireguard, &["wg_*", "encrypt_packet", "decrypt_packet"]),
     decides(Layer::Tun, &["tun_*", "__tun_*", "tap_*", "vhost_*", "__vhost_*", "handle_tx*", "handle_rx*"]),
     decides(Layer::Loopback, &["loopback_*"]),
     decides(Layer::Nic, &[
@@ -224,14 +218,20 @@ pub const RULES: &[Rule] = &[
         "mvneta_*", "mvpp2_*", "dpaa2_*", "enic_*", "fm10k_*", "sky2_*", "b44_*", "macb_*", "cpsw_*", "bcmgenet_*",
         "tso_build_*", "tso_start",
     ]),
-    decides(Layer::Device, &[
-        "dummy_xmit", "macsec_*", "hsr_*", "dsa_*", "batadv_*", "bareudp_*", "gtp_*", "xfrmi_*", "nlmon_*",
-    ]),
     helper(Layer::Wakeup, &[
         "try_to_wake_up", "ttwu_*", "wake_up_*", "__wake_up*", "default_wake_function", "autoremove_wake_function",
         "woken_wake_function", "schedule", "schedule_timeout*", "schedule_hrtimeout*", "schedule_preempt_disabled",
         "__schedule", "preempt_schedule*", "finish_task_switch", "__switch_to*", "prepare_to_wait*", "finish_wait",
         "wait_woken", "add_wait_queue*", "remove_wait_queue", "__add_wait_queue*", "swake_up_*",
+    ]),
+    decides(Layer::Netkit, &["netkit_*"]),
+    decides(Layer::Vlan, &["vlan_*", "__vlan_*"]),
+    decides(Layer::Bond, &["bond_*", "__bond_*", "team_*", "__team_*", "lb_transmit", "rr_transmit", "ab_transmit", "bc_transmit"]),
+    decides(Layer::Vrf, &["vrf_*", "__vrf_*"]),
+    // The ciphers that its workers call are no rule's, and so are theirs.
+    decides(Layer::Wireguard, &["wg_*", "encrypt_packet", "decrypt_packet"]),
+    decides(Layer::Device, &[
+        "dummy_xmit", "macsec_*", "hsr_*", "dsa_*", "batadv_*", "bareudp_*", "gtp_*", "xfrmi_*", "nlmon_*",
     ]),
     helper(Layer::Copy, &[
         "copy_to_iter*", "_copy_to_iter*", "copy_from_iter*", "_copy_from_iter*", "__copy_from_iter*", "copy_page_to_iter*",

@@ -15,8 +15,8 @@ use netstrata::profile::{Profile, read};
 
 use super::{NETSTRATA, process::Process};
 
-/// For the programs to be verified, which takes an emulated processor twenty seconds.
-const VERIFYING: Duration = Duration::from_secs(60);
+/// For the programs to be verified, which takes an emulated processor twenty seconds, and several times that on a busy host.
+const VERIFYING: Duration = Duration::from_secs(180);
 /// What it says on a terminal from then on.
 const STARTED: &str = "recording (attached in";
 /// Packets that are used up unseen end 20 ms after they moved last, on a busy machine some time later.
