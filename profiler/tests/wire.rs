@@ -9,11 +9,18 @@ mod support;
 use std::time::Duration;
 
 use netstrata::{
+    choices::{RunsOn, parse_runs_on},
     cli::LabRunArgs,
     lab::Measured,
     profile::{PathRecord, Peer, Profile},
 };
 use netstrata_common::{End, Layer, Loss, Point, Protocol};
+
+/// The kernel of the machines.
+fn kernel() -> RunsOn {
+    let asked = std::env::var("NETSTRATA_WIRE_KERNEL").map(|kernel| format!("emulated:{kernel}"));
+    parse_runs_on(asked.as_deref().unwrap_or("here")).unwrap()
+}
 
 /// What a mode gave; why this machine cannot run it.
 fn measure(mode: &str, workload: &str) -> Result<Measured, String> {
@@ -23,6 +30,7 @@ fn measure(mode: &str, workload: &str) -> Result<Measured, String> {
         pairs: 1,
         repeat: 1,
         sample_every: Some(1),
+        machine: kernel(),
         ..LabRunArgs::default()
     };
     match netstrata::lab::run_mode(mode, &args) {
