@@ -108,7 +108,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if matches!(point, Point::Gro) {
         lineage::enters_gro(cpu, packet, journey.id);
     } else if matches!(point, Point::Receive) {
-        lineage::received(cpu, packet, slot, journey, false);
+        lineage::received(cpu, packet, slot, journey, 0, previous);
     }
     take_out_own_time(&mut cpu.cut_ns, journey);
     set_key(slot, packet);
