@@ -54,9 +54,8 @@ fn check(mode: &str, measured: &Measured, hosts: [&str; 2]) {
     let (client, server) = (measured.profile.as_ref().unwrap(), measured.server.as_ref().unwrap());
     let (sender, reader) = measured.driven.reports.as_ref().unwrap();
     let said = format!("{mode}: sent {}, read {}", sender.bytes, reader.bytes);
-    // What was on its way when it ended, and the sender's buffer.
-    let slack =
-        |profile: &Profile| 65536 * (profile.lost[&Loss::InFlightAtEnd] + profile.lost[&Loss::SlotBusy]) + (4 << 20);
+    // A packet holds 64 KiB at most; one may be on its way when it ends.
+    let slack = |profile: &Profile| 65536 * (1 + profile.lost[&Loss::InFlightAtEnd] + profile.lost[&Loss::SlotBusy]);
     let ends = [End::Copied, End::Merged];
     let delivered = bytes(across(server, 0).filter(|path| ends.contains(&path.end)));
     let near = |what: &str, found: u64, counted: u64, slack: u64| {
