@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use netstrata::{
     choices::{RunsOn, parse_runs_on},
-    cli::LabRunArgs,
+    cli::{LabRunArgs, TierArg},
     lab::Measured,
     profile::{PathRecord, Peer, Profile},
 };
@@ -30,6 +30,8 @@ fn measure(mode: &str, workload: &str) -> Result<Measured, String> {
         pairs: 1,
         repeat: 1,
         sample_every: Some(1),
+        // Attaching hooks takes most of a minute in an emulated machine.
+        tier: TierArg::Tracepoint,
         machine: kernel(),
         ..LabRunArgs::default()
     };
