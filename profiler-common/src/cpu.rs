@@ -47,6 +47,14 @@ pub struct Parent {
     pub pad: u32,
 }
 
+impl Parent {
+    /// There is none any more.
+    #[inline(always)]
+    pub fn forget(&mut self) {
+        (self.edge, self.points) = (0, 0);
+    }
+}
+
 /// Without a chosen packet for so long, a CPU's traffic has paused.
 pub const PAUSE_NS: u64 = 10_000_000;
 
@@ -135,11 +143,12 @@ pub struct CpuState {
     pub tcp_socket: u64,
     /// That segment, if it is followed, or 0.
     pub tcp_packet: u64,
-    /// Whether packets are received as a list (bit 0): all of them are announced before the protocols work on the first.
-    /// Above it how many of them are followed.
-    pub list: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Whether the last followed packet was received as one of a list: all of these are announced before the protocols work on
+    /// the first.
+    pub in_list: u32,
+    /// Followed packets that were received, and of which it is not known that a protocol took them up; the oldest are
+    /// overwritten.
+    pub received: u32,
     /// These.
     pub listed: [u64; LISTED],
     /// The last socket without TCP that announced a followed packet.

@@ -371,6 +371,9 @@ impl Points {
         table
     };
 
+    /// The points at which a new skb can go on with any followed packet.
+    pub const CHILDREN: Self = those!(info => !info.child_by.is_empty());
+
     /// The points at which a new skb can go on with a followed packet, by the edge.
     pub const fn of_children(edge: Edge) -> Self {
         those!(info => contains(info.child_by, edge))

@@ -148,7 +148,7 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if matches!(point, Point::Gro) {
         lineage::enters_gro(cpu, packet, journey.id);
     } else if matches!(point, Point::Receive) {
-        lineage::received(cpu, packet, slot, journey, false);
+        lineage::received(cpu, packet, slot, journey, 0, previous);
     }
     if journey.fragments != 0 && matches!(point, Point::Receive) {
         fragments::waits(packet, slot as u64);

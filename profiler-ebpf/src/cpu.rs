@@ -40,7 +40,7 @@ pub fn batch(number: &u32) -> u32 {
 #[inline(always)]
 pub fn leaves(cpu: &mut CpuState, slot: u32) {
     if cpu.parent.slot == slot && cpu.parent.edge == Edge::Clone as u32 {
-        cpu.parent.edge = 0;
+        cpu.parent.forget();
     }
 }
 

@@ -153,7 +153,7 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         fragments::waits(packet, slot as u64);
     }
     if Points::CLONES_BEGIN.has(here) {
-        lineage::received(cpu, packet, slot, journey, Points::IN_GRO.has(before));
+        lineage::received(cpu, packet, slot, journey, before, previous);
     } else if matches!(point, Point::Gro) {
         lineage::enters_gro(cpu, packet, journey.id);
     } else if Points::CLONES_END.has(here) {

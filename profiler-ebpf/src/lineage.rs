@@ -45,7 +45,7 @@ fn journey_of(parent: &Parent) -> Option<&'static mut Journey> {
 pub extern "C" fn release() -> i32 {
     let Some(cpu) = state() else { return 0 };
     let edge = cpu.parent.edge;
-    cpu.parent.edge = 0;
+    cpu.parent.forget();
     let slot = slots::index(cpu.parent.slot as u64);
     if edge != Edge::Clone as u32 && key(slot) == WaitsFor::Child as u64 && journey_of(&cpu.parent).is_some() {
         end::close(slot, End::Absorbed, 0);
@@ -139,15 +139,23 @@ fn lies_in_pieces(packet: u64, slot: u32, journey: &mut Journey, nth: u32) -> bo
     true
 }
 
-/// A followed packet is received, or sent by a device: it may be cloned now.
+/// A followed packet is received, or sent by a device: it may be cloned now. `before` is where it was last seen, `previous` what
+/// this CPU saw last.
 #[inline(always)]
-pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey, was_in_gro: bool) {
-    if was_in_gro {
+pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey, before: u32, previous: u32) {
+    if Points::IN_GRO.has(before) {
         merged_into(journey, packet);
         // Its headers were in pages that could not be read; GRO has taken them out.
         if journey.protocol == 0 {
             (journey.payload, journey.protocol) = ip::arriving_payload(packet, skb::arriving_header(packet));
         }
+    }
+    if journey.last_point == Point::Receive as u8 {
+        // Two packets in a row, without any work between, are a list; a bridge lifts one packet to itself:
+        // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5828
+        cpu.in_list = (previous == Point::Receive as u32 && before != Point::Receive as u32) as u32;
+        cpu.listed[cpu.received as usize & (LISTED - 1)] = packet;
+        cpu.received += 1;
     }
     let head = skb::read(packet, offset!(skb_head));
     // A clone that a device sends is one of several; more of them are to come.
@@ -158,37 +166,42 @@ pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journe
         cpu,
         Parent { object: head, edge: Edge::Clone as u32, pieces: 1, slot, id: journey.id, ..Parent::default() },
     );
-    // Protocols may work on it only when the whole list has been received.
-    let nth = cpu.list >> 1;
-    cpu.listed[nth as usize & (LISTED - 1)] = packet;
-    cpu.list += 2;
 }
 
-/// A socket that is no TCP socket announces data, while a list of packets is being received some of which are followed:
-/// the one that is at the end of its queue; or, where a reader has taken it already, the first datagram for its port that
-/// was not announced yet. 0 if it is none.
+/// A socket that is no TCP socket announces data, and followed packets were received: the one that is at the end of its
+/// queue; or, where a reader has taken it already, the first datagram for its port that was not announced yet. 0 if it is
+/// none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn announced_of_list(socket: u64) -> u64 {
+pub extern "C" fn announced(socket: u64) -> u64 {
     let Some(cpu) = state() else { return 0 };
     let queue = socket + offset!(sk_queue_tail);
     let tail: u64 = skb::read(queue, 0);
     // The queue's head has two pointers, of which the second one is to its end.
-    if tail != queue - 8 {
-        return if is_received(tail) { tail } else { 0 };
+    let is_empty = tail == queue - 8;
+    if !is_empty && is_received(tail) {
+        return tail;
     }
-    let count = cpu.list >> 1;
-    for at in 0..LISTED {
-        let packet = cpu.listed[at];
-        if (at as u32) < count
-            && is_received(packet)
-            && journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP)
-            && skb::is_for_port(packet, socket)
-        {
-            return packet;
+    let (mut found, mut left) = (0, 0);
+    let count = cpu.received;
+    for age in 0..LISTED as u32 {
+        // From the oldest on.
+        let nth = count.wrapping_sub(LISTED as u32).wrapping_add(age);
+        let packet = cpu.listed[nth as usize & (LISTED - 1)];
+        if nth >= count || !is_received(packet) {
+            continue;
+        }
+        left += 1;
+        let is_datagram = journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP);
+        let is_worked_on = cpu.object == packet && Points::RECEIVED.has(cpu.point);
+        if found == 0 && is_empty && (is_datagram || is_worked_on) && skb::is_for_port(packet, socket) {
+            found = packet;
         }
     }
-    0
+    if left == 0 {
+        cpu.received = 0;
+    }
+    found
 }
 
 /// Whether a packet is followed, and no protocol has taken it up yet.
@@ -303,7 +316,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         }
         if starts && !same {
             // The CPU works on something else now.
-            cpu.parent.edge = 0;
+            cpu.parent.forget();
         }
         same
     };
@@ -328,13 +341,13 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     }
     let forks = edge == Edge::Clone as u32;
     let (Some(old), Some(new)) = (journey_of(&parent), journey_in(to)) else {
-        cpu.parent.edge = 0;
+        cpu.parent.forget();
         return 0;
     };
     let there = key(from);
     let is_there = (edge == Edge::Fragment as u32 || is_redirected) && there == old.skb;
     if there == 0 || (!forks && there != WaitsFor::Child as u64 && !is_there) || forks && waits_elsewhere(old) {
-        cpu.parent.edge = 0;
+        cpu.parent.forget();
         return 0;
     }
     if from != to {
@@ -375,7 +388,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
             long::tail_moved(to as u64, 1);
         }
     } else {
-        cpu.parent.edge = 0;
+        cpu.parent.forget();
         if from != to {
             old.skb = 0;
             set_key(from, 0);

@@ -11,10 +11,6 @@ use netstrata_common::Point;
 
 use crate::{drops, lineage, record, sample, softirq};
 
-/// `NETDEV_TX_BUSY`: the device takes no packets now.
-/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/netdevice.h#L126>
-const TX_BUSY: u32 = 0x10;
-
 /// Stamps a program at a tracepoint.
 macro_rules! probe {
     ($name:ident, |$arg:ident| $body:expr) => {
@@ -45,11 +41,7 @@ probe!(net_dev_start_xmit, |arg| record::crossing(Point::Xmit, arg(0), arg(1)));
 // (struct sk_buff *skb, int rc, struct net_device *dev, unsigned int skb_len); skb may be freed
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L71
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/net.h#L76
-probe!(net_dev_xmit, |arg| if arg(1) as u32 == TX_BUSY {
-    record::requeued(arg(0), arg(2));
-} else {
-    record::crossing(Point::XmitEnd, arg(0), arg(2));
-});
+probe!(net_dev_xmit, |arg| record::transmitted(arg(0), arg(1), arg(2)));
 
 // (struct sk_buff *skb)
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/net.h#L157

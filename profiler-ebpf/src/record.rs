@@ -25,12 +25,6 @@ fn reached(point: Point, object: u64) -> Option<(&'static mut CpuState, u32)> {
     let previous = cpu.point;
     cpu.crossings += 1;
     cpu.point = point as u32;
-    if matches!(point, Point::Receive) {
-        // Two packets in a row, without any work between, are a list:
-        // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5828
-        let in_list = previous == Point::Receive as u32 && cpu.object != object;
-        cpu.list = if in_list { cpu.list | 1 } else { 0 };
-    }
     cpu.object = object;
     Some((cpu, previous))
 }
@@ -70,8 +64,8 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
             }
         }
     }
-    if cpu.parent.edge != 0
-        && cpu.parent.points >> point as u32 & 1 != 0
+    if Points::CHILDREN.has(point as u32)
+        && cpu.parent.points & 1 << point as u32 != 0
         && lineage::adopt(point as u64, packet, device) != 0
     {
         follow(point, packet, device, slot, previous);
@@ -119,7 +113,7 @@ pub fn routed() {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
     // Of which packet of a list the route is, nobody knows.
-    if !Points::RECEIVED.has(cpu.point) || cpu.list & 1 != 0 {
+    if !Points::RECEIVED.has(cpu.point) || cpu.in_list != 0 {
         return;
     }
     let packet = cpu.object;
@@ -163,11 +157,8 @@ pub fn ready(socket: u64) {
         cpu.tcp_packet
     } else if cpu.parent.edge == Edge::Segment as u32 {
         lineage::piece_at(socket)
-    } else if cpu.list & 1 != 0 {
-        // With a followed packet in it, or none.
-        if cpu.list > 1 { lineage::announced_of_list(socket) } else { 0 }
-    } else if Points::RECEIVED.has(cpu.point) {
-        cpu.object
+    } else if cpu.received != 0 {
+        lineage::announced(socket)
     } else {
         0
     };
@@ -263,15 +254,20 @@ pub fn gro_done(result: u32) {
     }
 }
 
-/// A device was busy: the packet that it was given goes back to its queue.
+/// A device's transmit function came back; `result` says whether it took the packet.
 #[inline(always)]
-pub fn requeued(packet: u64, device: u64) {
-    let Some((_, previous)) = reached(Point::Requeue, device) else { return };
+pub fn transmitted(packet: u64, result: u64, device: u64) {
+    let Some((_, previous)) = reached(Point::XmitEnd, device) else { return };
     let slot = slot_of(packet);
     if key(slot) == packet {
-        follow(Point::Requeue, packet, 0, slot, previous);
+        let point = if result as u32 == TX_BUSY { Point::Requeue } else { Point::XmitEnd };
+        follow(point, packet, device, slot, previous);
     }
 }
+
+/// `NETDEV_TX_BUSY`: the device takes no packets now, and this one goes back to its queue.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/netdevice.h#L126>
+const TX_BUSY: u32 = 0x10;
 
 /// A packet is dropped, or a driver frees one that it has transmitted as if it were.
 #[inline(always)]

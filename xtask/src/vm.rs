@@ -51,6 +51,10 @@ const COUNTED: &[(&str, &[&str])] = &[
     ("lab", &["a_packet_goes_through_open_vswitchs_daemon_and_back"]),
 ];
 const COUNTED_KERNEL: &str = "6.12";
+/// Those that boot two machines themselves, with a wire between their cards; with all other tests they run on one kernel.
+const WIRE: &[(&str, &[&str])] = &[("wire", &["a_stream_between_two_cards_is_followed_from_its_sender_to_its_reader"])];
+/// Variable that tells them the kernel.
+const WIRE_KERNEL: &str = "NETSTRATA_WIRE_KERNEL";
 /// The longest that they shall take in a machine, where nothing else runs beside it.
 const SHALL_TAKE: Duration = Duration::from_secs(180);
 /// After so long a machine is ended: processors that are shared with others may be half as fast.
@@ -119,6 +123,8 @@ pub enum Matrix {
 enum Duty<'a> {
     /// A script of live tests.
     Tests(&'a str),
+    /// A script of tests that boot machines themselves.
+    Wire(&'a str),
     /// The costs of the kernel programs, against those on record.
     Costs,
 }
@@ -127,6 +133,7 @@ impl Duty<'_> {
     fn name(self) -> &'static str {
         match self {
             Self::Tests(_) => "tests",
+            Self::Wire(_) => "wire",
             Self::Costs => "costs",
         }
     }
@@ -148,7 +155,7 @@ pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
     let executables = executables()?;
     let script = |tests| script(tests, &executables);
     let (live, counted, changing) = (script(LIVE)?, script(COUNTED)?, script(CHANGING)?);
-    let (few, many) = (script(FEW)?, script(MANY_CPUS)?);
+    let (few, many, wire) = (script(FEW)?, script(MANY_CPUS)?, script(WIRE)?);
     let mut rounds = Vec::new();
     for kernel in kernels(&program, kernel)? {
         let round = |clock, duty| Round { kernel: kernel.clone(), clock, cpus: None, duty };
@@ -161,6 +168,9 @@ pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
         if kernel == COUNTED_KERNEL && !matches!(what, Matrix::Cpus(_)) {
             rounds.push(round("instructions", Duty::Tests(&counted)));
             rounds.push(round("wall", Duty::Tests(&changing)));
+        }
+        if what == Matrix::Whole && !is_variant {
+            rounds.push(round("wall", Duty::Wire(&wire)));
         }
         if what == Matrix::Part && cost::KERNELS.contains(&kernel.as_str()) {
             rounds.push(round("instructions", Duty::Costs));
@@ -194,6 +204,11 @@ fn take_turn(program: &Path, round: &Round) -> Result<(String, Tally)> {
     let started = Instant::now();
     let (said, tally) = match (get(program, kernel), duty) {
         (Ok(()), Duty::Tests(script)) => in_machine(program, round, script)?,
+        (Ok(()), Duty::Wire(script)) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]).env(WIRE_KERNEL, kernel);
+            judged(shell)?
+        }
         (Ok(()), Duty::Costs) => cost::gate(program, kernel),
         (Err(reason), _) => {
             let mut tally = Tally::default();
@@ -254,8 +269,12 @@ fn in_machine(program: &Path, round: &Round, script: &str) -> Result<(Vec<u8>, T
     machine.args(round.cpus.map(|cpus| format!("--cpus={cpus}")));
     let limit = if round.cpus.is_some() { LIMIT_OF_MANY } else { LIMIT };
     machine.args(["--limit", limit, "--", "sh", "-c", script]);
-    let (said, mut tally, succeeded) = collect(machine)?;
-    // A machine that died or took too long has failed, whatever its tests had said by then.
+    judged(machine)
+}
+
+/// Runs tests; what they said. A machine that died or took too long has failed, whatever its tests had said by then.
+fn judged(command: Command) -> Result<(Vec<u8>, Tally)> {
+    let (said, mut tally, succeeded) = collect(command)?;
     if !succeeded && !tally.failed() {
         tally.went_wrong();
     }
@@ -264,7 +283,7 @@ fn in_machine(program: &Path, round: &Round, script: &str) -> Result<(Vec<u8>, T
 
 /// All tests that are chosen here.
 fn named() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str])> {
-    LIVE.iter().chain(COUNTED).chain(CHANGING).chain(FEW).chain(MANY_CPUS)
+    LIVE.iter().chain(COUNTED).chain(CHANGING).chain(FEW).chain(MANY_CPUS).chain(WIRE)
 }
 
 /// Builds the live tests without running them; their names and files.

@@ -107,7 +107,7 @@ fn last_crossing(current: &Current, level: u32) -> Option<u64> {
             let journey = journey_of(current)?;
             // In a softirq the next packet's reception is the end of this one's. A task may have been interrupted by one.
             let another =
-                level != 0 && Points::TAKE_UP.has(cpu.point) && (cpu.object != journey.skb || cpu.list & 1 != 0);
+                level != 0 && Points::TAKE_UP.has(cpu.point) && (cpu.object != journey.skb || cpu.in_list != 0);
             (journey.skb != 0 && journey.id == current.id && journey.count == current.count && !another)
                 .then_some(journey.last_ns)
         }

@@ -21,7 +21,7 @@ use crate::{
     host::{emulated, process::Process, program},
     machine::{
         image::{self, Image},
-        initramfs,
+        initramfs, qemu,
     },
 };
 
@@ -101,9 +101,11 @@ impl Guest {
         let image = image::get(boot.kernel, &mut |what| note!("netstrata: {what}"))?;
         let initramfs = initramfs(&directory, &image, boot)?;
         let file = |name: &str| directory.join(name).display().to_string();
-        let mut command = Command::new(program::find_system(QEMU).context("qemu is not installed")?);
+        let (program, version) = qemu::find()?;
+        let mut command = Command::new(program);
         // Stock kernels do not run under every host's KVM; emulation works everywhere and is the same everywhere.
-        command.args(["-accel", "tcg", "-cpu", "max,la57=off", "-nodefaults", "-nographic"]);
+        let accelerator = format!("tcg,thread={}", qemu::threads(version));
+        command.args(["-accel", &accelerator, "-cpu", "max,la57=off", "-nodefaults", "-nographic"]);
         command.args(["-smp", &boot.cpus.to_string(), "-m", &format!("{}M", boot.memory_mib)]);
         command.arg("-no-reboot").arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
         // Without IPv6 the guest sends nothing by itself.

@@ -63,10 +63,15 @@ fn version(said: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
+/// How the threads are called that emulate the CPUs of a machine whose clock is the host's.
+pub fn threads(version: (u32, u32)) -> &'static str {
+    if version < PARALLEL_SINCE { "single" } else { "multi" }
+}
+
 /// The arguments that start the machine.
 pub fn arguments(setup: &Setup<'_>, version: (u32, u32)) -> Vec<String> {
     let instructions = setup.clock == Clock::Instructions;
-    let threads = if instructions || version < PARALLEL_SINCE { "single" } else { "multi" };
+    let threads = if instructions { "single" } else { threads(version) };
     let cpus = if instructions { 1 } else { setup.cpus };
     let memory = MEMORY_MIB + CPU_MIB * cpus.saturating_sub(CPUS);
     let mut arguments: Vec<String> = [
