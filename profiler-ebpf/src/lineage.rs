@@ -107,10 +107,28 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
     // SAFETY: a helper without arguments.
     let random = unsafe { bpf_get_prandom_u32() };
     let pass = if pieces > 1 { random % pieces } else { 0 };
-    if is_queued {
-        return lies_in_pieces(packet, slot, journey, pass);
+    let device = skb::device(packet);
+    let piece = if is_queued { piece_print(packet, pass as u64, device) } else { 0 };
+    if is_queued && hold(piece, journey, slot, pieces_word(device)) {
+        // Its pieces are sent at once, or lie there as long as they have to: see `pieces`.
+        journey.skb_wire = pieces;
+        journey.end = End::Consumed as u8;
+        set_key(slot, WaitsFor::Child as u64);
+        return true;
     }
-    let parent = if is_received {
+    let parent = if is_queued {
+        // A tunnel's program looks for it, too, and its fingerprint is kept: what is sent at once is found without.
+        Parent {
+            object: device,
+            print: piece,
+            edge: Edge::Segment as u32,
+            pass: 0,
+            pieces,
+            slot,
+            id: journey.id,
+            ..Parent::default()
+        }
+    } else if is_received {
         // A socket that takes no large datagrams has them cut after their reception.
         let print = flow_print(header);
         Parent { object: 0, print, edge: Edge::Segment as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
@@ -121,21 +139,6 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
         Parent { object, print, edge: Edge::Rebuild as u32, pass, pieces, slot, id: journey.id, ..Parent::default() }
     };
     park(cpu, journey, End::Consumed, parent);
-    true
-}
-
-/// A packet was cut at a device's queue. Its pieces are sent at once, or lie there as long as they have to; the journey goes on with
-/// the `nth`.
-#[inline(always)]
-fn lies_in_pieces(packet: u64, slot: u32, journey: &mut Journey, nth: u32) -> bool {
-    let device = skb::device(packet);
-    let print = piece_print(packet, nth as u64, device);
-    if !hold(print, journey, slot, pieces_word(device)) {
-        return false;
-    }
-    journey.skb_wire = skb::wire_packets(packet);
-    journey.end = End::Consumed as u8;
-    set_key(slot, WaitsFor::Child as u64);
     true
 }
 
@@ -275,7 +278,9 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
     let is_arriving = point == Point::Gro as u32;
     let header = if is_arriving { skb::read(packet, offset!(skb_data)) } else { skb::network_header(packet) };
     let is_child = if edge == Edge::Segment as u32 {
-        const { Points::of_children(Edge::Segment) }.has(point) && device == 0 && flow_print(header) == parent.print
+        const { Points::of_children(Edge::Segment) }.has(point)
+            && device == parent.object
+            && parent.print == if device == 0 { flow_print(header) } else { piece_print(packet, 0, device) }
     } else if edge == Edge::Fragment as u32 {
         const { Points::of_children(Edge::Fragment) }.has(point) && datagram_print(header) == parent.print
     } else if edge == Edge::Rebuild as u32 && point == Point::Queue as u32 {

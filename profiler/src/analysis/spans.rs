@@ -114,19 +114,8 @@ pub fn classify(path: &PathRecord, index: usize, topology: &Topology) -> SpanCla
         // Until more of its flow have come, or all that the driver took in at a time.
         (Held, Receive) => class(Some(Layer::Gro), Wait, to),
         (Receive | Route, Queue | Xmit) => {
-            let meant = meant(path, index + 1, topology);
-            // tc redirects what has just come in, before anything else sees it.
-            if is_ifb(to) && (meant.netns, meant.ifindex) == (from.netns, from.ifindex) {
-                return class(Some(Layer::Tc), Service, from);
-            }
-            let meant = find(meant).filter(|device| device.kind != IFB);
-            // Where a packet ends at an ifb device nothing tells where it was to go: a bridge's ports do not lead to IP.
-            let forwarding = match meant {
-                None if is_ifb(to) => of_master(find(from), topology),
-                meant => forwarding(find(from), meant, topology),
-            };
-            forwarding
-                .map_or_else(|| class(Some(Layer::Ip), Service, from), |(layer, at)| class(Some(layer), Service, at))
+            let (layer, at) = onward(path, index, topology);
+            class(Some(layer), Service, at)
         }
         // Up to another device without leaving the stack: a port's bridge, a macvlan, a tunnel's inner device.
         (Receive | Route, Receive | Rx | Gro) => {
@@ -161,6 +150,23 @@ fn meant(path: &PathRecord, index: usize, topology: &Topology) -> CrossingRecord
     let is_another =
         |at: &&CrossingRecord| topology.device(at.netns, at.ifindex).is_none_or(|device| device.kind != IFB);
     path.crossings[index..].iter().find(is_another).copied().unwrap_or(path.crossings[index])
+}
+
+/// Whose work it is that sends on what was received, at crossing `index`, and where.
+fn onward(path: &PathRecord, index: usize, topology: &Topology) -> (Layer, CrossingRecord) {
+    let find = |crossing: CrossingRecord| topology.device(crossing.netns, crossing.ifindex);
+    let (from, to, meant) = (path.crossings[index], path.crossings[index + 1], meant(path, index + 1, topology));
+    let at_ifb = find(to).is_some_and(|device| device.kind == IFB);
+    // tc redirects what has just come in, before anything else sees it.
+    if at_ifb && (meant.netns, meant.ifindex) == (from.netns, from.ifindex) {
+        return (Layer::Tc, from);
+    }
+    let forwarding = match find(meant).filter(|device| device.kind != IFB) {
+        // Where a packet ends at an ifb device nothing tells where it was to go: a bridge's ports do not lead to IP.
+        None if at_ifb => of_master(find(from), topology),
+        meant => forwarding(find(from), meant, topology),
+    };
+    forwarding.unwrap_or((Layer::Ip, from))
 }
 
 /// What forwards between two devices: their common master, or IP.

@@ -133,10 +133,10 @@ pub(super) fn account_of(profile: &Profile, paths: Vec<PathAccount>) -> Account 
     let packets = seen * scale;
     let service: u64 = paths
         .iter()
-        .flat_map(|path| path.spans.iter().map(|span| (path.record.crossings.get(span.index), span)))
+        .flat_map(|path| path.spans.iter().map(|span| (&path.record, span)))
         .filter(|(_, span)| span.kind == SpanKind::Service && span.layer != Some(Layer::Drop))
-        .filter(|(from, _)| from.is_none_or(|from| is_of_one_packet(from.point)))
-        .map(|(_, span)| span.sum_ns - span.probe_ns)
+        .filter(|(of, span)| of.crossings.get(span.index).is_none_or(|from| is_of_one_packet(from.point)))
+        .map(|(of, span)| (span.sum_ns - span.probe_ns) * of.fragments_at(span.index))
         .sum();
     let observer = Some(Layer::Observer);
     let sampled: u64 = steady_table(profile)

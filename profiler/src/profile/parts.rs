@@ -57,6 +57,18 @@ impl PathRecord {
         self.edges.iter().find(|(at, _)| usize::from(*at) == index).map(|(_, edge)| *edge)
     }
 
+    /// In how many fragments its packets travel after a crossing, in the mean: the journey is that of one of them.
+    pub fn fragments_at(&self, index: usize) -> u64 {
+        let edges = self
+            .edges
+            .iter()
+            .filter(|(at, edge)| usize::from(*at) <= index && matches!(edge, Edge::Fragment | Edge::Reassemble));
+        match edges.last() {
+            Some((_, Edge::Fragment)) if self.packets > 0 => (self.wire_packets / self.packets).max(1),
+            _ => 1,
+        }
+    }
+
     /// Whether its packets are clones, whose originals count on another path.
     pub fn is_clone(&self) -> bool {
         self.edges.iter().any(|(_, edge)| *edge == Edge::Clone)
@@ -95,6 +107,16 @@ mod tests {
             protocol,
             ..PathRecord::default()
         }
+    }
+
+    #[test]
+    fn packets_travel_in_fragments_until_they_are_put_together() {
+        let mut cut =
+            path(&[(Point::Queue, 1), (Point::Xmit, 1), (Point::Receive, 2), (Point::Receive, 2)], &[], Protocol::UDP);
+        cut.edges = vec![(0, Edge::Fragment), (3, Edge::Reassemble)];
+        (cut.packets, cut.wire_packets) = (10, 60);
+        assert_eq!([0, 1, 2, 3].map(|index| cut.fragments_at(index)), [6, 6, 6, 1]);
+        assert_eq!(cut.begun(), Some(((1, 1), 60)));
     }
 
     #[test]
