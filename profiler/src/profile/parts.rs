@@ -59,11 +59,9 @@ impl PathRecord {
 
     /// In how many fragments its packets travel after a crossing, in the mean: the journey is that of one of them.
     pub fn fragments_at(&self, index: usize) -> u64 {
-        let edges = self
-            .edges
-            .iter()
-            .filter(|(at, edge)| usize::from(*at) <= index && matches!(edge, Edge::Fragment | Edge::Reassemble));
-        match edges.last() {
+        let is_meant =
+            |(at, edge): &&(u16, Edge)| usize::from(*at) <= index && matches!(edge, Edge::Fragment | Edge::Reassemble);
+        match self.edges.iter().rev().find(is_meant) {
             Some((_, Edge::Fragment)) if self.packets > 0 => (self.wire_packets / self.packets).max(1),
             _ => 1,
         }
