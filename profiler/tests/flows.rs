@@ -169,6 +169,8 @@ fn followed(network: &Network, tap: &File, frames: &[(&'static str, Vec<u8>)]) -
 fn a_flow_of_ipv6_is_found_behind_extensions_tags_and_in_tunnels_at_the_ports_that_devices_have() {
     let Some(_alone) = ready!() else { return };
     let network = Network::apart();
+    // Its device file is there when the module is.
+    let _ = command(&["modprobe", "--quiet", "tun"]).output();
     let tap = match network.inside("client", || tap("tap0")).join().unwrap() {
         Ok(tap) => tap,
         Err(error) => skip!("this kernel makes no tap device: {error}"),

@@ -27,7 +27,6 @@ use crate::test::collect;
 const LIVE: &[(&str, &[&str])] = &[
     ("lab", &["modes_that_few_kernels_have_show_their_layers_by_name_and_device", "wrong_words_are_wrong_usage"]),
     ("flows", &["a_flow_of_ipv6_is_found_behind_extensions_tags_and_in_tunnels_at_the_ports_that_devices_have"]),
-    ("chains", &["a_way_through_twenty_namespaces_is_kept_whole"]),
     ("record", &["a_command_is_recorded_and_every_path_closes", "nothing_remains_in_the_kernel_after_kill_9"]),
     ("privileges", &["turns_observe_and_sample_with_what_is_kept"]),
     ("topology", &["a_scan_sees_kinds_masters_and_peers_across_namespaces"]),
