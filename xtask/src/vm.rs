@@ -48,6 +48,8 @@ const COUNTED: &[(&str, &[&str])] = &[
     ("functions", &["the_tiers_agree_on_the_same_traffic"]),
     ("explained", &["layers_answer_for_what_bridges_and_tunnels_take"]),
     ("lab", &["a_packet_goes_through_open_vswitchs_daemon_and_back"]),
+    ("lab", &["modes_of_devices_that_one_kernel_has_show_their_layers_by_name_and_device"]),
+    ("devices", &["requests_through_devices_of_many_kinds_have_their_layers_and_no_others"]),
 ];
 const COUNTED_KERNEL: &str = "6.12";
 /// Those that boot two machines themselves, with a wire between their cards; with all other tests they run on one kernel.
