@@ -58,11 +58,10 @@ pub fn defers(device: u64) -> bool {
     operations != 0 && kind == Layer::DEFERRING[0]
 }
 
-/// Whether a packet at its queue was not received, nor is it one of several copies, nor carried by a tunnel: `previous` tells that of
-/// the first copy only.
+/// Whether a packet at its queue was not received, nor is it one of several copies: `previous` tells that of the first copy only.
 #[inline(always)]
 fn is_made_here(packet: u64) -> bool {
-    skb::read::<i32>(packet, offset!(skb_iif)) == 0 && !skb::is_clone(packet) && !skb::is_carried(packet)
+    skb::read::<i32>(packet, offset!(skb_iif)) == 0 && !skb::is_clone(packet)
 }
 
 /// Whether a new packet is a whole datagram, or the first of the fragments that this machine or another one made of one.

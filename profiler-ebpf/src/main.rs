@@ -27,7 +27,8 @@
 //! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS LONG_PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
 //! | `fragments` | datagrams in fragments | | |
-//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | wg_packet_send_staged_packets | |
+//! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | | |
+//! | `staged` | large packets that WireGuard cuts | wg_packet_send_staged_packets | |
 //! | `tunnel` | the packet goes on through a tunnel's program | | |
 //! | `upcall` | the packet goes on through Open vSwitch's daemon | | |
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
@@ -76,6 +77,7 @@ mod sample;
 mod skb;
 mod slots;
 mod softirq;
+mod staged;
 mod tunnel;
 mod upcall;
 mod with_program;

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use netstrata_common::Point;
 
-use crate::{drops, lineage, record, sample, softirq};
+use crate::{drops, record, sample, softirq, staged};
 
 /// Stamps a program at a tracepoint.
 macro_rules! probe {
@@ -125,7 +125,7 @@ fn ovs_flow_key_extract_userspace(context: ProbeContext) -> u32 {
 // https://elixir.bootlin.com/linux/v7.2.13/source/drivers/net/wireguard/send.c#L341
 #[kprobe]
 fn wg_packet_send_staged_packets(context: ProbeContext) -> u32 {
-    lineage::staged(context.arg(0).unwrap_or(0));
+    staged::staged(context.arg(0).unwrap_or(0));
     0
 }
 

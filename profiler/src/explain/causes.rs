@@ -412,7 +412,7 @@ mod tests {
         use CauseName::*;
         let layers = [(1, TCP, 700), (1, GSO, 60), (1, CONNTRACK, 40), (2, TCP, 700)];
         let rules = [(1, TCP, 700), (1, TUN, 40), (1, NETFILTER, 40), (1, OVS, 40), (2, TCP, 700)];
-        let cases: [(Profile, Profile, &[CauseName]); 9] = [
+        let cases: [(Profile, Profile, &[CauseName]); 10] = [
             (rr(1, 1000.0), rr(3, 900.0), &[ExtraDevices, MoreSoftirqs, Queueing]),
             (rr(1, 1000.0), relayed(500.0), &[MorePackets]),
             (plain(), stream(&layers), &[SoftwareSegmentation, ConntrackNat]),
