@@ -224,7 +224,7 @@ fn merged_into(journey: &mut Journey, packet: u64) {
 }
 
 /// What [`gro_result`] says of a packet that waits in GRO.
-pub const HELD: i32 = 1;
+pub const KEPT_BY_GRO: i32 = 1;
 
 /// GRO is done with a followed packet that it was given last: merged, it waits for the skb that has its data.
 #[unsafe(no_mangle)]
@@ -240,7 +240,7 @@ pub extern "C" fn gro_result(result: u64) -> i32 {
         return 0;
     }
     if skb::is_held(result) {
-        return HELD;
+        return KEPT_BY_GRO;
     }
     if !skb::is_merged(result) {
         return 0;

@@ -249,7 +249,7 @@ pub fn consume(packet: u64) {
 pub fn gro_done(result: u32) {
     let Some(cpu) = state() else { return };
     let packet = cpu.gro_packet;
-    if packet != 0 && lineage::gro_result(result as u64) == lineage::HELD {
+    if packet != 0 && lineage::gro_result(result as u64) == lineage::KEPT_BY_GRO {
         follow(Point::Held, packet, 0, slot_of(packet), cpu.point);
     }
 }

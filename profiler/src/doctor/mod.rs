@@ -355,7 +355,7 @@ mod tests {
                 assert!(line.chars().count() <= 100, "{line}");
                 assert_eq!(line, line.trim_end());
             }
-            let names = record::tracepoints().map(|probe| probe.name);
+            let names = record::tracepoints().filter_map(record::Probe::tracepoint);
             let names = names.chain(privilege::CAPABILITIES.iter().map(|entry| entry.name));
             for name in names.chain(Layer::ALL.iter().filter(|layer| layer.info().datapath).map(|layer| layer.name())) {
                 assert!(text.contains(name), "{name}");
