@@ -134,7 +134,7 @@ fn is_whole(journey: &mut Journey) {
 pub extern "C" fn waits(packet: u64, slot: u64) -> i32 {
     let slot = slots::index(slot);
     let Some(journey) = journey_in(slot) else { return 0 };
-    if let Some(part) = part(skb::read(packet, offset!(skb_data))) {
+    if let Some(part) = part(skb::arriving_header(packet).0) {
         journey.gathered &= !CARRIED;
         hold(mix(part.print, skb::device(packet)), journey, slot, FRAGMENTS_WORD);
     } else if journey.gathered == 0 {
@@ -160,7 +160,7 @@ enum Gathered {
 pub extern "C" fn gather(packet: u64) -> i32 {
     let begin = now();
     let Some(cpu) = state() else { return 0 };
-    let Some(part) = part(skb::read(packet, offset!(skb_data))) else { return Gathered::No as i32 };
+    let Some(part) = part(skb::arriving_header(packet).0) else { return Gathered::No as i32 };
     let print = mix(part.print, skb::device(packet));
     let Some(entry) = held(print) else { return Gathered::No as i32 };
     let from = slots::index(entry.slot as u64);

@@ -68,7 +68,7 @@ fn is_made_here(packet: u64) -> bool {
 #[inline(always)]
 fn begins_datagram(point: Point, packet: u64) -> bool {
     let is_made = Points::BEGIN_MADE.has(point as u32);
-    let header = if is_made { skb::network_header(packet) } else { skb::read(packet, offset!(skb_data)) };
+    let header = if is_made { skb::network_header(packet) } else { skb::arriving_header(packet).0 };
     part(header).is_none_or(|part| part.is_first && (!is_made || is_sent_here(packet, part.protocol)))
 }
 
