@@ -229,12 +229,7 @@ pub fn consume(packet: u64) {
     if upcall::is_up(slot) {
         follow(Point::Consume, packet, 0, slot, cpu.point);
         upcall::sent_up(packet, slot as u64);
-    } else if reader::was_announced(slot) {
-        follow(Point::Copy, packet, 0, slot, 0);
-        if key(slot) == packet {
-            reader::taken_whole(packet, slot as u64);
-        }
-    } else if reader::is_unannounced(packet, slot) {
+    } else if reader::was_announced(slot) || reader::is_unannounced(packet, slot) {
         follow(Point::Copy, packet, 0, slot, 0);
         if key(slot) == packet {
             reader::taken_whole(packet, slot as u64);
