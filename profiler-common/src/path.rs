@@ -6,7 +6,7 @@ use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, Peer, SEVERAL_PEERS, buck
 pub const END_TO_END: u32 = 255;
 
 /// Nodes of the tree that the programs' table holds.
-pub const MAX_NODES: u32 = 16384;
+pub const MAX_NODES: u32 = 12288;
 /// Paths that the programs' table holds.
 pub const MAX_PATHS: u32 = 8192;
 

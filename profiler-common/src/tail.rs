@@ -5,9 +5,9 @@ use crate::{Crossing, MAX_CROSSINGS};
 /// Crossings of a journey beyond those in its slot, if it gets a tail.
 pub const TAIL_CROSSINGS: usize = 144;
 /// Tails that journeys can have at one time. A power of two.
-pub const TAILS: usize = 512;
+pub const TAILS: usize = 128;
 /// Long paths that the programs' table holds.
-pub const LONG_PATHS: u32 = 512;
+pub const LONG_PATHS: u32 = 128;
 
 /// What a journey has beyond the crossings in its slot. Most journeys need none, and their slots would be four times as large.
 #[repr(C)]
