@@ -234,29 +234,30 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
     } else {
         // SAFETY: a helper without arguments.
         let processor = unsafe { bpf_get_smp_processor_id() } as u16;
-        if index > 0 {
-            let before = (index - 1) & 63;
-            if before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
-                journey.cpu_hops += 1;
-                // GRO hands packets to other CPUs without a trace:
-                // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022
-                if matches!(point, Point::Receive)
-                    && Points::IN_GRO.has(journey.last_point as u32)
-                    && journey.next_edge == 0
-                {
-                    journey.next_edge = Edge::Handed as u8;
-                }
+        let before = bounded(index.wrapping_sub(1));
+        if index > 0 && before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
+            journey.cpu_hops += 1;
+            // GRO hands packets to other CPUs without a trace:
+            // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022
+            if matches!(point, Point::Receive)
+                && Points::IN_GRO.has(journey.last_point as u32)
+                && journey.next_edge == 0
+            {
+                journey.next_edge = Edge::Handed as u8;
             }
         }
-        journey.crossings[index] = Crossing {
-            delta_ns: delta,
-            netns: at.netns,
-            ifindex: at.ifindex,
-            point: point as u8,
-            edge: journey.next_edge,
-            cpu: processor,
-            seen: cpu.crossings as u32,
-        };
+        let here = bounded(index);
+        if here < MAX_CROSSINGS {
+            journey.crossings[here] = Crossing {
+                delta_ns: delta,
+                netns: at.netns,
+                ifindex: at.ifindex,
+                point: point as u8,
+                edge: journey.next_edge,
+                cpu: processor,
+                seen: cpu.crossings as u32,
+            };
+        }
     }
     journey.count += 1;
     journey.last_ns = now;
@@ -270,6 +271,15 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
         journey.matched |= FILTER_DEVICE as u8;
     }
     function::crossed(journey, slot_of(journey.skb), index as u32, now);
+}
+
+/// An index of a crossing, of which the compiler knows nothing: else it leaves out, or does on another copy, the comparison from which
+/// the verifier knows its bound where it is used. Linux 6.1 forgets what it knew of a number that was kept on the stack.
+#[inline(always)]
+fn bounded(mut index: usize) -> usize {
+    // SAFETY: changes its operand and nothing else. An instruction, not a comment: two lines at one place are refused.
+    unsafe { core::arch::asm!("{0} &= 63", inout(reg) index, options(pure, nomem, nostack)) };
+    index
 }
 
 #[inline(always)]
