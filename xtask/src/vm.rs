@@ -59,7 +59,7 @@ const WIRE_KERNEL: &str = "NETSTRATA_WIRE_KERNEL";
 /// The longest that they shall take in a machine, where nothing else runs beside it.
 const SHALL_TAKE: Duration = Duration::from_secs(180);
 /// After so long a machine is ended: processors that are shared with others may be half as fast.
-const LIMIT: &str = "8m";
+const LIMIT: &str = "20m";
 /// The same where many CPUs are emulated in turns.
 const LIMIT_OF_MANY: &str = "30m";
 
