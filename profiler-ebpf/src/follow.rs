@@ -237,12 +237,7 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
         let before = bounded(index.wrapping_sub(1));
         if index > 0 && before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
             journey.cpu_hops += 1;
-            // GRO hands packets to other CPUs without a trace:
-            // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022
-            if matches!(point, Point::Receive)
-                && Points::IN_GRO.has(journey.last_point as u32)
-                && journey.next_edge == 0
-            {
+            if is_handed(journey, point) {
                 journey.next_edge = Edge::Handed as u8;
             }
         }
@@ -271,6 +266,13 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
         journey.matched |= FILTER_DEVICE as u8;
     }
     function::crossed(journey, slot_of(journey.skb), index as u32, now);
+}
+
+/// Whether GRO handed a packet that came to another CPU to that one, which it does without a trace.
+/// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022>
+#[inline(always)]
+fn is_handed(journey: &Journey, point: Point) -> bool {
+    matches!(point, Point::Receive) && Points::IN_GRO.has(journey.last_point as u32) && journey.next_edge == 0
 }
 
 /// An index of a crossing, of which the compiler knows nothing: else it leaves out, or does on another copy, the comparison from which
