@@ -136,8 +136,9 @@ pub(super) fn account_of(profile: &Profile, paths: Vec<PathAccount>) -> Account 
         .flat_map(|path| path.spans.iter().map(|span| (&path.record, span)))
         .filter(|(_, span)| span.kind == SpanKind::Service && span.layer != Some(Layer::Drop))
         .filter(|(of, span)| of.crossings.get(span.index).is_none_or(|from| is_of_one_packet(from.point)))
-        .map(|(of, span)| (span.sum_ns - span.probe_ns) * of.fragments_at(span.index))
-        .sum();
+        // Each of the two is checked where a profile is read, their product is not.
+        .map(|(of, span)| (span.sum_ns - span.probe_ns).saturating_mul(of.fragments_at(span.index)))
+        .fold(0, u64::saturating_add);
     let observer = Some(Layer::Observer);
     let sampled: u64 = steady_table(profile)
         .iter()
@@ -196,8 +197,25 @@ fn scale(profile: &Profile, observed_share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use netstrata_common::Edge;
+
     use super::*;
-    use crate::profile::{Histogram, PathRecord, Sampling};
+    use crate::profile::{CrossingRecord, Histogram, PathRecord, Sampling};
+
+    #[test]
+    fn a_profile_that_claims_endless_fragments_of_endless_work_is_told_all_the_same() {
+        let crossing = |point| CrossingRecord { point, netns: 1, ifindex: 2 };
+        let ways = PathRecord {
+            crossings: [Point::Queue, Point::Xmit, Point::Rx].map(crossing).to_vec(),
+            edges: vec![(0, Edge::Fragment)],
+            spans: vec![Histogram { count: 1, sum: u64::MAX / 4, ..Histogram::default() }; 2],
+            packets: 1,
+            wire_packets: u64::MAX / 2,
+            ..PathRecord::default()
+        };
+        let found = account(&Profile { paths: vec![ways], ..Profile::default() });
+        assert!(found.reconciliation.service_ns_per_packet >= u64::MAX as f64, "{:?}", found.reconciliation);
+    }
 
     #[test]
     fn packets_that_count_several_times_are_no_more_packets() {
