@@ -8,9 +8,8 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsRawFd as _, OwnedFd},
+    net::{SocketAddr, UdpSocket},
+    os::fd::OwnedFd,
     sync::mpsc,
     thread,
     time::Duration,
@@ -18,8 +17,14 @@ use std::{
 
 use netstrata::profile::{PathRecord, Profile};
 use netstrata_common::{Edge, End, Loss, Point, Protocol};
-use serde_json::Value;
-use support::{directory::Directory, inject, network::Network, recording::Recording, wait::PATIENCE};
+use support::{
+    counters::{sent, set_option, snmp, tcp, with_room},
+    directory::Directory,
+    inject,
+    network::Network,
+    recording::Recording,
+    wait::PATIENCE,
+};
 
 const PORT: u16 = 5310;
 const TCP: Protocol = Protocol::TCP;
@@ -46,28 +51,16 @@ fn set(network: &Network, feature: &str, on: bool) {
     }
 }
 
-fn sent(network: &Network) -> u64 {
-    let text = network.run("client", &["ip", "-s", "-j", "link", "show", "eth0"]);
-    serde_json::from_str::<Value>(&text).unwrap()[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
-}
-
-/// `InReceives` of IP: skbs, after GRO.
-fn received(network: &Network) -> u64 {
-    let text = network.run("server", &["cat", "/proc/self/net/snmp"]);
-    let mut lines = text.lines().filter(|line| line.starts_with("Ip:"));
-    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-    let column = names.split_whitespace().position(|name| name == "InReceives").unwrap();
-    values.split_whitespace().nth(column).unwrap().parse().unwrap()
-}
-
 /// Records every packet of the network while the traffic flows.
 fn record(network: &Network, traffic: impl FnOnce(&Network) -> u64) -> Counted {
     let directory = Directory::new();
     let file = directory.file("profile");
     let recording = Recording::start(&file, &["--sample-every", "1", "--netns", &network.namespace("client")]);
-    let before = (sent(network), received(network));
+    // skbs: of the second, after GRO.
+    let counters = || (sent(network, "client", "eth0"), snmp(network, "server", "Ip", "InReceives"));
+    let before = counters();
     let read_bytes = traffic(network);
-    let after = (sent(network), received(network));
+    let after = counters();
     Counted {
         profile: recording.stop(&file),
         read: read_bytes,
@@ -78,35 +71,6 @@ fn record(network: &Network, traffic: impl FnOnce(&Network) -> u64) -> Counted {
     }
 }
 
-/// Sends so many bytes over one connection; what the reader got.
-fn tcp(network: &Network, bytes: usize) -> u64 {
-    let address = SocketAddr::new(network.address().parse().unwrap(), PORT);
-    let (ready, is_ready) = mpsc::channel();
-    let server = network.inside("server", move || {
-        let listener = TcpListener::bind(address).unwrap();
-        ready.send(()).unwrap();
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (mut buffer, mut total) = (vec![0; 1 << 17], 0);
-        loop {
-            match stream.read(&mut buffer).unwrap() {
-                0 => return total,
-                count => total += count as u64,
-            }
-        }
-    });
-    is_ready.recv_timeout(PATIENCE).unwrap();
-    let client = network.inside("client", move || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let piece = vec![7; 1 << 16];
-        for _ in 0..bytes / piece.len() {
-            stream.write_all(&piece).unwrap();
-        }
-    });
-    client.join().unwrap();
-    server.join().unwrap()
-}
-
 /// Sends messages of `pieces` datagrams of `size` bytes each with UDP segmentation; the bytes that arrived.
 fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -> u64 {
     let address: SocketAddr = format!("{to}:{PORT}").parse().unwrap();
@@ -114,12 +78,7 @@ fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -
     let server = network.inside("server", move || {
         let socket = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let space = 8i32 << 20;
-        // SAFETY: the value is an integer that outlives the call.
-        let result = unsafe {
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const space).cast(), 4)
-        };
-        assert_eq!(result, 0, "cannot enlarge the buffer: {}", std::io::Error::last_os_error());
+        with_room(&socket);
         ready.send(()).unwrap();
         let (mut buffer, mut total) = (vec![0; 1 << 16], 0);
         while let Ok(count) = socket.recv(&mut buffer) {
@@ -133,12 +92,7 @@ fn udp(network: &Network, to: &str, messages: usize, pieces: usize, size: u16) -
         socket.set_broadcast(true).unwrap();
         if pieces > 1 {
             const UDP_SEGMENT: i32 = 103;
-            let size = i32::from(size);
-            // SAFETY: the value is an integer that outlives the call.
-            let result = unsafe {
-                libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, UDP_SEGMENT, (&raw const size).cast(), 4)
-            };
-            assert_eq!(result, 0, "no UDP segmentation: {}", std::io::Error::last_os_error());
+            set_option(&socket, libc::SOL_UDP, UDP_SEGMENT, i32::from(size));
         }
         let message = vec![7; usize::from(size) * pieces];
         for _ in 0..messages {
@@ -236,7 +190,7 @@ fn tcp_counts_right_with_every_offload_on_and_off() {
         set(&network, "gso", gso);
         set(&network, "gro", gro);
         let what = format!("tso {tso}, gso {gso}, gro {gro}");
-        let counted = record(&network, |network| tcp(network, 24 << 20));
+        let counted = record(&network, |network| tcp(network, PORT, 24 << 20));
         counted.check(TCP, &what);
         let edges = counted.edges(TCP);
         assert_eq!(edges.contains(&Edge::Segment), !tso, "{what}: {edges:?}");
@@ -271,7 +225,7 @@ fn packets_that_xdp_rebuilds_go_on() {
     let Some(_alone) = ready!() else { return };
     let network = Network::bridge();
     let _program = pass_through_xdp(&network, "server", "eth0");
-    let counted = record(&network, |network| tcp(network, 4 << 20));
+    let counted = record(&network, |network| tcp(network, PORT, 4 << 20));
     counted.check(TCP, "XDP at the server");
     let rebuilt: u64 = counted
         .data(TCP)

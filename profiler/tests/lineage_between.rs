@@ -7,9 +7,7 @@
 mod support;
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsRawFd as _,
+    net::{SocketAddr, UdpSocket},
     sync::mpsc,
     thread,
     time::Duration,
@@ -21,7 +19,13 @@ use netstrata::{
 };
 use netstrata_common::{Edge, End, Layer, Loss, Point, Protocol};
 use support::{
-    command, directory::Directory, network::Network, ready::say_left_out, recording::Recording, wait::PATIENCE,
+    command,
+    counters::{sent, set_option, snmp, tcp, with_room},
+    directory::Directory,
+    network::Network,
+    ready::say_left_out,
+    recording::Recording,
+    wait::PATIENCE,
 };
 
 const PORT: u16 = 5311;
@@ -41,51 +45,6 @@ fn record<T>(work: impl FnOnce() -> T) -> (Profile, T) {
 fn tc(network: &Network, side: &str, words: &str) -> bool {
     let words: Vec<&str> = ["tc"].into_iter().chain(words.split(' ')).collect();
     command(&network.enter(side, &words)).output().unwrap().status.success()
-}
-
-/// A counter of `/proc/net/snmp`.
-fn snmp(network: &Network, side: &str, protocol: &str, field: &str) -> u64 {
-    let text = network.run(side, &["cat", "/proc/self/net/snmp"]);
-    let mut lines = text.lines().filter(|line| line.starts_with(&format!("{protocol}:")));
-    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-    let column = names.split_whitespace().position(|name| name == field).unwrap();
-    values.split_whitespace().nth(column).unwrap().parse().unwrap()
-}
-
-/// Packets that a device has sent.
-fn sent(network: &Network, side: &str, device: &str) -> u64 {
-    let text = network.run(side, &["ip", "-s", "-j", "link", "show", device]);
-    let links: serde_json::Value = serde_json::from_str(&text).unwrap();
-    links[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
-}
-
-/// Sends so many bytes over one connection; what the reader got.
-fn tcp(network: &Network, bytes: usize) -> u64 {
-    let address = SocketAddr::new(network.address().parse().unwrap(), PORT);
-    let (ready, is_ready) = mpsc::channel();
-    let server = network.inside("server", move || {
-        let listener = TcpListener::bind(address).unwrap();
-        ready.send(()).unwrap();
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (mut buffer, mut total) = (vec![0; 1 << 17], 0);
-        loop {
-            match stream.read(&mut buffer).unwrap() {
-                0 => return total,
-                count => total += count as u64,
-            }
-        }
-    });
-    is_ready.recv_timeout(PATIENCE).unwrap();
-    let client = network.inside("client", move || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let piece = vec![7; 1 << 16];
-        for _ in 0..bytes / piece.len() {
-            stream.write_all(&piece).unwrap();
-        }
-    });
-    client.join().unwrap();
-    server.join().unwrap()
 }
 
 /// How messages are sent.
@@ -108,7 +67,7 @@ fn udp(network: &Network, from: &str, to: &str, messages: usize, size: usize, se
         own.set_port(PORT);
         let socket = UdpSocket::bind(own).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
-        set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 8 << 20);
+        with_room(&socket);
         ready.send(()).unwrap();
         let (mut buffer, mut count) = (vec![0; 1 << 16], 0);
         while socket.recv(&mut buffer).is_ok() {
@@ -124,8 +83,8 @@ fn udp(network: &Network, from: &str, to: &str, messages: usize, size: usize, se
         socket.set_broadcast(true).unwrap();
         match sent {
             Sent::Plainly => {}
-            Sent::InSegments(size) => set(&socket, libc::SOL_UDP, UDP_SEGMENT, size),
-            Sent::AsTheDeviceTakesThem => set(&socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, IP_PMTUDISC_OMIT),
+            Sent::InSegments(size) => set_option(&socket, libc::SOL_UDP, UDP_SEGMENT, size),
+            Sent::AsTheDeviceTakesThem => set_option(&socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, IP_PMTUDISC_OMIT),
         }
         for _ in 0..messages {
             socket.send_to(&vec![7; size], address).unwrap();
@@ -134,12 +93,6 @@ fn udp(network: &Network, from: &str, to: &str, messages: usize, size: usize, se
     });
     client.join().unwrap();
     server.join().unwrap()
-}
-
-fn set(socket: &UdpSocket, level: i32, option: i32, value: i32) {
-    // SAFETY: the value is an integer that outlives the call.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), 4) };
-    assert_eq!(result, 0, "cannot set an option: {}", std::io::Error::last_os_error());
 }
 
 /// Paths of data that began in a namespace of the network.
@@ -239,7 +192,7 @@ fn pieces_that_a_shaper_cuts_lie_in_its_queue_and_go_on() {
         if !tc(&network, "middle", &shaper) {
             return say_left_out(test_name!(), "shapers", "this kernel has no token bucket");
         }
-        let (profile, read) = record(|| tcp(&network, 4 << 20));
+        let (profile, read) = record(|| tcp(&network, PORT, 4 << 20));
         let paths = data(&profile, &network, "client", TCP);
         let lost = lost(&profile);
         check(&format!("burst {burst}: bytes"), bytes(&arrived(&paths, &network)) as f64, read, lost * 65536);
@@ -278,7 +231,7 @@ fn packets_that_tc_redirects_to_an_ifb_device_lie_in_its_queue_and_go_on() {
         }
         // A second flow shares it, whose packets are not to go back to the first one's device.
         let before = sent(&network, "middle", "ifb9");
-        let (profile, read) = record(|| tcp(&network, 4 << 20));
+        let (profile, read) = record(|| tcp(&network, PORT, 4 << 20));
         let through = sent(&network, "middle", "ifb9") - before;
         let lost = lost(&profile);
         let paths = data(&profile, &network, "client", TCP);

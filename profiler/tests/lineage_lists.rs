@@ -11,7 +11,6 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsRawFd as _,
     sync::{Arc, Barrier, mpsc},
     thread,
 };
@@ -19,7 +18,7 @@ use std::{
 use netstrata::profile::{PathRecord, Profile};
 use netstrata_common::{Edge, End, Loss, Point, Points, Protocol};
 use serde_json::Value;
-use support::{directory::Directory, network::Network, recording::Recording, run, wait::PATIENCE};
+use support::{counters::with_room, directory::Directory, network::Network, recording::Recording, run, wait::PATIENCE};
 
 const PORT: u16 = 5330;
 /// How many packets are sent at a time: as many as fit into a veth's ring together, or more.
@@ -87,16 +86,6 @@ fn record<T>(network: &Network, traffic: impl FnOnce(&Network) -> T) -> (Profile
     let recording = Recording::start(&file, &["--sample-every", "1", "--netns", &network.namespace("server")]);
     let done = traffic(network);
     (recording.stop(&file), done)
-}
-
-/// Gives a socket room for all that is sent at a time.
-fn with_room(socket: &UdpSocket) {
-    let space = 8_i32 << 20;
-    // SAFETY: the value is an integer that outlives the call.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const space).cast(), 4)
-    };
-    assert_eq!(result, 0, "cannot enlarge the buffer: {}", std::io::Error::last_os_error());
 }
 
 /// Sends bursts of datagrams from several sockets to as many ports, each burst when the last one has been read; how many were

@@ -1,6 +1,7 @@
 //! What live tests stand on: whether they can run, networks, programs that run, recordings, reports, and costs of a known
 //! size.
 
+pub mod counters;
 pub mod directory;
 pub mod inject;
 pub mod lab;
