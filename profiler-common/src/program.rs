@@ -30,8 +30,10 @@ pub const HELD_PACKETS: usize = 4096;
 pub const TUNNELLED_WORD: usize = MAX_SLOTS;
 /// The word that counts fragments that wait for others.
 pub const FRAGMENTS_WORD: usize = MAX_SLOTS + 1;
+/// Word that counts all followed packets that lie in pieces in a queue: what every crossing asks first.
+pub const ALL_PIECES_WORD: usize = MAX_SLOTS + 2;
 /// The first of the words that count packets that lie in queues in pieces.
-pub const PIECES_WORD: usize = MAX_SLOTS + 2;
+pub const PIECES_WORD: usize = MAX_SLOTS + 3;
 /// How many words that are, by device; a power of two.
 pub const PIECES_WORDS: usize = 16;
 

@@ -19,6 +19,8 @@ pub struct Tail {
     pub slot: u32,
     /// Zero.
     pub pad: u32,
+    /// The time of all that is here, in nanoseconds.
+    pub ns: u64,
     /// Its crossings from the one numbered [`MAX_CROSSINGS`] on.
     pub crossings: LongPath,
 }

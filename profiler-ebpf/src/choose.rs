@@ -1,20 +1,20 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, Edge, End, FILTER_FLOW, Journey, Loss, PAUSE_NS, Point, Points};
+use netstrata_common::{DeviceKey, Edge, End, FILTER_FLOW, Loss, PAUSE_NS, Point, Points};
 
 use crate::{
-    cpu::{config, now, state},
+    cpu::{config, device_key, now, state},
     end::{self, evict},
     follow::{append, take_out_own_time},
     fragments::{self, is_cut, lengths},
-    fresh::{is_at_a_card, is_fresh},
+    fresh::{begins_datagram, is_at_a_card, is_new},
     globals::offset,
     ip, lineage,
     maps::JOURNEYS,
-    print::part,
+    print::part_from,
     skb,
-    slots::{self, WaitsFor, key, set_key},
+    slots::{self, WaitsFor, journey_in, key, set_key},
 };
 
 /// Ends the journey of a packet that an XDP program took, or a device that is done with it, when its address is another packet's:
@@ -31,11 +31,12 @@ fn release_gone(packet: u64, slot: u32) {
 }
 
 /// The first fragment of a datagram is what the datagram begins with, and counts for all of it.
-#[inline(always)]
-fn begin_in_fragments(point: Point, header: u64, journey: &mut Journey) {
-    let Some(part) = part(header) else { return };
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn begin_in_fragments(point: u64, header: u64, protocol: u64, slot: u64) -> i32 {
+    let Some(journey) = journey_in(slot as u32) else { return 0 };
     is_cut(journey, header);
-    journey.protocol = part.protocol;
+    journey.protocol = protocol as u8;
     journey.wire = journey.fragments as u32;
     let (datagram, fragment) = lengths(header);
     if datagram > fragment {
@@ -45,6 +46,7 @@ fn begin_in_fragments(point: Point, header: u64, journey: &mut Journey) {
     if Points::BEGIN_MADE.has(point as u32) {
         journey.next_edge = Edge::Fragment as u8;
     }
+    0
 }
 
 /// Chooses this packet, if it is a fresh one. Called for one crossing in `sample_every`.
@@ -71,16 +73,27 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     cpu.every = every;
     let pending = cpu.pending_socket;
     cpu.pending_socket = 0;
-    if config.accept == 0 || !is_fresh(point, packet, previous) {
+    if config.accept == 0 || !is_new(point, packet, previous) {
         return 0;
     }
-    // A tunnel's worker sends what the tunnel was given before, maybe in pieces.
-    if Points::BEGIN_MADE.has(point as u32) && skb::is_carried(packet) {
-        return 0;
-    }
+    // Each read of the kernel's memory costs as much as all else between two of them: nothing is read twice.
+    let head = skb::head(packet);
     // A driver hands in packets whose headers nobody has looked for yet.
     let outside = Points::BEGIN_OUTSIDE.has(point as u32);
-    let (header, before) = if outside { skb::arriving_header(packet) } else { (skb::network_header(packet), 0) };
+    let (header, before) = if outside {
+        skb::arriving_header(packet)
+    } else {
+        let (outer, inner) = skb::network_headers(packet);
+        // A tunnel's worker sends what the tunnel was given before, maybe in pieces.
+        if Points::BEGIN_MADE.has(point as u32) && inner != 0 {
+            return 0;
+        }
+        (skb::untagged(head + outer as u64), 0)
+    };
+    let part = part_from(header, ip::begin(header));
+    if part.as_ref().is_some_and(|part| !begins_datagram(point, packet, part)) {
+        return 0;
+    }
     if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(header) {
         return 0;
     }
@@ -111,12 +124,12 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.weight = weight;
     journey.count = 0;
     journey.len = skb::read(packet, offset!(skb_len));
-    journey.wire = skb::wire_packets(packet);
+    journey.wire = skb::wire_packets_at(packet, head);
     (journey.payload, journey.protocol) = if outside {
         journey.len += skb::link_header(packet);
         ip::arriving_payload(packet, (header, before))
     } else {
-        ip::payload(packet)
+        ip::payload_of(packet, header)
     };
     journey.socket = 0;
     journey.skbs_micro = 1_000_000;
@@ -139,11 +152,13 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.end = End::Open as u8;
     journey.matched = 0;
     journey.epoch = config.epoch;
-    let device = skb::device_key(skb::device(packet));
+    let device = device_key(cpu, skb::device(packet), now);
     if from_send {
         append(cpu, journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
     }
-    begin_in_fragments(point, header, journey);
+    if let Some(part) = part {
+        begin_in_fragments(point as u64, header, part.protocol as u64, slot as u64);
+    }
     append(cpu, journey, point, device, now, config);
     if matches!(point, Point::Gro) {
         lineage::enters_gro(cpu, packet, journey.id);

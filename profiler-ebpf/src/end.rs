@@ -12,10 +12,10 @@ use crate::{
     atomic::Atomic,
     cpu::{self, state},
     function, log,
-    long::{free_tail, tail_ns, tail_of},
+    long::{free_tail, place, tail_of},
     maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, LONG_PATHS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
     skb,
-    slots::{self, WaitsFor, key, set_key},
+    slots::{self, WaitsFor, journey_in, key, set_key},
     with_program,
 };
 
@@ -150,7 +150,7 @@ extern "C" fn close_global(slot: u64, end: u64, reason: u64) -> i32 {
 #[inline(always)]
 fn account(slot: u32, journey: &Journey, config: &Config) {
     let weight = journey.weight;
-    let beyond_ns = if journey.tail == 0 { 0 } else { tail_ns(slot as u64) };
+    let beyond_ns = tail_of(journey).map_or(0, |tail| tail.ns);
     match journey.entered(config.filters, beyond_ns) {
         Entered::Yes => {}
         Entered::NotWanted => return,
@@ -177,14 +177,7 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
     if enter(hash, batch | END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64, 0) == 0 {
         return;
     }
-    for index in 1..MAX_CROSSINGS {
-        if index as u32 >= journey.count {
-            break;
-        }
-        let crossing = &journey.crossings[index];
-        let others = crossing.others_since(&journey.crossings[index - 1]);
-        enter(hash, batch | index as u64, crossing.delta_ns, weight as u64, others as u64);
-    }
+    enter_spans(slot as u64, hash, batch);
     if journey.tail != 0 {
         enter_tail(slot as u64, hash, batch);
     }
@@ -192,24 +185,51 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
     to_ring(journey, config.ring_every);
 }
 
+/// Adds the spans that end at crossings in a journey's slot. Apart, because the verifier would follow what comes after the loop
+/// once for each number of crossings.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enter_spans(slot: u64, hash: u64, batch: u64) -> i32 {
+    let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
+    for index in 1..MAX_CROSSINGS {
+        if index as u32 >= journey.count {
+            break;
+        }
+        let crossing = &journey.crossings[index];
+        let others = crossing.others_since(&journey.crossings[index - 1]);
+        enter(hash, batch | index as u64, crossing.delta_ns, journey.weight as u64, others as u64);
+    }
+    0
+}
+
 /// Adds the spans that end at crossings of a journey's tail.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn enter_tail(slot: u64, hash: u64, batch: u64) -> i32 {
-    let Some(journey) = slots::journey_in(slots::index(slot)) else { return 0 };
-    let Some(tail) = tail_of(journey) else { return 0 };
-    let mut before = journey.crossings[MAX_CROSSINGS - 1];
-    for at in 0..TAIL_CROSSINGS {
-        let index = (MAX_CROSSINGS + at) as u32;
-        if index >= journey.count {
+    for at in 0..TAIL_CROSSINGS as u64 {
+        if enter_beyond(slot, at, hash, batch) == 0 {
             break;
         }
-        let crossing = tail.crossings.0[at];
-        let others = crossing.others_since(&before);
-        enter(hash, batch | index as u64, crossing.delta_ns, journey.weight as u64, others as u64);
-        before = crossing;
     }
     0
+}
+
+/// Adds the span that ends at a crossing of a journey's tail; 0 if the journey has not so many.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enter_beyond(slot: u64, at: u64, hash: u64, batch: u64) -> i32 {
+    let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
+    let Some(tail) = tail_of(journey) else { return 0 };
+    let (at, index) = (place(at), MAX_CROSSINGS as u64 + at);
+    if index >= journey.count as u64 || at >= TAIL_CROSSINGS {
+        return 0;
+    }
+    let before = place(at as u64).wrapping_sub(1);
+    let crossing = tail.crossings.0[at];
+    let before = if before < TAIL_CROSSINGS { &tail.crossings.0[before] } else { &journey.crossings[MAX_CROSSINGS - 1] };
+    let others = crossing.others_since(before);
+    enter(hash, batch | index, crossing.delta_ns, journey.weight as u64, others as u64);
+    1
 }
 
 /// Sends a share of the whole journeys to the profiler.

@@ -2,12 +2,16 @@
 
 use netstrata_common::{Journey, Layer, Point, Points};
 
-use crate::{globals::offset, print::part, skb};
+use crate::{
+    globals::offset,
+    print::{Part, part},
+    skb,
+};
 
-/// Whether a packet begins here and now: it is new, and a whole datagram or the first fragment of one.
+/// Whether a packet with this IP header begins here and now: it is new, and a whole datagram or the first fragment of one.
 #[inline(always)]
-pub fn is_fresh(point: Point, packet: u64, previous: u32) -> bool {
-    is_new(point, packet, previous) && begins_datagram(point, packet)
+pub fn is_fresh(point: Point, packet: u64, previous: u32, header: u64) -> bool {
+    is_new(point, packet, previous) && part(header).is_none_or(|part| begins_datagram(point, packet, &part))
 }
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
@@ -52,10 +56,7 @@ pub fn comes_from_worker(point: Point, journey: &Journey) -> bool {
 /// Whether a device gives packets to workers.
 #[inline(always)]
 pub fn defers(device: u64) -> bool {
-    let operations: u64 = skb::read(device, offset!(dev_link_ops));
-    let name: u64 = skb::read(operations, offset!(link_ops_kind));
-    let kind: u32 = skb::read(name, 0);
-    operations != 0 && kind == Layer::DEFERRING[0]
+    skb::link_kind(skb::read(device, offset!(dev_link_ops))) == Layer::DEFERRING[0]
 }
 
 /// Whether a packet at its queue was not received, nor is it one of several copies: `previous` tells that of the first copy only.
@@ -64,12 +65,11 @@ fn is_made_here(packet: u64) -> bool {
     skb::read::<i32>(packet, offset!(skb_iif)) == 0 && !skb::is_clone(packet)
 }
 
-/// Whether a new packet is a whole datagram, or the first of the fragments that this machine or another one made of one.
+/// Whether a new packet that is a part of a datagram is the first of the fragments that this machine or another one made of it.
 #[inline(always)]
-fn begins_datagram(point: Point, packet: u64) -> bool {
+pub fn begins_datagram(point: Point, packet: u64, part: &Part) -> bool {
     let is_made = Points::BEGIN_MADE.has(point as u32);
-    let header = if is_made { skb::network_header(packet) } else { skb::arriving_header(packet).0 };
-    part(header).is_none_or(|part| part.is_first && (!is_made || is_sent_here(packet, part.protocol)))
+    part.is_first && (!is_made || is_sent_here(packet, part.protocol))
 }
 
 /// Whether a socket of the device's namespace sends the fragment in its own protocol. Others are cut from what a tunnel

@@ -6,7 +6,7 @@ use netstrata_common::{Config, Protocol};
 use crate::{
     cpu::config,
     globals::offset,
-    skb::{network_header, read},
+    skb::{network_header, read, untagged},
 };
 
 /// What an IP header carries.
@@ -39,20 +39,38 @@ fn is_extension(next: u8) -> bool {
     matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY)
 }
 
+/// The first sixteen bytes of an IP header, in which both versions have what is asked for first.
+pub type Begin = [u64; 2];
+
+/// Reads the beginning of the IP header at this address.
+#[inline(always)]
+pub fn begin(header: u64) -> Begin {
+    read(header, 0)
+}
+
+/// The version of IP; of what is not IP anything.
+#[inline(always)]
+pub fn version(begin: Begin) -> u8 {
+    begin[0] as u8 >> 4
+}
+
 /// What the IP header at this address carries.
 #[inline(always)]
 pub fn carried(header: u64) -> Carried {
-    let first: u8 = read(header, 0);
-    // Both versions have in these eight bytes what is asked for first.
-    let words = u64::from_be(read(header, 4));
-    match first >> 4 {
+    carried_from(header, begin(header))
+}
+
+/// The same, where its beginning is known.
+#[inline(always)]
+pub fn carried_from(header: u64, begin: Begin) -> Carried {
+    match version(begin) {
         4 => Carried {
-            protocol: (words >> 16) as u8,
-            is_later_fragment: words >> 32 & 0x1fff != 0,
-            length: (first & 15) as u64 * 4,
+            protocol: (begin[1] >> 8) as u8,
+            is_later_fragment: u16::from_be((begin[0] >> 48) as u16) & 0x1fff != 0,
+            length: (begin[0] & 15) * 4,
         },
         6 => {
-            let next = (words >> 40) as u8;
+            let next = (begin[0] >> 48) as u8;
             if !is_extension(next) {
                 return Carried { protocol: next, is_later_fragment: false, length: IPV6 };
             }
@@ -90,60 +108,57 @@ extern "C" fn behind_extensions(header: u64, next: u64) -> u64 {
     length << 16 | next as u64
 }
 
-/// Types of VLAN tags, and what else Ethernet carries.
-const TAGS: [u16; 2] = [0x8100, 0x88a8];
+/// What an Ethernet frame in an envelope says it is.
 const ETHERNET_BRIDGED: u16 = 0x6558;
-/// Bytes of an Ethernet header, a VLAN tag, and the headers of UDP and VXLAN.
-const ETHERNET: u64 = 14;
-const TAG: u64 = 4;
+/// Bytes of an Ethernet header, and the headers of UDP and VXLAN.
+pub const ETHERNET: u64 = 14;
 const UDP_HEADER: u64 = 8;
 const VXLAN_HEADER: u64 = 8;
-
-/// The header behind VLAN tags, where the stack takes a tag for the network header: before it has removed it, and of what
-/// programs wrote to a tap device. What stands before a header is its type.
-#[inline(always)]
-pub fn untagged(header: u64) -> u64 {
-    let kind = u16::from_be(read(header.wrapping_sub(2), 0));
-    if kind != TAGS[0] && kind != TAGS[1] {
-        return header;
-    }
-    let inner = u16::from_be(read(header, 2));
-    header + if inner == TAGS[0] || inner == TAGS[1] { 2 * TAG } else { TAG }
-}
 
 /// Bytes of TCP or UDP data in a packet that stands at a device, and its protocol (0 for what is not IP). From the length of
 /// the packet, not of its IP header, which has none of BIG TCP.
 #[inline(always)]
 pub fn payload(skb: u64) -> (u32, u8) {
-    let data: u64 = read(skb, offset!(skb_data));
-    let header = untagged(network_header(skb));
-    payload_at(skb, header, header.wrapping_sub(data) as u32)
+    payload_of(skb, untagged(network_header(skb)))
 }
 
-/// The same, where the IP header is known, and what of the packet lies before it.
+/// The same, where the IP header is known.
 #[inline(always)]
-pub fn payload_at(skb: u64, header: u64, before: u32) -> (u32, u8) {
+pub fn payload_of(skb: u64, header: u64) -> (u32, u8) {
+    let data: u64 = read(skb, offset!(skb_data));
+    unpacked(payload_at(skb, header, header.wrapping_sub(data)))
+}
+
+#[inline(always)]
+fn unpacked(payload: u64) -> (u32, u8) {
+    (payload as u32, (payload >> 32) as u8)
+}
+
+/// The same, where it is known, too, what of the packet lies before it: the bytes, and above them the protocol.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn payload_at(skb: u64, header: u64, before: u64) -> u64 {
     let Carried { protocol, is_later_fragment, length } = carried(header);
     let transport = match Protocol(protocol) {
         Protocol::TCP | Protocol::UDP if is_later_fragment => 0,
         Protocol::TCP => (read::<u8>(header, length + 12) >> 4) as u64 * 4,
         Protocol::UDP => 8,
-        _ => return (0, protocol),
+        _ => return (protocol as u64) << 32,
     };
     let len: u32 = read(skb, offset!(skb_len));
-    (len.saturating_sub(before.wrapping_add((length + transport) as u32)), protocol)
+    len.saturating_sub((before + length + transport) as u32) as u64 | (protocol as u64) << 32
 }
 
 /// As [`payload`], of what a driver hands in, by what [`arriving_header`](crate::skb::arriving_header) said. A card pads short frames.
 #[inline(always)]
 pub fn arriving_payload(skb: u64, (header, before): (u64, u32)) -> (u32, u8) {
-    let (bytes, protocol) = payload_at(skb, header, before);
-    let first: u8 = read(header, 0);
-    let length = if first >> 4 == 4 {
-        u16::from_be(read(header, 2)) as u32
+    let (bytes, protocol) = unpacked(payload_at(skb, header, before as u64));
+    let begin = begin(header);
+    let length = if version(begin) == 4 {
+        u16::from_be((begin[0] >> 16) as u16) as u32
     } else {
-        let length = u16::from_be(read(header, 4)) as u32;
-        if length == 0 { 0 } else { length + 40 }
+        let length = u16::from_be((begin[0] >> 32) as u16) as u32;
+        if length == 0 { 0 } else { length + IPV6 as u32 }
     };
     let len: u32 = read(skb, offset!(skb_len));
     let padding = if length == 0 { 0 } else { len.wrapping_sub(before).saturating_sub(length) };

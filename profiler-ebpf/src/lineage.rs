@@ -38,6 +38,12 @@ pub fn journey_of(parent: &Parent) -> Option<&'static mut Journey> {
     journey_in(parent.slot).filter(|journey| journey.id == parent.id)
 }
 
+/// Where the bytes of a packet that may be cloned begin.
+#[inline(always)]
+fn head_of(parent: &Parent) -> u64 {
+    if parent.object == 0 { journey_of(parent).map_or(0, |journey| skb::head(journey.skb)) } else { parent.object }
+}
+
 /// Gives up waiting for the child of a parked packet.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -159,14 +165,24 @@ pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journe
         cpu.listed[cpu.received as usize & (LISTED - 1)] = packet;
         cpu.received += 1;
     }
-    let head = skb::read(packet, offset!(skb_head));
+    // While a device sends it, its head can be read when a clone asks for it.
+    let stays = journey.last_point == Point::Xmit as u8;
+    let is_next = cpu.parent.edge == Edge::Clone as u32 && cpu.parent.slot != slot;
+    let head = if is_next || !stays { skb::head(packet) } else { 0 };
     // A clone that a device sends is one of several; more of them are to come.
-    if cpu.parent.edge == Edge::Clone as u32 && cpu.parent.object == head && cpu.parent.slot != slot {
+    if is_next && head_of(&cpu.parent) == head {
         return;
     }
     become_parent(
         cpu,
-        Parent { object: head, edge: Edge::Clone as u32, pieces: 1, slot, id: journey.id, ..Parent::default() },
+        Parent {
+            object: if stays { 0 } else { head },
+            edge: Edge::Clone as u32,
+            pieces: 1,
+            slot,
+            id: journey.id,
+            ..Parent::default()
+        },
     );
 }
 
@@ -189,14 +205,13 @@ pub extern "C" fn announced(socket: u64) -> u64 {
     for age in 0..LISTED as u32 {
         // From the oldest on.
         let nth = count.wrapping_sub(LISTED as u32).wrapping_add(age);
-        let packet = cpu.listed[nth as usize & (LISTED - 1)];
-        if nth >= count || !is_received(packet) {
+        if nth >= count {
             continue;
         }
-        left += 1;
-        let is_datagram = journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP);
-        let is_worked_on = cpu.object == packet && Points::RECEIVED.has(cpu.point);
-        if found == 0 && is_empty && (is_datagram || is_worked_on) && skb::is_for_port(packet, socket) {
+        let packet = cpu.listed[nth as usize & (LISTED - 1)];
+        let standing = listed(packet, if is_empty && found == 0 { socket } else { 0 });
+        left |= standing;
+        if standing == Listed::Its as i32 {
             found = packet;
         }
     }
@@ -204,6 +219,31 @@ pub extern "C" fn announced(socket: u64) -> u64 {
         cpu.received = 0;
     }
     found
+}
+
+/// What one of the packets is that were received.
+#[repr(i32)]
+enum Listed {
+    /// Gone on, or not followed any more.
+    Gone,
+    /// No protocol has taken it up yet.
+    Received,
+    /// Neither, and it is for the socket that announces data.
+    Its,
+}
+
+/// See [`Listed`]; `socket` is 0 where nobody asks for whom it is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn listed(packet: u64, socket: u64) -> i32 {
+    let Some(cpu) = state() else { return Listed::Gone as i32 };
+    if !is_received(packet) {
+        return Listed::Gone as i32;
+    }
+    let is_datagram = journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP);
+    let is_worked_on = cpu.object == packet && Points::RECEIVED.has(cpu.point);
+    let is_its = socket != 0 && (is_datagram || is_worked_on) && skb::is_for_port(packet, socket);
+    if is_its { Listed::Its as i32 } else { Listed::Received as i32 }
 }
 
 /// Whether a packet is followed, and no protocol has taken it up yet.
@@ -306,7 +346,7 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
             && flow_print(skb::arriving_header(packet).0) == parent.print
     } else {
         let starts = const { Points::of_children(Edge::Clone) }.has(point);
-        let same = starts && skb::read::<u64>(packet, offset!(skb_head)) == parent.object;
+        let same = starts && skb::head(packet) == head_of(&parent);
         let alike = same && journey_of(&parent).is_some_and(|journey| is_like(packet, journey));
         // The memory of a packet that was used up unseen may be another one's by now.
         let same = alike && journey_of(&parent).is_some_and(|journey| is_soon(journey, begin));
@@ -388,8 +428,10 @@ pub extern "C" fn adopt(point: u64, packet: u64, device: u64) -> i32 {
         cpu.next_id += 1;
         new.id = cpu.next_id;
         new.print = 0;
-        if new.tail != 0 {
-            long::tail_moved(to as u64, 1);
+        if new.tail != 0 && long::tail_moved(to as u64, 1) == 0 {
+            cpu.lost[Loss::ClonesLost] += old.weight as u64;
+            new.skb = 0;
+            return 0;
         }
     } else {
         cpu.parent.forget();

@@ -31,8 +31,10 @@ pub fn tail_of(journey: &Journey) -> Option<&'static mut Tail> {
 }
 
 /// Finds a tail for the journey in a slot; its number and one, or 0.
-#[inline(always)]
-fn claim(slot: u32, id: u64) -> u16 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn claim(slot: u64, id: u64) -> i32 {
+    let slot = slots::index(slot);
     for step in 0..TRIES {
         let number = slot.wrapping_add(step) & (MOST_TAILS as u32 - 1);
         let Some(tail) = tail(number) else { return 0 };
@@ -41,28 +43,34 @@ fn claim(slot: u32, id: u64) -> u16 {
             && journey_in(tail.slot)
                 .is_some_and(|journey| journey.id == tail.id && journey.tail as u32 == number + 1 && journey.skb != 0);
         if !is_held {
-            (tail.id, tail.slot) = (id, slot);
-            return number as u16 + 1;
+            (tail.id, tail.slot, tail.ns) = (id, slot, 0);
+            return number as i32 + 1;
         }
     }
     0
 }
 
+/// A place in a tail, of which the compiler knows nothing: it would compare half of the register, and the verifier not know that this
+/// is all of it.
+#[inline(always)]
+pub fn place(mut at: u64) -> usize {
+    // SAFETY: changes its operand and nothing else.
+    unsafe { core::arch::asm!("{0} &= 255", inout(reg) at, options(pure, nomem, nostack)) };
+    at as usize
+}
+
 /// The place in a tail of the crossing with this number.
 #[inline(always)]
-fn place(number: u32) -> usize {
-    let mut place = number.wrapping_sub(MAX_CROSSINGS as u32) as usize;
-    // The compiler would compare half of the register, and the verifier not know that this is all of it.
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) place, options(pure, nomem, nostack)) };
-    place
+fn place_of(number: u32) -> usize {
+    let at = number.wrapping_sub(MAX_CROSSINGS as u32);
+    if at < TAIL_CROSSINGS as u32 { place(at as u64) } else { TAIL_CROSSINGS }
 }
 
 /// The latest crossing of a journey that has more than its slot holds.
 #[inline(always)]
 fn latest(journey: &mut Journey) -> &mut Crossing {
     let Some(tail) = tail_of(journey) else { return &mut journey.crossings[MAX_CROSSINGS - 1] };
-    let at = place(journey.count.wrapping_sub(1));
+    let at = place_of(journey.count.wrapping_sub(1));
     if at < TAIL_CROSSINGS { &mut tail.crossings.0[at] } else { &mut tail.crossings.0[TAIL_CROSSINGS - 1] }
 }
 
@@ -85,7 +93,7 @@ pub extern "C" fn append_long(slot: u64, point: u64, at: u64, delta_ns: u64) -> 
     let (Some(cpu), Some(journey)) = (state(), journey_in(slot)) else { return 0 };
     let count = journey.count;
     if count == MAX_CROSSINGS as u32 {
-        journey.tail = claim(slot, journey.id);
+        journey.tail = claim(slot as u64, journey.id) as u16;
     }
     // SAFETY: a helper without arguments.
     let processor = unsafe { bpf_get_smp_processor_id() } as u16;
@@ -103,7 +111,8 @@ pub extern "C" fn append_long(slot: u64, point: u64, at: u64, delta_ns: u64) -> 
     };
     let full = match tail_of(journey) {
         Some(tail) => {
-            let at = place(count);
+            tail.ns += delta_ns;
+            let at = place_of(count);
             if at < TAIL_CROSSINGS {
                 tail.crossings.0[at] = next;
             } else {
@@ -141,23 +150,10 @@ pub extern "C" fn latest_device(slot: u64) -> u64 {
 pub extern "C" fn lengthen(slot: u64, delta_ns: u64) -> i32 {
     let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
     latest(journey).delta_ns += delta_ns;
-    0
-}
-
-/// The time of a journey's tail.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn tail_ns(slot: u64) -> u64 {
-    let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
-    let Some(tail) = tail_of(journey) else { return 0 };
-    let mut sum = 0_u64;
-    for at in 0..TAIL_CROSSINGS {
-        if (MAX_CROSSINGS + at) as u32 >= journey.count {
-            break;
-        }
-        sum = tail.crossings.0[at].delta_ns.wrapping_add(sum);
+    if let Some(tail) = tail_of(journey) {
+        tail.ns += delta_ns;
     }
-    sum
+    0
 }
 
 /// A journey ends: its tail is free.
@@ -176,8 +172,7 @@ pub extern "C" fn free_tail(slot: u64) -> i32 {
     0
 }
 
-/// A journey is in another slot now: so its tail is there. A copy that goes its own way gets one of its own, or what it has
-/// in the other's becomes one span.
+/// A journey is in another slot now: so its tail is there. A copy that goes its own way gets one of its own; 0 if there is none for it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tail_moved(to: u64, forks: u64) -> i32 {
@@ -186,22 +181,14 @@ pub extern "C" fn tail_moved(to: u64, forks: u64) -> i32 {
     let Some(tail) = tail_of(journey) else { return 0 };
     if forks == 0 {
         tail.slot = to;
-        return 0;
+        return 1;
     }
-    journey.tail = claim(to, journey.id);
+    journey.tail = claim(to as u64, journey.id) as u16;
     if let Some(own) = tail_of(journey) {
+        own.ns = tail.ns;
         // SAFETY: both are valid and of that size.
         unsafe { skb::copy(&raw mut own.crossings, &raw const tail.crossings, size_of_val(&tail.crossings) as u32) };
-        return 0;
-    }
-    for at in 0..TAIL_CROSSINGS {
-        if (MAX_CROSSINGS + at) as u32 >= journey.count {
-            break;
-        }
-        push(&mut journey.crossings, tail.crossings.0[at]);
-    }
-    if let Some(cpu) = state() {
-        cpu.lost[Loss::PathTooLong] += journey.weight as u64;
+        return 1;
     }
     0
 }

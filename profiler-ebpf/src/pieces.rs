@@ -12,12 +12,11 @@ use netstrata_common::{Edge, Point};
 
 use crate::{
     cpu::now,
-    end::evict,
     follow::follow,
-    moves::{copy_journey, goes_on},
+    moves::{goes_on, moved_aside},
     print::piece_print,
     skb,
-    slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
+    slots::{self, WaitsFor, journey_in, key, slot_of},
     with_program::{forget, held},
 };
 
@@ -32,21 +31,14 @@ pub extern "C" fn lie(packet: u64, slot: u64, previous: u64) -> i32 {
     }
     let print = old.print;
     follow(Point::Enqueue, packet, 0, from, previous as u32);
-    // Its address will soon be another packet's, which has its slot.
-    let to = slots::index(slot_of(print) as u64);
     let Some(entry) = held(print) else { return 0 };
-    if key(from) != WaitsFor::Child as u64
-        || entry.id != old.id
-        || from == to
-        || key(to) != 0 && !evict(to, old.last_ns)
-    {
+    if key(from) != WaitsFor::Child as u64 || entry.id != old.id {
         return 0;
     }
-    copy_journey(from as u64, to as u64, 0);
-    entry.slot = to;
-    old.skb = 0;
-    set_key(to, WaitsFor::Child as u64);
-    set_key(from, 0);
+    let to = moved_aside(from as u64, print);
+    if to >= 0 {
+        entry.slot = to as u32;
+    }
     0
 }
 

@@ -3,7 +3,7 @@
 use netstrata_common::{Protocol, mix};
 
 use crate::{
-    ip::{self, Carried},
+    ip::{self, Begin, Carried},
     skb,
 };
 
@@ -12,8 +12,9 @@ pub const UDP: u8 = Protocol::UDP.0;
 
 /// Fingerprint of a flow, from the IP header at this address: addresses and ports. Of ARP, the sender's and the sought
 /// address.
-#[inline(always)]
-pub fn flow_print(header: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn flow_print(header: u64) -> u64 {
     let first: u8 = skb::read(header, 0);
     if first >> 4 == 4 {
         let addresses: u64 = skb::read(header, 12);
@@ -66,19 +67,30 @@ pub struct Part {
 /// Where the packet stands in its datagram, from the IP header at this address; `None` if it is whole.
 #[inline(always)]
 pub fn part(header: u64) -> Option<Part> {
-    let first: u64 = skb::read(header, 0);
-    if (first as u8) >> 4 == 4 {
+    part_from(header, ip::begin(header))
+}
+
+/// The same, where the header's beginning is known.
+#[inline(always)]
+pub fn part_from(header: u64, begin: Begin) -> Option<Part> {
+    let [first, second] = begin;
+    if ip::version(begin) == 4 {
         // Without the bit that forbids it: more fragments, and the offset.
         let place = u16::from_be((first >> 48) as u16) & 0x3fff;
+        if place == 0 {
+            return None;
+        }
         let print = datagram(header, first);
-        let protocol = skb::read(header, 9);
-        (place != 0).then_some(Part { print, whole: print, is_first: place & 0x1fff == 0, protocol })
-    } else if (first as u8) >> 4 == 6 && (first >> 48) as u8 == FRAGMENT_HEADER {
+        Some(Part { print, whole: print, is_first: place & 0x1fff == 0, protocol: (second >> 8) as u8 })
+    } else if ip::version(begin) == 6 && (first >> 48) as u8 == FRAGMENT_HEADER {
         let fields: u64 = skb::read(header, 40);
         let place = u16::from_be((fields >> 16) as u16) & !6;
+        if place == 0 {
+            return None;
+        }
         let whole = datagram(header, first);
         let print = mix(whole, fields >> 32);
-        (place != 0).then_some(Part { print, whole, is_first: place & !7 == 0, protocol: fields as u8 })
+        Some(Part { print, whole, is_first: place & !7 == 0, protocol: fields as u8 })
     } else {
         None
     }

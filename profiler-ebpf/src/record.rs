@@ -15,7 +15,7 @@ use crate::{
     lineage, pieces, reader, skb,
     slots::{WaitsFor, key, slot_of},
     tunnel, upcall,
-    with_program::{count, fragments_count, pieces_word, tunnelled_count},
+    with_program::{fragments_count, may_have_pieces, tunnelled_count},
 };
 
 /// A CPU's work has come to a point: samples are at its object from now on. With the point before.
@@ -49,7 +49,7 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
         pieces::lie(packet, slot as u64, previous as u64);
         return;
     }
-    if matches!(point, Point::Xmit) && count(pieces_word(device)) != 0 && pieces::leaves(packet, device) != 0 {
+    if matches!(point, Point::Xmit) && may_have_pieces(device) && pieces::leaves(packet, device) != 0 {
         follow(point, packet, device, slot, previous);
         return;
     }
@@ -273,7 +273,7 @@ pub fn dropped(packet: u64, location: u64, reason: u32) {
     let is_followed = key(slot) == packet;
     if !is_followed {
         let device = skb::device(packet);
-        if count(pieces_word(device)) != 0 {
+        if may_have_pieces(device) {
             pieces::leaves(packet, device);
         }
     }

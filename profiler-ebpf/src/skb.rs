@@ -14,6 +14,7 @@ impl Number for u16 {}
 impl Number for u32 {}
 impl Number for i32 {}
 impl Number for u64 {}
+impl Number for [u64; 2] {}
 
 /// Reads a value at `address + offset`; 0 where the memory cannot be read.
 #[inline(always)]
@@ -77,10 +78,21 @@ pub fn socket_netns(sk: u64) -> u32 {
     read(net, offset!(net_inum))
 }
 
+/// Where a packet's bytes begin, in front of all headers.
+#[inline(always)]
+pub fn head(skb: u64) -> u64 {
+    read(skb, offset!(skb_head))
+}
+
 /// Segments that a packet carries: what it is on a wire.
 #[inline(always)]
 pub fn wire_packets(skb: u64) -> u32 {
-    let head: u64 = read(skb, offset!(skb_head));
+    wire_packets_at(skb, head(skb))
+}
+
+/// The same of a packet whose head is known.
+#[inline(always)]
+pub fn wire_packets_at(skb: u64, head: u64) -> u32 {
     let end: u32 = read(skb, offset!(skb_end));
     let segments: u16 = read(head + end as u64, offset!(shinfo_gso_segs));
     if segments == 0 { 1 } else { segments as u32 }
@@ -89,25 +101,24 @@ pub fn wire_packets(skb: u64) -> u32 {
 /// Address of the packet's network header.
 #[inline(always)]
 pub fn network_header(skb: u64) -> u64 {
-    let head: u64 = read(skb, offset!(skb_head));
     let at: u16 = read(skb, offset!(skb_network_header));
-    head + at as u64
+    head(skb) + at as u64
+}
+
+/// From the head on, where the packet's network header is, and that of what it carries if it is a tunnel's; else 0.
+#[inline(always)]
+pub fn network_headers(skb: u64) -> (u16, u16) {
+    let outer: u16 = read(skb, offset!(skb_network_header));
+    let inner: u16 = read(skb, offset!(skb_inner_network_header));
+    // What was taken out of a tunnel keeps the number of its header, which is the outer one now.
+    (outer, if inner > outer { inner } else { 0 })
 }
 
 /// Address of the network header of what a tunnel's packet carries, or of the packet itself.
 #[inline(always)]
 pub fn innermost_header(skb: u64) -> u64 {
-    let head: u64 = read(skb, offset!(skb_head));
-    let outer: u16 = read(skb, offset!(skb_network_header));
-    let inner: u16 = read(skb, offset!(skb_inner_network_header));
-    // What was taken out of a tunnel keeps the number of its header, which is the outer one now.
-    head + if inner > outer { inner } else { outer } as u64
-}
-
-/// Whether a tunnel carries the packet.
-#[inline(always)]
-pub fn is_carried(skb: u64) -> bool {
-    read::<u16>(skb, offset!(skb_inner_network_header)) > read::<u16>(skb, offset!(skb_network_header))
+    let (outer, inner) = network_headers(skb);
+    head(skb) + if inner == 0 { outer } else { inner } as u64
 }
 
 /// Whether it is a clone that no socket owns.
@@ -135,20 +146,47 @@ pub fn transport_header(skb: u64) -> u64 {
 }
 
 /// What a driver hands in, of which nothing is set but where the data begin: behind the link's header. Address of the IP
-/// header, and what lies before it in front of the data, a VLAN's tag that the device left.
+/// header, and what lies before it in front of the data, VLAN tags that the device left.
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ethernet/eth.c#L155>
 #[inline(always)]
 pub fn arriving_header(skb: u64) -> (u64, u32) {
+    let packed = arriving(skb);
+    // What no address of the kernel's has clear tells how many tags there are.
+    (packed | TAGS_PLACE, (!packed >> TAGS_SHIFT) as u32 * VLAN_TAG as u32)
+}
+
+const TAGS_SHIFT: u32 = 62;
+const TAGS_PLACE: u64 = 3 << TAGS_SHIFT;
+
+/// Looked at once by the verifier, wherever it is asked for.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn arriving(skb: u64) -> u64 {
     let (len, elsewhere): (u32, u32) = (read(skb, offset!(skb_len)), read(skb, offset!(skb_data_len)));
     // Drivers leave the headers of large packets in the pages that the device wrote to: GRO reads them there.
     let data = if len == elsewhere { first_page(skb) } else { read(skb, offset!(skb_data)) };
-    let (protocol, within): (u16, u16) = (read(skb, offset!(skb_protocol)), read(data, 2));
-    let tags = is_vlan(protocol) as u32 + (is_vlan(protocol) && is_vlan(within)) as u32;
-    let before = tags * VLAN_TAG;
-    (data + before as u64, before)
+    let tags = tags(read(skb, offset!(skb_protocol)), data);
+    ((data + tags * VLAN_TAG) | TAGS_PLACE) ^ (tags << TAGS_SHIFT)
 }
 
-const VLAN_TAG: u32 = 4;
+/// Bytes of a VLAN tag: what it says, and the type of what follows.
+const VLAN_TAG: u64 = 4;
+
+/// VLAN tags from an address on (at most two), if what stands before it is of this type, as it is on the wire.
+#[inline(always)]
+fn tags(kind: u16, at: u64) -> u64 {
+    // Both asked for, which is cheaper than a branch that the verifier follows twice.
+    let within: u16 = read(at, 2);
+    is_vlan(kind) as u64 + (is_vlan(kind) && is_vlan(within)) as u64
+}
+
+/// The header behind VLAN tags, where the stack takes a tag for the network header: before it has removed it, and of what
+/// programs wrote to a tap device. What stands before a header is its type.
+#[inline(always)]
+pub fn untagged(header: u64) -> u64 {
+    let kind: u16 = read(header.wrapping_sub(2), 0);
+    if is_vlan(kind) { header + tags(kind, header) * VLAN_TAG } else { header }
+}
 
 /// Whether this is 802.1Q or 802.1ad.
 #[inline(always)]

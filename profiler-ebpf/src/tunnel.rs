@@ -64,7 +64,7 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
     let Some(cpu) = state() else { return 0 };
     // Softirqs run on top of the reader and send on their own: acknowledgements.
     if cpu.turn_task != bpf_get_current_pid_tgid()
-        || !is_fresh(Point::Queue, packet, previous as u32)
+        || !is_fresh(Point::Queue, packet, previous as u32, skb::network_header(packet))
         || ip::payload(packet).1 != UDP
     {
         return 0;
@@ -99,10 +99,11 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
 pub extern "C" fn written(point: u64, packet: u64, previous: u64) -> i32 {
     let begin = now();
     let Some(point) = Point::from_id(point as u8) else { return 0 };
-    if !is_fresh(point, packet, previous as u32) {
+    let header = skb::network_header(packet);
+    if !is_fresh(point, packet, previous as u32, header) {
         return 0;
     }
-    let print = packet_print(skb::network_header(packet));
+    let print = packet_print(header);
     let Some(entry) = tunnelled(print) else { return 0 };
     let from = slots::index(entry.slot as u64);
     let Some(journey) = journey_in(from) else { return 0 };

@@ -10,19 +10,15 @@ use netstrata_common::{Edge, End, Point, WithProgram};
 
 use crate::{
     cpu::now,
-    end::{self, evict},
+    end,
     globals::offset,
-    moves::{copy_journey, goes_on},
+    ip::ETHERNET,
+    moves::{goes_on, moved_aside},
     print::packet_print,
     skb,
     slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
     with_program::upcalled,
 };
-
-const ETHERNET: u64 = 14;
-const VLAN: u64 = 4;
-/// Types of VLAN tags.
-const TAGS: [u16; 2] = [0x8100, 0x88a8];
 
 /// A followed packet is about to be sent up.
 #[unsafe(no_mangle)]
@@ -47,24 +43,17 @@ pub fn is_up(slot: u32) -> bool {
 pub extern "C" fn sent_up(packet: u64, slot: u64) -> i32 {
     let from = slots::index(slot);
     let print = packet_print(skb::network_header(packet));
-    // Its address will soon be another packet's, which has its slot.
-    let to = slots::index(slot_of(print) as u64);
-    let (Some(old), Some(new), Some(entry)) = (journey_in(from), journey_in(to), upcalled(print)) else { return 0 };
+    let (Some(old), Some(entry)) = (journey_in(from), upcalled(print)) else { return 0 };
     if key(from) != packet {
         return 0;
     }
     old.end = End::Consumed as u8;
-    if from == to || key(to) != 0 && !evict(to, now()) {
-        set_key(from, WaitsFor::Daemon as u64);
-        return 0;
+    set_key(from, WaitsFor::Daemon as u64);
+    let is_its = entry.id == old.id;
+    let to = moved_aside(from as u64, print);
+    if is_its && to >= 0 {
+        entry.slot = to as u32;
     }
-    copy_journey(from as u64, to as u64, 0);
-    if entry.id == new.id {
-        entry.slot = to;
-    }
-    old.skb = 0;
-    set_key(to, WaitsFor::Daemon as u64);
-    set_key(from, 0);
     0
 }
 
@@ -78,7 +67,8 @@ pub extern "C" fn came_back(packet: u64) -> i32 {
     if key(to) == packet {
         end::close(to, End::Absorbed, 0);
     }
-    let print = packet_print(network_header(packet));
+    // Where the network header will be: nothing has been parsed yet.
+    let print = packet_print(skb::untagged(skb::read::<u64>(packet, offset!(skb_data)) + ETHERNET));
     let Some(entry) = upcalled(print) else { return 0 };
     let (from, pieces) = (slots::index(entry.slot as u64), entry.pieces);
     let Some(journey) = journey_in(from) else { return 0 };
@@ -100,18 +90,4 @@ pub extern "C" fn came_back(packet: u64) -> i32 {
         journey.skb_wire = 1;
     }
     1
-}
-
-/// Where the network header will be: nothing has been parsed yet.
-#[inline(always)]
-fn network_header(packet: u64) -> u64 {
-    let mut header = skb::read::<u64>(packet, offset!(skb_data)) + ETHERNET;
-    for _ in 0..2 {
-        let kind: u16 = u16::from_be(skb::read(header - 2, 0));
-        if kind != TAGS[0] && kind != TAGS[1] {
-            break;
-        }
-        header += VLAN;
-    }
-    header
 }

@@ -2,8 +2,8 @@
 //! tunnels' and of Open vSwitch's daemons), or held in pieces.
 
 use netstrata_common::{
-    FRAGMENTS_WORD, GLOBAL_WORDS, HELD_PACKETS, Journey, PIECES_WORD, PIECES_WORDS, TUNNELLED_PACKETS, TUNNELLED_WORD,
-    UPCALLED_PACKETS, WithProgram,
+    ALL_PIECES_WORD, FRAGMENTS_WORD, GLOBAL_WORDS, HELD_PACKETS, Journey, PIECES_WORD, PIECES_WORDS, TUNNELLED_PACKETS,
+    TUNNELLED_WORD, UPCALLED_PACKETS, WithProgram,
 };
 
 use crate::{
@@ -45,6 +45,12 @@ pub fn fragments_count() -> u64 {
     count(FRAGMENTS_WORD)
 }
 
+/// Whether followed packets may lie in pieces in the queue of a device.
+#[inline(always)]
+pub fn may_have_pieces(device: u64) -> bool {
+    count(ALL_PIECES_WORD) != 0 && count(pieces_word(device)) != 0
+}
+
 /// The word that counts the followed packets that lie in pieces in the queue of a device.
 #[inline(always)]
 pub fn pieces_word(device: u64) -> usize {
@@ -53,7 +59,7 @@ pub fn pieces_word(device: u64) -> usize {
 
 /// A count in the global memory.
 #[inline(always)]
-pub fn count(word: usize) -> u64 {
+fn count(word: usize) -> u64 {
     // SAFETY: a word of the array; see `Keys`.
     unsafe { core::ptr::read_volatile(KEYS.first().add(word)) }
 }
@@ -68,6 +74,14 @@ pub fn count_tunnelled(more: i64) {
 fn add_to(word: usize, more: i64) {
     // SAFETY: a word of the array, added to atomically.
     add(unsafe { &mut *KEYS.first().add(word) }, more as u64);
+}
+
+#[inline(always)]
+fn count_held(word: usize, more: i64) {
+    add_to(word, more);
+    if word >= PIECES_WORD {
+        add_to(ALL_PIECES_WORD, more);
+    }
 }
 
 /// A followed packet is held in pieces, to be known by this fingerprint, and counted in that word. False if a tunnel's program
@@ -86,7 +100,7 @@ pub fn hold(print: u64, journey: &mut Journey, slot: u32, word: usize) -> bool {
     }
     journey.print = print;
     *entry = WithProgram { print, id: journey.id, slot, pieces: word as u32 };
-    add_to(word, 1);
+    count_held(word, 1);
     true
 }
 
@@ -96,7 +110,7 @@ fn let_go(entry: &mut WithProgram) {
     entry.id = 0;
     let word = entry.pieces as usize;
     if word < GLOBAL_WORDS {
-        add_to(word, -1);
+        count_held(word, -1);
     }
 }
 
