@@ -209,7 +209,7 @@ impl Journey {
 
 /// One step of the hash that identifies a path.
 #[inline(always)]
-pub fn path_step(hash: u64, point: crate::Point, edge: u8, netns: u32, ifindex: u32) -> u64 {
+pub fn path_step(hash: u64, point: u32, edge: u8, netns: u32, ifindex: u32) -> u64 {
     mix(hash, (netns as u64) << 32 ^ (ifindex as u64) << 10 ^ (edge as u64) << 5 ^ point as u64)
 }
 

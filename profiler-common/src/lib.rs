@@ -12,6 +12,7 @@ mod histogram;
 mod journey;
 mod layer;
 mod loss;
+mod membership;
 mod named;
 mod offset;
 mod path;
@@ -36,6 +37,7 @@ pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use journey::*;
 pub use layer::{Colour, Family, Layer, LayerInfo};
 pub use loss::{Counter, Judged, Limit, Loss, LossInfo, Lost, Whole};
+pub use membership::Membership;
 pub use named::Named;
 #[cfg(feature = "user")]
 #[doc(hidden)]

@@ -1,19 +1,20 @@
 //! The choice of packets to follow: one decision per packet, so that all its spans are kept or none.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{DeviceKey, Edge, End, FILTER_FLOW, Loss, PAUSE_NS, Point, Points};
+use netstrata_common::{Edge, End, FILTER_FLOW, Loss, Membership, PAUSE_NS, Point, Points};
 
 use crate::{
     cpu::{config, device_key, now, state},
     end::{self, evict},
-    follow::{append, take_out_own_time},
+    follow::{append_in, take_out_own_time},
     fragments::{self, is_cut, lengths},
     fresh::{begins_datagram, is_at_a_card, is_new},
     globals::offset,
     ip, lineage,
     maps::JOURNEYS,
+    masked::{sets, sets_of},
     print::part_from,
-    skb,
+    skb::{self, zero},
     slots::{self, WaitsFor, journey_in, key, set_key},
 };
 
@@ -58,7 +59,7 @@ extern "C" fn begin_in_fragments(point: u64, header: u64, protocol: u64, slot: u
 )]
 pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     let (slot, previous) = (slots::index(slot), previous as u32);
-    let Some(point) = Point::from_id(point as u8) else { return 0 };
+    let here = sets_of(point as u32);
     let (Some(cpu), Some(config)) = (state(), config()) else { return 0 };
     if cpu.batch != config.batch {
         cpu.batch = config.batch;
@@ -73,25 +74,25 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     cpu.every = every;
     let pending = cpu.pending_socket;
     cpu.pending_socket = 0;
-    if config.accept == 0 || !is_new(point, packet, previous) {
+    if config.accept == 0 || !is_new(here, packet, previous) {
         return 0;
     }
     // Each read of the kernel's memory costs as much as all else between two of them: nothing is read twice.
     let head = skb::head(packet);
     // A driver hands in packets whose headers nobody has looked for yet.
-    let outside = Points::BEGIN_OUTSIDE.has(point as u32);
+    let outside = here.is(Membership::BEGIN_OUTSIDE);
     let (header, before) = if outside {
         skb::arriving_header(packet)
     } else {
         let (outer, inner) = skb::network_headers(packet);
         // A tunnel's worker sends what the tunnel was given before, maybe in pieces.
-        if Points::BEGIN_MADE.has(point as u32) && inner != 0 {
+        if here.is(Membership::BEGIN_MADE) && inner != 0 {
             return 0;
         }
         (skb::untagged(head + outer as u64), 0)
     };
     let part = part_from(header, ip::begin(header));
-    if part.as_ref().is_some_and(|part| !begins_datagram(point, packet, part)) {
+    if part.as_ref().is_some_and(|part| !begins_datagram(here, packet, part)) {
         return 0;
     }
     if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(header) {
@@ -136,12 +137,12 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.skb_wire = journey.wire;
     journey.next_edge = 0;
     journey.read_from = 0;
-    journey.tail = 0;
+    zero(&mut journey.tail);
     journey.fragments = 0;
     journey.gathered = 0;
     journey.print = 0;
-    journey.peers = [[0; 2]; 2];
-    if outside && (Points::BEGIN_FROM_WIRE.has(point as u32) || is_at_a_card(packet)) {
+    journey.peers.as_flattened_mut().iter_mut().for_each(zero);
+    if outside && (here.is(Membership::BEGIN_FROM_WIRE) || is_at_a_card(packet)) {
         journey.peers[0] = skb::peer(header, 0);
     }
     journey.device = 0;
@@ -154,18 +155,18 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     journey.epoch = config.epoch;
     let device = device_key(cpu, skb::device(packet), now);
     if from_send {
-        append(cpu, journey, Point::Send, DeviceKey { netns: device.netns, ifindex: 0 }, begin, config);
+        append_in(slot as u64, Point::Send as u64, (device.netns as u64) << 32, begin);
     }
     if let Some(part) = part {
-        begin_in_fragments(point as u64, header, part.protocol as u64, slot as u64);
+        begin_in_fragments(point, header, part.protocol as u64, slot as u64);
     }
-    append(cpu, journey, point, device, now, config);
-    if matches!(point, Point::Gro) {
+    append_in(slot as u64, point, (device.netns as u64) << 32 | device.ifindex as u64, now);
+    if here.is(Membership::GRO) {
         lineage::enters_gro(cpu, packet, journey.id);
-    } else if matches!(point, Point::Receive) {
-        lineage::received(cpu, packet, slot, journey, 0, previous);
+    } else if here.is(Membership::RECEIVE) {
+        lineage::received(cpu, packet, slot, journey, (here, sets(Point::None)), previous);
     }
-    if journey.fragments != 0 && matches!(point, Point::Receive) {
+    if journey.fragments != 0 && here.is(Membership::RECEIVE) {
         fragments::waits(packet, slot as u64);
     }
     take_out_own_time(&mut cpu.cut_ns, journey);

@@ -226,7 +226,8 @@ extern "C" fn enter_beyond(slot: u64, at: u64, hash: u64, batch: u64) -> i32 {
     }
     let before = place(at as u64).wrapping_sub(1);
     let crossing = tail.crossings.0[at];
-    let before = if before < TAIL_CROSSINGS { &tail.crossings.0[before] } else { &journey.crossings[MAX_CROSSINGS - 1] };
+    let before =
+        if before < TAIL_CROSSINGS { &tail.crossings.0[before] } else { &journey.crossings[MAX_CROSSINGS - 1] };
     let others = crossing.others_since(before);
     enter(hash, batch | index, crossing.delta_ns, journey.weight as u64, others as u64);
     1

@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use netstrata_common::{
-    Config, CpuState, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, Loss, MAX_CROSSINGS, Point,
-    Points, path_step,
+    Config, CpuState, Crossing, DeviceKey, Edge, End, FILTER_DEVICE, FILTER_NETNS, Journey, Loss, MAX_CROSSINGS,
+    Membership, Point, Points, path_step,
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     globals::offset,
     lineage, log, long,
     maps::{JOURNEYS, WANTED},
+    masked::{masked, sets_of},
     skb,
     slots::{self, slot_of},
 };
@@ -21,12 +22,8 @@ use crate::{
 /// Whether a packet that was last seen at `from` can be seen next at `to`. Everything else is another packet at the
 /// same address.
 #[inline(always)]
-fn can_follow(from: u8, to: Point) -> bool {
-    let mut index = to as usize;
-    // The compiler knows that a point is small and drops the bound; the verifier does not.
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack)) };
-    Points::BEFORE[index & 31].has_at_run_time(from as u32)
+fn can_follow(from: u8, to: u32) -> bool {
+    Points::BEFORE[masked::<31>(to as u64)].has_at_run_time(from as u32)
 }
 
 /// Whether a packet that a reader copies never came through a device, though the followed one did. What the network
@@ -35,16 +32,16 @@ fn can_follow(from: u8, to: Point) -> bool {
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/ipv4/tcp_input.c#L6237>
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/datagram.c#L537>
 #[inline(always)]
-fn is_foreign(packet: u64, last: u8) -> bool {
-    Points::TO_READER.has(last as u32) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
+fn is_foreign(packet: u64, before: Membership) -> bool {
+    before.is(Membership::TO_READER) && skb::read::<i32>(packet, offset!(skb_iif)) == 0
 }
 
 /// Whether a packet that a device has sent is another one at the next queue. An ifb device gives packets back from a list of its own,
 /// in its own name: <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/ifb.c#L132>
 #[inline(always)]
-fn is_sent_twice(point: Point, packet: u64, journey: &Journey) -> bool {
-    matches!(point, Point::Queue)
-        && journey.last_point == Point::XmitEnd as u8
+fn is_sent_twice(here: Membership, before: Membership, packet: u64, journey: &Journey) -> bool {
+    here.is(Membership::QUEUE)
+        && before.is(Membership::XMIT_END)
         && skb::read::<u32>(packet, offset!(skb_iif)) != last_device(journey).ifindex
 }
 
@@ -58,11 +55,7 @@ pub fn follow(point: Point, packet: u64, device: u64, slot: u32, previous: u32) 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64, previous: u64) -> i32 {
-    let (slot, previous) = (slots::index(slot), previous as u32);
-    match Point::from_id(point as u8) {
-        Some(point) => follow_inner(point, packet, device, slot, previous) as i32,
-        None => 0,
-    }
+    follow_inner(point as u32, packet, device, slots::index(slot), previous as u32) as i32
 }
 
 #[inline(always)]
@@ -70,7 +63,7 @@ pub extern "C" fn follow_global(point: u64, packet: u64, device: u64, slot: u64,
     clippy::too_many_lines,
     reason = "the hot path in its order, each step of which needs what the ones before found"
 )]
-fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
+fn follow_inner(point: u32, packet: u64, device: u64, slot: u32, previous: u32) -> bool {
     let Some(journey) = JOURNEYS.get_ptr_mut(slot) else { return false };
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
     let journey = unsafe { &mut *journey };
@@ -85,34 +78,34 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return true;
     }
     let last = journey.last_point;
+    let (here, before) = (sets_of(point), sets_of(last as u32));
     // The device's transmit function comes back after the packet went on, a queue tells of a packet that another CPU has
     // taken out of it: nothing new.
     // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L3877
-    if matches!(point, Point::XmitEnd | Point::Requeue) && last != Point::Xmit as u8
-        || matches!(point, Point::Enqueue) && last != Point::Queue as u8
+    if here.is(Membership::XMIT_END | Membership::REQUEUE) && !before.is(Membership::XMIT)
+        || here.is(Membership::ENQUEUE) && !before.is(Membership::QUEUE)
     {
         return false;
     }
     // A packet made here is queued first: only there, or where the way so far cannot go on, is a reused address looked for. But not
     // while a device transmits the packet: what it queues then is the packet, and may have had copies before it.
     let sent_on = journey.next_edge == Edge::Userspace as u8;
-    let is_twice = is_sent_twice(point, packet, journey) && !comes_from_worker(point, journey);
+    let is_twice = is_sent_twice(here, before, packet, journey) && !comes_from_worker(here, before, journey);
     let may_follow = sent_on || can_follow(last, point) && !is_twice;
     if !sent_on
-        && last != Point::Execute as u8
-        && last != Point::Xmit as u8
-        && Points::BEGIN.has(point as u32)
-        && (Points::BEGIN_MADE.has(point as u32)
+        && !before.is(Membership::EXECUTE | Membership::XMIT)
+        && here.is(Membership::BEGIN)
+        && (here.is(Membership::BEGIN_MADE)
             // What a card received is new, wherever the packet before at its address was lost from sight.
-            || Points::BEGIN_FROM_WIRE.has(point as u32) && !Points::TRANSMITTED.has(last as u32)
+            || here.is(Membership::BEGIN_FROM_WIRE) && !before.is(Membership::TRANSMITTED)
             || !may_follow)
-        && is_new(point, packet, previous)
-        && !comes_from_worker(point, journey)
+        && is_new(here, packet, previous)
+        && !comes_from_worker(here, before, journey)
     {
         end::close(slot, End::Absorbed, 0);
         return true;
     }
-    if !may_follow || Points::WITH_STRANGERS.has(point as u32) && is_foreign(packet, last) {
+    if !may_follow || here.is(Membership::WITH_STRANGERS) && is_foreign(packet, before) {
         cpu.lost[Loss::AddressReused] += !journey.may_end_unseen() as u64;
         if log::tells_packets() {
             log::say_stale(packet, last as u64, point as u64);
@@ -121,50 +114,50 @@ fn follow_inner(point: Point, packet: u64, device: u64, slot: u32, previous: u32
         return true;
     }
     // While fragments wait for each other IP looks up a route for each.
-    if matches!(point, Point::Route) && journey.fragments != 0 && !fragments::is_carried(journey) {
+    if here.is(Membership::ROUTE) && journey.fragments != 0 && !fragments::is_carried(journey) {
         return false;
     }
-    if fragments::may_change(point, packet, journey) {
+    if fragments::may_change(here, packet, journey) {
         fragments::changes(point as u64, packet, slot as u64);
     }
-    let (here, before) = (point as u32, last as u32);
     // Reading the device again would cost more than everything else here: from its queue to its transmit function, and from
     // the backlog to the softirq, a packet stays at one device.
-    let at = if Points::DEVICE_FROM_PACKET.has(here) && !(matches!(point, Point::Receive) && last == Point::Rx as u8) {
+    let at = if here.is(Membership::DEVICE_FROM_PACKET) && !(here.is(Membership::RECEIVE) && before.is(Membership::RX))
+    {
         // A route is looked up, and a socket found, for the device that the packet was lifted to: a macvlan's receive
         // handler changes it without a crossing: https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5750
         device_key(cpu, skb::device(packet), now)
-    } else if Points::DEVICE_FROM_SOCKET.has(here) && Points::RECEIVED.has(before) {
+    } else if here.is(Membership::DEVICE_FROM_SOCKET) && before.is(Membership::RECEIVED) {
         received_by(device, packet, last_device(journey))
-    } else if Points::DEVICE_FROM_ARGUMENT.has(here) && !Points::QUEUED.has(before) {
+    } else if here.is(Membership::DEVICE_FROM_ARGUMENT) && !before.is(Membership::QUEUED) {
         device_key(cpu, device, now)
     } else {
         last_device(journey)
     };
     // What was received goes on in its own namespace, or it is a new one: a clone (which came in before, as it says) at the address of
     // what ended unseen.
-    if matches!(point, Point::Queue) && Points::RECEIVED.has(before) && at.netns != last_device(journey).netns {
+    if here.is(Membership::QUEUE) && before.is(Membership::RECEIVED) && at.netns != last_device(journey).netns {
         cpu.lost[Loss::AddressReused] += !journey.may_end_unseen() as u64;
         end::close(slot, End::Absorbed, 0);
         return true;
     }
-    append(cpu, journey, point, at, now, config);
-    if matches!(point, Point::Receive) && journey.fragments != 0 {
+    append(cpu, journey, (point, here), at, now, config);
+    if here.is(Membership::RECEIVE) && journey.fragments != 0 {
         fragments::waits(packet, slot as u64);
     }
-    if Points::CLONES_BEGIN.has(here) {
-        lineage::received(cpu, packet, slot, journey, before, previous);
-    } else if matches!(point, Point::Gro) {
+    if here.is(Membership::CLONES_BEGIN) {
+        lineage::received(cpu, packet, slot, journey, (here, before), previous);
+    } else if here.is(Membership::GRO) {
         lineage::enters_gro(cpu, packet, journey.id);
-    } else if Points::CLONES_END.has(here) {
+    } else if here.is(Membership::CLONES_END) {
         cpu::leaves(cpu, slot);
     }
-    if matches!(point, Point::Xmit) {
+    if here.is(Membership::XMIT) {
         journey.device = device;
     }
     let spent = take_out_own_time(&mut cpu.cut_ns, journey);
     // As little as can be after the last look at the clock.
-    let alike = matches!(point, Point::Xmit) && last == Point::Queue as u8;
+    let alike = here.is(Membership::XMIT) && before.is(Membership::QUEUE);
     if alike && spent <= config.undisturbed_ns.wrapping_sub(1) as u64 {
         cpu.alike.ns += spent;
         cpu.alike.count += 1;
@@ -203,9 +196,29 @@ fn last_device(journey: &Journey) -> DeviceKey {
     DeviceKey { netns: journey.crossings[index].netns, ifindex: journey.crossings[index].ifindex }
 }
 
-/// Adds a crossing.
+/// Adds a crossing to the journey in a slot. `at` is the namespace, and below it the device. For where a journey begins, which adds two at once:
+/// the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn append_in(slot: u64, point: u64, at: u64, now: u64) -> i32 {
+    let (Some(cpu), Some(config), Some(journey)) = (state(), config(), slots::journey_in(slot as u32)) else {
+        return 0;
+    };
+    let at = DeviceKey { netns: (at >> 32) as u32, ifindex: at as u32 };
+    append(cpu, journey, (point as u32, sets_of(point as u32)), at, now, config);
+    0
+}
+
+/// Adds a crossing of a point, whose sets are known.
 #[inline(always)]
-pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: DeviceKey, now: u64, config: &Config) {
+fn append(
+    cpu: &mut CpuState,
+    journey: &mut Journey,
+    (point, here): (u32, Membership),
+    at: DeviceKey,
+    now: u64,
+    config: &Config,
+) {
     cpu.followed_crossings += 1;
     cpu.lost[Loss::TimeBackwards] += (now < journey.last_ns) as u64;
     if log::tells_packets() && now < journey.last_ns {
@@ -214,7 +227,7 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
     let now = if now < journey.last_ns { journey.last_ns } else { now };
     let delta = now - journey.last_ns;
     // A reader that takes a packet in pieces: one crossing, at the last piece.
-    if matches!(point, Point::Copy) && journey.last_point == Point::Copy as u8 {
+    if here.is(Membership::COPY) && journey.last_point == Point::Copy as u8 {
         let index = journey.count.wrapping_sub(1) as usize;
         if index < MAX_CROSSINGS {
             journey.crossings[index].delta_ns += delta;
@@ -224,7 +237,7 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
         journey.last_ns = now;
         return;
     }
-    if matches!(point, Point::Copy) {
+    if here.is(Membership::COPY) {
         journey.read_from = journey.last_point;
     }
     let index = journey.count as usize;
@@ -234,16 +247,16 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
     } else {
         // SAFETY: a helper without arguments.
         let processor = unsafe { bpf_get_smp_processor_id() } as u16;
-        let before = bounded(index.wrapping_sub(1));
+        let before = masked::<63>(index.wrapping_sub(1) as u64);
         if index > 0 && before < MAX_CROSSINGS && journey.crossings[before].cpu != processor {
             journey.cpu_hops += 1;
-            if is_handed(journey, point) {
+            if is_handed(journey, here) {
                 journey.next_edge = Edge::Handed as u8;
             }
         }
-        let here = bounded(index);
-        if here < MAX_CROSSINGS {
-            journey.crossings[here] = Crossing {
+        let place = masked::<63>(index as u64);
+        if place < MAX_CROSSINGS {
+            journey.crossings[place] = Crossing {
                 delta_ns: delta,
                 netns: at.netns,
                 ifindex: at.ifindex,
@@ -271,17 +284,8 @@ pub fn append(cpu: &mut CpuState, journey: &mut Journey, point: Point, at: Devic
 /// Whether GRO handed a packet that came to another CPU to that one, which it does without a trace.
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L6022>
 #[inline(always)]
-fn is_handed(journey: &Journey, point: Point) -> bool {
-    matches!(point, Point::Receive) && Points::IN_GRO.has(journey.last_point as u32) && journey.next_edge == 0
-}
-
-/// An index of a crossing, of which the compiler knows nothing: else it leaves out, or does on another copy, the comparison from which
-/// the verifier knows its bound where it is used. Linux 6.1 forgets what it knew of a number that was kept on the stack.
-#[inline(always)]
-fn bounded(mut index: usize) -> usize {
-    // SAFETY: changes its operand and nothing else. An instruction, not a comment: two lines at one place are refused.
-    unsafe { core::arch::asm!("{0} &= 63", inout(reg) index, options(pure, nomem, nostack)) };
-    index
+fn is_handed(journey: &Journey, here: Membership) -> bool {
+    here.is(Membership::RECEIVE) && sets_of(journey.last_point as u32).is(Membership::IN_GRO) && journey.next_edge == 0
 }
 
 #[inline(always)]

@@ -12,7 +12,7 @@
 //! the last of these is the datagram.
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use netstrata_common::{Edge, FRAGMENTS_WORD, Journey, MAX_CROSSINGS, Point, Points, Protocol, mix};
+use netstrata_common::{Edge, FRAGMENTS_WORD, Journey, MAX_CROSSINGS, Membership, Point, Points, Protocol, mix};
 
 use crate::{
     cpu::{now, state},
@@ -75,9 +75,9 @@ pub fn is_carried(journey: &Journey) -> bool {
 
 /// Whether a packet that comes to a point may have been cut or put together since its last one.
 #[inline(always)]
-pub fn may_change(point: Point, packet: u64, journey: &Journey) -> bool {
+pub fn may_change(here: Membership, packet: u64, journey: &Journey) -> bool {
     journey.fragments != 0
-        || matches!(point, Point::Queue)
+        || here.is(Membership::QUEUE)
             && journey.protocol != Protocol::TCP.0
             && skb::read::<u32>(packet, offset!(skb_len)) < journey.len
 }

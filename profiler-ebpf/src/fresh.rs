@@ -1,32 +1,32 @@
 //! Where packets begin: whether a packet was made here and now, or has just entered this machine.
 
-use netstrata_common::{Journey, Layer, Point, Points};
+use netstrata_common::{Journey, Layer, Membership};
 
 use crate::{
     globals::offset,
+    masked::sets_of,
     print::{Part, part},
     skb,
 };
 
 /// Whether a packet with this IP header begins here and now: it is new, and a whole datagram or the first fragment of one.
 #[inline(always)]
-pub fn is_fresh(point: Point, packet: u64, previous: u32, header: u64) -> bool {
-    is_new(point, packet, previous) && part(header).is_none_or(|part| begins_datagram(point, packet, &part))
+pub fn is_fresh(here: Membership, packet: u64, previous: u32, header: u64) -> bool {
+    is_new(here, packet, previous) && part(header).is_none_or(|part| begins_datagram(here, packet, &part))
 }
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
 /// transmit function queues at another device has started before (`previous` is then the outer device's start). What Open
 /// vSwitch's daemon sends back is no new packet either.
 #[inline(always)]
-pub fn is_new(point: Point, packet: u64, previous: u32) -> bool {
-    let point = point as u32;
-    if Points::BEGIN_MADE.has(point) {
-        !Points::PASS_ON.has(previous) && is_made_here(packet)
-    } else if Points::BEGIN_FROM_WIRE.has(point) {
+pub fn is_new(here: Membership, packet: u64, previous: u32) -> bool {
+    if here.is(Membership::BEGIN_MADE) {
+        !sets_of(previous).is(Membership::PASS_ON) && is_made_here(packet)
+    } else if here.is(Membership::BEGIN_FROM_WIRE) {
         link_kind(packet) == NIC
-    } else if Points::BEGIN_FROM_TUN.has(point) {
+    } else if here.is(Membership::BEGIN_FROM_TUN) {
         let kind = link_kind(packet);
-        kind == TUN || Points::BEGIN_WITHOUT_GRO.has(point) && kind == NIC && !went_to_gro(packet)
+        kind == TUN || here.is(Membership::BEGIN_WITHOUT_GRO) && kind == NIC && !went_to_gro(packet)
     } else {
         false
     }
@@ -49,8 +49,8 @@ pub fn is_at_a_card(packet: u64) -> bool {
 /// nothing frees it meanwhile without a trace, so no other can have its address.
 /// <https://elixir.bootlin.com/linux/v6.12.117/source/drivers/net/wireguard/send.c#L289>
 #[inline(always)]
-pub fn comes_from_worker(point: Point, journey: &Journey) -> bool {
-    matches!(point, Point::Queue) && Points::TRANSMITTED.has(journey.last_point as u32) && defers(journey.device)
+pub fn comes_from_worker(here: Membership, before: Membership, journey: &Journey) -> bool {
+    here.is(Membership::QUEUE) && before.is(Membership::TRANSMITTED) && defers(journey.device)
 }
 
 /// Whether a device gives packets to workers.
@@ -67,8 +67,8 @@ fn is_made_here(packet: u64) -> bool {
 
 /// Whether a new packet that is a part of a datagram is the first of the fragments that this machine or another one made of it.
 #[inline(always)]
-pub fn begins_datagram(point: Point, packet: u64, part: &Part) -> bool {
-    let is_made = Points::BEGIN_MADE.has(point as u32);
+pub fn begins_datagram(here: Membership, packet: u64, part: &Part) -> bool {
+    let is_made = here.is(Membership::BEGIN_MADE);
     part.is_first && (!is_made || is_sent_here(packet, part.protocol))
 }
 

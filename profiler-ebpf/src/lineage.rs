@@ -17,7 +17,7 @@
 //!   <https://elixir.bootlin.com/linux/v6.12.117/source/net/core/gro.c#L548>
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use netstrata_common::{CpuState, Edge, End, FORGOTTEN_NS, Journey, LISTED, Loss, Parent, Point, Points};
+use netstrata_common::{CpuState, Edge, End, FORGOTTEN_NS, Journey, LISTED, Loss, Membership, Parent, Point, Points};
 
 use crate::{
     cpu::{now, state},
@@ -147,26 +147,33 @@ pub fn freed(packet: u64, slot: u32, journey: &mut Journey) -> bool {
     true
 }
 
-/// A followed packet is received, or sent by a device: it may be cloned now. `before` is where it was last seen, `previous` what
+/// A followed packet is received, or sent by a device: it may be cloned now. `before` tells where it was last seen, `previous` what
 /// this CPU saw last.
 #[inline(always)]
-pub fn received(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mut Journey, before: u32, previous: u32) {
-    if Points::IN_GRO.has(before) {
+pub fn received(
+    cpu: &mut CpuState,
+    packet: u64,
+    slot: u32,
+    journey: &mut Journey,
+    (here, before): (Membership, Membership),
+    previous: u32,
+) {
+    if before.is(Membership::IN_GRO) {
         merged_into(journey, packet);
         // Its headers were in pages that could not be read; GRO has taken them out.
         if journey.protocol == 0 {
             (journey.payload, journey.protocol) = ip::arriving_payload(packet, skb::arriving_header(packet));
         }
     }
-    if journey.last_point == Point::Receive as u8 {
+    if here.is(Membership::RECEIVE) {
         // Two packets in a row, without any work between, are a list; a bridge lifts one packet to itself:
         // https://elixir.bootlin.com/linux/v6.12.117/source/net/core/dev.c#L5828
-        cpu.in_list = (previous == Point::Receive as u32 && before != Point::Receive as u32) as u32;
+        cpu.in_list = (previous == Point::Receive as u32 && !before.is(Membership::RECEIVE)) as u32;
         cpu.listed[cpu.received as usize & (LISTED - 1)] = packet;
         cpu.received += 1;
     }
     // While a device sends it, its head can be read when a clone asks for it.
-    let stays = journey.last_point == Point::Xmit as u8;
+    let stays = here.is(Membership::XMIT);
     let is_next = cpu.parent.edge == Edge::Clone as u32 && cpu.parent.slot != slot;
     let head = if is_next || !stays { skb::head(packet) } else { 0 };
     // A clone that a device sends is one of several; more of them are to come.

@@ -11,6 +11,7 @@ use crate::{
     cpu::state,
     log,
     maps::TAILS,
+    masked::masked,
     skb,
     slots::{self, journey_in},
 };
@@ -50,13 +51,10 @@ extern "C" fn claim(slot: u64, id: u64) -> i32 {
     0
 }
 
-/// A place in a tail, of which the compiler knows nothing: it would compare half of the register, and the verifier not know that this
-/// is all of it.
+/// A place in a tail.
 #[inline(always)]
-pub fn place(mut at: u64) -> usize {
-    // SAFETY: changes its operand and nothing else.
-    unsafe { core::arch::asm!("{0} &= 255", inout(reg) at, options(pure, nomem, nostack)) };
-    at as usize
+pub fn place(at: u64) -> usize {
+    masked::<255>(at)
 }
 
 /// The place in a tail of the crossing with this number.

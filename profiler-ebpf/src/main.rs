@@ -9,6 +9,7 @@
 //! | `maps` | the maps, and nothing else | | |
 //! | `log` | what programs say where something rare happens | | |
 //! | `atomic` | additions that other CPUs may make at the same moment | | |
+//! | `masked` | numbers of which the compiler knows nothing | | |
 //! | `skb` | reads of kernel structures | | |
 //! | `cpu` | the state of this CPU, the profiler's wishes, the clock, devices met lately | | CPUS (CONFIG) |
 //! | `ip` | headers of IP, behind extension headers and in tunnels; flows that filters ask for | | |
@@ -67,6 +68,7 @@ mod lineage;
 mod log;
 mod long;
 mod maps;
+mod masked;
 mod moves;
 mod pieces;
 mod print;

@@ -45,6 +45,13 @@ pub unsafe fn copy<T>(to: *mut T, from: *const T, bytes: u32) {
     unsafe { bpf_probe_read_kernel(to.cast(), bytes, from.cast()) };
 }
 
+/// Writes a zero by itself: of several ones side by side the compiler would make a loop over bytes.
+#[inline(always)]
+pub fn zero<T: Default>(number: &mut T) {
+    // SAFETY: a valid reference.
+    unsafe { core::ptr::write_volatile(number, T::default()) };
+}
+
 /// Namespace and index of a `net_device`.
 #[inline(always)]
 pub fn device_key(dev: u64) -> DeviceKey {
