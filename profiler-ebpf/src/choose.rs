@@ -8,12 +8,11 @@ use crate::{
     end::{self, evict},
     follow::{append_in, take_out_own_time},
     fragments::{self, is_cut, lengths},
-    fresh::{begins_datagram, is_at_a_card, is_new},
+    fresh::{LATER, begins_datagram, is_at_a_card, is_new},
     globals::offset,
     ip, lineage,
     maps::JOURNEYS,
     masked::{sets, sets_of},
-    print::part_from,
     skb::{self, zero},
     slots::{self, WaitsFor, journey_in, key, set_key},
 };
@@ -91,8 +90,8 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
         }
         (skb::untagged(head + outer as u64), 0)
     };
-    let part = part_from(header, ip::begin(header));
-    if part.as_ref().is_some_and(|part| !begins_datagram(here, packet, part)) {
+    let fragment_of = begins_datagram(point, packet, header);
+    if fragment_of == LATER {
         return 0;
     }
     if config.filters & FILTER_FLOW != 0 && !ip::is_of_flow(header) {
@@ -157,8 +156,8 @@ pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i3
     if from_send {
         append_in(slot as u64, Point::Send as u64, (device.netns as u64) << 32, begin);
     }
-    if let Some(part) = part {
-        begin_in_fragments(point, header, part.protocol as u64, slot as u64);
+    if fragment_of != 0 {
+        begin_in_fragments(point, header, fragment_of as u64, slot as u64);
     }
     append_in(slot as u64, point, (device.netns as u64) << 32 | device.ifindex as u64, now);
     if here.is(Membership::GRO) {

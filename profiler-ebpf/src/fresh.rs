@@ -1,18 +1,13 @@
 //! Where packets begin: whether a packet was made here and now, or has just entered this machine.
 
-use netstrata_common::{Journey, Layer, Membership};
+use netstrata_common::{Journey, Layer, Membership, Point};
 
-use crate::{
-    globals::offset,
-    masked::sets_of,
-    print::{Part, part},
-    skb,
-};
+use crate::{globals::offset, masked::sets_of, print::part, skb};
 
 /// Whether a packet with this IP header begins here and now: it is new, and a whole datagram or the first fragment of one.
 #[inline(always)]
-pub fn is_fresh(here: Membership, packet: u64, previous: u32, header: u64) -> bool {
-    is_new(here, packet, previous) && part(header).is_none_or(|part| begins_datagram(here, packet, &part))
+pub fn is_fresh(point: Point, packet: u64, previous: u32, header: u64) -> bool {
+    is_new(sets_of(point as u32), packet, previous) && begins_datagram(point as u64, packet, header) != LATER
 }
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
@@ -65,11 +60,17 @@ fn is_made_here(packet: u64) -> bool {
     skb::read::<i32>(packet, offset!(skb_iif)) == 0 && !skb::is_clone(packet)
 }
 
-/// Whether a new packet that is a part of a datagram is the first of the fragments that this machine or another one made of it.
-#[inline(always)]
-pub fn begins_datagram(here: Membership, packet: u64, part: &Part) -> bool {
-    let is_made = here.is(Membership::BEGIN_MADE);
-    part.is_first && (!is_made || is_sent_here(packet, part.protocol))
+/// See [`begins_datagram`].
+pub const LATER: i32 = -1;
+
+/// 0 if a new packet is a whole datagram; its protocol if it is the first of the fragments that this machine or another one made of a
+/// datagram; [`LATER`] if it is any other fragment.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn begins_datagram(point: u64, packet: u64, header: u64) -> i32 {
+    let Some(part) = part(header) else { return 0 };
+    let is_made = sets_of(point as u32).is(Membership::BEGIN_MADE);
+    if part.is_first && (!is_made || is_sent_here(packet, part.protocol)) { part.protocol as i32 } else { LATER }
 }
 
 /// Whether a socket of the device's namespace sends the fragment in its own protocol. Others are cut from what a tunnel

@@ -57,12 +57,7 @@ pub fn version(begin: Begin) -> u8 {
 /// What the IP header at this address carries.
 #[inline(always)]
 pub fn carried(header: u64) -> Carried {
-    carried_from(header, begin(header))
-}
-
-/// The same, where its beginning is known.
-#[inline(always)]
-pub fn carried_from(header: u64, begin: Begin) -> Carried {
+    let begin = begin(header);
     match version(begin) {
         4 => Carried {
             protocol: (begin[1] >> 8) as u8,

@@ -3,7 +3,7 @@
 use netstrata_common::{Protocol, mix};
 
 use crate::{
-    ip::{self, Begin, Carried},
+    ip::{self, Carried},
     skb,
 };
 
@@ -67,12 +67,7 @@ pub struct Part {
 /// Where the packet stands in its datagram, from the IP header at this address; `None` if it is whole.
 #[inline(always)]
 pub fn part(header: u64) -> Option<Part> {
-    part_from(header, ip::begin(header))
-}
-
-/// The same, where the header's beginning is known.
-#[inline(always)]
-pub fn part_from(header: u64, begin: Begin) -> Option<Part> {
+    let begin = ip::begin(header);
     let [first, second] = begin;
     if ip::version(begin) == 4 {
         // Without the bit that forbids it: more fragments, and the offset.

@@ -16,7 +16,6 @@ use crate::{
     fresh::is_fresh,
     globals::offset,
     ip,
-    masked::{sets, sets_of},
     moves::goes_on,
     print::{UDP, packet_print},
     skb,
@@ -65,7 +64,7 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
     let Some(cpu) = state() else { return 0 };
     // Softirqs run on top of the reader and send on their own: acknowledgements.
     if cpu.turn_task != bpf_get_current_pid_tgid()
-        || !is_fresh(sets(Point::Queue), packet, previous as u32, skb::network_header(packet))
+        || !is_fresh(Point::Queue, packet, previous as u32, skb::network_header(packet))
         || ip::payload(packet).1 != UDP
     {
         return 0;
@@ -99,8 +98,9 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
 #[inline(never)]
 pub extern "C" fn written(point: u64, packet: u64, previous: u64) -> i32 {
     let begin = now();
+    let Some(point) = Point::from_id(point as u8) else { return 0 };
     let header = skb::network_header(packet);
-    if !is_fresh(sets_of(point as u32), packet, previous as u32, header) {
+    if !is_fresh(point, packet, previous as u32, header) {
         return 0;
     }
     let print = packet_print(header);
