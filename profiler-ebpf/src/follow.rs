@@ -99,7 +99,7 @@ fn follow_inner(point: u32, packet: u64, device: u64, slot: u32, previous: u32) 
             // What a card received is new, wherever the packet before at its address was lost from sight.
             || here.is(Membership::BEGIN_FROM_WIRE) && !before.is(Membership::TRANSMITTED)
             || !may_follow)
-        && is_new(here, packet, previous)
+        && is_new(point, packet, previous)
         && !comes_from_worker(here, before, journey)
     {
         end::close(slot, End::Absorbed, 0);

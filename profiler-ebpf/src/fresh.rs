@@ -7,16 +7,23 @@ use crate::{globals::offset, masked::sets_of, print::part, skb};
 /// Whether a packet with this IP header begins here and now: it is new, and a whole datagram or the first fragment of one.
 #[inline(always)]
 pub fn is_fresh(point: Point, packet: u64, previous: u32, header: u64) -> bool {
-    is_new(sets_of(point as u32), packet, previous) && begins_datagram(point as u64, packet, header) != LATER
+    is_new(point as u32, packet, previous) && begins_datagram(point as u64, packet, header) != LATER
 }
 
 /// Whether the packet was made here and now, and is not on its way already. Devices are nested: what a device's
 /// transmit function queues at another device has started before (`previous` is then the outer device's start). What Open
 /// vSwitch's daemon sends back is no new packet either.
 #[inline(always)]
-pub fn is_new(here: Membership, packet: u64, previous: u32) -> bool {
-    if here.is(Membership::BEGIN_MADE) {
-        !sets_of(previous).is(Membership::PASS_ON) && is_made_here(packet)
+pub fn is_new(point: u32, packet: u64, previous: u32) -> bool {
+    is_new_at(point as u64, packet, previous as u64) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_new_at(point: u64, packet: u64, previous: u64) -> i32 {
+    let here = sets_of(point as u32);
+    let is_new = if here.is(Membership::BEGIN_MADE) {
+        !sets_of(previous as u32).is(Membership::PASS_ON) && is_made_here(packet)
     } else if here.is(Membership::BEGIN_FROM_WIRE) {
         link_kind(packet) == NIC
     } else if here.is(Membership::BEGIN_FROM_TUN) {
@@ -24,7 +31,8 @@ pub fn is_new(here: Membership, packet: u64, previous: u32) -> bool {
         kind == TUN || here.is(Membership::BEGIN_WITHOUT_GRO) && kind == NIC && !went_to_gro(packet)
     } else {
         false
-    }
+    };
+    is_new as i32
 }
 
 /// Whether the packet was handed to GRO, which marks it: there it was seen before.
