@@ -80,17 +80,25 @@ fn once_all_is_attached_threads_keep_named_capabilities_only_and_the_command_has
 fn turns_observe_and_sample_with_what_is_kept() {
     let Some(_alone) = ready!("nsenter") else { return };
     let (network, directory) = (Network::pair(), Directory::new());
-    let traffic = Traffic { duration: "8s", ..Traffic::REQUESTS };
-    let _server = traffic.serve(&network);
-    let file = directory.word("turns.prof");
-    let client = traffic.client(&network);
-    let words = ["record", "--budget", "1%", "-o", &file, "--"].into_iter().chain(client.iter().map(String::as_str));
-    succeeded(&netstrata(&words.collect::<Vec<_>>()));
-    let profile = profile::read(file.as_ref()).unwrap();
-    let windows: Vec<_> = profile.batches.iter().filter(|batch| !batch.windows.is_empty()).collect();
-    let ends: Vec<u64> = windows.iter().flat_map(|batch| &batch.windows).map(|(_, end)| *end).collect();
-    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
-    assert!(last - first > 1_000_000_000, "one turn only: {ends:?}");
-    assert!(profile.sampling.observed_ns < profile.meta.duration_ns / 10 * 9, "{:?}", profile.sampling);
-    assert!(profile.cpu.burst_samples > 0 && profile.sampling.followed > 0, "{:?}", profile.sampling);
+    // In an emulated machine on a busy host a turn costs so much that the budget lets the next one wait.
+    for duration in ["8s", "24s", "72s"] {
+        let traffic = Traffic { duration, ..Traffic::REQUESTS };
+        let _server = traffic.serve(&network);
+        let file = directory.word(&format!("{duration}.prof"));
+        let client = traffic.client(&network);
+        let words = ["record", "--budget", "1%", "-o", &file, "--"];
+        let words = words.into_iter().chain(client.iter().map(String::as_str));
+        succeeded(&netstrata(&words.collect::<Vec<_>>()));
+        let profile = profile::read(file.as_ref()).unwrap();
+        let windows = profile.batches.iter().flat_map(|batch| &batch.windows);
+        let (begins, ends): (Vec<u64>, Vec<u64>) = windows.copied().unzip();
+        let apart = begins.iter().max().unwrap().saturating_sub(*ends.iter().min().unwrap());
+        if apart > 0 && profile.cpu.burst_samples > 0 {
+            assert!(profile.sampling.observed_ns < profile.meta.duration_ns / 10 * 9, "{:?}", profile.sampling);
+            assert!(profile.sampling.followed > 0, "{:?}", profile.sampling);
+            return;
+        }
+        println!("one turn in {duration}, {} samples in bursts: {ends:?}", profile.cpu.burst_samples);
+    }
+    panic!("one turn only, or nothing was sampled in one");
 }
