@@ -64,22 +64,21 @@ pub extern "C" fn goes_on(from: u64, packet: u64, begin: u64, edge: u64) -> i32 
     1
 }
 
-/// A journey whose packet is gone makes room, because that packet's address will soon be another's, which has its slot. Number of the slot where
-/// it waits from now on, by a fingerprint; -1 if it stays.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn moved_aside(from: u64, print: u64) -> i32 {
-    let (from, to) = (slots::index(from), slots::index(slot_of(print) as u64));
-    let Some(old) = journey_in(from) else { return -1 };
+/// A journey whose packet is gone makes room, because that packet's address will soon be another's, which has its slot. The slot where it
+/// waits from now on, by a fingerprint; `None` if it stays.
+#[inline(always)]
+pub fn moved_aside(from: u32, print: u64) -> Option<u32> {
+    let to = slots::index(slot_of(print) as u64);
+    let old = journey_in(from)?;
     if from == to || key(to) != 0 && !evict(to, now()) {
-        return -1;
+        return None;
     }
     let waits = key(from);
     copy_journey(from as u64, to as u64, 0);
     old.skb = 0;
     set_key(to, waits);
     set_key(from, 0);
-    to as i32
+    Some(to)
 }
 
 /// The journey goes on as the skb at the end of the queue. If that one is followed itself, this one ends here.

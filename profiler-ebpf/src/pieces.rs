@@ -12,7 +12,6 @@ use netstrata_common::{Edge, Point};
 
 use crate::{
     cpu::now,
-    follow::follow,
     moves::{goes_on, moved_aside},
     print::piece_print,
     skb,
@@ -20,24 +19,25 @@ use crate::{
     with_program::{forget, held},
 };
 
+/// Whether the journey in a slot, which waits for its packet's pieces, is that of a packet that reached this queue last.
+#[inline(always)]
+pub fn are_of(packet: u64, slot: u32) -> bool {
+    journey_in(slot).is_some_and(|journey| journey.skb == packet && journey.last_point == Point::Queue as u8)
+}
+
 /// A queueing discipline has taken a packet that is gone: its pieces lie there.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn lie(packet: u64, slot: u64, previous: u64) -> i32 {
+pub extern "C" fn lie(slot: u64) -> i32 {
     let from = slots::index(slot);
     let Some(old) = journey_in(from) else { return 0 };
-    if old.skb != packet || old.last_point != Point::Queue as u8 {
-        return 0;
-    }
     let print = old.print;
-    follow(Point::Enqueue, packet, 0, from, previous as u32);
     let Some(entry) = held(print) else { return 0 };
     if key(from) != WaitsFor::Child as u64 || entry.id != old.id {
         return 0;
     }
-    let to = moved_aside(from as u64, print);
-    if to >= 0 {
-        entry.slot = to as u32;
+    if let Some(to) = moved_aside(from, print) {
+        entry.slot = to;
     }
     0
 }

@@ -46,7 +46,10 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
         return;
     }
     if matches!(point, Point::Enqueue) && key(slot) == WaitsFor::Child as u64 {
-        pieces::lie(packet, slot as u64, previous as u64);
+        if pieces::are_of(packet, slot) {
+            follow(point, packet, device, slot, previous);
+            pieces::lie(slot as u64);
+        }
         return;
     }
     if matches!(point, Point::Xmit) && may_have_pieces(device) && pieces::leaves(packet, device) != 0 {

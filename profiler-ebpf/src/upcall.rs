@@ -50,9 +50,10 @@ pub extern "C" fn sent_up(packet: u64, slot: u64) -> i32 {
     old.end = End::Consumed as u8;
     set_key(from, WaitsFor::Daemon as u64);
     let is_its = entry.id == old.id;
-    let to = moved_aside(from as u64, print);
-    if is_its && to >= 0 {
-        entry.slot = to as u32;
+    if let Some(to) = moved_aside(from, print)
+        && is_its
+    {
+        entry.slot = to;
     }
     0
 }
