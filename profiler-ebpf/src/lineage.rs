@@ -26,7 +26,7 @@ use crate::{
     globals::offset,
     ip, long,
     moves::{coalesced, copy_journey},
-    print::{UDP, datagram_print, flow_print, later_datagram_print, packet_print, part, piece_print},
+    print::{datagram_print, flow_print, later_datagram_print, packet_print, part, piece_print},
     skb,
     slots::{self, WaitsFor, journey_in, key, set_key, slot_of},
     with_program::{hold, pieces_word},
@@ -191,73 +191,6 @@ pub fn received(
             ..Parent::default()
         },
     );
-}
-
-/// A socket that is no TCP socket announces data, and followed packets were received: the one that is at the end of its
-/// queue; or, where a reader has taken it already, the first datagram for its port that was not announced yet. 0 if it is
-/// none.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn announced(socket: u64) -> u64 {
-    let Some(cpu) = state() else { return 0 };
-    let queue = socket + offset!(sk_queue_tail);
-    let tail: u64 = skb::read(queue, 0);
-    // The queue's head has two pointers, of which the second one is to its end.
-    let is_empty = tail == queue - 8;
-    if !is_empty && is_received(tail) {
-        return tail;
-    }
-    let (mut found, mut left) = (0, 0);
-    let count = cpu.received;
-    for age in 0..LISTED as u32 {
-        // From the oldest on.
-        let nth = count.wrapping_sub(LISTED as u32).wrapping_add(age);
-        if nth >= count {
-            continue;
-        }
-        let packet = cpu.listed[nth as usize & (LISTED - 1)];
-        let standing = listed(packet, if is_empty && found == 0 { socket } else { 0 });
-        left |= standing;
-        if standing == Listed::Its as i32 {
-            found = packet;
-        }
-    }
-    if left == 0 {
-        cpu.received = 0;
-    }
-    found
-}
-
-/// What one of the packets is that were received.
-#[repr(i32)]
-enum Listed {
-    /// Gone on, or not followed any more.
-    Gone,
-    /// No protocol has taken it up yet.
-    Received,
-    /// Neither, and it is for the socket that announces data.
-    Its,
-}
-
-/// See [`Listed`]; `socket` is 0 where nobody asks for whom it is.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn listed(packet: u64, socket: u64) -> i32 {
-    let Some(cpu) = state() else { return Listed::Gone as i32 };
-    if !is_received(packet) {
-        return Listed::Gone as i32;
-    }
-    let is_datagram = journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP);
-    let is_worked_on = cpu.object == packet && Points::RECEIVED.has(cpu.point);
-    let is_its = socket != 0 && (is_datagram || is_worked_on) && skb::is_for_port(packet, socket);
-    if is_its { Listed::Its as i32 } else { Listed::Received as i32 }
-}
-
-/// Whether a packet is followed, and no protocol has taken it up yet.
-#[inline(always)]
-fn is_received(packet: u64) -> bool {
-    let slot = slot_of(packet);
-    key(slot) == packet && journey_in(slot).is_some_and(|journey| Points::RECEIVED.has(journey.last_point as u32))
 }
 
 /// The packet's data is now part of an skb that may carry more: it is only a fraction of one.

@@ -1,7 +1,7 @@
-//! What readers do with followed packets: they copy or free them, which is the end of a journey, and may answer.
+//! What readers do with followed packets: they are told of them, and copy or free them, which is the end of a journey, and may answer.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{End, Journey, Points, TurnKey, others_between};
+use netstrata_common::{End, Journey, LISTED, Points, TurnKey, others_between};
 
 use crate::{
     atomic::Atomic,
@@ -13,7 +13,7 @@ use crate::{
     maps::{BPF_NOEXIST, TURNS, ZERO_NODE},
     print::UDP,
     skb,
-    slots::{self, journey_in},
+    slots::{self, journey_in, key, slot_of},
     tunnel,
 };
 
@@ -133,4 +133,71 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
         node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64, others);
     }
     0
+}
+
+/// A socket that is no TCP socket announces data, and followed packets were received: the one that is at the end of its
+/// queue; or, where a reader has taken it already, the first datagram for its port that was not announced yet. 0 if it is
+/// none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn announced(socket: u64) -> u64 {
+    let Some(cpu) = state() else { return 0 };
+    let queue = socket + offset!(sk_queue_tail);
+    let tail: u64 = skb::read(queue, 0);
+    // The queue's head has two pointers, of which the second one is to its end.
+    let is_empty = tail == queue - 8;
+    if !is_empty && is_received(tail) {
+        return tail;
+    }
+    let (mut found, mut left) = (0, 0);
+    let count = cpu.received;
+    for age in 0..LISTED as u32 {
+        // From the oldest on.
+        let nth = count.wrapping_sub(LISTED as u32).wrapping_add(age);
+        if nth >= count {
+            continue;
+        }
+        let packet = cpu.listed[nth as usize & (LISTED - 1)];
+        let standing = listed(packet, if is_empty && found == 0 { socket } else { 0 });
+        left |= standing;
+        if standing == Listed::Its as i32 {
+            found = packet;
+        }
+    }
+    if left == 0 {
+        cpu.received = 0;
+    }
+    found
+}
+
+/// What one of the packets is that were received.
+#[repr(i32)]
+enum Listed {
+    /// Gone on, or not followed any more.
+    Gone,
+    /// No protocol has taken it up yet.
+    Received,
+    /// Neither, and it is for the socket that announces data.
+    Its,
+}
+
+/// See [`Listed`]; `socket` is 0 where nobody asks for whom it is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn listed(packet: u64, socket: u64) -> i32 {
+    let Some(cpu) = state() else { return Listed::Gone as i32 };
+    if !is_received(packet) {
+        return Listed::Gone as i32;
+    }
+    let is_datagram = journey_in(slot_of(packet)).is_some_and(|journey| journey.protocol == UDP);
+    let is_worked_on = cpu.object == packet && Points::RECEIVED.has(cpu.point);
+    let is_its = socket != 0 && (is_datagram || is_worked_on) && skb::is_for_port(packet, socket);
+    if is_its { Listed::Its as i32 } else { Listed::Received as i32 }
+}
+
+/// Whether a packet is followed, and no protocol has taken it up yet.
+#[inline(always)]
+fn is_received(packet: u64) -> bool {
+    let slot = slot_of(packet);
+    key(slot) == packet && journey_in(slot).is_some_and(|journey| Points::RECEIVED.has(journey.last_point as u32))
 }

@@ -161,7 +161,7 @@ pub fn ready(socket: u64) {
     } else if cpu.parent.edge == Edge::Segment as u32 {
         lineage::piece_at(socket)
     } else if cpu.received != 0 {
-        lineage::announced(socket)
+        reader::announced(socket)
     } else {
         0
     };

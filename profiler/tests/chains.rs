@@ -101,7 +101,9 @@ fn recorded(length: u32) -> (Vec<PathRecord>, u64) {
     };
     let paths: Vec<PathRecord> = profile.paths.iter().filter(whole).cloned().collect();
     let packets: u64 = paths.iter().map(|path| path.packets).sum();
-    let told = format!("{packets} packets on whole ways, {:?}", profile.lost);
+    let others: Vec<_> = profile.paths.iter().filter(|path| path.payload_bytes > 0 && !whole(path)).collect();
+    let others: Vec<_> = others.iter().map(|path| (path.packets, path.end, path.crossings.len())).collect();
+    let told = format!("{packets} packets on whole ways, not {others:?}, {:?} {:?}", profile.sampling, profile.lost);
     // On a busy machine some go another way through TCP, and some are sent again.
     assert!((2 * ROUND_TRIPS * 7 / 10..=3 * ROUND_TRIPS).contains(&packets), "{told}");
     (paths, profile.lost[&Loss::PathTooLong])
