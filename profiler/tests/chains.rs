@@ -104,8 +104,14 @@ fn recorded(length: u32) -> (Vec<PathRecord>, u64) {
     let others: Vec<_> = profile.paths.iter().filter(|path| path.payload_bytes > 0 && !whole(path)).collect();
     let others: Vec<_> = others.iter().map(|path| (path.packets, path.end, path.crossings.len())).collect();
     let told = format!("{packets} packets on whole ways, not {others:?}, {:?} {:?}", profile.sampling, profile.lost);
-    // On a busy machine some go another way through TCP, and some are sent again.
-    assert!((2 * ROUND_TRIPS * 7 / 10..=3 * ROUND_TRIPS).contains(&packets), "{told}");
+    // On a busy machine some go another way through TCP, and some are sent again. Ways of so many spans fill the tables between two
+    // drains: the rest is thinned, and those that are followed stand for more, give or take four standard deviations.
+    let followed: u64 = paths.iter().map(|path| path.samples).sum();
+    let error = (4.0 * packets as f64 / (followed as f64).sqrt()) as u64;
+    assert!(
+        followed > 20 && packets + error >= 2 * ROUND_TRIPS * 7 / 10 && packets <= 3 * ROUND_TRIPS + error,
+        "{followed}: {told}"
+    );
     (paths, profile.lost[&Loss::PathTooLong])
 }
 
