@@ -25,7 +25,6 @@ macro_rules! sets {
 }
 
 sets! {
-    SEND = Points::of_one(Point::Send);
     QUEUE = Points::of_one(Point::Queue);
     ENQUEUE = Points::of_one(Point::Enqueue);
     XMIT = Points::of_one(Point::Xmit);

@@ -74,10 +74,10 @@ extern "C" fn describe(slot: u64, packet: u64, header: u64, before: u64) -> i32 
 pub extern "C" fn start(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     let chosen = choose(point, packet, slot, previous);
     let (slot, here) = (slots::index(slot), sets_of(point as u32));
-    let (Some(cpu), Some(journey)) = (state(), journey_in(slot)) else { return 0 };
     if chosen == NOT_CHOSEN {
         return 0;
     }
+    let (Some(cpu), Some(journey)) = (state(), journey_in(slot)) else { return 0 };
     let device = device_key(cpu, skb::device(packet), cpu.chosen_ns);
     if chosen == SENT {
         append_in(slot as u64, Point::Send as u64, (device.netns as u64) << 32, journey.start_ns);
