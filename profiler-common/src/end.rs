@@ -13,4 +13,12 @@ named! {
     Consumed "consumed" "`consume_skb`";
     Dropped "dropped" "it was dropped, with a reason";
     Merged "merged" "its data went on in another skb, where it could not be followed";
+    Taken "taken" "a reader took its data without copying them: splice, sendfile, MSG_TRUNC, a mapped or encrypted socket";
+}
+
+impl End {
+    /// Whether a reader got the packet's data.
+    pub fn is_read(self) -> bool {
+        matches!(self, Self::Copied | Self::Taken)
+    }
 }

@@ -37,5 +37,10 @@ pub const PIECES_WORD: usize = MAX_SLOTS + 3;
 /// How many words that are, by device; a power of two.
 pub const PIECES_WORDS: usize = 16;
 
-/// Words of the programs' global memory: the address in each slot, and the counts above.
-pub const GLOBAL_WORDS: usize = PIECES_WORD + PIECES_WORDS;
+/// The first of the words that tell, by socket, where its newest followed data are that wait for a reader.
+pub const UNREAD_WORD: usize = PIECES_WORD + PIECES_WORDS;
+/// How many words that are; a power of two.
+pub const UNREAD_WORDS: usize = 4096;
+
+/// Words of the programs' global memory: the address in each slot, and the words above.
+pub const GLOBAL_WORDS: usize = UNREAD_WORD + UNREAD_WORDS;

@@ -209,6 +209,16 @@ pub extern "C" fn append_in(slot: u64, point: u64, at: u64, now: u64) -> i32 {
     0
 }
 
+/// Adds a crossing to the journey in a slot, now and where it was last.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn appended_at_last(slot: u64, point: u64) -> i32 {
+    let now = now();
+    let Some(journey) = slots::journey_in(slot as u32) else { return 0 };
+    let at = last_device(journey);
+    append_in(slot, point, (at.netns as u64) << 32 | at.ifindex as u64, now)
+}
+
 /// Adds a crossing of a point, whose sets are known.
 #[inline(always)]
 fn append(

@@ -439,6 +439,16 @@ pub extern "C" fn queued_at_socket(packet: u64, slot: u64, socket: u64) -> i32 {
     if tail != packet {
         coalesced(packet, slot as u64, tail);
     }
+    // Where it was joined with followed data these are the newest.
+    let slot = if key(slot) == packet { slot } else { slot_of(tail) };
+    if let Some(journey) = journey_in(slot)
+        && journey.socket == socket
+    {
+        let newest = slot as u64 + 1;
+        let before = slots::unread(socket);
+        journey.older = if before == newest { journey.older } else { before as u32 };
+        slots::set_unread(socket, newest);
+    }
     0
 }
 

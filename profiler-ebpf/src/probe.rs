@@ -138,6 +138,11 @@ probe!(tcp_sendmsg_locked, |arg| record::send(arg(0)));
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/skb.h#L76
 probe!(skb_copy_datagram_iovec, |arg| record::copy(arg(0), arg(1) as u32));
 
+// (struct sock *sk)
+// https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/tcp.h#L162
+// https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/tcp.h#L271
+probe!(tcp_rcv_space_adjust, |arg| record::passed(arg(0)));
+
 // v5.10: (struct sk_buff *skb); v6.6: + void *location
 // https://elixir.bootlin.com/linux/v5.10.223/source/include/trace/events/skb.h#L37
 // https://elixir.bootlin.com/linux/v7.2.13/source/include/trace/events/skb.h#L57

@@ -1,12 +1,13 @@
 //! What readers do with followed packets: they are told of them, and copy or free them, which is the end of a journey, and may answer.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{End, Journey, LISTED, Points, TurnKey, others_between};
+use netstrata_common::{CpuState, End, Journey, LISTED, Point, Points, TurnKey, others_between};
 
 use crate::{
     atomic::Atomic,
     cpu::{self, config, now, state},
     end::close,
+    follow,
     fresh::is_at_a_card,
     globals::offset,
     lineage, log,
@@ -40,12 +41,66 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
         close(slot, End::Copied, 0);
     }
-    // After the account, which is not the application's time.
+    begin_turn(cpu, weight);
+    0
+}
+
+/// The application's own time begins: after the account, which is not the application's.
+#[inline(always)]
+fn begin_turn(cpu: &mut CpuState, weight: u32) {
     cpu.turn_task = bpf_get_current_pid_tgid();
     cpu.turn_weight = weight;
     cpu.turn_seen = cpu.crossings as u32;
     cpu.turn_ns = now();
+}
+
+/// A reader has gone on in what its socket holds, where followed data lie: those that it took without copying them end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn passed(socket: u64, newest: u64) -> i32 {
+    let read: u32 = skb::read(socket, offset!(tcp_copied_seq));
+    let (mut left, mut slot) = (0, newest);
+    for _ in 0..OLDER {
+        let next = passed_one(slot, socket, read as u64) as u64;
+        left |= next & LEFT;
+        slot = next & !LEFT;
+        if slot == 0 {
+            break;
+        }
+    }
+    if left == 0 {
+        slots::set_unread(socket, 0);
+    }
     0
+}
+
+/// So many followed segments of a socket are looked at when its reader goes on, from the newest one back.
+const OLDER: u32 = 32;
+/// Set by [`passed_one`] for a segment that is not read yet.
+const LEFT: u64 = 1 << 30;
+
+/// Ends the journey of a followed segment that its reader has taken. The one before it at its socket, and [`LEFT`] if it waits still.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
+    let slot = slots::index(number.wrapping_sub(1));
+    let (Some(cpu), Some(journey), Some(config)) = (state(), journey_in(slot), config()) else { return 0 };
+    if journey.socket != socket || journey.skb == 0 || journey.epoch != config.epoch {
+        return 0;
+    }
+    let older = journey.older as i32;
+    if !Points::ANNOUNCED.has(journey.last_point as u32) {
+        return older;
+    }
+    if (read as u32).wrapping_sub(journey.end_seq) as i32 >= 0 {
+        let weight = journey.weight;
+        follow::appended_at_last(slot as u64, Point::Copy as u64);
+        close(slot, End::Taken, 0);
+        begin_turn(cpu, weight);
+        older
+    } else {
+        older | LEFT as i32
+    }
 }
 
 /// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.

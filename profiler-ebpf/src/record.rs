@@ -13,7 +13,7 @@ use crate::{
     fragments, function,
     globals::offset,
     lineage, pieces, reader, skb,
-    slots::{WaitsFor, key, slot_of},
+    slots::{self, WaitsFor, key, slot_of},
     tunnel, upcall,
     with_program::{fragments_count, may_have_pieces, tunnelled_count},
 };
@@ -214,6 +214,17 @@ pub fn copy(packet: u64, bytes: u32) {
     let slot = slot_of(packet);
     if key(slot) == packet {
         reader::copied(packet, bytes as u64, slot as u64);
+    }
+}
+
+/// A TCP reader has gone on: what it took of its socket without copying it leaves no other trace.
+#[inline(always)]
+pub fn passed(socket: u64) {
+    let Some(cpu) = state() else { return };
+    cpu.crossings += 1;
+    let newest = slots::unread(socket);
+    if newest != 0 {
+        reader::passed(socket, newest);
     }
 }
 

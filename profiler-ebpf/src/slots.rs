@@ -1,6 +1,6 @@
 //! Slots: where the journey of a followed packet is kept, by the address of its skb.
 
-use netstrata_common::{Journey, MAX_SLOTS};
+use netstrata_common::{Journey, MAX_SLOTS, UNREAD_WORD, UNREAD_WORDS};
 
 use crate::{
     globals::slot_mask,
@@ -53,4 +53,26 @@ pub fn set_key(slot: u32, skb: u64) {
 pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     // SAFETY: a valid pointer into the map; only the CPU that works on the packet comes here.
     JOURNEYS.get_ptr_mut(index(slot as u64)).map(|journey| unsafe { &mut *journey })
+}
+
+/// The word that tells where the newest followed data of a socket are that wait for its reader: the number of their slot and one.
+#[inline(always)]
+fn unread_word(socket: u64) -> *mut u64 {
+    let word = (socket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (UNREAD_WORDS - 1);
+    // SAFETY: the index is masked to the array's length; see `Keys`.
+    unsafe { KEYS.first().add(UNREAD_WORD + word) }
+}
+
+/// Reads it; 0: none are, or they are another socket's.
+#[inline(always)]
+pub fn unread(socket: u64) -> u64 {
+    // SAFETY: a word of the array.
+    unsafe { core::ptr::read_volatile(unread_word(socket)) }
+}
+
+/// Writes it.
+#[inline(always)]
+pub fn set_unread(socket: u64, word: u64) {
+    // SAFETY: the same.
+    unsafe { core::ptr::write_volatile(unread_word(socket), word) }
 }

@@ -87,6 +87,7 @@ const ARGUMENTS: &[(&str, [Option<usize>; KERNELS.len()])] = &[
     ("kfree_skb", [Some(2), Some(3), Some(4), Some(4), Some(4)]),
     ("consume_skb", [Some(1), Some(1), Some(2), Some(2), Some(2)]),
     ("skb_copy_datagram_iovec", [Some(2), Some(2), Some(2), Some(2), Some(2)]),
+    ("tcp_rcv_space_adjust", [Some(1), Some(1), Some(1), Some(1), Some(1)]),
     ("sk_data_ready", [None, None, Some(1), Some(1), Some(1)]),
     ("fib_table_lookup", [Some(4), Some(4), Some(4), Some(4), Some(4)]),
     ("fib6_table_lookup", [Some(4), Some(4), Some(4), Some(4), Some(4)]),

@@ -71,7 +71,7 @@ fn ends_in_tunnel(path: &PathRecord) -> bool {
 fn leaves(profile: &Profile, path: &PathRecord) -> Option<usize> {
     let first = path.crossings.first()?;
     let freed = path.end != End::Dropped || path.reason.as_deref() == Some("NOT_SPECIFIED");
-    if first.point.is_in(Points::BEGIN_OUTSIDE) || matches!(path.end, End::Copied | End::Merged) || !freed {
+    if first.point.is_in(Points::BEGIN_OUTSIDE) || path.end.is_read() || path.end == End::Merged || !freed {
         return None;
     }
     let at = path.crossings.iter().rposition(|crossing| !matches!(crossing.point, Point::Consume | Point::Drop))?;

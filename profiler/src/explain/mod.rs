@@ -383,7 +383,7 @@ fn protocol(profile: &Profile) -> Protocol {
 /// Whether a path of this protocol ends with its reader. Small UDP messages are copied without a probe: such a journey
 /// ends where the socket announces them.
 fn reaches_reader(path: &PathRecord, protocol: Protocol) -> bool {
-    path.protocol == protocol && (path.end == End::Copied || is_announced(path))
+    path.protocol == protocol && (path.end.is_read() || is_announced(path))
 }
 
 /// A UDP message whose wake-up and copy were not seen.

@@ -119,6 +119,8 @@ probes! {
     must Journey "kfree_skb" tracepoint("kfree_skb"), "the end of packets that are dropped";
     must Journey "consume_skb" tracepoint("consume_skb"), "the end of packets that nobody reads";
     must Journey "skb_copy_datagram_iovec" tracepoint("skb_copy_datagram_iovec"), "the reader's copy";
+    may Journey "tcp_rcv_space_adjust" tracepoint("tcp_rcv_space_adjust"),
+        "the end of data that readers take without copying them";
     may Journey "sk_data_ready" tracepoint("sk_data_ready"),
         "the split between protocol work and waking the reader" since "6.3";
     may Journey "fib_table_lookup" tracepoint("fib_table_lookup"), "the place of the route look-up";
