@@ -38,7 +38,10 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
         return 0;
     }
     let weight = journey.weight;
-    if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
+    // A reader that only looks copies, too: what it takes is known when it has gone on.
+    if journey.socket != 0 && slots::unread(journey.socket) != 0 {
+        journey.end = End::Copied as u8;
+    } else if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
         close(slot, End::Copied, 0);
     }
     begin_turn(cpu, weight);
@@ -54,7 +57,7 @@ fn begin_turn(cpu: &mut CpuState, weight: u32) {
     cpu.turn_ns = now();
 }
 
-/// A reader has gone on in what its socket holds, where followed data lie: those that it took without copying them end.
+/// A reader has gone on in what its socket holds, where followed data lie: those that it took end.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn passed(socket: u64, newest: u64) -> i32 {
@@ -89,18 +92,18 @@ extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
         return 0;
     }
     let older = journey.older as i32;
-    if !Points::ANNOUNCED.has(journey.last_point as u32) {
-        return older;
+    if ((read as u32).wrapping_sub(journey.end_seq) as i32) < 0 {
+        return older | LEFT as i32;
     }
-    if (read as u32).wrapping_sub(journey.end_seq) as i32 >= 0 {
+    if journey.last_point == Point::Copy as u8 {
+        close(slot, End::Copied, 0);
+    } else if Points::ANNOUNCED.has(journey.last_point as u32) {
         let weight = journey.weight;
         follow::appended_at_last(slot as u64, Point::Copy as u64);
         close(slot, End::Taken, 0);
         begin_turn(cpu, weight);
-        older
-    } else {
-        older | LEFT as i32
     }
+    older
 }
 
 /// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.

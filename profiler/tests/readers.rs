@@ -139,3 +139,110 @@ fn data_waits_for_an_event_loop_that_is_busy_and_wakes_one_that_sleeps() {
         assert_eq!(is_busy, known.slept < known.answered / 2, "no such server here: {told}");
     }
 }
+
+/// How a server takes its messages.
+#[derive(Clone, Copy, Debug)]
+enum Takes {
+    /// It throws them away: `MSG_TRUNC`.
+    Truncates,
+    /// It moves them into a pipe.
+    Splices,
+    /// It looks at them first, then copies them.
+    Peeks,
+}
+
+impl Takes {
+    /// Takes bytes of a message, of which so many are left; none at the end.
+    fn take(self, connection: RawFd, pipe: &mut [RawFd; 2], left: usize) -> usize {
+        let mut into = [0_u8; SIZE];
+        let receive = |into: &mut [u8], flags| {
+            // SAFETY: the room outlives the call.
+            let taken = unsafe { libc::recv(connection, into.as_mut_ptr().cast(), left, flags) };
+            usize::try_from(taken).unwrap()
+        };
+        match self {
+            Self::Truncates => receive(&mut into, libc::MSG_TRUNC),
+            Self::Peeks => {
+                let seen = receive(&mut into, libc::MSG_PEEK);
+                thread::sleep(LAZY);
+                seen.min(receive(&mut into, 0))
+            }
+            Self::Splices => {
+                let none = std::ptr::null_mut();
+                // SAFETY: no offsets are given.
+                let taken = unsafe { libc::splice(connection, none, pipe[1], none, left, 0) };
+                let taken = usize::try_from(taken).unwrap();
+                // SAFETY: there is room for what is in the pipe.
+                let moved = unsafe { libc::read(pipe[0], into.as_mut_ptr().cast(), taken) };
+                assert_eq!(usize::try_from(moved).unwrap(), taken);
+                taken
+            }
+        }
+    }
+}
+
+/// How long a server lets its messages lie.
+const LAZY: Duration = Duration::from_millis(1);
+
+/// Answers each message after it lay for a while, until the client has gone.
+fn serve_lazily(listener: TcpListener, takes: Takes) {
+    let mut connection = listener.accept().unwrap().0;
+    connection.set_nodelay(true).unwrap();
+    let mut pipe = [0; 2];
+    // SAFETY: there is room for both.
+    assert_eq!(unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    loop {
+        let mut left = SIZE;
+        while left > 0 {
+            let mut event = libc::pollfd { fd: connection.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: the event outlives the call.
+            assert_eq!(unsafe { libc::poll(&raw mut event, 1, -1) }, 1);
+            thread::sleep(LAZY);
+            match takes.take(connection.as_raw_fd(), &mut pipe, left) {
+                0 => return,
+                taken => left -= taken,
+            }
+        }
+        connection.write_all(&[2; SIZE]).unwrap();
+    }
+}
+
+#[test]
+fn data_that_nobody_copies_ends_when_it_is_read() {
+    let Some(_alone) = ready!("nsenter") else { return };
+    for (takes, end) in [(Takes::Truncates, End::Taken), (Takes::Splices, End::Taken), (Takes::Peeks, End::Copied)] {
+        let (network, directory) = (Network::bridge(), Directory::new());
+        let file = directory.file("lazy");
+        let recording = Recording::start(&file, &["--sample-every", "1", "--frequency", "0"]);
+        let (said, listens) = mpsc::channel();
+        let address = network.address();
+        let server = network.inside("server", move || {
+            let listener = TcpListener::bind((address, PORT)).unwrap();
+            said.send(()).unwrap();
+            serve_lazily(listener, takes);
+        });
+        listens.recv().unwrap();
+        let client = network.inside("client", move || {
+            let begun = Instant::now();
+            ask(address, Duration::ZERO);
+            begun.elapsed()
+        });
+        let took = client.join().unwrap();
+        server.join().unwrap();
+        let profile = recording.stop(&file);
+        let at = network.inode("server");
+        let is_meant = |path: &&PathRecord| {
+            path.protocol == Protocol::TCP
+                && path.payload_bytes > 0
+                && path.crossings.last().is_some_and(|last| last.netns == at && last.point == Point::Copy)
+        };
+        let paths: Vec<_> = profile.paths.iter().filter(is_meant).collect();
+        let count: u64 = paths.iter().filter(|path| path.end == end).map(|path| path.packets).sum();
+        let told = format!("{takes:?}: {count} of {MESSAGES} messages end {}", end.name());
+        assert!(count.abs_diff(MESSAGES) <= MESSAGES / 20, "{told}");
+        // Read after they lay, and before they were answered.
+        let lay: u64 = paths.iter().map(|path| path.end_to_end.sum).sum();
+        assert!(lay >= LAZY.as_nanos() as u64 * count, "{told}, after {lay} ns in all");
+        assert!(u128::from(lay) <= took.as_nanos(), "{told}, after {lay} ns in all, of {took:?}");
+    }
+}
