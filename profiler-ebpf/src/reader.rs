@@ -58,9 +58,9 @@ fn begin_turn(cpu: &mut CpuState, weight: u32) {
 }
 
 /// A reader has gone on in what its socket holds, where followed data lie: those that it took end.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn passed(socket: u64, newest: u64) -> i32 {
+/// Within its program, for the sake of the stack.
+#[inline(always)]
+pub fn passed(socket: u64, newest: u64) {
     let read: u32 = skb::read(socket, offset!(tcp_copied_seq));
     let (mut left, mut slot) = (0, newest);
     for _ in 0..OLDER {
@@ -74,7 +74,6 @@ pub extern "C" fn passed(socket: u64, newest: u64) -> i32 {
     if left == 0 {
         slots::set_unread(socket, 0);
     }
-    0
 }
 
 /// So many followed segments of a socket are looked at when its reader goes on, from the newest one back.
