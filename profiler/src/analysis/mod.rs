@@ -1,6 +1,7 @@
 //! From a profile to an account: pure, no kernel, no clock. The same profile gives the same account.
 
 mod above;
+mod conserved;
 mod correction;
 #[cfg(test)]
 mod folding;
@@ -16,6 +17,7 @@ mod totals;
 mod trust;
 mod xdp;
 
+pub use conserved::{Transmitted, transmitted};
 pub use correction::Correction;
 pub use functions::FunctionTotal;
 pub use intervals::{account_with_intervals, turn_interval};

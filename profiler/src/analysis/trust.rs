@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use netstrata_common::{Judged, Limit, Loss, Point, Whole, named};
 
-use super::correction::Correction;
+use super::{conserved::most_unseen, correction::Correction};
 use crate::profile::Profile;
 
 named! {
@@ -65,6 +65,13 @@ named! {
         figure: |profile, _| long_wait(profile).map(|wait| wait.of_window()), unit: Unit::Share, degraded: Bound::Above(0.1),
         void: None, telling: None, reason: cut_short,
         because: "what waits longer is the likelier to be cut off when the probes are detached: the mean is too low"
+    };
+    Unseen "unseen" "packets that a device transmitted, by its own counter, and no journey tells of" {
+        figure: |profile, _| most_unseen(profile).map(|most| most.unseen() as f64 / most.counted as f64), unit: Unit::Share,
+        degraded: Bound::Above(0.02), void: None,
+        telling: Some(Telling { by: |profile| most_unseen(profile).map_or(0.0, |most| most.unseen() as f64), above: 100.0, of: "packets" }),
+        reason: unseen,
+        because: "they began where no probe is: a packet socket that bypasses the queue, XDP, a packet generator"
     };
     CutOff "cut off" "recordings that were cut off" {
         figure: |profile, _| Some(f64::from(u8::from(profile.meta.cut_off))), unit: Unit::Count, degraded: Bound::Above(0.0),
@@ -323,6 +330,18 @@ fn cut_short(profile: &Profile, _: &Seen) -> String {
     format!(
         "long waits: packets lie in the queue of {device} for {mean:.1} ms in the mean, and journeys are observed for \
          {window:.1} ms at a stretch: the longest waits are cut off, and the mean is too low (a larger budget helps)"
+    )
+}
+
+fn unseen(profile: &Profile, _: &Seen) -> String {
+    let Some(most) = most_unseen(profile) else { return String::new() };
+    format!(
+        "unseen: {} of the {} packets that {} in {} transmitted are of no journey: they began where no probe is (a packet socket \
+         that bypasses the queue, XDP, a packet generator)",
+        most.missing(),
+        most.counted,
+        most.device,
+        profile.topology.namespace_name(most.netns)
     )
 }
 

@@ -1,13 +1,12 @@
 //! The contract `netstrata.report/1`. Its schema is `docs/report.schema.json`.
 
+mod devices;
+
 use netstrata_common::{Edge, Hook, Layer, Way};
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{
-        Account, BehindXdp, FunctionTotal, LayerTotal, Of, PathAccount, RowIntervals, Span, behind_xdp, device_name,
-        turn_interval,
-    },
+    analysis::{Account, FunctionTotal, LayerTotal, Of, PathAccount, RowIntervals, Span, device_name, turn_interval},
     cpu::{Context, TaskAccount, TaskKey},
     profile::{Histogram, Observer, Profile, TurnRecord},
 };
@@ -29,7 +28,7 @@ pub fn value(profile: &Profile, account: &Account) -> Value {
         "cpu": cpu(profile, account),
         "softirqs": softirqs(profile, account),
         "drops": drops(profile),
-        "devices": devices(profile, account),
+        "devices": devices::devices(profile, account),
         "turnarounds": turnarounds(profile),
         "reconciliation": reconciliation(account),
         "retransmits": profile.retransmits,
@@ -464,35 +463,6 @@ fn drops(profile: &Profile) -> Vec<Value> {
                 "function": drop.function,
                 "count": drop.count,
             })
-        })
-        .collect()
-}
-
-fn devices(profile: &Profile, account: &Account) -> Vec<Value> {
-    let programs = behind_xdp(profile, account);
-    profile
-        .devices
-        .iter()
-        .filter(|counters| counters.rx_packets + counters.tx_packets + counters.rx_dropped + counters.tx_dropped > 0)
-        .map(|counters| {
-            let device = profile.topology.device(counters.netns, counters.ifindex);
-            let mut row = json!({
-                "netns": profile.topology.namespace_name(counters.netns),
-                "device": device.map_or_else(|| format!("if{}", counters.ifindex), |device| device.name.clone()),
-                "kind": device.map_or("", |device| &device.kind),
-                "rx_packets": counters.rx_packets,
-                "rx_bytes": counters.rx_bytes,
-                "tx_packets": counters.tx_packets,
-                "tx_bytes": counters.tx_bytes,
-                "rx_dropped": counters.rx_dropped,
-                "tx_dropped": counters.tx_dropped,
-            });
-            let here = |found: &&BehindXdp| (found.netns, found.ifindex) == (counters.netns, counters.ifindex);
-            if let Some(found) = programs.iter().find(here) {
-                row["xdp"] = found.mode.as_str().into();
-                row["went_on"] = (found.went_on.round() as u64).into();
-            }
-            row
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 use netstrata_common::{Counter, Point};
 
 use super::*;
-use crate::profile::{BatchRecord, CrossingRecord, Histogram, PathRecord, Sampling};
+use crate::profile::{BatchRecord, CrossingRecord, DeviceCounters, Histogram, PathRecord, Sampling};
 
 /// The table of losses in `docs/output.md`.
 fn table() -> String {
@@ -85,9 +85,24 @@ fn doubted(doubt: Doubt, figure: f64) -> (Profile, Seen) {
             seen.instruments = Some(Instruments { ratio: 0.6, interval: [0.5, 1.0 - figure] });
         }
         Doubt::LongWaits => lies(&mut profile, figure),
+        Doubt::Unseen => sends(&mut profile, figure),
         Doubt::Followed => profile.sampling.followed = figure as u64,
     }
     (profile, seen)
+}
+
+/// A device sends a million packets, of which so many are of no journey.
+fn sends(profile: &mut Profile, part: f64) {
+    (profile.meta.duration_ns, profile.sampling.observed_ns) = (1, 1);
+    profile.devices = vec![DeviceCounters { netns: 1, ifindex: 2, tx_packets: 1_000_000, ..DeviceCounters::default() }];
+    profile.sampling.followed = profile.sampling.packets;
+    // 2 % are left to the edges of a recording, and nothing to chance: so much was followed.
+    profile.paths = vec![PathRecord {
+        crossings: vec![CrossingRecord { point: Point::Xmit, netns: 1, ifindex: 2 }],
+        samples: 1_000_000_000_000,
+        packets: ((0.98 - part) * 1e6).round() as u64,
+        ..PathRecord::default()
+    }];
 }
 
 /// Packets lie in a queue for a part of the 100 ms for which journeys are observed at a stretch.
@@ -129,6 +144,8 @@ fn a_profile_is_doubted_beyond_the_bounds_of_a_row_and_only_where_it_tells() {
         profile.cpu.kernel_busy_ns = 400_000_000;
         profile.sampling.budget = 0.001;
         profile.observer.cpu_share = 0.019;
+        profile.devices[..].iter_mut().for_each(|device| device.tx_packets = 100);
+        profile.paths.clear();
         let figure = (doubt.info().figure)(&profile, &seen);
         assert!(figure.is_some_and(|figure| degraded.is_passed(figure)), "{doubt:?}: {figure:?}");
         assert!((telling.by)(&profile) <= telling.above, "{doubt:?}");
@@ -172,6 +189,11 @@ fn doubts_read_as_ever() {
             Doubt::LongWaits,
             0.5,
             "long waits: packets lie in the queue of a device for 50.0 ms in the mean, and journeys are observed for 100.0 ms at a stretch: the longest waits are cut off, and the mean is too low (a larger budget helps)",
+        ),
+        (
+            Doubt::Unseen,
+            0.5,
+            "unseen: 520000 of the 1000000 packets that if2 in netns:1 transmitted are of no journey: they began where no probe is (a packet socket that bypasses the queue, XDP, a packet generator)",
         ),
         (Doubt::Followed, 7.0, "only 7 packets were followed"),
         (Doubt::Followed, 0.0, "no packet was followed: there was no traffic, or the filters let none pass"),

@@ -8,7 +8,7 @@ use std::{
 use netstrata_common::Layer;
 
 use crate::{
-    analysis::{Account, behind_xdp},
+    analysis::{Account, behind_xdp, transmitted},
     output::{count, wrapped},
     profile::Profile,
 };
@@ -16,7 +16,9 @@ use crate::{
 /// Devices whose XDP programs take packets, and kinds of devices of which nothing is known.
 pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
     let (programs, kinds) = (behind_xdp(profile, account), unknown_kinds(profile));
-    if programs.is_empty() && kinds.is_empty() {
+    let mut unseen: Vec<_> = transmitted(profile).into_iter().filter(|sent| sent.unseen() > 0).collect();
+    unseen.sort_by_key(|sent| std::cmp::Reverse(sent.unseen()));
+    if programs.is_empty() && kinds.is_empty() && unseen.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nDevices")?;
@@ -35,6 +37,19 @@ pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::f
         );
         out.push_str(&wrapped(&format!("  XDP ({}) at ", found.mode), 4, &line));
     }
+    for sent in unseen.iter().take(MOST) {
+        let line = format!(
+            "{} in {}: {} packets transmitted, {} of them on journeys: the others began where no probe is",
+            sent.device,
+            profile.topology.namespace_name(sent.netns),
+            count(sent.counted),
+            count(sent.journeys.round() as u64),
+        );
+        out.push_str(&wrapped("  begun unseen: ", 4, &line));
+    }
+    if unseen.len() > MOST {
+        writeln!(out, "    and at {} other devices", unseen.len() - MOST)?;
+    }
     for (kind, places) in kinds {
         let places: Vec<String> = places.into_iter().collect();
         let line = format!("{kind} ({}): what they do is in the layer `device`", places.join(", "));
@@ -42,6 +57,9 @@ pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::f
     }
     Ok(())
 }
+
+/// So many devices are named whose packets began unseen.
+const MOST: usize = 5;
 
 /// Kinds of devices on the way of packets that no layer names, with the devices.
 fn unknown_kinds(profile: &Profile) -> BTreeMap<&str, BTreeSet<String>> {

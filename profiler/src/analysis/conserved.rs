@@ -1,0 +1,161 @@
+//! Whether what devices transmitted is what journeys tell of: a packet that begins where no probe is (one of a packet socket that
+//! bypasses the queue, of XDP, of a packet generator) leaves its mark in the device's own counter only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netstrata_common::{Edge, Point};
+
+use super::spans::device_name;
+use crate::profile::{CrossingRecord, PathRecord, Profile};
+
+/// What a device transmitted, by its own counter and by journeys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transmitted {
+    /// Inode of its namespace.
+    pub netns: u32,
+    /// Its index there.
+    pub ifindex: u32,
+    /// Its name.
+    pub device: String,
+    /// Packets that it counted.
+    pub counted: u64,
+    /// Packets of journeys that it transmitted, scaled by the time for which journeys were observed.
+    pub journeys: f64,
+    /// By how much these may be too few.
+    doubt: f64,
+}
+
+impl Transmitted {
+    /// Packets that begun unseen, at least: what was counted, and is neither of journeys nor within what their number leaves open.
+    pub fn unseen(&self) -> u64 {
+        (self.counted as f64 - self.journeys - self.doubt).max(0.0) as u64
+    }
+
+    /// These, without what is left open.
+    pub fn missing(&self) -> u64 {
+        (self.counted as f64 - self.journeys).max(0.0).round() as u64
+    }
+}
+
+/// Where journeys are observed in turns their number is scaled by time: traffic that is not steady is off by this factor.
+const UNSTEADY: f64 = 4.0;
+/// The deviation of a distance between two choices, of its mean: they are even between 1 and 2 N - 1.
+const DEVIATION: f64 = 0.58;
+/// Of what was counted before the probes were there, or after them.
+const EDGES: f64 = 0.02;
+
+/// The devices that transmitted something, in the order of the profile; none where journeys were chosen by filters, or where paths
+/// were folded into classes, which know no device.
+pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
+    let observed = profile.sampling.observed_ns as f64 / profile.meta.duration_ns.max(1) as f64;
+    if !profile.meta.filters.is_empty() || profile.folded().0 > 0 || observed <= 0.0 {
+        return Vec::new();
+    }
+    let scale = (1.0 / observed).max(1.0);
+    let mut seen: BTreeMap<(u32, u32), (f64, u64)> = BTreeMap::new();
+    for path in &profile.paths {
+        for (place, packets) in sent(path) {
+            let at = seen.entry(place).or_default();
+            *at = (at.0 + profile.once(packets) * scale, at.1 + path.samples);
+        }
+    }
+    let lost: u64 = profile.lost.values().sum();
+    let rate = profile.sampling.packets as f64 / profile.sampling.followed.max(1) as f64;
+    let counted = profile.devices.iter().filter(|counters| counters.tx_packets > 0);
+    let found = counted.map(|counters| {
+        let place = (counters.netns, counters.ifindex);
+        let (journeys, samples) = seen.get(&place).copied().unwrap_or_default();
+        let unsteady = if scale > 1.01 { counters.tx_packets as f64 * (1.0 - 1.0 / UNSTEADY) } else { 0.0 };
+        let drawn = 3.0 * (DEVIATION * journeys / (samples as f64).sqrt().max(1.0)).max(rate);
+        let edges = EDGES * counters.tx_packets as f64;
+        Transmitted {
+            netns: place.0,
+            ifindex: place.1,
+            device: device_name(
+                &profile.topology,
+                CrossingRecord { point: Point::None, netns: place.0, ifindex: place.1 },
+            ),
+            counted: counters.tx_packets,
+            journeys,
+            doubt: unsteady + drawn + edges + lost as f64 * scale,
+        }
+    });
+    found.collect()
+}
+
+/// The one with the most packets that began unseen.
+pub fn most_unseen(profile: &Profile) -> Option<Transmitted> {
+    transmitted(profile).into_iter().max_by_key(Transmitted::unseen).filter(|worst| worst.unseen() > 0)
+}
+
+/// Packets of a path by the devices that transmitted them. Some devices count segments, or what they made of a packet: of a path
+/// whose packets were cut the larger number is taken.
+fn sent(path: &PathRecord) -> BTreeMap<(u32, u32), u64> {
+    let is_cut = path.edges.iter().any(|(_, edge)| matches!(edge, Edge::Segment | Edge::Fragment));
+    let at_end = if is_cut { path.skbs_at_end_micro / 1_000_000 } else { 0 };
+    let packets = path.packets.max(path.wire_packets).max(at_end);
+    let at: BTreeSet<_> =
+        path.crossings.iter().filter(|at| at.point == Point::Xmit).map(|at| (at.netns, at.ifindex)).collect();
+    at.into_iter().map(|place| (place, packets)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use netstrata_common::Loss;
+
+    use super::*;
+    use crate::profile::DeviceCounters;
+
+    /// A device that counted so many, of which so many were followed, one in two.
+    fn profile(counted: u64, followed: u64) -> Profile {
+        let mut profile = Profile::default();
+        profile.devices =
+            vec![DeviceCounters { netns: 1, ifindex: 2, tx_packets: counted, ..DeviceCounters::default() }];
+        profile.paths.push(PathRecord {
+            crossings: vec![CrossingRecord { point: Point::Xmit, netns: 1, ifindex: 2 }],
+            samples: followed,
+            packets: 2 * followed,
+            ..PathRecord::default()
+        });
+        (profile.meta.duration_ns, profile.sampling.observed_ns) = (1000, 1000);
+        (profile.sampling.followed, profile.sampling.packets) = (followed, 2 * followed);
+        profile
+    }
+
+    fn unseen(profile: &Profile) -> u64 {
+        most_unseen(profile).map_or(0, |found| found.unseen())
+    }
+
+    #[test]
+    fn what_a_device_counts_and_no_journey_tells_of_began_unseen() {
+        assert_eq!(unseen(&profile(20_000, 10_000)), 0);
+        // Choosing one in two by chance leaves 348 open, and 2 % are the edges'.
+        assert_eq!(unseen(&profile(20_700, 10_000)), 0);
+        assert!((8_900..9_300).contains(&unseen(&profile(30_000, 10_000))));
+        // None of it is on any path.
+        let mut other = profile(30_000, 10_000);
+        other.devices[0].ifindex = 3;
+        assert!(unseen(&other) > 29_000);
+    }
+
+    #[test]
+    fn what_is_known_to_be_lost_or_was_not_observed_did_not_begin_unseen() {
+        let mut some = profile(30_000, 10_000);
+        some.lost.insert(Loss::SlotBusy, 10_000);
+        assert_eq!(unseen(&some), 0);
+        let mut turns = profile(70_000, 10_000);
+        turns.sampling.observed_ns = 500;
+        assert_eq!(unseen(&turns), 0, "no steady traffic");
+        turns.devices[0].tx_packets = 1_000_000;
+        assert!(unseen(&turns) > 150_000);
+        turns.meta.filters = vec!["--flow tcp".into()];
+        assert_eq!(unseen(&turns), 0, "only what filters let pass is followed");
+    }
+
+    #[test]
+    fn packets_that_are_cut_are_as_many_as_they_become() {
+        let mut cut = profile(200_000, 10_000);
+        cut.paths[0].wire_packets = 200_000;
+        assert_eq!(unseen(&cut), 0);
+    }
+}
