@@ -321,6 +321,9 @@ impl Recording {
             log::info!("{} CPU samples a second by {}", self.frequency, self.source);
         }
         self.session.attach(Group::Counts)?;
+        if let Some(watcher) = &self.watcher {
+            watcher.count_from_now();
+        }
         self.started = Instant::now();
         self.started_ns = monotonic_ns();
         self.began_unix_ns = unix_ns();
@@ -356,6 +359,9 @@ impl Recording {
 
     /// Detaches and reads what is left; how long it took, and the kernel's own counters at the end.
     pub async fn end(&mut self) -> Result<(Duration, Counters)> {
+        if let Some(watcher) = &self.watcher {
+            watcher.count_to_now();
+        }
         let duration = self.started.elapsed();
         self.session.detach(Group::Counts)?;
         if self.window.is_some() {

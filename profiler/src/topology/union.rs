@@ -13,6 +13,8 @@ pub(super) struct Union {
     /// By namespace, packets that connection tracking had no room for: what there was at first, and last.
     untracked: BTreeMap<u32, (u64, u64)>,
     started: bool,
+    /// Devices are counted no more.
+    counted: bool,
 }
 
 /// Counters of one device.
@@ -36,7 +38,7 @@ impl Union {
             .filter(|new| self.topology.device(new.netns, new.ifindex).is_some_and(|old| is_other(old, new)))
             .map(|new| (new.netns, new.ifindex))
             .collect();
-        for stats in &snapshot.stats {
+        for stats in snapshot.stats.iter().filter(|_| !self.counted) {
             let key = (stats.netns, stats.ifindex);
             let zero = DeviceCounters { netns: key.0, ifindex: key.1, ..DeviceCounters::default() };
             let first = if self.started { zero } else { *stats };
@@ -73,6 +75,19 @@ impl Union {
             Some(known) => note.clone_into(known),
             None => self.notes.push(note.to_owned()),
         }
+    }
+
+    /// What devices have counted so far is not of the watch; what they are is.
+    pub fn count_from_now(&mut self) {
+        for counter in self.counters.values_mut() {
+            (counter.first, counter.before) = (counter.last, minus(&counter.last, &counter.last));
+        }
+        self.untracked.values_mut().for_each(|(first, last)| *first = *last);
+    }
+
+    /// What devices count from now on is not of the watch.
+    pub fn count_no_more(&mut self) {
+        self.counted = true;
     }
 
     /// Counters over the watch: last seen minus first seen.
@@ -223,6 +238,20 @@ mod tests {
         assert_eq!(packets, [50, 5, 9]);
         let names: Vec<_> = union.topology.devices.iter().map(|device| device.name.as_str()).collect();
         assert_eq!(names, ["stays", "goes", "comes"]);
+    }
+
+    #[test]
+    fn devices_are_counted_from_a_moment_to_another() {
+        let mut union = Union::default();
+        union.add(&snapshot(&[(1, 1, "stays", 100)]));
+        union.add(&snapshot(&[(1, 1, "stays", 900)]));
+        union.count_from_now();
+        union.add(&snapshot(&[(1, 1, "stays", 903), (1, 2, "comes", 4)]));
+        union.count_no_more();
+        union.add(&snapshot(&[(1, 1, "stays", 990), (1, 2, "comes", 99), (1, 3, "late", 9)]));
+        let packets: Vec<_> = union.deltas().iter().map(|delta| delta.rx_packets).collect();
+        assert_eq!(packets, [3, 4]);
+        assert_eq!(union.topology.devices.len(), 3);
     }
 
     #[test]

@@ -44,9 +44,18 @@ pub struct Snapshotted {
 #[derive(Debug)]
 pub struct Watcher {
     shared: Arc<Mutex<Shared>>,
-    stop: mpsc::Sender<()>,
+    ask: mpsc::Sender<Ask>,
     /// Its other end is dropped when the thread ends.
     ended: mpsc::Receiver<()>,
+}
+
+/// What a watch is asked for.
+#[derive(Debug)]
+enum Ask {
+    /// To count from now on, and to say so.
+    CountFrom(mpsc::Sender<()>),
+    /// To count no more.
+    CountTo,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +71,7 @@ impl Watcher {
     /// When not even the own namespace can be read.
     pub fn start() -> anyhow::Result<Self> {
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let ((stop, stopped), (begun, first)) = (mpsc::channel(), mpsc::channel());
+        let ((ask, asked), (begun, first)) = (mpsc::channel(), mpsc::channel());
         let (ending, ended) = mpsc::channel::<()>();
         let work = {
             let shared = Arc::clone(&shared);
@@ -76,14 +85,28 @@ impl Watcher {
                 if begun.send(took.map(drop)).is_ok()
                     && let Some(took) = goes_on
                 {
-                    watch(&mut scanner, &shared, &stopped, (took, newest));
+                    watch(&mut scanner, &shared, &asked, (took, newest));
                 }
                 drop(ending);
             }
         };
         std::thread::Builder::new().name(threads::WATCH.to_owned()).spawn(work).context("cannot start a thread")?;
         first.recv_timeout(PATIENCE).context("reading namespaces and devices does not end")??;
-        Ok(Self { shared, stop, ended })
+        Ok(Self { shared, ask, ended })
+    }
+
+    /// From here on devices are counted: what they counted before, while the programs were verified, belongs to no journey.
+    pub fn count_from_now(&self) {
+        let (said, counts) = mpsc::channel();
+        // A watch that hangs is told of when it ends.
+        if self.ask.send(Ask::CountFrom(said)).is_ok() {
+            let _ = counts.recv_timeout(PATIENCE);
+        }
+    }
+
+    /// Up to here devices are counted, in a moment.
+    pub fn count_to_now(&self) {
+        let _ = self.ask.send(Ask::CountTo);
     }
 
     /// The topology of the latest scan.
@@ -102,12 +125,12 @@ impl Watcher {
     /// Looks a last time, ends the watch, and returns all that was seen.
     pub fn finish(self) -> Snapshotted {
         // The thread may have ended only by a panic, or hang; then what it had seen is still here.
-        let told = self.stop.send(()).is_ok();
+        drop(self.ask);
         let ended = self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected);
         let Shared { union, .. } = std::mem::take(&mut *lock(&self.shared));
         let (counters, untracked) = (union.deltas(), union.untracked());
         let mut notes = union.notes;
-        if !(told && ended) {
+        if !ended {
             notes.push("the watch of namespaces and devices ended early".to_owned());
         }
         Snapshotted { topology: union.topology, counters, untracked, notes }
@@ -128,17 +151,18 @@ fn scan(scanner: &mut Scanner, shared: &Mutex<Shared>) -> anyhow::Result<Duratio
     Ok(begin.elapsed())
 }
 
-fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver<()>, first: (Duration, Option<u32>)) {
+fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, asked: &mpsc::Receiver<Ask>, first: (Duration, Option<u32>)) {
     let (mut took, mut before) = first;
     let mut last_scan = Instant::now();
     let mut again = false;
     loop {
-        let stop = !matches!(stopped.recv_timeout(LOOK), Err(mpsc::RecvTimeoutError::Timeout));
+        let ask = asked.recv_timeout(LOOK);
+        let stop = matches!(ask, Err(mpsc::RecvTimeoutError::Disconnected));
         let newest = newest_pid();
         let news = scanner.news(before, newest);
         before = newest;
         let due = last_scan.elapsed() >= (took * SCAN_SHARE).clamp(SCAN, SCAN_AT_LEAST);
-        if stop || news || again || due {
+        if !matches!(ask, Err(mpsc::RecvTimeoutError::Timeout)) || news || again || due {
             last_scan = Instant::now();
             match scan(scanner, shared) {
                 Ok(time) => took = time,
@@ -149,6 +173,14 @@ fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, stopped: &mpsc::Receiver
             }
             // Devices and names come into a new namespace a moment after it.
             again = news;
+        }
+        match ask {
+            Ok(Ask::CountFrom(said)) => {
+                lock(shared).union.count_from_now();
+                let _ = said.send(());
+            }
+            Ok(Ask::CountTo) => lock(shared).union.count_no_more(),
+            Err(_) => {}
         }
         if stop {
             return;
