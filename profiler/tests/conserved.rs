@@ -1,0 +1,97 @@
+//! What devices transmitted is what journeys tell of, or told as unseen. Live; needs root.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use netstrata::{
+    analysis::{Transmitted, transmitted},
+    profile::Profile,
+};
+use support::{
+    counters::{self, set_option},
+    directory::Directory,
+    network::Network,
+    recording::Recording,
+};
+
+const PORT: u16 = 5340;
+
+/// Sends so many frames through a packet socket that hands them to the device without its queue.
+fn bypass(device: &str, frames: usize) {
+    const LENGTH: usize = 60;
+    let name = std::ffi::CString::new(device).unwrap();
+    // SAFETY: the name outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    assert_ne!(index, 0);
+    let everything = i32::from((libc::ETH_P_ALL as u16).to_be());
+    // SAFETY: the descriptor is new, and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_PACKET, libc::SOCK_RAW, everything)) };
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1);
+    // SAFETY: an address of zeros is one.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    (to.sll_family, to.sll_ifindex, to.sll_halen) = (libc::AF_PACKET as u16, index as i32, 6);
+    let mut frame = [0_u8; LENGTH];
+    // For everybody, of a protocol for experiments.
+    frame[..6].fill(0xff);
+    frame[12..14].copy_from_slice(&0x88b5_u16.to_be_bytes());
+    for _ in 0..frames {
+        // SAFETY: frame and address outlive the call.
+        let sent = unsafe {
+            let length = size_of_val(&to) as u32;
+            libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), LENGTH, 0, (&raw const to).cast(), length)
+        };
+        assert_eq!(sent, LENGTH as isize);
+    }
+}
+
+/// All packets of some work followed, in a network.
+fn record(work: impl FnOnce(&Network)) -> (Network, Profile) {
+    let (network, directory) = (Network::bridge(), Directory::new());
+    let file = directory.file("conserved");
+    let recording = Recording::start(&file, &["--sample-every", "1", "--frequency", "0"]);
+    work(&network);
+    let profile = recording.stop(&file);
+    (network, profile)
+}
+
+/// What devices of the network transmitted.
+fn here(network: &Network, profile: &Profile) -> Vec<Transmitted> {
+    let inodes = ["client", "middle", "server"].map(|side| network.inode(side));
+    transmitted(profile).into_iter().filter(|sent| inodes.contains(&sent.netns)).collect()
+}
+
+#[test]
+fn every_packet_that_a_device_transmitted_is_of_a_journey() {
+    let Some(_alone) = ready!("nsenter", "ip") else { return };
+    let (network, profile) = record(|network| {
+        counters::tcp(network, PORT, 16 << 20);
+    });
+    let all = here(&network, &profile);
+    // Both sides' devices and both ports of the bridge.
+    assert!(all.iter().filter(|sent| sent.counted > 50).count() >= 4, "{all:?}");
+    for sent in &all {
+        assert_eq!(sent.unseen(), 0, "{sent:?}");
+        assert!(sent.missing() <= sent.counted / 50 + 10, "{sent:?}");
+    }
+}
+
+#[test]
+fn frames_that_bypass_the_queue_are_told_as_unseen() {
+    const FRAMES: usize = 20_000;
+    let Some(_alone) = ready!("nsenter", "ip") else { return };
+    let (network, profile) = record(|network| {
+        network.inside("client", || bypass("eth0", FRAMES)).join().unwrap();
+    });
+    let all = here(&network, &profile);
+    let client = network.inode("client");
+    let sent = all.iter().find(|sent| sent.netns == client && sent.device == "eth0").unwrap();
+    assert!(sent.counted >= FRAMES as u64, "{sent:?}");
+    // A part of it is left to the edges of a recording.
+    assert!((FRAMES as u64 * 9 / 10..=sent.counted).contains(&sent.unseen()), "{sent:?}");
+    let judged = netstrata::analysis::account(&profile).trust;
+    assert!(judged.reasons.iter().any(|reason| reason.starts_with("unseen: ")), "{judged:?}");
+}
