@@ -135,16 +135,10 @@ pub struct Path {
 }
 
 impl Path {
-    /// Makes this the path of a journey that has ended, without any figure and without its crossings.
+    /// Makes a path of zeros that of a journey that has ended, without its crossings. Its figures are left alone: another CPU may
+    /// add to them already.
     #[inline(always)]
     pub fn begin(&mut self, journey: &Journey) {
-        self.samples = 0;
-        self.packets = 0;
-        self.wire_packets = 0;
-        self.bytes = 0;
-        self.cpu_hops = 0;
-        self.payload = 0;
-        self.skbs_micro = 0;
         self.count = journey.count;
         self.reason = journey.reason;
         self.protocol = journey.protocol;

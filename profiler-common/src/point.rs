@@ -379,6 +379,11 @@ impl Points {
         those!(info => contains(info.child_by, edge))
     }
 
+    /// These and one more.
+    pub const fn and(self, point: Point) -> Self {
+        Self(self.0 | 1 << point as u32)
+    }
+
     /// A single one.
     pub const fn of_one(point: Point) -> Self {
         Self::of(&[point])

@@ -17,16 +17,19 @@ use crate::{
     slots::{self, WaitsFor, journey_in, key, set_key},
 };
 
-/// Ends the journey of a packet that an XDP program took, or a device that is done with it, when its address is another packet's:
-/// no copy of it has come.
+/// Points after which a packet is gone that waits for a child, and its address another's before the child may have come.
+const GONE: Points = Points::TRANSMITTED.and(Point::Gro);
+
+/// Ends the journey of a packet that an XDP program took, a device is done with or GRO joined with another, when its address is
+/// another packet's. What GRO joins next waits in its place: virtio's driver takes the memory that came free last.
 #[inline(always)]
 fn release_gone(packet: u64, slot: u32) {
     if key(slot) == WaitsFor::Child as u64
         && let Some(journey) = slots::journey_in(slot)
         && journey.skb == packet
-        && Points::TRANSMITTED.has(journey.last_point as u32)
+        && GONE.has(journey.last_point as u32)
     {
-        end::close(slot, End::Consumed, 0);
+        end::close(slot, End::Absorbed, 0);
     }
 }
 
@@ -61,6 +64,12 @@ extern "C" fn describe(slot: u64, packet: u64, header: u64, before: u64) -> i32 
     }
     journey.len += skb::link_header(packet);
     (journey.payload, journey.protocol) = ip::arriving_payload(packet, (header, before as u32));
+    // A card that merges itself may not say of how many: https://elixir.bootlin.com/linux/v6.12.117/source/include/linux/virtio_net.h#L162
+    let (size, _) = skb::cut_into(packet);
+    if journey.wire == 1 && size != 0 && journey.payload > size as u32 {
+        journey.wire = journey.payload.div_ceil(size as u32);
+        journey.skb_wire = journey.wire;
+    }
     // Of what came from a tun device nobody asks.
     if is_at_a_card(packet) {
         journey.peers[0] = skb::peer(header, 0);

@@ -4,7 +4,7 @@
 //! a program, not once for every call and state, which makes loading many times faster.
 
 use netstrata_common::{
-    ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, Node, NodeKey, PathKey,
+    ACCEPT_AND_DISCARD, Config, END_TO_END, End, Entered, Journey, Loss, MAX_CROSSINGS, Node, NodeKey, Path, PathKey,
     TAIL_CROSSINGS, Tail,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     cpu::{self, state},
     function, log,
     long::{free_tail, place, tail_of},
-    maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, LONG_PATHS, NEW_PATH, NODES, PATHS, RING, ZERO_NODE},
+    maps::{BPF_NOEXIST, CONFIG, EBUSY, EEXIST, JOURNEYS, LONG_PATHS, NODES, PATHS, RING, ZERO_NODE, ZERO_PATH},
     skb,
     slots::{self, WaitsFor, journey_in, key, set_key},
     with_program,
@@ -56,31 +56,32 @@ fn new_node(key: NodeKey, weight: u64) -> Option<*mut Node> {
     NODES.get_ptr_mut(key)
 }
 
-/// Makes the path of a journey known, which was not yet; false if there is no room.
+/// Makes the path of a journey known, which was not yet; `None` if there is no room. It is put together where it stays: a softirq that
+/// interrupts a task here defines paths, too.
 #[inline(always)]
-fn define_path(journey: &Journey, key: PathKey) -> bool {
-    let Some(path) = NEW_PATH.get_ptr_mut(0) else { return false };
-    // SAFETY: this CPU's own scratch value. A softirq that interrupts a task here could overwrite it; both then define
-    // paths, and the first defined wins with whole crossings because they are copied last.
-    let path = unsafe { &mut *path };
-    path.begin(journey);
+fn define_path(journey: &Journey, key: PathKey) -> Option<*mut Path> {
     if let Some(tail) = tail_of(journey)
         && let Err(error) = LONG_PATHS.insert(key, &tail.crossings, BPF_NOEXIST)
         && error != EEXIST
     {
         lose_path(journey, key, error);
-        return false;
+        return None;
     }
-    // SAFETY: both are valid and of that size.
-    unsafe { skb::copy(&raw mut path.crossings, &raw const journey.crossings, size_of_val(&path.crossings) as u32) };
-    match PATHS.insert(key, &*path, BPF_NOEXIST) {
-        Ok(()) => true,
-        Err(error) if error == EEXIST => true,
+    match PATHS.insert(key, ZERO_PATH.get(0)?, BPF_NOEXIST) {
+        Ok(()) => {}
+        Err(error) if error == EEXIST => return PATHS.get_ptr_mut(key),
         Err(error) => {
             lose_path(journey, key, error);
-            false
+            return None;
         }
     }
+    let path = PATHS.get_ptr_mut(key)?;
+    // SAFETY: a valid pointer into the map; others of this path write to its figures only.
+    let known = unsafe { &mut *path };
+    known.begin(journey);
+    // SAFETY: both are valid and of that size.
+    unsafe { skb::copy(&raw mut known.crossings, &raw const journey.crossings, size_of_val(&known.crossings) as u32) };
+    Some(path)
 }
 
 /// There was no room for a path.
@@ -168,7 +169,7 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
     let batch = cpu::batch(&config.batch);
     let key = PathKey { path: hash, batch, pad: 0 };
     let known = PATHS.get_ptr_mut(key);
-    let path = known.or_else(|| define_path(journey, key).then(|| PATHS.get_ptr_mut(key)).flatten());
+    let path = known.or_else(|| define_path(journey, key));
     let Some(path) = path else { return };
     // SAFETY: a valid pointer into the map.
     unsafe { &mut *path }.take_in::<Atomic>(journey);

@@ -99,7 +99,8 @@ pub extern "C" fn changes(point: u64, packet: u64, slot: u64) -> i32 {
             // Put together for a look, and cut as it was.
             journey.gathered = 0;
             journey.next_edge = Edge::Fragment as u8;
-        } else if !is_part && was_received && journey.gathered != CARRIED {
+        } else if !is_part && was_received && journey.fragments != 0 && journey.gathered != CARRIED {
+            // Without fragments it is shorter for another reason: a tunnel or a tag was taken off.
             is_whole(journey);
         }
     } else if was_received && journey.gathered != CARRIED && const { Points::of_taken_on() }.has(point) {

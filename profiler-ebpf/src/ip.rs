@@ -6,7 +6,7 @@ use netstrata_common::{Config, Protocol};
 use crate::{
     cpu::config,
     globals::offset,
-    skb::{network_header, read, untagged},
+    skb::{arriving_at, network_header, read, untagged},
 };
 
 /// What an IP header carries.
@@ -147,7 +147,7 @@ extern "C" fn payload_at(skb: u64, header: u64, before: u64) -> u64 {
 /// As [`payload`], of what a driver hands in, by what [`arriving_header`](crate::skb::arriving_header) said. A card pads short frames.
 #[inline(always)]
 pub fn arriving_payload(skb: u64, (header, before): (u64, u32)) -> (u32, u8) {
-    let (bytes, protocol) = unpacked(payload_at(skb, header, before as u64));
+    let (bytes, protocol) = unpacked(payload_within(skb, header, before as u64));
     let begin = begin(header);
     let length = if version(begin) == 4 {
         u16::from_be((begin[0] >> 16) as u16) as u32
@@ -158,6 +158,47 @@ pub fn arriving_payload(skb: u64, (header, before): (u64, u32)) -> (u32, u8) {
     let len: u32 = read(skb, offset!(skb_len));
     let padding = if length == 0 { 0 } else { len.wrapping_sub(before).saturating_sub(length) };
     (bytes.saturating_sub(padding), protocol)
+}
+
+/// As [`payload_at`], but of what is carried in tunnels, two deep, if that is IP: its reader reads that, and so its sender's machine
+/// says it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn payload_within(skb: u64, header: u64, before: u64) -> u64 {
+    let mut found = payload_at(skb, header, before);
+    let (mut header, mut before) = (header, before);
+    for _ in 1..MOST_HEADERS {
+        if unpacked(found).1 == Protocol::TCP.0 {
+            break;
+        }
+        before = bytes_before_inner(skb, header, before);
+        header = arriving_at(skb, before);
+        let inner = if before == 0 { 0 } else { payload_at(skb, header, before) };
+        if unpacked(inner).1 == 0 {
+            break;
+        }
+        found = inner;
+    }
+    found
+}
+
+/// What lies before the IP header that a packet carries in a tunnel, of which this IP header and what lies before it are known; 0 if
+/// it carries none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn bytes_before_inner(skb: u64, header: u64, before: u64) -> u64 {
+    let Some(config) = config() else { return 0 };
+    let Carried { protocol, is_later_fragment, length } = carried(header);
+    if length == 0 || is_later_fragment {
+        return 0;
+    }
+    let is_udp = protocol == Protocol::UDP.0;
+    let port = if is_udp { u16::from_be(read(header, length + 2)) } else { 0 };
+    let ports = if is_udp { UDP_HEADER } else { 0 };
+    // What is behind may lie elsewhere: drivers pull no more than the header whose checksum is left to them.
+    let transport = arriving_at(skb, before + length + ports).wrapping_sub(ports);
+    let inner = inside(protocol, transport, port, config);
+    if inner == 0 { 0 } else { before + length + inner.wrapping_sub(transport) }
 }
 
 /// A packet, what it carries in a tunnel, and in a tunnel within that.

@@ -25,7 +25,7 @@
 //! | `function::crossings` | the packet that is worked on changes: points and softirqs | function_softirq_entry, function_softirq_exit | CHARGES JOURNEYS |
 //! | `function::frames` | hooked functions are entered and return | every hook, function_ovs_do_execute_action | |
 //! | `function` | the door of the function tier | | |
-//! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS LONG_PATHS NODES NEW_PATH RING (CONFIG) (ZERO_NODE) |
+//! | `end` | a journey ends: its spans are added to the tree | | JOURNEYS PATHS LONG_PATHS NODES RING (CONFIG) (ZERO_NODE) (ZERO_PATH) |
 //! | `moves` | a journey moves to another skb's slot | | JOURNEYS |
 //! | `fragments` | datagrams in fragments | | |
 //! | `lineage` | the packet goes on as another skb: cut, copied, cloned, merged | | |

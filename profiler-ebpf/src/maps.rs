@@ -52,9 +52,9 @@ pub static LONG_PATHS: HashMap<PathKey, LongPath> = HashMap::with_max_entries(MO
 #[map]
 pub static ZERO_NODE: Array<Node> = Array::with_max_entries(1, 0);
 
-/// Where a new path is put together (it is larger than the stack).
+/// The same of a new path.
 #[map]
-pub static NEW_PATH: PerCpuArray<Path> = PerCpuArray::with_max_entries(1, 0);
+pub static ZERO_PATH: Array<Path> = Array::with_max_entries(1, 0);
 
 /// Whole journeys of a share of the followed packets.
 #[map]

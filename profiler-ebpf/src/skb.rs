@@ -165,6 +165,15 @@ pub fn arriving_header(skb: u64) -> (u64, u32) {
 const TAGS_SHIFT: u32 = 62;
 const TAGS_PLACE: u64 = 3 << TAGS_SHIFT;
 
+/// Address of the byte of what a driver hands in that stands so far behind where its data begin: in its head or in its first page.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn arriving_at(skb: u64, offset: u64) -> u64 {
+    let (len, elsewhere): (u32, u32) = (read(skb, offset!(skb_len)), read(skb, offset!(skb_data_len)));
+    let in_head = len.wrapping_sub(elsewhere) as u64;
+    if offset < in_head { read::<u64>(skb, offset!(skb_data)) + offset } else { first_page(skb) + (offset - in_head) }
+}
+
 /// Looked at once by the verifier, wherever it is asked for.
 #[unsafe(no_mangle)]
 #[inline(never)]

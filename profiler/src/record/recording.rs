@@ -336,17 +336,20 @@ impl Recording {
     }
 
     pub fn refresh_filters(&mut self, args: &RecordArgs) -> Result<()> {
-        if args.flow.is_some() {
-            let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
-            // The programs are told with the next turn.
-            if !filter::find_tunnels(&topology, &mut self.config)
-                && self.session.missing.insert("tunnels".into(), TUNNELS_FULL.into()).is_none()
-            {
-                note!("netstrata: {TUNNELS_FULL}");
-            }
+        let is_first = self.config.vxlan_ports == Config::default().vxlan_ports;
+        let of_devices = !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty();
+        if !is_first && !of_devices && args.flow.is_none() {
+            return Ok(());
         }
-        if !args.netns.is_empty() || !args.container.is_empty() || !args.device.is_empty() {
-            let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
+        let topology = self.watcher.as_ref().map(Watcher::current).unwrap_or_default();
+        // The programs are told with the next turn. Without a filter what a tunnel carries is told of those that there were at first.
+        if !filter::find_tunnels(&topology, &mut self.config)
+            && args.flow.is_some()
+            && self.session.missing.insert("tunnels".into(), TUNNELS_FULL.into()).is_none()
+        {
+            note!("netstrata: {TUNNELS_FULL}");
+        }
+        if of_devices {
             let wanted = filter::wanted(args, &topology);
             let is_full = wanted.into_iter().any(|key| self.session.insert("WANTED", key, 1u32).is_err());
             // What was recorded until then is not to be lost.

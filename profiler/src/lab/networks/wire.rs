@@ -117,11 +117,11 @@ pub fn vxlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
     })
 }
 
-/// A VLAN on a bond of the card.
+/// A VLAN on a bond of the card. The driver makes the first bond when it is loaded.
 pub fn bond_vlan(site: &mut Site<'_>) -> anyhow::Result<Network> {
     build(site, &[], &|_, own| {
         format!(
-            "ip link add bond0 type bond mode active-backup miimon 100\n\
+            "ip link set bond0 type bond mode active-backup miimon 100\n\
              ip link set eth0 down\nip link set eth0 master bond0\nip link set bond0 up\n\
              ip link add link bond0 name bond0.77 type vlan id 77\n\
              ip address add {own}/24 dev bond0.77\nip link set bond0.77 up\n"
