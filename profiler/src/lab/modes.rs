@@ -495,7 +495,7 @@ pub const MODES: &[Mode] = &[
         name: "nic-bond-vlan",
         text: "like `nic-host`, over a VLAN on a bond of which the card is the one port",
         chain: &["client", "bond0.77", "bond0", "eth0", "wire", "eth0", "bond0", "bond0.77", "server"],
-        layers: &[("qdisc", "eth0"), ("gro", "eth0")],
+        layers: &[("vlan", "bond0.77"), ("bond", "bond0"), ("qdisc", "eth0"), ("gro", "eth0")],
         needs: &[IP, Guest, BRIDGE, Device("tun")],
         build: wire::bond_vlan,
     },
