@@ -424,6 +424,22 @@ fn waits_elsewhere(journey: &Journey) -> bool {
     !Points::CLONED.has(journey.last_point as u32)
 }
 
+/// TCP is about to take up a followed segment: what it has had before it drops, without a trace before 5.18.
+/// <https://elixir.bootlin.com/linux/v5.10.223/source/net/ipv4/tcp_input.c#L4989>
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ends_if_old(packet: u64, slot: u64, socket: u64) -> i32 {
+    let Some(journey) = journey_in(slot as u32) else { return 0 };
+    let [first, second]: [u64; 2] = skb::read(skb::transport_header(packet), 0);
+    let (length, header): (u32, u32) = (skb::read(packet, offset!(skb_len)), (second >> 36) as u32 & 15);
+    let end = u32::from_be((first >> 32) as u32).wrapping_add(length.saturating_sub(header * 4));
+    let next: u32 = skb::read(socket, offset!(tcp_rcv_nxt));
+    if journey.payload > 0 && next.wrapping_sub(end) as i32 >= 0 {
+        journey.end = End::Dropped as u8;
+    }
+    0
+}
+
 /// TCP has put a followed segment into its socket's queue, or joined it with the last one there.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -11,7 +11,7 @@ use crate::{
     drops, end,
     follow::follow,
     fragments, function,
-    globals::offset,
+    globals::{has_reason, offset},
     lineage, pieces, reader, skb,
     slots::{self, WaitsFor, key, slot_of},
     tunnel, upcall,
@@ -146,6 +146,9 @@ pub fn tcp(socket: u64, packet: u64) {
         follow(point, packet, socket, slot, previous);
         if key(slot) == packet {
             cpu.tcp_packet = packet;
+            if has_reason() == 0 {
+                lineage::ends_if_old(packet, slot as u64, socket);
+            }
         }
     }
 }
