@@ -13,7 +13,7 @@ named! {
     Consumed "consumed" "`consume_skb`";
     Dropped "dropped" "it was dropped, with a reason";
     Merged "merged" "its data went on in another skb, where it could not be followed";
-    Taken "taken" "a reader took its data without copying them: splice, sendfile, MSG_TRUNC, a mapped or encrypted socket";
+    Taken "taken" "a reader took its data without copying them: splice, sendfile, MSG_TRUNC";
 }
 
 impl End {

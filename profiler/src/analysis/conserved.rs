@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netstrata_common::{Edge, Point};
+use netstrata_common::{Edge, Loss, Point};
 
 use super::spans::device_name;
 use crate::profile::{CrossingRecord, PathRecord, Profile};
@@ -26,7 +26,7 @@ pub struct Transmitted {
 }
 
 impl Transmitted {
-    /// Packets that begun unseen, at least: what was counted, and is neither of journeys nor within what their number leaves open.
+    /// Packets that began unseen, at least: what was counted, and is neither of journeys nor within what their number leaves open.
     pub fn unseen(&self) -> u64 {
         (self.counted as f64 - self.journeys - self.doubt).max(0.0) as u64
     }
@@ -44,6 +44,17 @@ const DEVIATION: f64 = 0.58;
 /// Of what was counted before the probes were there, or after them.
 const EDGES: f64 = 0.02;
 
+/// Losses of packets that may have been transmitted.
+const LOST: [Loss; 7] = [
+    Loss::SlotBusy,
+    Loss::PathsFull,
+    Loss::MapBusy,
+    Loss::CutByDetaching,
+    Loss::InFlightAtEnd,
+    Loss::ClonesLost,
+    Loss::AddressReused,
+];
+
 /// The devices that transmitted something, in the order of the profile; none where journeys were chosen by filters, or where paths
 /// were folded into classes, which know no device.
 pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
@@ -59,7 +70,7 @@ pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
             *at = (at.0 + profile.once(packets) * scale, at.1 + path.samples);
         }
     }
-    let lost: u64 = profile.lost.values().sum();
+    let lost: u64 = LOST.iter().filter_map(|loss| profile.lost.get(loss)).sum();
     let rate = profile.sampling.packets as f64 / profile.sampling.followed.max(1) as f64;
     let counted = profile.devices.iter().filter(|counters| counters.tx_packets > 0);
     let found = counted.map(|counters| {
@@ -101,8 +112,6 @@ fn sent(path: &PathRecord) -> BTreeMap<(u32, u32), u64> {
 
 #[cfg(test)]
 mod tests {
-    use netstrata_common::Loss;
-
     use super::*;
     use crate::profile::DeviceCounters;
 
