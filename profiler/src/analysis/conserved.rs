@@ -117,9 +117,8 @@ mod tests {
 
     /// A device that counted so many, of which so many were followed, one in two.
     fn profile(counted: u64, followed: u64) -> Profile {
-        let mut profile = Profile::default();
-        profile.devices =
-            vec![DeviceCounters { netns: 1, ifindex: 2, tx_packets: counted, ..DeviceCounters::default() }];
+        let counters = DeviceCounters { netns: 1, ifindex: 2, tx_packets: counted, ..DeviceCounters::default() };
+        let mut profile = Profile { devices: vec![counters], ..Profile::default() };
         profile.paths.push(PathRecord {
             crossings: vec![CrossingRecord { point: Point::Xmit, netns: 1, ifindex: 2 }],
             samples: followed,
