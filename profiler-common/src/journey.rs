@@ -117,8 +117,8 @@ pub struct Journey {
     pub gathered: u8,
     /// Zero.
     pub pad: [u8; 2],
-    /// The slot of the journey that was announced before it at its socket, and one; 0 if there was none.
-    pub older: u32,
+    /// The slot of the journey that was announced after it at its socket, and one; 0 if there was none.
+    pub newer: u32,
     /// Fingerprint by which the packet is looked for where it goes on as another skb, or 0: it is not.
     pub print: u64,
     /// Who sent it to this machine's card, and to whom a card sent it; zero where it began or ended here.
@@ -252,7 +252,7 @@ mod tests {
             fragments: 0,
             gathered: 0,
             pad: [0; 2],
-            older: 0,
+            newer: 0,
             print: 0,
             peers: [[0; 2]; 2],
             device: 0,

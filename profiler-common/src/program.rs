@@ -37,7 +37,7 @@ pub const PIECES_WORD: usize = MAX_SLOTS + 3;
 /// How many words that are, by device; a power of two.
 pub const PIECES_WORDS: usize = 16;
 
-/// The first of the words that tell, by socket, where its newest followed data are that wait for a reader.
+/// The first of the words that tell, by socket, where its oldest and its newest followed data are that wait for a reader.
 pub const UNREAD_WORD: usize = PIECES_WORD + PIECES_WORDS;
 /// How many words that are; a power of two.
 pub const UNREAD_WORDS: usize = 4096;

@@ -440,6 +440,25 @@ pub extern "C" fn ends_if_old(packet: u64, slot: u64, socket: u64) -> i32 {
     0
 }
 
+/// Data that were announced wait behind those that were announced before at their socket.
+#[inline(always)]
+fn wait_in_order(journey: &mut Journey, number: u64, socket: u64) {
+    let waiting = slots::unread(socket);
+    let (oldest, newest) = (waiting & u32::MAX as u64, waiting >> 32);
+    journey.newer = 0;
+    if newest == number {
+        return;
+    }
+    let oldest = match journey_in(newest.wrapping_sub(1) as u32) {
+        Some(before) if newest != 0 && slots::is_at(before, socket) => {
+            before.newer = number as u32;
+            oldest
+        }
+        _ => number,
+    };
+    slots::set_unread(socket, number << 32 | oldest);
+}
+
 /// TCP has put a followed segment into its socket's queue, or joined it with the last one there.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -458,12 +477,9 @@ pub extern "C" fn queued_at_socket(packet: u64, slot: u64, socket: u64) -> i32 {
     // Where it was joined with followed data these are the newest.
     let slot = if key(slot) == packet { slot } else { slot_of(tail) };
     if let Some(journey) = journey_in(slot)
-        && journey.socket == socket
+        && slots::is_at(journey, socket)
     {
-        let newest = slot as u64 + 1;
-        let before = slots::unread(socket);
-        journey.older = if before == newest { journey.older } else { before as u32 };
-        slots::set_unread(socket, newest);
+        wait_in_order(journey, slot as u64 + 1, socket);
     }
     0
 }

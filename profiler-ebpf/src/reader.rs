@@ -57,42 +57,41 @@ fn begin_turn(cpu: &mut CpuState, weight: u32) {
     cpu.turn_ns = now();
 }
 
-/// A reader has gone on in what its socket holds, where followed data lie: those that it took end.
+/// A reader has gone on in what its socket holds, where followed data lie: those that it took end, the oldest first.
 /// Within its program, for the sake of the stack.
 #[inline(always)]
-pub fn passed(socket: u64, newest: u64) {
+pub fn passed(socket: u64, waiting: u64) {
     let read: u32 = skb::read(socket, offset!(tcp_copied_seq));
-    let (mut left, mut slot) = (0, newest);
-    for _ in 0..OLDER {
-        let next = passed_one(slot, socket, read as u64) as u64;
-        left |= next & LEFT;
-        slot = next & !LEFT;
-        if slot == 0 {
+    let mut oldest = waiting & u32::MAX as u64;
+    for _ in 0..AT_ONCE {
+        let next = passed_one(oldest, socket, read as u64) as u64;
+        if next == oldest {
+            break;
+        }
+        oldest = next;
+        if oldest == 0 {
             break;
         }
     }
-    if left == 0 {
-        slots::set_unread(socket, 0);
-    }
+    slots::set_unread(socket, if oldest == 0 { 0 } else { waiting >> 32 << 32 | oldest });
 }
 
-/// So many followed segments of a socket are looked at when its reader goes on, from the newest one back.
-const OLDER: u32 = 32;
-/// Set by [`passed_one`] for a segment that is not read yet.
-const LEFT: u64 = 1 << 30;
+/// So many followed segments end at once; the others when their reader goes on.
+const AT_ONCE: u32 = 32;
 
-/// Ends the journey of a followed segment that its reader has taken. The one before it at its socket, and [`LEFT`] if it waits still.
+/// Ends the journey of a followed segment that its reader has taken. The number of the one that waits behind it, its own if it
+/// waits still, or 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
     let slot = slots::index(number.wrapping_sub(1));
     let (Some(cpu), Some(journey), Some(config)) = (state(), journey_in(slot), config()) else { return 0 };
-    if journey.socket != socket || journey.skb == 0 || journey.epoch != config.epoch {
+    if !slots::is_at(journey, socket) || journey.epoch != config.epoch {
         return 0;
     }
-    let older = journey.older as i32;
+    let newer = journey.newer as i32;
     if ((read as u32).wrapping_sub(journey.end_seq) as i32) < 0 {
-        return older | LEFT as i32;
+        return number as i32;
     }
     if journey.last_point == Point::Copy as u8 {
         close(slot, End::Copied, 0);
@@ -102,7 +101,7 @@ extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
         close(slot, End::Taken, 0);
         begin_turn(cpu, weight);
     }
-    older
+    newer
 }
 
 /// Whether a copy of `bytes` that begins now reaches the end of a followed TCP segment.

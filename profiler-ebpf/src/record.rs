@@ -225,9 +225,9 @@ pub fn copy(packet: u64, bytes: u32) {
 pub fn passed(socket: u64) {
     let Some(cpu) = state() else { return };
     cpu.crossings += 1;
-    let newest = slots::unread(socket);
-    if newest != 0 {
-        reader::passed(socket, newest);
+    let waiting = slots::unread(socket);
+    if waiting != 0 {
+        reader::passed(socket, waiting);
     }
 }
 

@@ -55,7 +55,8 @@ pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
     JOURNEYS.get_ptr_mut(index(slot as u64)).map(|journey| unsafe { &mut *journey })
 }
 
-/// The word that tells where the newest followed data of a socket are that wait for its reader: the number of their slot and one.
+/// The word that tells where the followed data of a socket are that wait for its reader: the numbers of the slots of the oldest ones and,
+/// above, of the newest ones, each and one.
 #[inline(always)]
 fn unread_word(socket: u64) -> *mut u64 {
     let word = (socket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (UNREAD_WORDS - 1);
@@ -68,6 +69,12 @@ fn unread_word(socket: u64) -> *mut u64 {
 pub fn unread(socket: u64) -> u64 {
     // SAFETY: a word of the array.
     unsafe { core::ptr::read_volatile(unread_word(socket)) }
+}
+
+/// Whether a journey is of data that were announced at a socket.
+#[inline(always)]
+pub fn is_at(journey: &Journey, socket: u64) -> bool {
+    journey.socket == socket && journey.skb != 0
 }
 
 /// Writes it.
