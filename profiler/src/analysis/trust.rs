@@ -337,7 +337,7 @@ fn unseen(profile: &Profile, _: &Seen) -> String {
     let Some(most) = most_unseen(profile) else { return String::new() };
     format!(
         "unseen: {} of the {} packets that {} in {} transmitted are of no journey: they began where no probe is (a packet socket \
-         that bypasses the queue, XDP, a packet generator)",
+         that bypasses the queue, XDP, a packet generator), or were lost from sight",
         most.missing(),
         most.counted,
         most.device,
