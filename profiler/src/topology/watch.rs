@@ -56,6 +56,8 @@ enum Ask {
     CountFrom(mpsc::Sender<()>),
     /// To count no more.
     CountTo,
+    /// To look a last time, and end.
+    End,
 }
 
 #[derive(Debug, Default)]
@@ -125,12 +127,12 @@ impl Watcher {
     /// Looks a last time, ends the watch, and returns all that was seen.
     pub fn finish(self) -> Snapshotted {
         // The thread may have ended only by a panic, or hang; then what it had seen is still here.
-        drop(self.ask);
+        let told = self.ask.send(Ask::End).is_ok();
         let ended = self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected);
         let Shared { union, .. } = std::mem::take(&mut *lock(&self.shared));
         let (counters, untracked) = (union.deltas(), union.untracked());
         let mut notes = union.notes;
-        if !ended {
+        if !(told && ended) {
             notes.push("the watch of namespaces and devices ended early".to_owned());
         }
         Snapshotted { topology: union.topology, counters, untracked, notes }
@@ -157,7 +159,7 @@ fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, asked: &mpsc::Receiver<A
     let mut again = false;
     loop {
         let ask = asked.recv_timeout(LOOK);
-        let stop = matches!(ask, Err(mpsc::RecvTimeoutError::Disconnected));
+        let stop = matches!(ask, Ok(Ask::End) | Err(mpsc::RecvTimeoutError::Disconnected));
         let newest = newest_pid();
         let news = scanner.news(before, newest);
         before = newest;
@@ -180,7 +182,7 @@ fn watch(scanner: &mut Scanner, shared: &Mutex<Shared>, asked: &mpsc::Receiver<A
                 let _ = said.send(());
             }
             Ok(Ask::CountTo) => lock(shared).union.count_no_more(),
-            Err(_) => {}
+            Ok(Ask::End) | Err(_) => {}
         }
         if stop {
             return;
