@@ -88,7 +88,7 @@ fn frames_that_bypass_the_queue_are_told_as_unseen() {
     });
     let all = here(&network, &profile);
     let client = network.inode("client");
-    let sent = all.iter().find(|sent| sent.netns == client && sent.device == "eth0").unwrap();
+    let sent = all.iter().find(|sent| sent.netns == client && sent.device(&profile) == "eth0").unwrap();
     assert!(sent.counted >= FRAMES as u64, "{sent:?}");
     // A part of it is left to the edges of a recording.
     assert!((FRAMES as u64 * 9 / 10..=sent.counted).contains(&sent.unseen()), "{sent:?}");

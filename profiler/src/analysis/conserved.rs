@@ -15,8 +15,6 @@ pub struct Transmitted {
     pub netns: u32,
     /// Its index there.
     pub ifindex: u32,
-    /// Its name.
-    pub device: String,
     /// Packets that it counted.
     pub counted: u64,
     /// Packets of journeys that it transmitted, scaled by the time for which journeys were observed.
@@ -26,6 +24,11 @@ pub struct Transmitted {
 }
 
 impl Transmitted {
+    /// The device's name. Looked for only where it is told: a host may have ten thousand.
+    pub fn device(&self, profile: &Profile) -> String {
+        device_name(&profile.topology, CrossingRecord { point: Point::None, netns: self.netns, ifindex: self.ifindex })
+    }
+
     /// Packets that began unseen, at least: what was counted, and is neither of journeys nor within what their number leaves open.
     pub fn unseen(&self) -> u64 {
         (self.counted as f64 - self.journeys - self.doubt).max(0.0) as u64
@@ -82,10 +85,6 @@ pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
         Transmitted {
             netns: place.0,
             ifindex: place.1,
-            device: device_name(
-                &profile.topology,
-                CrossingRecord { point: Point::None, netns: place.0, ifindex: place.1 },
-            ),
             counted: counters.tx_packets,
             journeys,
             doubt: unsteady + drawn + edges + lost as f64 * scale,

@@ -340,7 +340,7 @@ fn unseen(profile: &Profile, _: &Seen) -> String {
          that bypasses the queue, XDP, a packet generator), or were lost from sight",
         most.missing(),
         most.counted,
-        most.device,
+        most.device(profile),
         profile.topology.namespace_name(most.netns)
     )
 }

@@ -39,8 +39,8 @@ pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::f
     }
     for sent in unseen.iter().take(MOST) {
         let line = format!(
-            "{} in {}: {} packets transmitted, {} of them on journeys: the others began where no probe is",
-            sent.device,
+            "{} in {}: {} packets transmitted, {} of them on journeys: the others began where no probe is, or were lost from sight",
+            sent.device(profile),
             profile.topology.namespace_name(sent.netns),
             count(sent.counted),
             count(sent.journeys.round() as u64),
