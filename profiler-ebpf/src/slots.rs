@@ -28,10 +28,16 @@ pub fn index(slot: u64) -> u32 {
     slot as u32 & INDEX_MASK
 }
 
+/// Sixteen bits of an address that tell it from others.
+#[inline(always)]
+fn hash(address: u64) -> u64 {
+    address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48
+}
+
 /// The slot of an address.
 #[inline(always)]
 pub fn slot_of(skb: u64) -> u32 {
-    (skb.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & slot_mask()
+    hash(skb) as u32 & slot_mask()
 }
 
 /// Reads the address in a slot.
@@ -59,7 +65,7 @@ pub fn journey_in(slot: u32) -> Option<&'static mut Journey> {
 /// above, of the newest ones, each and one.
 #[inline(always)]
 fn unread_word(socket: u64) -> *mut u64 {
-    let word = (socket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (UNREAD_WORDS - 1);
+    let word = hash(socket) as usize & (UNREAD_WORDS - 1);
     // SAFETY: the index is masked to the array's length; see `Keys`.
     unsafe { KEYS.first().add(UNREAD_WORD + word) }
 }

@@ -92,19 +92,29 @@ fn ask(address: &str, pause: Duration) {
     }
 }
 
-/// All packets observed while so many clients ask, with a pause before each message, a server that works so long for each.
-fn record(clients: usize, work: Duration, pause: Duration) -> (Loop, Profile, Network) {
-    let (network, directory) = (Network::bridge(), Directory::new());
-    let file = directory.file("loop");
-    let recording = Recording::start(&file, &["--sample-every", "1", "--frequency", "0"]);
+/// A server that listens, and then serves.
+fn serving<T: Send + 'static>(
+    network: &Network,
+    serve: impl FnOnce(TcpListener) -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
     let (said, listens) = mpsc::channel();
     let address = network.address();
     let server = network.inside("server", move || {
         let listener = TcpListener::bind((address, PORT)).unwrap();
         said.send(()).unwrap();
-        serve(listener, clients, work)
+        serve(listener)
     });
     listens.recv().unwrap();
+    server
+}
+
+/// All packets observed while so many clients ask, with a pause before each message, a server that works so long for each.
+fn record(clients: usize, work: Duration, pause: Duration) -> (Loop, Profile, Network) {
+    let (network, directory) = (Network::bridge(), Directory::new());
+    let file = directory.file("loop");
+    let recording = Recording::start(&file, &["--sample-every", "1", "--frequency", "0"]);
+    let address = network.address();
+    let server = serving(&network, move |listener| serve(listener, clients, work));
     let asking: Vec<_> = (0..clients).map(|_| network.inside("client", move || ask(address, pause))).collect();
     asking.into_iter().for_each(|client| client.join().unwrap());
     let known = server.join().unwrap();
@@ -214,14 +224,8 @@ fn data_that_nobody_copies_ends_when_it_is_read() {
         let (network, directory) = (Network::bridge(), Directory::new());
         let file = directory.file("lazy");
         let recording = Recording::start(&file, &["--sample-every", "1", "--frequency", "0"]);
-        let (said, listens) = mpsc::channel();
         let address = network.address();
-        let server = network.inside("server", move || {
-            let listener = TcpListener::bind((address, PORT)).unwrap();
-            said.send(()).unwrap();
-            serve_lazily(listener, takes);
-        });
-        listens.recv().unwrap();
+        let server = serving(&network, move |listener| serve_lazily(listener, takes));
         let client = network.inside("client", move || {
             let begun = Instant::now();
             ask(address, Duration::ZERO);
