@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+/// Lines of a failed test that are said again at the end, and the length to which each is cut.
+const SAID_AGAIN: (usize, usize) = (6, 1000);
+
 /// Tests by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     passed: u64,
     failed: u64,
@@ -12,11 +15,17 @@ pub struct Tally {
     skipped: u64,
     /// What consoles of emulated machines told: panics, oopses, lockups, warnings.
     troubles: u64,
+    /// What failed tests said of why: megabytes of output later nobody finds it.
+    why: Vec<String>,
+    /// The runner tells of its failures now, and a test as many lines more of its panic.
+    telling: bool,
+    more: usize,
 }
 
 impl Tally {
     /// Takes a line of output into account.
     pub fn read(&mut self, line: &str) {
+        self.read_why(line);
         // With one thread and no capture the runner prints the name first, on the same line.
         let said = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")).map_or(line, |(_, said)| said);
         if said.starts_with("skipped: ") {
@@ -32,6 +41,26 @@ impl Tally {
             self.failed += count("failed");
             self.ignored += count("ignored");
         }
+    }
+
+    /// Keeps what a test that failed said when it panicked. Those that pass may panic, too, and are told of before.
+    fn read_why(&mut self, line: &str) {
+        self.telling = line == "failures:" || self.telling && !line.starts_with("test result: ");
+        let begins = line.contains("' panicked at ") || line.contains(") panicked at ");
+        if self.telling && begins {
+            self.more = SAID_AGAIN.0;
+        } else if !self.telling || line.is_empty() || line.starts_with("note: run with") {
+            self.more = 0;
+        }
+        if self.more > 0 {
+            self.more -= 1;
+            self.why.push(line.chars().take(SAID_AGAIN.1).collect());
+        }
+    }
+
+    /// What failed tests said of why.
+    pub fn why(&self) -> &[String] {
+        &self.why
     }
 
     /// Counts something that could not run at all, and so is in no runner's count.
@@ -66,6 +95,7 @@ impl Tally {
         self.ignored += other.ignored;
         self.skipped += other.skipped;
         self.troubles += other.troubles;
+        self.why.extend(other.why);
     }
 }
 
@@ -120,6 +150,16 @@ mod tests {
         all.went_wrong();
         assert_eq!(all.columns(), [4, 1, 1, 1]);
         assert!(all.failed());
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_kept_and_nothing_of_those_that_passed() {
+        let all = tally(
+            "successes:\n\n---- a stdout ----\nthread 'a' (7) panicked at a.rs:1:2:\nmeant\n\n\
+             failures:\n\n---- b stdout ----\nbefore\nthread 'b' (8) panicked at b.rs:3:4:\nleft: 1\nnote: run with\nmore\n\
+             \nfailures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed\nthread 'c' panicked at c.rs:5:6:\n",
+        );
+        assert_eq!(all.why(), ["thread 'b' (8) panicked at b.rs:3:4:", "left: 1"]);
     }
 
     #[test]

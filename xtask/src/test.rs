@@ -36,6 +36,9 @@ pub fn test() -> Result<()> {
             broken.push("live tests and costs in emulated machines");
         }
     }
+    for line in all.why() {
+        println!("{line}");
+    }
     println!("\n{all}");
     if !broken.is_empty() {
         bail!(Exit { code: 1, message: format!("tests that did not run to their end: {}", broken.join(", ")) });
