@@ -111,7 +111,10 @@ fn whole(mode: &str, profile: &Profile) {
         begin.point == Point::Gro && (begin.netns, begin.ifindex) == (card.netns, card.ifindex)
     };
     let received: u64 = profile.paths.iter().filter(at_card).map(|path| path.packets).sum();
-    println!("{mode}: {packets} packets, {received} received, the card counted {}; {:?}", card.rx_packets, profile.lost);
+    println!(
+        "{mode}: {packets} packets, {received} received, the card counted {}; {:?}",
+        card.rx_packets, profile.lost
+    );
     let slack = 2 + card.rx_packets / 100 + lost(profile);
     assert!(received.abs_diff(card.rx_packets) <= slack, "{mode}: {received}, the card counted {}", card.rx_packets);
     let account = netstrata::analysis::account(profile);
