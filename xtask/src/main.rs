@@ -10,6 +10,7 @@ mod overhead;
 mod packages;
 mod plan;
 mod run;
+mod services;
 mod setup;
 #[cfg(test)]
 mod sizes;

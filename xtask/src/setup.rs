@@ -8,6 +8,7 @@ use crate::bpf_toolchain::LINKED;
 use crate::exit::Exit;
 use crate::packages::{Need, PACKAGES};
 use crate::plan::{self, Action, Facts, LINKER_VERSION};
+use crate::services::Quiet;
 use crate::{facts, run};
 
 /// More steps than any plan has.
@@ -57,6 +58,7 @@ fn perform(action: &Action, facts: &Facts) -> Result<()> {
                     eprintln!("setup: installing {name}: {}", package.why);
                 }
             }
+            let _quiet = Quiet::keep();
             let install = || run::run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(names));
             install().or_else(|error| {
                 eprintln!("setup: {error:#}; trying once more");
