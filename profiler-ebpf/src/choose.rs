@@ -122,12 +122,24 @@ fn draw(cpu: &mut CpuState, config: &Config) -> u32 {
     }
     let every = config.every(cpu.new_nodes.wrapping_sub(cpu.nodes_before));
     // Mean distance `every`, never periodic: periods of the traffic must not meet periods of the choice.
+    // See `record::crossing` for what counts.
     // SAFETY: a helper without arguments.
     cpu.skip = if every <= 1 { 1 } else { 1 + unsafe { bpf_get_prandom_u32() } % (2 * every - 1) };
     // The rate may have changed since this choice was drawn: the packet stands for as many as there were to choose from then.
     let weight = if cpu.every == 0 { 1 } else { cpu.every };
     cpu.every = every;
     weight
+}
+
+/// The choice fell on a packet that has its journey already: the next one is drawn. Where all are followed, none is passed over.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn pass_over() -> i32 {
+    let (Some(cpu), Some(config)) = (state(), config()) else { return 0 };
+    if cpu.every > 1 {
+        draw(cpu, config);
+    }
+    0
 }
 
 /// Address of the IP header of a packet that may begin here, and what of the packet lies before it; `None` if it is a tunnel's.

@@ -6,7 +6,7 @@
 use netstrata_common::{CpuState, Edge, End, Point, Points};
 
 use crate::{
-    choose::start,
+    choose::{pass_over, start},
     cpu::{now, state},
     drops, end,
     follow::follow,
@@ -34,27 +34,46 @@ fn reached(point: Point, object: u64) -> Option<(&'static mut CpuState, u32)> {
 pub fn crossing(point: Point, packet: u64, device: u64) {
     let object = if Points::OF_DEVICE.has(point as u32) { device } else { packet };
     let Some((cpu, previous)) = reached(point, object) else { return };
+    // Followed or not, each packet counts down here: what is chosen next must not depend on what was chosen, or where packets come one
+    // after another, the choice meets the same crossing of each.
+    let is_due = Points::BEGIN.has(point as u32) && {
+        cpu.skip = cpu.skip.wrapping_sub(1);
+        // Also when it has never been set.
+        cpu.skip as i32 <= 0
+    };
+    if may_begin(cpu, point, packet, device, previous) {
+        if is_due {
+            start(point as u64, packet, slot_of(packet) as u64, previous as u64);
+        }
+    } else if is_due {
+        pass_over();
+    }
+}
+
+/// What a crossing is to the journeys that there are. True if it is of none, so that one may begin.
+#[inline(always)]
+fn may_begin(cpu: &CpuState, point: Point, packet: u64, device: u64, previous: u32) -> bool {
     let slot = slot_of(packet);
     if Points::BEGIN_OUTSIDE.has(point as u32)
         && tunnelled_count() != 0
         && tunnel::written(point as u64, packet, previous as u64) != 0
     {
         follow(point, packet, device, slot, previous);
-        return;
+        return false;
     }
     if key(slot) == packet && !follow(point, packet, device, slot, previous) {
-        return;
+        return false;
     }
     if matches!(point, Point::Enqueue) && key(slot) == WaitsFor::Child as u64 {
         if pieces::are_of(packet, slot) {
             follow(point, packet, device, slot, previous);
             pieces::lie(slot as u64);
         }
-        return;
+        return false;
     }
     if matches!(point, Point::Xmit) && may_have_pieces(device) && pieces::leaves(packet, device) != 0 {
         follow(point, packet, device, slot, previous);
-        return;
+        return false;
     }
     if matches!(point, Point::Receive) && fragments_count() != 0 {
         match fragments::gather(packet) {
@@ -63,7 +82,7 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
                 if is == 1 {
                     follow(point, packet, device, slot, previous);
                 }
-                return;
+                return false;
             }
         }
     }
@@ -72,19 +91,13 @@ pub fn crossing(point: Point, packet: u64, device: u64) {
         && lineage::adopt(point as u64, packet, device) != 0
     {
         follow(point, packet, device, slot, previous);
-        return;
+        return false;
     }
     if cpu.read_id != 0 && Points::BEGIN_MADE.has(point as u32) && tunnel::sent(packet, previous as u64) != 0 {
         follow(point, packet, device, slot, previous);
-        return;
+        return false;
     }
-    if Points::BEGIN.has(point as u32) {
-        cpu.skip = cpu.skip.wrapping_sub(1);
-        // Also when it has never been set.
-        if cpu.skip as i32 <= 0 {
-            start(point as u64, packet, slot as u64, previous as u64);
-        }
-    }
+    true
 }
 
 /// Open vSwitch is about to send a packet up to its daemon.

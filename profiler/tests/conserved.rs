@@ -9,13 +9,15 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use netstrata::{
     analysis::{Transmitted, transmitted},
-    profile::Profile,
+    profile::{Profile, read},
 };
 use support::{
     counters::{self, set_option},
     directory::Directory,
+    netstrata,
     network::Network,
     recording::Recording,
+    succeeded,
 };
 
 const PORT: u16 = 5340;
@@ -76,6 +78,25 @@ fn every_packet_that_a_device_transmitted_is_of_a_journey() {
     for sent in &all {
         assert_eq!(sent.unseen(), 0, "{sent:?}");
         assert!(sent.missing() <= sent.counted / 50 + 10, "{sent:?}");
+    }
+}
+
+#[test]
+fn those_that_are_followed_stand_for_all_where_each_has_a_long_way() {
+    let Some(_alone) = ready!("ip") else { return };
+    let directory = Directory::new();
+    // One packet after another, each of which comes to a queue four times: after a followed one the same crossing of the next would be
+    // chosen too often, if the followed one's did not count.
+    let words =
+        ["lab", "run", "nested-bridge-bridge", "--workload", "tcp-rr", "--duration", "2s", "--sample-every", "2"];
+    succeeded(&netstrata(&[&words[..], &["-o", &directory.word("")]].concat()));
+    let profile = read(&directory.file("nested-bridge-bridge.prof")).unwrap();
+    let all: Vec<Transmitted> = transmitted(&profile).into_iter().filter(|sent| sent.counted > 1000).collect();
+    assert!(all.len() >= 8, "{all:?}");
+    for sent in &all {
+        // Each of these is followed, and counts for two, or is not: five standard deviations of that.
+        let chance = 5.0 * (sent.counted as f64).sqrt() + 10.0;
+        assert!((sent.journeys - sent.counted as f64).abs() <= chance, "{sent:?}");
     }
 }
 
