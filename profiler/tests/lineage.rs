@@ -133,11 +133,15 @@ impl Counted {
             .filter(|path| ends.contains(&path.end) && path.crossings.last().unwrap().netns == self.server)
             .map(|path| path.payload_bytes)
             .sum();
-        // A lost packet carries 64 KiB at most.
+        // A lost packet carries 64 KiB at most. Where a busy machine drains the tables late some are thinned: the others stand for them,
+        // by chance, give or take four standard deviations.
+        let sampling = &self.profile.sampling;
+        let thinned = sampling.packets.saturating_sub(sampling.followed);
+        let chance = (4.0 * (thinned as f64).sqrt()) as u64 * 65536;
         let missing = lost * 65536;
         assert!(
-            delivered as f64 <= self.read as f64 * 1.01 && (delivered + missing) as f64 >= self.read as f64 * 0.99,
-            "{what}: {delivered} bytes delivered, {} read, {lost} packets lost",
+            delivered <= self.read / 100 * 101 + chance && delivered + missing + chance >= self.read / 100 * 99,
+            "{what}: {delivered} bytes delivered, {} read, {lost} packets lost, {thinned} thinned",
             self.read
         );
         // A device counts the segments that it is given; others count with what they carry.
