@@ -55,9 +55,10 @@ fn bytes<'a>(paths: impl Iterator<Item = &'a PathRecord>) -> u64 {
     paths.map(|path| path.payload_bytes).sum()
 }
 
-/// Packets that a recording says it has lost, from whatever cause.
+/// Packets that a recording says it has lost from sight: not what it lost of samples, stacks or drops.
 fn lost(profile: &Profile) -> u64 {
-    profile.lost.values().sum()
+    let of_packets = [Loss::SlotBusy, Loss::ClonesLost, Loss::AddressReused, Loss::InFlightAtEnd];
+    of_packets.iter().map(|loss| profile.lost[loss]).sum()
 }
 
 /// What both recordings say of the stream from client to server.
@@ -98,7 +99,7 @@ fn check(mode: &str, measured: &Measured, hosts: [&str; 2]) {
 /// fragments.
 fn whole(mode: &str, profile: &Profile) {
     let packets: u64 = profile.paths.iter().map(|path| path.packets).sum();
-    // Of some dozens under way a new one meets another in its slot about once in a hundred times.
+    // On a busy machine 6 of 853 were seen to; where a fault kept slots, four in five did.
     let unfollowed = profile.lost[&Loss::SlotBusy];
     assert!(unfollowed * 20 <= packets, "{mode}: {unfollowed} of {packets} packets found their slot taken");
     let card = profile.devices.iter().find(|counted| {
