@@ -26,16 +26,25 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
 const BPF_RB_RING_SIZE: u64 = 1;
 
+/// No time of a span.
+const NO_MORE: u64 = u64::MAX;
+
 /// Adds a value to a node of the tree, which is made if it is new.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn enter(path: u64, index: u64, ns: u64, weight: u64, others: u64) -> i32 {
     // The batch lies above the number of the span.
     let key = NodeKey { path, index: index as u32, batch: (index >> 32) as u32 };
-    let Some(node) = NODES.get_ptr_mut(key).or_else(|| new_node(key, weight)) else { return 0 };
+    let Some(node) = node(key, weight) else { return 0 };
     // SAFETY: a valid pointer into the map.
     unsafe { &mut *node }.take_in::<Atomic>(ns, weight, others as u32);
     1
+}
+
+/// A node of the tree, which is made if it is new; `None` if there is no room.
+#[inline(always)]
+fn node(key: NodeKey, weight: u64) -> Option<*mut Node> {
+    NODES.get_ptr_mut(key).or_else(|| new_node(key, weight))
 }
 
 /// A node that was not there; `None` if there is no room.
@@ -173,65 +182,72 @@ fn account(slot: u32, journey: &Journey, config: &Config) {
     let Some(path) = path else { return };
     // SAFETY: a valid pointer into the map.
     unsafe { &mut *path }.take_in::<Atomic>(journey);
-    // First, and nothing without it: so spans never sum to more than the end-to-end time, whatever is lost.
+    // Nothing without the whole, and that from what was entered: so spans never sum to more than the end-to-end time, whatever is
+    // lost, and whoever writes to this slot meanwhile.
+    let whole = NodeKey { path: hash, index: END_TO_END, batch };
+    let Some(whole) = node(whole, weight as u64) else { return };
     let batch = (batch as u64) << 32;
-    if enter(hash, batch | END_TO_END as u64, journey.last_ns - journey.start_ns, weight as u64, 0) == 0 {
-        return;
-    }
-    enter_spans(slot as u64, hash, batch);
+    let mut ns = enter_spans(slot as u64, hash, batch, weight as u64);
     if journey.tail != 0 {
-        enter_tail(slot as u64, hash, batch);
+        ns += enter_tail(slot as u64, hash, batch, weight as u64);
     }
+    // SAFETY: a valid pointer into the map.
+    unsafe { &mut *whole }.take_in::<Atomic>(ns, weight as u64, 0);
     function::closed(slot, hash, weight);
     to_ring(journey, config.ring_every);
 }
 
-/// Adds the spans that end at crossings in a journey's slot. Apart, because the verifier would follow what comes after the loop
-/// once for each number of crossings.
+/// Adds the spans that end at crossings in a journey's slot; their sum, whether there was room or not. Apart, because the verifier would
+/// follow what comes after the loop once for each number of crossings.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn enter_spans(slot: u64, hash: u64, batch: u64) -> i32 {
+extern "C" fn enter_spans(slot: u64, hash: u64, batch: u64, weight: u64) -> u64 {
     let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
+    let mut sum = 0;
     for index in 1..MAX_CROSSINGS {
         if index as u32 >= journey.count {
             break;
         }
         let crossing = &journey.crossings[index];
-        let others = crossing.others_since(&journey.crossings[index - 1]);
-        enter(hash, batch | index as u64, crossing.delta_ns, journey.weight as u64, others as u64);
+        let (ns, others) = (crossing.delta_ns, crossing.others_since(&journey.crossings[index - 1]));
+        enter(hash, batch | index as u64, ns, weight, others as u64);
+        sum = ns.wrapping_add(sum);
     }
-    0
+    sum
 }
 
-/// Adds the spans that end at crossings of a journey's tail.
+/// Adds the spans that end at crossings of a journey's tail; their sum likewise.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn enter_tail(slot: u64, hash: u64, batch: u64) -> i32 {
+extern "C" fn enter_tail(slot: u64, hash: u64, batch: u64, weight: u64) -> u64 {
+    let mut sum = 0;
     for at in 0..TAIL_CROSSINGS as u64 {
-        if enter_beyond(slot, at, hash, batch) == 0 {
+        let ns = enter_beyond(slot, at, hash, batch, weight);
+        if ns == NO_MORE {
             break;
         }
+        sum += ns;
     }
-    0
+    sum
 }
 
-/// Adds the span that ends at a crossing of a journey's tail; 0 if the journey has not so many.
+/// Adds the span that ends at a crossing of a journey's tail, and gives its time, or [`NO_MORE`] if the journey has not so many.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn enter_beyond(slot: u64, at: u64, hash: u64, batch: u64) -> i32 {
-    let Some(journey) = journey_in(slots::index(slot)) else { return 0 };
-    let Some(tail) = tail_of(journey) else { return 0 };
+extern "C" fn enter_beyond(slot: u64, at: u64, hash: u64, batch: u64, weight: u64) -> u64 {
+    let Some(journey) = journey_in(slots::index(slot)) else { return NO_MORE };
+    let Some(tail) = tail_of(journey) else { return NO_MORE };
     let (at, index) = (place(at), MAX_CROSSINGS as u64 + at);
     if index >= journey.count as u64 || at >= TAIL_CROSSINGS {
-        return 0;
+        return NO_MORE;
     }
     let before = place(at as u64).wrapping_sub(1);
     let crossing = tail.crossings.0[at];
     let before =
         if before < TAIL_CROSSINGS { &tail.crossings.0[before] } else { &journey.crossings[MAX_CROSSINGS - 1] };
     let others = crossing.others_since(before);
-    enter(hash, batch | index, crossing.delta_ns, journey.weight as u64, others as u64);
-    1
+    enter(hash, batch | index, crossing.delta_ns, weight, others as u64);
+    crossing.delta_ns
 }
 
 /// Sends a share of the whole journeys to the profiler.
