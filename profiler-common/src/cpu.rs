@@ -68,6 +68,26 @@ pub struct Timed {
     pub count: u64,
 }
 
+/// Places for tasks whose next turnaround is measured.
+pub const DUES: usize = 8;
+
+/// A task that has read a followed packet: its next turnaround, which begins after that, stands for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Due {
+    /// Process and thread (`bpf_get_current_pid_tgid`).
+    pub task: u64,
+    /// What it stands for.
+    pub weight: u32,
+    /// Whether the task has sent since. [`Due::NEXT`], and less after another task wanted the place.
+    pub next: u32,
+}
+
+impl Due {
+    /// The task has sent since.
+    pub const NEXT: u32 = 2;
+}
+
 /// State of one CPU. The head is what every crossing touches.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,15 +108,20 @@ pub struct CpuState {
     pub ring_skip: u32,
     /// The rate that `skip` was drawn with: what a packet stands for that is chosen by it.
     pub every: u32,
-    /// Process and thread (`bpf_get_current_pid_tgid`) that copied a followed packet last, or 0: its next send ends the
-    /// application's own time.
+    /// Tasks whose next turnaround is measured: one bit for each that stands in `due`.
+    pub dues: u64,
+    /// They; each has one place, which it shares with others.
+    pub due: [Due; DUES],
+    /// Process and thread whose turnaround has begun, or 0: its next send ends it.
     pub turn_task: u64,
-    /// When that copy began.
+    /// When it began.
     pub turn_ns: u64,
-    /// Weight of that packet.
-    pub turn_weight: u32,
+    /// Crossings seen then; the lower half.
+    pub turn_seen: u32,
     /// Slot of the followed packet that the reader may send on; valid with `read_id`.
     pub read_slot: u32,
+    /// Process and thread of that reader.
+    pub read_task: u64,
     /// Generation of that packet, or 0: there is none.
     pub read_id: u64,
     /// Crossings of followed packets.
@@ -115,8 +140,8 @@ pub struct CpuState {
     pub nodes_before: u64,
     /// That batch.
     pub batch: u32,
-    /// Crossings seen when the copy began that `turn_ns` is of; the lower half.
-    pub turn_seen: u32,
+    /// Zero.
+    pub pad: u32,
     /// Source of journey ids.
     pub next_id: u64,
     /// Retransmitted TCP segments.

@@ -1,7 +1,7 @@
 //! What readers do with followed packets: they are told of them, and copy or free them, which is the end of a journey, and may answer.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, End, Journey, LISTED, Point, Points, TurnKey, others_between};
+use netstrata_common::{CpuState, DUES, Due, End, Journey, LISTED, Point, Points, TurnKey, others_between};
 
 use crate::{
     atomic::Atomic,
@@ -44,15 +44,58 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     } else if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
         close(slot, End::Copied, 0);
     }
-    begin_turn(cpu, weight);
+    read_followed(cpu, weight);
+    0
+}
+
+/// The place of a task, and the bit of that.
+#[inline(always)]
+fn due(cpu: &mut CpuState, task: u64) -> (&mut Due, u64) {
+    let at = task as usize & (DUES - 1);
+    (&mut cpu.due[at], 1 << at)
+}
+
+/// A task has read a followed packet. What the programs do then leaves it little of the caches, and its own time is longer for that:
+/// its next turnaround stands for this one, unless that begins with a followed packet, too.
+#[inline(always)]
+fn read_followed(cpu: &mut CpuState, weight: u32) {
+    let task = bpf_get_current_pid_tgid();
+    let (due, bit) = due(cpu, task);
+    if due.next != 0 && due.task == task {
+        due.weight += weight;
+        begin_turn(cpu, task);
+    } else if due.next == Due::NEXT {
+        due.next -= 1;
+    } else {
+        *due = Due { task, weight, next: 0 };
+        cpu.dues |= bit;
+    }
+}
+
+/// A task reads a packet that is not followed, and one has read a followed one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn read_other() -> i32 {
+    let Some(cpu) = state() else { return 0 };
+    let task = bpf_get_current_pid_tgid();
+    let (due, bit) = due(cpu, task);
+    if due.task != task {
+        return 0;
+    }
+    if due.next == 0 {
+        // It was not the last one before the answer, which is the one that counts.
+        due.task = 0;
+        cpu.dues &= !bit;
+    } else {
+        begin_turn(cpu, task);
+    }
     0
 }
 
 /// The application's own time begins: after the account, which is not the application's.
 #[inline(always)]
-fn begin_turn(cpu: &mut CpuState, weight: u32) {
-    cpu.turn_task = bpf_get_current_pid_tgid();
-    cpu.turn_weight = weight;
+fn begin_turn(cpu: &mut CpuState, task: u64) {
+    cpu.turn_task = task;
     cpu.turn_seen = cpu.crossings as u32;
     cpu.turn_ns = now();
 }
@@ -99,7 +142,7 @@ extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
         let weight = journey.weight;
         follow::appended_at_last(slot as u64, Point::Copy as u64);
         close(slot, End::Taken, 0);
-        begin_turn(cpu, weight);
+        read_followed(cpu, weight);
     }
     newer
 }
@@ -159,19 +202,28 @@ pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
     0
 }
 
-/// A task sends: if it has just read a followed packet, the time in between was the application's.
+/// A task sends, and one has read a followed packet: that ends its turnaround, or the next one is measured.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn turn_ends(socket: u64) -> i32 {
+pub extern "C" fn sends(socket: u64) -> i32 {
     let Some(cpu) = state() else { return 0 };
-    let task = cpu.turn_task;
-    cpu.turn_task = 0;
     if cpu.read_id != 0 {
         tunnel::give_up();
     }
-    if task != bpf_get_current_pid_tgid() {
+    let task = bpf_get_current_pid_tgid();
+    let is_turn = cpu.turn_task == task;
+    let (due, bit) = due(cpu, task);
+    if due.task != task {
         return 0;
     }
+    if !is_turn {
+        due.next = Due::NEXT;
+        return 0;
+    }
+    let weight = due.weight;
+    *due = Due { task: 0, weight: 0, next: 0 };
+    cpu.dues &= !bit;
+    cpu.turn_task = 0;
     let now = now();
     let Some(config) = config() else { return 0 };
     let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32, batch: cpu::batch(&config.batch) };
@@ -186,7 +238,7 @@ pub extern "C" fn turn_ends(socket: u64) -> i32 {
         let node = unsafe { &mut *node };
         // But the send itself, which is the turn's end.
         let others = others_between(cpu.turn_seen, cpu.crossings as u32);
-        node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), cpu.turn_weight as u64, others);
+        node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), weight as u64, others);
     }
     0
 }

@@ -205,8 +205,8 @@ pub fn ready(socket: u64) {
 #[inline(always)]
 pub fn send(socket: u64) {
     let Some((cpu, previous)) = reached(Point::Send, socket) else { return };
-    if cpu.turn_task != 0 {
-        reader::turn_ends(socket);
+    if cpu.dues != 0 {
+        reader::sends(socket);
     }
     // A send of several pieces keeps the time of its first; so does one that the protocol held back for the next.
     if cpu.skip as i32 <= 1 && (cpu.pending_socket != socket || previous != Point::Send as u32) {
@@ -219,9 +219,11 @@ pub fn send(socket: u64) {
 /// The reader copies `bytes` of a packet.
 #[inline(always)]
 pub fn copy(packet: u64, bytes: u32) {
+    let mut due = 0;
     if let Some(cpu) = state() {
         // Another message was read: the time to the next send is no longer the first one's.
         cpu.turn_task = 0;
+        due = cpu.dues;
         if cpu.read_id != 0 {
             tunnel::give_up();
         }
@@ -230,6 +232,8 @@ pub fn copy(packet: u64, bytes: u32) {
     let slot = slot_of(packet);
     if key(slot) == packet {
         reader::copied(packet, bytes as u64, slot as u64);
+    } else if due != 0 {
+        reader::read_other();
     }
 }
 

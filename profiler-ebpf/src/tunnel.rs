@@ -33,6 +33,7 @@ pub fn waits_for_reader(cpu: &mut CpuState, packet: u64, slot: u32, journey: &mu
         journey.print = packet_print(skb::network_header(packet));
         cpu.read_id = journey.id;
         cpu.read_slot = slot;
+        cpu.read_task = bpf_get_current_pid_tgid();
     } else if journey.print == 0 {
         return false;
     }
@@ -63,7 +64,7 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
     let begin = now();
     let Some(cpu) = state() else { return 0 };
     // Softirqs run on top of the reader and send on their own: acknowledgements.
-    if cpu.turn_task != bpf_get_current_pid_tgid()
+    if cpu.read_task != bpf_get_current_pid_tgid()
         || !is_fresh(Point::Queue, packet, previous as u32, skb::network_header(packet))
         || ip::payload(packet).1 != UDP
     {

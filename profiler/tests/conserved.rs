@@ -11,6 +11,7 @@ use netstrata::{
     analysis::{Transmitted, transmitted},
     profile::{Profile, read},
 };
+use netstrata_common::End;
 use support::{
     counters::{self, set_option},
     directory::Directory,
@@ -97,6 +98,25 @@ fn those_that_are_followed_stand_for_all_where_each_has_a_long_way() {
         // Each of these is followed, and counts for two, or is not: five standard deviations of that.
         let chance = 5.0 * (sent.counted as f64).sqrt() + 10.0;
         assert!((sent.journeys - sent.counted as f64).abs() <= chance, "{sent:?}");
+    }
+}
+
+#[test]
+fn each_read_of_a_followed_packet_has_a_turnaround_that_stands_for_it() {
+    let Some(_alone) = ready!("ip") else { return };
+    // That of the next packet, which is followed, too, or is not; of client and server on one CPU.
+    for every in [1, 8] {
+        let directory = Directory::new();
+        let words = format!("lab run bridge --workload tcp-rr --pin same --duration 2s --sample-every {every}");
+        let words: Vec<&str> = words.split(' ').collect();
+        succeeded(&netstrata(&[&words[..], &["-o", &directory.word("")]].concat()));
+        let profile = read(&directory.file("bridge.prof")).unwrap();
+        let read: u64 = profile.paths.iter().filter(|path| path.end == End::Copied).map(|path| path.packets).sum();
+        let turns: u64 = profile.turnarounds.iter().map(|turn| turn.ns.count).sum();
+        assert!(read > 1000, "{read}");
+        // Two threads that share a place, one pair in eight, lose those that come between a read and the next one.
+        let least = if every == 1 { read / 3 } else { read * 4 / 5 };
+        assert!((least..=read + 100 * every).contains(&turns), "1 in {every}: {turns} turnarounds of {read} reads");
     }
 }
 

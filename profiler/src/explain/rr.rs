@@ -218,10 +218,10 @@ mod tests {
     #[test]
     fn a_turnaround_bears_the_probes_at_its_ends_and_those_of_others() {
         let mut second = rr(2, 1e9 / 8000.0);
-        (second.observer.ns_in_span_per_crossing, second.observer.ns_per_crossing) = (100.0, 30.0);
+        second.observer.ns_per_crossing = 30.0;
         second.turnarounds[0].ns.others = 2 * second.turnarounds[0].ns.count;
         let found = explain(&rr(1, 1e9 / 7000.0), &second, &labels()).expect("the test has it");
-        assert_eq!(row(&found.waterfall, "userspace"), (4000, 4000 - 100 - 160));
+        assert_eq!(row(&found.waterfall, "userspace"), (4000, 4000 - 3 * 30 - 30));
         let raw = found.waterfall.rows.iter().find(|row| row.slot == Slot::Turnaround).expect("the test has it");
         assert_eq!(raw.target.raw, 4000);
     }

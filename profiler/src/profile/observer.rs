@@ -94,7 +94,7 @@ impl Observer {
     /// beginning of the one at which it ends, and those of other packets in between.
     pub fn in_turnaround(&self, turns: &Histogram) -> f64 {
         let others = turns.others as f64 / turns.count.max(1) as f64;
-        (self.ns_in_span_per_crossing + others * self.ns_per_crossing).min(turns.mean())
+        ((1.0 + others) * self.ns_per_crossing).min(turns.mean())
     }
 
     /// What the budget is about. Profiles from before have only the mean.
