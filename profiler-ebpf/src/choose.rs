@@ -188,6 +188,8 @@ fn clear(journey: &mut Journey) {
 extern "C" fn choose(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     let (slot, previous) = (slots::index(slot), previous as u32);
     let here = sets_of(point as u32);
+    // First: what choosing takes is cut out of the journey.
+    let now = now();
     let (Some(cpu), Some(config)) = (state(), config()) else { return NOT_CHOSEN };
     let weight = draw(cpu, config);
     let pending = cpu.pending_socket;
@@ -209,7 +211,6 @@ extern "C" fn choose(point: u64, packet: u64, slot: u64, previous: u64) -> i32 {
     cpu.decisions += weight as u64;
     release_gone(packet, slot);
     let occupant = key(slot);
-    let now = now();
     if occupant != 0 && !evict(slot, now) {
         cpu.lost[Loss::SlotBusy] += weight as u64;
         return NOT_CHOSEN;
