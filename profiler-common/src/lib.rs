@@ -33,7 +33,7 @@ pub use device::*;
 pub use edge::Edge;
 pub use end::End;
 pub use function::{ChargedTo, Hook, HookInfo, MAX_HOOKS, Take, Value};
-pub use histogram::{BUCKETS, bucket_high, bucket_low, bucket_of};
+pub use histogram::{BUCKETS, KEPT_BUCKETS, bucket_high, bucket_low, bucket_of};
 pub use journey::*;
 pub use layer::{Colour, Family, Layer, LayerInfo};
 pub use loss::{Counter, Judged, Limit, Loss, LossInfo, Lost, Whole};

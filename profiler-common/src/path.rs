@@ -1,12 +1,14 @@
 //! What the kernel gathers by path and by span. All records are `repr(C)` without hidden padding.
 
-use crate::{BUCKETS, Crossing, Journey, MAX_CROSSINGS, Peer, SEVERAL_PEERS, bucket_of};
+use crate::{Crossing, Journey, KEPT_BUCKETS, MAX_CROSSINGS, Peer, SEVERAL_PEERS, bucket_of};
 
 /// The index under which a path's end-to-end times are kept; spans use 1..MAX_CROSSINGS.
 pub const END_TO_END: u32 = 255;
 
 /// Nodes of the tree that the programs' table holds.
-pub const MAX_NODES: u32 = 12288;
+pub const MAX_NODES: u32 = 20480;
+/// Places of drops that the programs' table holds: a host has as many as devices, some times over.
+pub const MAX_DROPS: u32 = 4096;
 /// Paths that the programs' table holds.
 pub const MAX_PATHS: u32 = 8192;
 
@@ -77,7 +79,7 @@ pub struct Node {
     /// Crossings of other packets meanwhile.
     pub others: u64,
     /// Packets per bucket of the log-linear histogram. Of one batch, which lasts seconds: no bucket gets four billion.
-    pub buckets: [u32; BUCKETS],
+    pub buckets: [u32; KEPT_BUCKETS],
 }
 
 impl Node {
@@ -92,9 +94,8 @@ impl Node {
             self.max_ns = ns;
         }
         let bucket = bucket_of(ns);
-        if bucket < BUCKETS {
-            A::add_small(&mut self.buckets[bucket], weight as u32);
-        }
+        let bucket = if bucket < KEPT_BUCKETS { bucket } else { KEPT_BUCKETS - 1 };
+        A::add_small(&mut self.buckets[bucket], weight as u32);
     }
 }
 

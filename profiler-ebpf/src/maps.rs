@@ -8,9 +8,9 @@ use aya_ebpf::{
 };
 use netstrata_common::{
     CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS,
-    HELD_PACKETS, Head, Journey, LONG_PATHS as MOST_LONG_PATHS, LongPath, MAX_NODES, MAX_PATHS, MAX_SLOTS, MAX_STACKS,
-    Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack, TAILS as MOST_TAILS, TUNNELLED_PACKETS, Tail,
-    TurnKey, UPCALLED_PACKETS, WithProgram, Work,
+    HELD_PACKETS, Head, Journey, LONG_PATHS as MOST_LONG_PATHS, LongPath, MAX_DROPS, MAX_NODES, MAX_PATHS, MAX_SLOTS,
+    MAX_STACKS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack, TAILS as MOST_TAILS,
+    TUNNELLED_PACKETS, Tail, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
 };
 
 /// Update of a map: only if the key is new.
@@ -66,7 +66,7 @@ pub static WANTED: HashMap<DeviceKey, u32> = HashMap::with_max_entries(1024, 0);
 
 /// Dropped packets.
 #[map]
-pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1024, 0);
+pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(MAX_DROPS, 0);
 
 /// The application's time between reading and sending.
 #[map]

@@ -1,6 +1,6 @@
 //! Distributions: exact sums, log-linear buckets.
 
-use netstrata_common::{BUCKETS, bucket_high, bucket_low, bucket_of};
+use netstrata_common::{KEPT_BUCKETS, bucket_high, bucket_low, bucket_of};
 use serde::{Deserialize, Serialize};
 
 /// Weighted values with an exact sum and a log-linear histogram.
@@ -88,7 +88,7 @@ impl Histogram {
     }
 
     /// From dense buckets as the kernel keeps them.
-    pub fn from_dense([samples, count, sum, max, others]: [u64; 5], dense: &[u32; BUCKETS]) -> Self {
+    pub fn from_dense([samples, count, sum, max, others]: [u64; 5], dense: &[u32; KEPT_BUCKETS]) -> Self {
         let buckets = dense
             .iter()
             .enumerate()

@@ -43,8 +43,8 @@ use crate::{
 };
 
 /// The part of the tree's table after which packets are followed more thinly: ten halvings, to a packet in a thousand, fill a
-/// third of it, and there may be two batches in it.
-const THIN_AT: u32 = 32;
+/// quarter of it, and there may be three batches in it.
+const THIN_AT: u32 = 40;
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
 /// What is missing where filters match more than their table holds.
@@ -106,6 +106,8 @@ pub(super) struct Recording {
     pub samples_due: bool,
     /// New nodes of the tree when it began.
     pub nodes_before: u64,
+    /// The same of the last batch that was taken out of the table.
+    pub nodes_taken: u64,
     pub journeys: Vec<WholeJourney>,
     /// Those that were too many.
     pub journeys_not_kept: u64,
@@ -280,6 +282,7 @@ impl Recording {
             samples_before: 0,
             samples_due: false,
             nodes_before: 0,
+            nodes_taken: 0,
             journeys: Vec::new(),
             journeys_not_kept: 0,
             counters: Counters::default(),

@@ -162,9 +162,15 @@ impl Recording {
         }
     }
 
-    /// How long after its end a batch is taken: several at once, where a window goes on.
+    /// How long after its end a batch is taken. Each time the tables are walked: where a window goes on, all of it at once, unless a part
+    /// fills them.
     fn taken_after(&self) -> Duration {
-        if self.window.is_some() && !self.crowded { LOOK } else { SETTLED }
+        let fills = self.nodes_before.saturating_sub(self.nodes_taken) > MAX_NODES as u64 / 16;
+        match (self.window.is_some(), self.governor.duty < 1.0) {
+            (true, true) if !fills => self.governor.turn(),
+            (true, false) if !fills => LOOK,
+            _ => SETTLED,
+        }
     }
 
     /// How long softirqs are timed: half as long where there are so many that the budget does not pay for all crossings.
@@ -303,6 +309,7 @@ impl Recording {
             self.samples_due = false;
             self.gathered.take_samples(&mut self.session, before)?;
         }
+        self.nodes_taken = self.nodes_before;
         self.taking = Duration::from_nanos(thread_cpu_ns().saturating_sub(begun));
         log::debug!("batches to {last} taken in {:?}", self.taking);
         Ok(())

@@ -6,6 +6,7 @@ use std::{
     io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use super::{
@@ -31,6 +32,11 @@ pub(super) struct Named {
     pub inum: u32,
     pub name: String,
     pub path: PathBuf,
+}
+
+/// When a name of a namespace came or went last: much less work than to look at all of them.
+pub(super) fn last_named() -> Option<SystemTime> {
+    DIRECTORIES.iter().filter_map(|directory| fs::metadata(directory).ok()?.modified().ok()).max()
 }
 
 /// Named namespaces, by name.

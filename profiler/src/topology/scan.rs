@@ -5,6 +5,7 @@ use std::{
     io::ErrorKind,
     os::fd::AsFd as _,
     path::PathBuf,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -63,7 +64,11 @@ pub(super) struct Scanner {
     processes: Processes,
     engines: Engines,
     known: BTreeSet<u32>,
+    last_named: Option<SystemTime>,
 }
+
+/// A namespace whose name came so lately may not be there yet.
+const LATELY: Duration = Duration::from_secs(2);
 
 impl Scanner {
     /// Looks at everything.
@@ -108,9 +113,15 @@ impl Scanner {
 
     /// A cheap look: is there a namespace that the last scan did not know? `before` and `newest` are the newest
     /// process ids at the last look and now.
-    pub fn news(&self, before: Option<u32>, newest: Option<u32>) -> bool {
+    pub fn news(&mut self, before: Option<u32>, newest: Option<u32>) -> bool {
+        let changed = namespaces::last_named();
+        // A namespace is mounted a moment after there is a file for it.
+        let lately = changed.is_some_and(|at| at.elapsed().map_or(true, |age| age < LATELY));
+        let may_be = lately || changed != self.last_named;
+        self.last_named = changed;
         let known = |inum: u32| self.known.contains(&inum);
-        namespaces::named().iter().any(|one| !known(one.inum)) || self.processes.new_namespace(before, newest, &known)
+        may_be && namespaces::named().iter().any(|one| !known(one.inum))
+            || self.processes.new_namespace(before, newest, &known)
     }
 }
 
