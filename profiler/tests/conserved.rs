@@ -79,6 +79,8 @@ fn every_packet_that_a_device_transmitted_is_of_a_journey() {
     for sent in &all {
         assert_eq!(sent.unseen(), 0, "{sent:?}");
         assert!(sent.missing() <= sent.counted / 50 + 10, "{sent:?}");
+        // Nor are there more than that, of packets that are many on a wire.
+        assert!(sent.journeys <= (sent.counted + sent.counted / 50 + 10) as f64, "{sent:?}");
     }
 }
 

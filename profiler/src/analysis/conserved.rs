@@ -67,8 +67,9 @@ pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
     }
     let scale = (1.0 / observed).max(1.0);
     let mut seen: BTreeMap<(u32, u32), (f64, u64)> = BTreeMap::new();
+    let of_skbs = counting_skbs(profile);
     for path in &profile.paths {
-        for (place, packets) in sent(path) {
+        for (place, packets) in sent(path, &of_skbs) {
             let at = seen.entry(place).or_default();
             *at = (at.0 + profile.once(packets) * scale, at.1 + path.samples);
         }
@@ -98,21 +99,41 @@ pub fn most_unseen(profile: &Profile) -> Option<Transmitted> {
     transmitted(profile).into_iter().max_by_key(Transmitted::unseen).filter(|worst| worst.unseen() > 0)
 }
 
-/// Packets of a path by the devices that transmitted them. Some devices count segments, or what they made of a packet: of a path
-/// whose packets were cut the larger number is taken.
-fn sent(path: &PathRecord) -> BTreeMap<(u32, u32), u64> {
+/// Kinds of devices that count an skb as one packet, however many segments it is to become.
+const COUNT_SKBS: [&str; 15] = [
+    "loopback", "veth", "netkit", "bridge", "vxlan", "geneve", "gre", "gretap", "ipip", "macvlan", "ipvlan", "vlan",
+    "dummy", "ifb", "tun",
+];
+
+/// Devices of such kinds; what has an XDP program counts frames, too.
+fn counting_skbs(profile: &Profile) -> BTreeSet<(u32, u32)> {
+    let devices = profile.topology.devices.iter();
+    let counting = devices.filter(|device| device.xdp.is_empty() && COUNT_SKBS.contains(&device.kind.as_str()));
+    counting.map(|device| (device.netns, device.ifindex)).collect()
+}
+
+/// Packets of a path by the devices that transmitted them. Some devices count segments, and once a packet was cut or joined it is not
+/// known what there was of it: then the largest number that it may be is taken.
+fn sent(path: &PathRecord, counting_skbs: &BTreeSet<(u32, u32)>) -> BTreeMap<(u32, u32), u64> {
+    let changes = |edge: Edge| !matches!(edge, Edge::Same | Edge::Handed | Edge::Clone | Edge::Rebuild);
+    let changed = path.edges.iter().filter(|(_, edge)| changes(*edge)).map(|(at, _)| usize::from(*at)).min();
     let is_cut = path.edges.iter().any(|(_, edge)| matches!(edge, Edge::Segment | Edge::Fragment));
     let at_end = if is_cut { path.skbs_at_end_micro / 1_000_000 } else { 0 };
-    let packets = path.packets.max(path.wire_packets).max(at_end);
-    let at: BTreeSet<_> =
-        path.crossings.iter().filter(|at| at.point == Point::Xmit).map(|at| (at.netns, at.ifindex)).collect();
-    at.into_iter().map(|place| (place, packets)).collect()
+    let most = path.packets.max(path.wire_packets).max(at_end);
+    let mut sent = BTreeMap::new();
+    for (at, crossing) in path.crossings.iter().enumerate().filter(|(_, crossing)| crossing.point == Point::Xmit) {
+        let place = (crossing.netns, crossing.ifindex);
+        let whole = changed.is_none_or(|changed| at < changed) && counting_skbs.contains(&place);
+        let packets = sent.entry(place).or_default();
+        *packets = if whole { path.packets } else { most }.max(*packets);
+    }
+    sent
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::DeviceCounters;
+    use crate::profile::{Device, DeviceCounters};
 
     /// A device that counted so many, of which so many were followed, one in two.
     fn profile(counted: u64, followed: u64) -> Profile {
@@ -163,6 +184,18 @@ mod tests {
     fn packets_that_are_cut_are_as_many_as_they_become() {
         let mut cut = profile(200_000, 10_000);
         cut.paths[0].wire_packets = 200_000;
+        assert_eq!(unseen(&cut), 0);
+        // A virtual device counts what is to be cut as one.
+        let device = Device { netns: 1, ifindex: 2, kind: "veth".into(), ..Device::default() };
+        cut.topology.devices.push(device);
+        assert!(unseen(&cut) > 170_000);
+        // But not what was cut before.
+        cut.paths[0].edges = vec![(0, Edge::Segment)];
+        assert_eq!(unseen(&cut), 0);
+        cut.paths[0].edges = vec![(1, Edge::Segment)];
+        assert!(unseen(&cut) > 170_000);
+        // A program may send frames of its own.
+        cut.topology.devices[0].xdp = "driver".into();
         assert_eq!(unseen(&cut), 0);
     }
 }
