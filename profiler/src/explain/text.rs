@@ -153,6 +153,8 @@ fn busy(side: &Side) -> String {
 fn verdict(out: &mut String, found: &Explanation) -> std::fmt::Result {
     writeln!(out)?;
     match found.explained_share {
+        // A share of which nothing tells how sure it is is none.
+        Some(_) if found.sure.half(&Figure::Share).is_none() => unsure(out, found)?,
         Some(share) if share >= 0.0 => {
             unsure(out, found)?;
             writeln!(out, "Layers answer for {} of the measured difference.", found.percent(share))?;
