@@ -68,26 +68,6 @@ pub struct Timed {
     pub count: u64,
 }
 
-/// Places for tasks whose next turnaround is measured.
-pub const DUES: usize = 8;
-
-/// A task that has read a followed packet: its next turnaround, which begins after that, stands for it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Due {
-    /// Process and thread (`bpf_get_current_pid_tgid`).
-    pub task: u64,
-    /// What it stands for.
-    pub weight: u32,
-    /// Whether the task has sent since. [`Due::NEXT`], and less after another task wanted the place.
-    pub next: u32,
-}
-
-impl Due {
-    /// The task has sent since.
-    pub const NEXT: u32 = 2;
-}
-
 /// State of one CPU. The head is what every crossing touches.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,16 +88,8 @@ pub struct CpuState {
     pub ring_skip: u32,
     /// The rate that `skip` was drawn with: what a packet stands for that is chosen by it.
     pub every: u32,
-    /// Tasks whose next turnaround is measured: one bit for each that stands in `due`.
-    pub dues: u64,
-    /// They; each has one place, which it shares with others.
-    pub due: [Due; DUES],
-    /// Process and thread whose turnaround has begun, or 0: its next send ends it.
-    pub turn_task: u64,
-    /// When it began.
-    pub turn_ns: u64,
-    /// Crossings seen then; the lower half.
-    pub turn_seen: u32,
+    /// Batch that the CPU saw last.
+    pub batch: u32,
     /// Slot of the followed packet that the reader may send on; valid with `read_id`.
     pub read_slot: u32,
     /// Process and thread of that reader.
@@ -138,10 +110,6 @@ pub struct CpuState {
     pub new_nodes: u64,
     /// The same when the batch began that the CPU saw last.
     pub nodes_before: u64,
-    /// That batch.
-    pub batch: u32,
-    /// Zero.
-    pub pad: u32,
     /// Source of journey ids.
     pub next_id: u64,
     /// Retransmitted TCP segments.

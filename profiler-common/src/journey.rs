@@ -152,12 +152,18 @@ impl Journey {
         now.wrapping_sub(self.last_ns) < FORGOTTEN_NS || Points::MAY_LIE.has(self.last_point as u32)
     }
 
+    /// Whether it has been where these filters ask for.
+    #[inline(always)]
+    pub fn is_asked_for(&self, filters: u32) -> bool {
+        let asked = filters & (FILTER_NETNS | FILTER_DEVICE);
+        self.matched as u32 & asked == asked
+    }
+
     /// Whether it is entered when it ends, with these filters in force. ([`crate::FILTER_FLOW`] was asked when its packet was chosen.)
     /// `beyond_ns` is the sum of its tail.
     #[inline(always)]
     pub fn entered(&self, filters: u32, beyond_ns: u64) -> Entered {
-        let asked = filters & (FILTER_NETNS | FILTER_DEVICE);
-        if self.matched as u32 & asked != asked || self.count == 0 {
+        if !self.is_asked_for(filters) || self.count == 0 {
             return Entered::NotWanted;
         }
         let mut sum = beyond_ns;

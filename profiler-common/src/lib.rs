@@ -24,6 +24,7 @@ mod protocol;
 mod sample;
 mod tail;
 mod tier;
+mod turn;
 mod vector;
 mod work;
 
@@ -52,5 +53,6 @@ pub use protocol::Protocol;
 pub use sample::*;
 pub use tail::*;
 pub use tier::{Tier, Way};
+pub use turn::*;
 pub use vector::Vector;
 pub use work::*;

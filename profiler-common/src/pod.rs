@@ -22,6 +22,7 @@ pod!(
     DropKey,
     SampleKey,
     TurnKey,
+    Due,
     Softirq,
     Offsets,
     Stack,

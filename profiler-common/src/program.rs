@@ -42,5 +42,8 @@ pub const UNREAD_WORD: usize = PIECES_WORD + PIECES_WORDS;
 /// How many words that are; a power of two.
 pub const UNREAD_WORDS: usize = 4096;
 
+/// Word that counts the tasks whose next turnaround is measured: what every read and send asks first.
+pub const DUES_WORD: usize = UNREAD_WORD + UNREAD_WORDS;
+
 /// Words of the programs' global memory: the address in each slot, and the words above.
-pub const GLOBAL_WORDS: usize = UNREAD_WORD + UNREAD_WORDS;
+pub const GLOBAL_WORDS: usize = DUES_WORD + 1;

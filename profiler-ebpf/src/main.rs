@@ -81,6 +81,7 @@ mod slots;
 mod softirq;
 mod staged;
 mod tunnel;
+mod turn;
 mod upcall;
 mod with_program;
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use netstrata_common::{
-    CHAINS, Chain, Charges, Config, CpuState, DeviceKey, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS,
+    CHAINS, Chain, Charges, Config, CpuState, DUES, DeviceKey, DropKey, Due, FunctionKey, FunctionNode, GLOBAL_WORDS,
     HELD_PACKETS, Head, Journey, LONG_PATHS as MOST_LONG_PATHS, LongPath, MAX_DROPS, MAX_NODES, MAX_PATHS, MAX_SLOTS,
     MAX_STACKS, Node, NodeKey, Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack, TAILS as MOST_TAILS,
     TUNNELLED_PACKETS, Tail, TurnKey, UPCALLED_PACKETS, WithProgram, Work,
@@ -71,6 +71,10 @@ pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(MAX_DROPS, 0
 /// The application's time between reading and sending.
 #[map]
 pub static TURNS: HashMap<TurnKey, Node> = HashMap::with_max_entries(1024, 0);
+
+/// Tasks whose next turnaround is measured.
+#[map]
+pub static DUE: Array<Due> = Array::with_max_entries(DUES as u32, 0);
 
 /// Softirq vectors.
 #[map]

@@ -1,21 +1,18 @@
 //! What readers do with followed packets: they are told of them, and copy or free them, which is the end of a journey, and may answer.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use netstrata_common::{CpuState, DUES, Due, End, Journey, LISTED, Point, Points, TurnKey, others_between};
+use netstrata_common::{End, Journey, LISTED, Point, Points};
 
 use crate::{
-    atomic::Atomic,
-    cpu::{self, config, now, state},
+    cpu::{config, state},
     end::close,
     follow,
     fresh::is_at_a_card,
     globals::offset,
-    lineage, log,
-    maps::{BPF_NOEXIST, TURNS, ZERO_NODE},
+    lineage,
     print::UDP,
     skb,
     slots::{self, journey_in, key, slot_of},
-    tunnel,
+    tunnel, turn,
 };
 
 /// The reader took `bytes` more of a packet: all of it ends the journey, and the application's own time begins.
@@ -23,7 +20,7 @@ use crate::{
 #[inline(never)]
 pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     let (bytes, slot) = (bytes as u32, slot as u32);
-    let (Some(cpu), Some(journey)) = (state(), journey_in(slot)) else { return 0 };
+    let (Some(cpu), Some(journey), Some(config)) = (state(), journey_in(slot), config()) else { return 0 };
     if journey.skb != packet {
         return 0;
     }
@@ -37,67 +34,17 @@ pub extern "C" fn copied(packet: u64, bytes: u64, slot: u64) -> i32 {
     if !whole {
         return 0;
     }
-    let weight = journey.weight;
+    let (weight, is_asked_for) = (journey.weight, journey.is_asked_for(config.filters));
     // A reader that only looks copies, too: what it takes is known when it has gone on.
     if journey.socket != 0 && slots::unread(journey.socket) != 0 {
         journey.end = End::Copied as u8;
     } else if !tunnel::waits_for_reader(cpu, packet, slot, journey) {
         close(slot, End::Copied, 0);
     }
-    read_followed(cpu, weight);
-    0
-}
-
-/// The place of a task, and the bit of that.
-#[inline(always)]
-fn due(cpu: &mut CpuState, task: u64) -> (&mut Due, u64) {
-    let at = task as usize & (DUES - 1);
-    (&mut cpu.due[at], 1 << at)
-}
-
-/// A task has read a followed packet. What the programs do then leaves it little of the caches, and its own time is longer for that:
-/// its next turnaround stands for this one, unless that begins with a followed packet, too.
-#[inline(always)]
-fn read_followed(cpu: &mut CpuState, weight: u32) {
-    let task = bpf_get_current_pid_tgid();
-    let (due, bit) = due(cpu, task);
-    if due.next != 0 && due.task == task {
-        due.weight += weight;
-        begin_turn(cpu, task);
-    } else if due.next == Due::NEXT {
-        due.next -= 1;
-    } else {
-        *due = Due { task, weight, next: 0 };
-        cpu.dues |= bit;
-    }
-}
-
-/// A task reads a packet that is not followed, and one has read a followed one.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn read_other() -> i32 {
-    let Some(cpu) = state() else { return 0 };
-    let task = bpf_get_current_pid_tgid();
-    let (due, bit) = due(cpu, task);
-    if due.task != task {
-        return 0;
-    }
-    if due.next == 0 {
-        // It was not the last one before the answer, which is the one that counts.
-        due.task = 0;
-        cpu.dues &= !bit;
-    } else {
-        begin_turn(cpu, task);
+    if is_asked_for {
+        turn::read_followed(weight, config.epoch);
     }
     0
-}
-
-/// The application's own time begins: after the account, which is not the application's.
-#[inline(always)]
-fn begin_turn(cpu: &mut CpuState, task: u64) {
-    cpu.turn_task = task;
-    cpu.turn_seen = cpu.crossings as u32;
-    cpu.turn_ns = now();
 }
 
 /// A reader has gone on in what its socket holds, where followed data lie: those that it took end, the oldest first.
@@ -128,7 +75,7 @@ const AT_ONCE: u32 = 32;
 #[inline(never)]
 extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
     let slot = slots::index(number.wrapping_sub(1));
-    let (Some(cpu), Some(journey), Some(config)) = (state(), journey_in(slot), config()) else { return 0 };
+    let (Some(journey), Some(config)) = (journey_in(slot), config()) else { return 0 };
     if !slots::is_at(journey, socket) || journey.epoch != config.epoch {
         return 0;
     }
@@ -139,10 +86,12 @@ extern "C" fn passed_one(number: u64, socket: u64, read: u64) -> i32 {
     if journey.last_point == Point::Copy as u8 {
         close(slot, End::Copied, 0);
     } else if Points::ANNOUNCED.has(journey.last_point as u32) {
-        let weight = journey.weight;
+        let (weight, is_asked_for) = (journey.weight, journey.is_asked_for(config.filters));
         follow::appended_at_last(slot as u64, Point::Copy as u64);
         close(slot, End::Taken, 0);
-        read_followed(cpu, weight);
+        if is_asked_for {
+            turn::read_followed(weight, config.epoch);
+        }
     }
     newer
 }
@@ -198,47 +147,6 @@ pub extern "C" fn consumed(packet: u64, slot: u64) -> i32 {
         close(slot, End::Consumed, 0);
     } else if !lineage::freed(packet, slot, journey) {
         close(slot, End::Consumed, 0);
-    }
-    0
-}
-
-/// A task sends, and one has read a followed packet: that ends its turnaround, or the next one is measured.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sends(socket: u64) -> i32 {
-    let Some(cpu) = state() else { return 0 };
-    if cpu.read_id != 0 {
-        tunnel::give_up();
-    }
-    let task = bpf_get_current_pid_tgid();
-    let is_turn = cpu.turn_task == task;
-    let (due, bit) = due(cpu, task);
-    if due.task != task {
-        return 0;
-    }
-    if !is_turn {
-        due.next = Due::NEXT;
-        return 0;
-    }
-    let weight = due.weight;
-    *due = Due { task: 0, weight: 0, next: 0 };
-    cpu.dues &= !bit;
-    cpu.turn_task = 0;
-    let now = now();
-    let Some(config) = config() else { return 0 };
-    let key = TurnKey { netns: skb::socket_netns(socket), pid: (task >> 32) as u32, batch: cpu::batch(&config.batch) };
-    if TURNS.get_ptr(key).is_none() {
-        let Some(zero) = ZERO_NODE.get(0) else { return 0 };
-        if TURNS.insert(key, zero, BPF_NOEXIST).is_err() && log::tells_packets() {
-            log::say_turns_full(key.pid as u64);
-        }
-    }
-    if let Some(node) = TURNS.get_ptr_mut(key) {
-        // SAFETY: a valid pointer into the map.
-        let node = unsafe { &mut *node };
-        // But the send itself, which is the turn's end.
-        let others = others_between(cpu.turn_seen, cpu.crossings as u32);
-        node.take_in::<Atomic>(now.wrapping_sub(cpu.turn_ns), weight as u64, others);
     }
     0
 }

@@ -14,8 +14,8 @@ use crate::{
     globals::{has_reason, offset},
     lineage, pieces, reader, skb,
     slots::{self, WaitsFor, key, slot_of},
-    tunnel, upcall,
-    with_program::{fragments_count, may_have_pieces, tunnelled_count},
+    tunnel, turn, upcall,
+    with_program::{dues_count, fragments_count, may_have_pieces, tunnelled_count},
 };
 
 /// A CPU's work has come to a point: samples are at its object from now on. With the point before.
@@ -205,8 +205,11 @@ pub fn ready(socket: u64) {
 #[inline(always)]
 pub fn send(socket: u64) {
     let Some((cpu, previous)) = reached(Point::Send, socket) else { return };
-    if cpu.dues != 0 {
-        reader::sends(socket);
+    if cpu.read_id != 0 {
+        tunnel::give_up();
+    }
+    if dues_count() != 0 {
+        turn::sends(socket);
     }
     // A send of several pieces keeps the time of its first; so does one that the protocol held back for the next.
     if cpu.skip as i32 <= 1 && (cpu.pending_socket != socket || previous != Point::Send as u32) {
@@ -219,21 +222,17 @@ pub fn send(socket: u64) {
 /// The reader copies `bytes` of a packet.
 #[inline(always)]
 pub fn copy(packet: u64, bytes: u32) {
-    let mut due = 0;
-    if let Some(cpu) = state() {
-        // Another message was read: the time to the next send is no longer the first one's.
-        cpu.turn_task = 0;
-        due = cpu.dues;
-        if cpu.read_id != 0 {
-            tunnel::give_up();
-        }
+    if let Some(cpu) = state()
+        && cpu.read_id != 0
+    {
+        tunnel::give_up();
     }
     crossing(Point::Copy, packet, 0);
     let slot = slot_of(packet);
     if key(slot) == packet {
         reader::copied(packet, bytes as u64, slot as u64);
-    } else if due != 0 {
-        reader::read_other();
+    } else if dues_count() != 0 {
+        turn::read_other();
     }
 }
 

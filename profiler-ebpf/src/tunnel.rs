@@ -82,7 +82,6 @@ pub extern "C" fn sent(packet: u64, previous: u64) -> i32 {
         return 0;
     }
     cpu.read_id = 0;
-    cpu.turn_task = 0;
     let slot = slots::index(slot_of(packet) as u64);
     let Some(journey) = journey_in(slot) else { return 0 };
     if let Some(entry) = tunnelled(journey.print) {

@@ -2,8 +2,8 @@
 //! tunnels' and of Open vSwitch's daemons), or held in pieces.
 
 use netstrata_common::{
-    ALL_PIECES_WORD, FRAGMENTS_WORD, GLOBAL_WORDS, HELD_PACKETS, Journey, PIECES_WORD, PIECES_WORDS, TUNNELLED_PACKETS,
-    TUNNELLED_WORD, UPCALLED_PACKETS, WithProgram,
+    ALL_PIECES_WORD, DUES_WORD, FRAGMENTS_WORD, GLOBAL_WORDS, HELD_PACKETS, Journey, PIECES_WORD, PIECES_WORDS,
+    TUNNELLED_PACKETS, TUNNELLED_WORD, UPCALLED_PACKETS, WithProgram,
 };
 
 use crate::{
@@ -62,6 +62,18 @@ pub fn pieces_word(device: u64) -> usize {
 fn count(word: usize) -> u64 {
     // SAFETY: a word of the array; see `Keys`.
     unsafe { core::ptr::read_volatile(KEYS.first().add(word)) }
+}
+
+/// How many tasks there are whose next turnaround is measured.
+#[inline(always)]
+pub fn dues_count() -> u64 {
+    count(DUES_WORD)
+}
+
+/// One more of them, or one less (-1).
+#[inline(always)]
+pub fn count_dues(more: i64) {
+    add_to(DUES_WORD, more);
 }
 
 /// Counts packets that go into programs (1) or come out (-1).

@@ -76,11 +76,13 @@ pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
     }
     let lost: u64 = LOST.iter().filter_map(|loss| profile.lost.get(loss)).sum();
     let rate = profile.sampling.packets as f64 / profile.sampling.followed.max(1) as f64;
+    // Traffic that fell between the windows is seen by nobody: then they saw less of the softirqs than of the time.
+    let missed = profile.softirqs_in_windows().map_or(1.0, |share| (observed / share.max(f64::MIN_POSITIVE)).max(1.0));
     let counted = profile.devices.iter().filter(|counters| counters.tx_packets > 0);
     let found = counted.map(|counters| {
         let place = (counters.netns, counters.ifindex);
         let (journeys, samples) = seen.get(&place).copied().unwrap_or_default();
-        let unsteady = if scale > 1.01 { counters.tx_packets as f64 * (1.0 - 1.0 / UNSTEADY) } else { 0.0 };
+        let unsteady = if scale > 1.01 { counters.tx_packets as f64 * (1.0 - 1.0 / (UNSTEADY * missed)) } else { 0.0 };
         let drawn = 3.0 * (DEVIATION * journeys / (samples as f64).sqrt().max(1.0)).max(rate);
         let edges = EDGES * counters.tx_packets as f64;
         Transmitted {
@@ -120,8 +122,11 @@ fn sent(path: &PathRecord, counting_skbs: &BTreeSet<(u32, u32)>) -> BTreeMap<(u3
     let is_cut = path.edges.iter().any(|(_, edge)| matches!(edge, Edge::Segment | Edge::Fragment));
     let at_end = if is_cut { path.skbs_at_end_micro / 1_000_000 } else { 0 };
     let most = path.packets.max(path.wire_packets).max(at_end);
+    // What a clone was made of has its own journey.
+    let own = path.edges.iter().filter(|(_, edge)| *edge == Edge::Clone).map(|(at, _)| usize::from(*at)).max();
+    let xmit = |(at, crossing): &(usize, &CrossingRecord)| crossing.point == Point::Xmit && *at >= own.unwrap_or(0);
     let mut sent = BTreeMap::new();
-    for (at, crossing) in path.crossings.iter().enumerate().filter(|(_, crossing)| crossing.point == Point::Xmit) {
+    for (at, crossing) in path.crossings.iter().enumerate().filter(xmit) {
         let place = (crossing.netns, crossing.ifindex);
         let whole = changed.is_none_or(|changed| at < changed) && counting_skbs.contains(&place);
         let packets = sent.entry(place).or_default();

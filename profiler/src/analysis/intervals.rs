@@ -67,7 +67,9 @@ fn add(profile: &Profile, ways: &Ways, account: &mut Account) {
 /// Judges a profile anew, now that it is known how sure the ratio of its instruments is.
 fn judge_instruments(profile: &Profile, account: &mut Account) {
     let ratio = account.reconciliation.ratio();
-    let interval = account.intervals.of(&Of::Reconciliation, "ratio").filter(|_| account.reconciliation.is_known());
+    // Samples are of all that the host does.
+    let compare = account.reconciliation.is_known() && profile.meta.filters.is_empty();
+    let interval = account.intervals.of(&Of::Reconciliation, "ratio").filter(|_| compare);
     let instruments = interval.map(|interval| Instruments { ratio, interval });
     account.trust =
         trust(profile, Seen { busy_samples: account.cpu.busy, correction: account.correction, instruments });

@@ -6,8 +6,6 @@
 //! time: with so many for each transaction, their count in the windows tells how fast transactions were there. A workload of
 //! our own tells itself what it did when, and so what it did in the windows.
 
-use netstrata_common::Vector;
-
 use super::pairs;
 use crate::profile::{BatchWork, Benchmark, Profile};
 
@@ -21,29 +19,20 @@ const ALIKE: std::ops::RangeInclusive<f64> = 0.5..=1.5;
 /// Above this share of all CPUs none of them is idle.
 const FULL: f64 = 0.98;
 
-/// Receiving softirqs of a recording.
-fn softirqs(profile: &Profile) -> u64 {
-    let vectors = profile.softirqs.vectors.iter().filter(|vector| vector.vector == Vector::NetRx);
-    vectors.map(|vector| vector.total).sum()
-}
-
-/// Which part of the work of a recording the windows saw, by its softirqs (0 to 1); `None` if all of it was observed, or
-/// nothing was counted.
+/// Which part of the work of a recording the windows saw (0 to 1): by its softirqs, or, where filters leave some of what these are of
+/// out, by time; `None` if all of it was observed, or nothing was counted.
 pub(super) fn share(profile: &Profile) -> Option<f64> {
-    let (seen, all): (u64, u64) = (looks(profile).iter().map(|look| look.1).sum(), softirqs(profile));
-    (seen > 0 && all >= seen).then(|| seen as f64 / all as f64)
+    if profile.meta.filters.is_empty() {
+        return profile.softirqs_in_windows().filter(|share| *share > 0.0);
+    }
+    let share = profile.sampling.observed_ns as f64 / profile.meta.duration_ns.max(1) as f64;
+    (!profile.sampling.looks.is_empty() && share > 0.0 && share < 1.0).then_some(share)
 }
 
 /// What a built-in workload did while journeys were observed.
 pub(super) fn work(profile: &Profile) -> Option<BatchWork> {
     let sum: BatchWork = profile.batches.iter().filter_map(|batch| batch.work_in_windows).sum();
     (sum.done > 0).then_some(sum)
-}
-
-/// Time with traffic and softirqs of pieces of the observed time.
-fn looks(profile: &Profile) -> Vec<(u64, u64)> {
-    let of_batches: Vec<_> = profile.batches.iter().map(|batch| batch.look).filter(|look| look.1 > 0).collect();
-    if of_batches.is_empty() { profile.sampling.looks.clone() } else { of_batches }
 }
 
 /// Transactions a second in the windows, probes attached; `None` if all was observed, or nothing can be said.
@@ -82,12 +71,12 @@ struct Seen {
 /// What was seen by the softirqs that the kernel counts.
 fn by_softirqs(profile: &Profile, transactions_per_s: f64) -> Option<Seen> {
     let transactions = transactions_per_s * profile.meta.benchmark.as_ref()?.duration_s?;
-    let each = softirqs(profile) as f64 / transactions;
-    if each.is_nan() || each <= 0.0 {
+    let each = profile.receiving_softirqs() as f64 / transactions;
+    if each.is_nan() || each <= 0.0 || !profile.meta.filters.is_empty() {
         return None;
     }
     let rate_of = |look: &(u64, u64)| look.1 as f64 / look.0.max(1) as f64;
-    let mut looks = looks(profile);
+    let mut looks = profile.looks();
     looks.sort_by(|a, b| rate_of(a).total_cmp(&rate_of(b)));
     let all: u64 = looks.iter().map(|look| look.1).sum();
     let mut below = 0;
@@ -107,6 +96,7 @@ mod tests {
         explain::testdata::rr,
         profile::{BatchRecord, SoftirqVector, measures::MachineUse},
     };
+    use netstrata_common::Vector;
 
     /// Two softirqs for each of 20,000 transactions of a second.
     fn recorded(looks: &[(u64, u64)]) -> Profile {

@@ -8,6 +8,7 @@ mod fold;
 mod histogram;
 mod leave_out;
 mod limits;
+mod looks;
 pub mod measures;
 mod merge;
 mod model;

@@ -11,8 +11,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use netstrata_common::{
-    Config, CpuState, DropKey, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, LongPath, Node, NodeKey, Path,
-    PathKey, SOFTIRQS, SampleKey, Softirq, Stack, Tail, Tally, TurnKey,
+    Config, CpuState, DropKey, Due, FunctionKey, FunctionNode, GLOBAL_WORDS, Head, Journey, LongPath, Node, NodeKey,
+    Path, PathKey, SOFTIRQS, SampleKey, Softirq, Stack, Tail, Tally, TurnKey,
 };
 
 use super::{batched, session::Session, whole::WholeJourney};
@@ -166,6 +166,12 @@ impl Session {
             self.set_per_cpu("SOFTIRQ", vector, vec![Softirq::default(); cpus])?;
         }
         self.drain_ring(|_| ())?;
+        let mut taken = Vec::new();
+        self.read("DUE", |place: &u32, due: &Due| taken.extend((due.task != 0).then_some(*place)))?;
+        let mut due: Array<&mut MapData, Due> = Array::try_from(self.ebpf.map_mut("DUE").context("no map DUE")?)?;
+        for place in taken {
+            due.set(place, Due::default(), 0).context("cannot clear the turnarounds")?;
+        }
         // The addresses of followed packets, which the programs keep in their global memory.
         let map = self.ebpf.map_mut(".bss").context("no map .bss")?;
         let mut words: Array<&mut MapData, [u64; GLOBAL_WORDS]> = Array::try_from(map)?;

@@ -319,8 +319,7 @@ impl Recording {
         // What the CPUs saw last belongs to the window before.
         let mut states = self.session.cpu_states()?;
         for state in &mut states {
-            (state.point, state.object, state.pending_socket, state.dues) = (0, 0, 0, 0);
-            state.due = Default::default();
+            (state.point, state.object, state.pending_socket) = (0, 0, 0);
         }
         self.session.set_per_cpu("CPUS", 0, states)?;
         self.config.epoch += 1;
