@@ -35,7 +35,8 @@
 //! | `follow` | a followed packet crosses a point | | JOURNEYS (WANTED) |
 //! | `choose` | whether a packet is followed | | JOURNEYS |
 //! | `pieces` | packets that a queueing discipline cuts | | |
-//! | `reader` | a reader copies or frees a packet, and answers | | TURNS (ZERO_NODE) |
+//! | `turn` | turnarounds: a task reads, and sends | | DUE TURNS (ZERO_NODE) |
+//! | `reader` | a reader copies or frees a packet | | |
 //! | `record` | the hot path: what every crossing of every packet does | every [`Point`](netstrata_common::Point), napi_gro_receive_exit, napi_gro_frags_exit | |
 //! | `softirq` | exact times of softirqs | softirq_raise, softirq_entry, softirq_exit, napi_poll | SOFTIRQ |
 //! | `sample` | CPU samples | cpu_sample, burst_sample | SAMPLES STACKS NEW_STACK (CONFIG) |

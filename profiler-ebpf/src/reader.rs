@@ -1,4 +1,4 @@
-//! What readers do with followed packets: they are told of them, and copy or free them, which is the end of a journey, and may answer.
+//! What readers do with followed packets: they are told of them, and copy or free them, which is the end of a journey.
 
 use netstrata_common::{End, Journey, LISTED, Point, Points};
 

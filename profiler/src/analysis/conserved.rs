@@ -138,7 +138,9 @@ fn sent(path: &PathRecord, counting_skbs: &BTreeSet<(u32, u32)>) -> BTreeMap<(u3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Device, DeviceCounters};
+    use netstrata_common::Vector;
+
+    use crate::profile::{Device, DeviceCounters, SoftirqVector};
 
     /// A device that counted so many, of which so many were followed, one in two.
     fn profile(counted: u64, followed: u64) -> Profile {
@@ -181,8 +183,30 @@ mod tests {
         assert_eq!(unseen(&turns), 0, "no steady traffic");
         turns.devices[0].tx_packets = 1_000_000;
         assert!(unseen(&turns) > 150_000);
+        // Half of the time had half of the softirqs, or none: what there was lay between the windows.
+        let vector = SoftirqVector { vector: Vector::NetRx, total: 1000, ..SoftirqVector::default() };
+        turns.softirqs.vectors = vec![vector];
+        turns.sampling.looks = vec![(500, 500)];
+        assert!(unseen(&turns) > 150_000);
+        turns.sampling.looks = vec![(500, 0)];
+        assert_eq!(unseen(&turns), 0);
+        turns.sampling.looks = vec![(500, 500)];
         turns.meta.filters = vec!["--flow tcp".into()];
         assert_eq!(unseen(&turns), 0, "only what filters let pass is followed");
+    }
+
+    #[test]
+    fn what_a_clone_was_made_of_counts_once() {
+        let mut flooded = profile(20_000, 10_000);
+        let mut clone = flooded.paths[0].clone();
+        clone.crossings.push(CrossingRecord { point: Point::Xmit, netns: 1, ifindex: 3 });
+        clone.edges = vec![(1, Edge::Clone)];
+        flooded.paths.push(clone);
+        flooded.devices.push(DeviceCounters { ifindex: 3, ..flooded.devices[0] });
+        let all: Vec<f64> = transmitted(&flooded).iter().map(|sent| sent.journeys).collect();
+        assert_eq!(all, [20_000.0, 20_000.0]);
+        flooded.devices[0].tx_packets = 40_000;
+        assert!(unseen(&flooded) > 18_000);
     }
 
     #[test]

@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn softirqs_of_what_filters_leave_out_are_not_asked() {
+        let mut profile = recorded(&[(50_000_000, 1800), (50_000_000, 1400)]);
+        (profile.sampling.observed_ns, profile.meta.duration_ns) = (100_000_000, 1_000_000_000);
+        assert_eq!(share(&profile), Some(3200.0 / 40_000.0));
+        profile.meta.filters = vec!["--netns a".into()];
+        assert_eq!((share(&profile), rate(&profile, 20_000.0)), (Some(0.1), None));
+        // All of it was observed.
+        profile.sampling.looks.clear();
+        assert_eq!(share(&profile), None);
+    }
+
+    #[test]
     fn what_lies_before_the_work_began_is_left_out() {
         let looks = [(100_000_000, 200), (50_000_000, 2000), (5_000_000, 400)];
         let found = rate(&recorded(&looks), 20_000.0).expect("the test has it");
