@@ -6,7 +6,7 @@ use crate::{Crossing, Journey, KEPT_BUCKETS, MAX_CROSSINGS, Peer, SEVERAL_PEERS,
 pub const END_TO_END: u32 = 255;
 
 /// Nodes of the tree that the programs' table holds.
-pub const MAX_NODES: u32 = 20480;
+pub const MAX_NODES: u32 = 16384;
 /// Places of drops that the programs' table holds: a host has as many as devices, some times over.
 pub const MAX_DROPS: u32 = 4096;
 /// Paths that the programs' table holds.

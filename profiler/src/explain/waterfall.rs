@@ -199,7 +199,8 @@ impl Waterfall {
                 Some(slot) => other.rows.iter().find(|row| row.slot == slot).map_or(0, Row::delta),
                 None => other.remainder.delta(),
             };
-            step.signum()
+            // Nothing left is as sure as a little of either sign.
+            if step < 0 { -1 } else { 1 }
         };
         let others = self.rows.iter().filter(|row| !row.slot.is_explained());
         let left: i64 = others.map(|row| sign(Some(row.slot)) * row.delta()).sum();
@@ -246,6 +247,18 @@ mod tests {
         assert_eq!(share(vec![row(Slot::Layer(Layer::Ip, RowKind::Cpu), -50)]), -0.5);
         assert_eq!(share(vec![row(Slot::Beyond, 40), row(Slot::Layer(Layer::Ip, RowKind::Wait), 60)]), 0.6);
         assert_eq!(Waterfall::new(1, 1, vec![], "remainder").explained_share(), None);
+    }
+
+    #[test]
+    fn a_share_of_which_nothing_is_left_differs_with_the_accounts() {
+        let row = |target| Row {
+            slot: Slot::Layer(Layer::Ip, RowKind::Service),
+            baseline: Part::plain(0),
+            target: Part::plain(target),
+        };
+        let [all, more, less] = [100, 110, 90].map(|ns| Waterfall::new(100, 200, vec![row(ns)], "remainder"));
+        let share = |found: &Waterfall| found.explained_like(&all).expect("the test has it");
+        assert_eq!((share(&all), share(&more), share(&less)), (1.0, 1.1, 0.9));
     }
 
     #[test]

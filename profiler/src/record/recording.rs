@@ -43,8 +43,8 @@ use crate::{
 };
 
 /// The part of the tree's table after which packets are followed more thinly: ten halvings, to a packet in a thousand, fill a
-/// quarter of it, and there may be three batches in it.
-const THIN_AT: u32 = 40;
+/// third of it, and there may be two batches in it.
+const THIN_AT: u32 = 32;
 /// How many times longer than when costs were measured the programs take at most, unless they are interrupted.
 const UNDISTURBED: f64 = 4.0;
 /// What is missing where filters match more than their table holds.
