@@ -100,13 +100,14 @@ fn places(profile: &Profile) -> Vec<Vec<(String, String)>> {
 fn a_command_is_recorded_and_every_path_closes() {
     let Some(_alone) = ready!("nsenter") else { return };
     let lab = Lab::new();
-    // How many there are is a matter of the machine: an emulated one on a busy host makes 20 round trips a second.
-    let (output, profile) = lab.record_requests("whole", &["--sample-every", "1"]);
+    // An emulated machine on a busy host makes 20 round trips a second.
+    let requests = Traffic { duration: "6s", ..Traffic::REQUESTS };
+    let (output, profile) = lab.record_traffic(requests, "whole", &["--sample-every", "1"]);
     assert!(succeeded(&output).contains("transactions"), "the command's output is passed on");
-    assert!(profile.sampling.followed > 20, "{:?}", profile.sampling);
+    assert!(profile.sampling.followed > 100, "{:?}", profile.sampling);
     assert!(!profile.journeys.is_empty());
-    assert!(profile.paths.iter().any(|path| path.end == End::Copied && path.packets > 10));
-    assert!(closed(&report(&lab.directory.file("whole"))) > 20);
+    assert!(profile.paths.iter().any(|path| path.end == End::Copied && path.packets > 50));
+    assert!(closed(&report(&lab.directory.file("whole"))) > 100);
     assert_eq!(profile.meta.exit_code, Some(0));
     // A recording goes on without a point that a kernel does not have; but each of these kernels takes every program.
     let refused = profile.meta.missing.iter().filter(|(_, why)| why.contains("the verifier refused"));
