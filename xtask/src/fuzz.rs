@@ -18,7 +18,7 @@ const VERSION: &str = "0.13.2";
 #[derive(Debug, Args)]
 pub struct FuzzArgs {
     /// How long each target is searched, in minutes
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     minutes: u32,
     /// Which: directories of profiler/fuzz/corpus; without any, all, one after the other
     targets: Vec<String>,

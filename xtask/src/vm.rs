@@ -35,6 +35,7 @@ const LIVE: &[(&str, &[&str])] = &[
 /// down, which stays so.
 const CHANGING: &[(&str, &[&str])] = &[
     ("confined", &["memory_of_128_mib_is_enough_and_64_are_refused", "steps_of_the_clock_change_no_figure"]),
+    ("hotplug", &["a_cpu_that_comes_back_is_sampled_again_and_journeys_go_on"]),
     ("confined", &["a_kernel_that_is_locked_down_is_named"]),
 ];
 /// Those that run with all other tests in kernels that are built otherwise (real time, for clouds): with `cargo xtask vm` they

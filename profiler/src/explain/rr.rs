@@ -9,7 +9,7 @@ use netstrata_common::Layer;
 use super::{
     Side, pairs,
     transaction::{self, Times},
-    waterfall::{Part, Row, RowKind, Slot, Waterfall},
+    waterfall::{Part, Row, RowKind, Slot, Waterfall, whole},
     windows,
 };
 use crate::{analysis::Account, failure::Failure, profile::Profile};
@@ -95,9 +95,9 @@ fn one_side(
     if let Some(ns) =
         side.benchmark.as_ref().and_then(|benchmark| windows::observer_ns(profile, idle_samples, benchmark))
     {
-        work.parts.insert(Slot::Layer(Layer::Observer, RowKind::Service), Part::plain(ns.round() as i64));
+        work.parts.insert(Slot::Layer(Layer::Observer, RowKind::Service), Part::plain(whole(ns)));
     }
-    let measured = side.measured.map(|rate| (pairs * 1e9 / rate).round() as i64);
+    let measured = side.measured.map(|rate| whole(pairs * 1e9 / rate));
     work.put_beyond(measured);
     let total = measured.unwrap_or_else(|| work.total(|part| part.value));
     notes.append(&mut work.notes);

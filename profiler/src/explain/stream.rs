@@ -10,7 +10,7 @@ use super::{
     Side, WorkKind, pairs, protocol, reaches_reader,
     station::{StationFacts, Work, stations},
     transaction,
-    waterfall::{Part, Row, RowKind, Slot, Waterfall},
+    waterfall::{Part, Row, RowKind, Slot, Waterfall, whole},
 };
 use crate::{
     analysis::Account,
@@ -85,7 +85,7 @@ pub(super) fn waterfall(
         }
     }
     let rows = rows(scale(kind), first, second);
-    let total = |station: &StationFacts| (scale(kind) * 1e9 / station.per_s).round() as i64;
+    let total = |station: &StationFacts| whole(scale(kind) * 1e9 / station.per_s);
     let waterfall = Waterfall::new(total(first), total(second), rows, "remainder");
     if sides[0].measured.is_some() {
         sides[1].predicted_from_baseline = Some(units(kind) * 1e9 * first.utilisation / second.cpu_ns_each);
@@ -118,7 +118,7 @@ fn in_flight(profile: &Profile, account: &Account, side: &Side, station: &Statio
 /// Layers at the baseline's utilisation, then what the target's own utilisation changes: what other work took of the station's CPUs, and
 /// what is left.
 fn rows(scale: f64, first: &StationFacts, second: &StationFacts) -> Vec<Row> {
-    let part = |value: f64| Part::plain((scale * value).round() as i64);
+    let part = |value: f64| Part::plain(whole(scale * value));
     let layers: BTreeSet<Option<Layer>> = first.layers.keys().chain(second.layers.keys()).copied().collect();
     let of = |station: &StationFacts, layer: &Option<Layer>| {
         part(station.layers.get(layer).copied().unwrap_or(0.0) / first.utilisation)

@@ -6,7 +6,7 @@ use super::{
     connection,
     group::{Fate, Group, spans_of},
     legs::{self, Legs},
-    waterfall::{Part, Slot},
+    waterfall::{Part, Slot, whole},
 };
 use crate::{
     analysis::Account,
@@ -111,7 +111,7 @@ impl Sum {
     }
 
     fn part(self) -> Part {
-        Part { raw: self.raw.round() as i64, value: self.value.round() as i64 }
+        Part { raw: whole(self.raw), value: whole(self.value) }
     }
 }
 
@@ -279,7 +279,7 @@ impl Times {
 
     /// Enters what the benchmark itself measured of rare delays, but those that are in the parts.
     pub(super) fn put_delays(&mut self, far_ns: f64) {
-        self.parts.insert(Slot::Delays, Part::plain((far_ns - self.kept_ns).max(0.0).round() as i64));
+        self.parts.insert(Slot::Delays, Part::plain(whole((far_ns - self.kept_ns).max(0.0))));
     }
 
     /// What was not seen in both profiles is comparable in none.

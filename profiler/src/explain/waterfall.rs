@@ -102,6 +102,15 @@ impl Part {
     }
 }
 
+/// The largest of a waterfall's values, in nanoseconds two years: a file may hold figures whose ratio is any number, and a hundred of
+/// these can be added.
+const MOST: f64 = (1_u64 << 56) as f64;
+
+/// A value in whole units.
+pub(super) fn whole(value: f64) -> i64 {
+    value.round().clamp(-MOST, MOST) as i64
+}
+
 /// A step of a waterfall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {

@@ -13,10 +13,11 @@ use std::{
 
 use netstrata::profile::{Profile, read};
 
-use super::{NETSTRATA, process::Process};
+use super::{NETSTRATA, process::Process, wait::until_within};
 
-/// For the programs to be verified, which takes an emulated processor twenty seconds, and several times that on a busy host.
-const VERIFYING: Duration = Duration::from_secs(180);
+/// For the programs to be verified, and to be taken away again: an emulated processor takes twenty seconds for the first and five for
+/// the second, and several times that on a busy host.
+const SLOWEST: Duration = Duration::from_secs(180);
 /// What it says on a terminal from then on.
 const STARTED: &str = "recording (attached in";
 /// Packets that are used up unseen end 20 ms after they moved last, on a busy machine some time later.
@@ -40,12 +41,12 @@ impl Recording {
             .unwrap();
         let recording = Self(Process(child));
         let heard = listen(ours);
-        let deadline = Instant::now() + VERIFYING;
+        let deadline = Instant::now() + SLOWEST;
         let mut said = String::new();
         while !said.contains(STARTED) {
             match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(more) => said += &more,
-                Err(RecvTimeoutError::Timeout) => panic!("no recording within {VERIFYING:?}: {said}"),
+                Err(RecvTimeoutError::Timeout) => panic!("no recording within {SLOWEST:?}: {said}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("it ended early: {said}"),
             }
         }
@@ -56,6 +57,7 @@ impl Recording {
     pub fn stop(mut self, file: &Path) -> Profile {
         thread::sleep(UNSEEN);
         self.0.signal(libc::SIGINT);
+        until_within(SLOWEST, "the end of a recording", || !self.0.is_running());
         assert_eq!(self.0.end().code(), Some(0));
         read(file).unwrap()
     }
