@@ -35,7 +35,6 @@ const LIVE: &[(&str, &[&str])] = &[
 /// down, which stays so.
 const CHANGING: &[(&str, &[&str])] = &[
     ("confined", &["memory_of_128_mib_is_enough_and_64_are_refused", "steps_of_the_clock_change_no_figure"]),
-    ("hotplug", &["a_cpu_that_comes_back_is_sampled_again_and_journeys_go_on"]),
     ("confined", &["a_kernel_that_is_locked_down_is_named"]),
 ];
 /// Those that run with all other tests in kernels that are built otherwise (real time, for clouds): with `cargo xtask vm` they
@@ -55,6 +54,8 @@ const COUNTED: &[(&str, &[&str])] = &[
 const COUNTED_KERNEL: &str = "6.12";
 /// Those that boot two machines themselves, with a wire between their cards; with all other tests they run on one kernel.
 const WIRE: &[(&str, &[&str])] = &[("wire", &["a_stream_between_two_cards_is_followed_from_its_sender_to_its_reader"])];
+/// Those that take a CPU away: minutes, in a machine of their own.
+const HOTPLUG: &[(&str, &[&str])] = &[("hotplug", &["a_cpu_that_comes_back_is_sampled_again_and_journeys_go_on"])];
 /// Variable that tells them the kernel.
 const WIRE_KERNEL: &str = "NETSTRATA_WIRE_KERNEL";
 /// The longest that they shall take in a machine, where nothing else runs beside it.
@@ -157,7 +158,7 @@ pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
     let executables = executables()?;
     let script = |tests| script(tests, &executables);
     let (live, counted, changing) = (script(LIVE)?, script(COUNTED)?, script(CHANGING)?);
-    let (few, many, wire) = (script(FEW)?, script(MANY_CPUS)?, script(WIRE)?);
+    let (few, many, wire, hotplug) = (script(FEW)?, script(MANY_CPUS)?, script(WIRE)?, script(HOTPLUG)?);
     let mut rounds = Vec::new();
     for kernel in kernels(&program, kernel)? {
         let round = |clock, duty| Round { kernel: kernel.clone(), clock, cpus: None, duty };
@@ -173,6 +174,7 @@ pub fn matrix(kernel: &str, what: Matrix) -> Result<Tally> {
         }
         if what == Matrix::Whole && !is_variant {
             rounds.push(round("wall", Duty::Wire(&wire)));
+            rounds.push(round("wall", Duty::Tests(&hotplug)));
         }
         if what == Matrix::Part && cost::KERNELS.contains(&kernel.as_str()) {
             rounds.push(round("instructions", Duty::Costs));
@@ -285,7 +287,7 @@ fn judged(command: Command) -> Result<(Vec<u8>, Tally)> {
 
 /// All tests that are chosen here.
 fn named() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str])> {
-    LIVE.iter().chain(COUNTED).chain(CHANGING).chain(FEW).chain(MANY_CPUS).chain(WIRE)
+    LIVE.iter().chain(COUNTED).chain(CHANGING).chain(FEW).chain(MANY_CPUS).chain(WIRE).chain(HOTPLUG)
 }
 
 /// Builds the live tests without running them; their names and files.

@@ -1,29 +1,76 @@
-//! Whether what devices transmitted is what journeys tell of: a packet that begins where no probe is (one of a packet socket that
-//! bypasses the queue, of XDP, of a packet generator) leaves its mark in the device's own counter only.
+//! Whether what devices transmitted and received is what journeys tell of: a packet that begins where no probe is (one of a packet
+//! socket that bypasses the queue, of XDP, of a packet generator) leaves its mark in the device's own counter only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use netstrata_common::{Edge, Loss, Point};
 
 use super::spans::device_name;
-use crate::profile::{CrossingRecord, PathRecord, Profile};
+use crate::profile::{CrossingRecord, DeviceCounters, PathRecord, Profile};
 
-/// What a device transmitted, by its own counter and by journeys.
+/// A direction of packets at a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// It transmits.
+    Transmitted,
+    /// It receives.
+    Received,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Transmitted, Self::Received];
+
+    /// What a device did.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Transmitted => "transmitted",
+            Self::Received => "received",
+        }
+    }
+
+    fn counted(self, counters: &DeviceCounters) -> u64 {
+        match self {
+            Self::Transmitted => counters.tx_packets,
+            Self::Received => counters.rx_packets,
+        }
+    }
+
+    /// Whether a packet that crosses here passes the device in this direction.
+    fn passes(self, point: Point) -> bool {
+        match self {
+            Self::Transmitted => point == Point::Xmit,
+            Self::Received => matches!(point, Point::Gro | Point::Rx | Point::Receive),
+        }
+    }
+
+    /// Whether devices of this kind count where journeys are seen.
+    fn is_seen(self, kind: Option<&&str>) -> bool {
+        match self {
+            Self::Transmitted => true,
+            Self::Received => kind.is_some_and(|kind| COUNT_RECEIVED.contains(kind)),
+        }
+    }
+}
+
+/// What passed a device in one direction, by its own counter and by journeys.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Transmitted {
+pub struct Conserved {
+    /// In which direction.
+    pub side: Side,
     /// Inode of its namespace.
     pub netns: u32,
     /// Its index there.
     pub ifindex: u32,
     /// Packets that it counted.
     pub counted: u64,
-    /// Packets of journeys that it transmitted, scaled by the time for which journeys were observed.
+    /// Packets of journeys that passed it, scaled by the time for which journeys were observed.
     pub journeys: f64,
     /// By how much these may be too few.
     doubt: f64,
 }
 
-impl Transmitted {
+impl Conserved {
     /// The device's name. Looked for only where it is told: a host may have ten thousand.
     pub fn device(&self, profile: &Profile) -> String {
         device_name(&profile.topology, CrossingRecord { point: Point::None, netns: self.netns, ifindex: self.ifindex })
@@ -32,11 +79,6 @@ impl Transmitted {
     /// Packets that began unseen, at least: what was counted, and is neither of journeys nor within what their number leaves open.
     pub fn unseen(&self) -> u64 {
         (self.counted as f64 - self.journeys - self.doubt).max(0.0) as u64
-    }
-
-    /// These, without what is left open.
-    pub fn missing(&self) -> u64 {
-        (self.counted as f64 - self.journeys).max(0.0).round() as u64
     }
 }
 
@@ -58,18 +100,21 @@ const LOST: [Loss; 7] = [
     Loss::AddressReused,
 ];
 
-/// The devices that transmitted something, in the order of the profile; none where journeys were chosen by filters, or where paths
-/// were folded into classes, which know no device.
-pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
+/// Namespace and index of a device.
+type Place = (u32, u32);
+
+/// The devices of which something passed in this direction, and that count it where journeys are seen, in the order of the profile;
+/// none where journeys were chosen by filters, or where paths were folded into classes, which know no device.
+pub fn passed(profile: &Profile, side: Side) -> Vec<Conserved> {
     let observed = profile.sampling.observed_ns as f64 / profile.meta.duration_ns.max(1) as f64;
     if !profile.meta.filters.is_empty() || profile.folded().0 > 0 || observed <= 0.0 {
         return Vec::new();
     }
     let scale = (1.0 / observed).max(1.0);
-    let mut seen: BTreeMap<(u32, u32), (f64, u64)> = BTreeMap::new();
-    let of_skbs = counting_skbs(profile);
+    let mut seen: BTreeMap<Place, (f64, u64)> = BTreeMap::new();
+    let kinds = kinds(profile);
     for path in &profile.paths {
-        for (place, packets) in sent(path, &of_skbs) {
+        for (place, packets) in crossed(path, side, &kinds) {
             let at = seen.entry(place).or_default();
             *at = (at.0 + profile.once(packets) * scale, at.1 + path.samples);
         }
@@ -78,27 +123,31 @@ pub fn transmitted(profile: &Profile) -> Vec<Transmitted> {
     let rate = profile.sampling.packets as f64 / profile.sampling.followed.max(1) as f64;
     // Traffic that fell between the windows is seen by nobody: then they saw less of the softirqs than of the time.
     let missed = profile.softirqs_in_windows().map_or(1.0, |share| (observed / share.max(f64::MIN_POSITIVE)).max(1.0));
-    let counted = profile.devices.iter().filter(|counters| counters.tx_packets > 0);
-    let found = counted.map(|counters| {
-        let place = (counters.netns, counters.ifindex);
+    let counting = profile.devices.iter().map(|counters| ((counters.netns, counters.ifindex), counters));
+    let counting = counting.filter(|(place, counters)| side.counted(counters) > 0 && side.is_seen(kinds.get(place)));
+    let found = counting.map(|(place, counters)| {
+        let counted = side.counted(counters);
         let (journeys, samples) = seen.get(&place).copied().unwrap_or_default();
-        let unsteady = if scale > 1.01 { counters.tx_packets as f64 * (1.0 - 1.0 / (UNSTEADY * missed)) } else { 0.0 };
+        let unsteady = if scale > 1.01 { counted as f64 * (1.0 - 1.0 / (UNSTEADY * missed)) } else { 0.0 };
         let drawn = 3.0 * (DEVIATION * journeys / (samples as f64).sqrt().max(1.0)).max(rate);
-        let edges = EDGES * counters.tx_packets as f64;
-        Transmitted {
+        // A device counts as received what it drops before anybody sees it there.
+        let dropped = if side == Side::Received { counters.rx_dropped as f64 } else { 0.0 };
+        Conserved {
+            side,
             netns: place.0,
             ifindex: place.1,
-            counted: counters.tx_packets,
+            counted,
             journeys,
-            doubt: unsteady + drawn + edges + lost as f64 * scale,
+            doubt: unsteady + drawn + EDGES * counted as f64 + lost as f64 * scale + dropped,
         }
     });
     found.collect()
 }
 
-/// The one with the most packets that began unseen.
-pub fn most_unseen(profile: &Profile) -> Option<Transmitted> {
-    transmitted(profile).into_iter().max_by_key(Transmitted::unseen).filter(|worst| worst.unseen() > 0)
+/// The device and direction with the most packets that began unseen.
+pub fn most_unseen(profile: &Profile) -> Option<Conserved> {
+    let all = Side::ALL.into_iter().flat_map(|side| passed(profile, side));
+    all.max_by_key(Conserved::unseen).filter(|worst| worst.unseen() > 0)
 }
 
 /// Kinds of devices that count an skb as one packet, however many segments it is to become.
@@ -107,16 +156,19 @@ const COUNT_SKBS: [&str; 15] = [
     "dummy", "ifb", "tun",
 ];
 
-/// Devices of such kinds; what has an XDP program counts frames, too.
-fn counting_skbs(profile: &Profile) -> BTreeSet<(u32, u32)> {
-    let devices = profile.topology.devices.iter();
-    let counting = devices.filter(|device| device.xdp.is_empty() && COUNT_SKBS.contains(&device.kind.as_str()));
-    counting.map(|device| (device.netns, device.ifindex)).collect()
+/// Kinds of devices whose receive counter goes up where journeys are seen, once for each packet. Others count elsewhere (a VLAN, a
+/// macvlan take a packet over from the device below without a probe), for others (a bond its ports), or as their driver likes.
+const COUNT_RECEIVED: [&str; 5] = ["loopback", "veth", "bridge", "vxlan", "tun"];
+
+/// Kinds of devices by place; of those with an XDP program none: it may take packets, send others, and count frames.
+fn kinds(profile: &Profile) -> BTreeMap<Place, &str> {
+    let plain = profile.topology.devices.iter().filter(|device| device.xdp.is_empty());
+    plain.map(|device| ((device.netns, device.ifindex), device.kind.as_str())).collect()
 }
 
-/// Packets of a path by the devices that transmitted them. Some devices count segments, and once a packet was cut or joined it is not
+/// Packets of a path by the devices that they passed. Some devices count segments, and once a packet was cut or joined it is not
 /// known what there was of it: then the largest number that it may be is taken.
-fn sent(path: &PathRecord, counting_skbs: &BTreeSet<(u32, u32)>) -> BTreeMap<(u32, u32), u64> {
+fn crossed(path: &PathRecord, side: Side, kinds: &BTreeMap<Place, &str>) -> BTreeMap<Place, u64> {
     let changes = |edge: Edge| !matches!(edge, Edge::Same | Edge::Handed | Edge::Clone | Edge::Rebuild);
     let changed = path.edges.iter().filter(|(_, edge)| changes(*edge)).map(|(at, _)| usize::from(*at)).min();
     let is_cut = path.edges.iter().any(|(_, edge)| matches!(edge, Edge::Segment | Edge::Fragment));
@@ -124,15 +176,16 @@ fn sent(path: &PathRecord, counting_skbs: &BTreeSet<(u32, u32)>) -> BTreeMap<(u3
     let most = path.packets.max(path.wire_packets).max(at_end);
     // What a clone was made of has its own journey.
     let own = path.edges.iter().filter(|(_, edge)| *edge == Edge::Clone).map(|(at, _)| usize::from(*at)).max();
-    let xmit = |(at, crossing): &(usize, &CrossingRecord)| crossing.point == Point::Xmit && *at >= own.unwrap_or(0);
-    let mut sent = BTreeMap::new();
-    for (at, crossing) in path.crossings.iter().enumerate().filter(xmit) {
+    let passing = path.crossings.iter().enumerate().skip(own.unwrap_or(0)).filter(|(_, at)| side.passes(at.point));
+    let mut found = BTreeMap::new();
+    for (at, crossing) in passing {
         let place = (crossing.netns, crossing.ifindex);
-        let whole = changed.is_none_or(|changed| at < changed) && counting_skbs.contains(&place);
-        let packets = sent.entry(place).or_default();
+        let counts_skbs = kinds.get(&place).is_some_and(|kind| COUNT_SKBS.contains(kind));
+        let whole = counts_skbs && changed.is_none_or(|changed| at < changed);
+        let packets = found.entry(place).or_default();
         *packets = if whole { path.packets } else { most }.max(*packets);
     }
-    sent
+    found
 }
 
 #[cfg(test)]
@@ -140,7 +193,7 @@ mod tests {
     use super::*;
     use netstrata_common::Vector;
 
-    use crate::profile::{Device, DeviceCounters, SoftirqVector};
+    use crate::profile::{Device, SoftirqVector};
 
     /// A device that counted so many, of which so many were followed, one in two.
     fn profile(counted: u64, followed: u64) -> Profile {
@@ -203,7 +256,7 @@ mod tests {
         clone.edges = vec![(1, Edge::Clone)];
         flooded.paths.push(clone);
         flooded.devices.push(DeviceCounters { ifindex: 3, ..flooded.devices[0] });
-        let all: Vec<f64> = transmitted(&flooded).iter().map(|sent| sent.journeys).collect();
+        let all: Vec<f64> = passed(&flooded, Side::Transmitted).iter().map(|sent| sent.journeys).collect();
         assert_eq!(all, [20_000.0, 20_000.0]);
         flooded.devices[0].tx_packets = 40_000;
         assert!(unseen(&flooded) > 18_000);
@@ -226,5 +279,22 @@ mod tests {
         // A program may send frames of its own.
         cut.topology.devices[0].xdp = "driver".into();
         assert_eq!(unseen(&cut), 0);
+    }
+    #[test]
+    fn what_is_received_is_told_of_devices_that_count_where_journeys_are_seen() {
+        let mut some = profile(0, 10_000);
+        some.devices[0].rx_packets = 30_000;
+        some.paths[0].crossings[0].point = Point::Receive;
+        assert_eq!(unseen(&some), 0, "a device of no known kind");
+        let kind = |kind: &str| Device { netns: 1, ifindex: 2, kind: kind.into(), ..Device::default() };
+        some.topology.devices = vec![kind("macvlan")];
+        assert_eq!(unseen(&some), 0);
+        some.topology.devices = vec![kind("veth")];
+        assert!((8_900..9_300).contains(&unseen(&some)));
+        some.devices[0].rx_dropped = 10_000;
+        assert_eq!(unseen(&some), 0, "dropped");
+        some.devices[0].rx_dropped = 0;
+        some.topology.devices[0].xdp = "driver".into();
+        assert_eq!(unseen(&some), 0, "its program may have taken them");
     }
 }

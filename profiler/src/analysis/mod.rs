@@ -17,7 +17,7 @@ mod totals;
 mod trust;
 mod xdp;
 
-pub use conserved::{Transmitted, transmitted};
+pub use conserved::{Conserved, Side, passed};
 pub use correction::Correction;
 pub use functions::FunctionTotal;
 pub use intervals::{account_with_intervals, turn_interval};

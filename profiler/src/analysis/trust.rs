@@ -66,7 +66,7 @@ named! {
         void: None, telling: None, reason: cut_short,
         because: "what waits longer is the likelier to be cut off when the probes are detached: the mean is too low"
     };
-    Unseen "unseen" "packets that a device transmitted, by its own counter, and no journey tells of" {
+    Unseen "unseen" "packets that a device transmitted or received, by its own counter, and no journey tells of" {
         figure: |profile, _| most_unseen(profile).map(|most| most.unseen() as f64 / most.counted as f64), unit: Unit::Share,
         degraded: Bound::Above(0.02), void: None,
         telling: Some(Telling { by: |profile| most_unseen(profile).map_or(0.0, |most| most.unseen() as f64), above: 100.0, of: "packets" }),
@@ -336,12 +336,13 @@ fn cut_short(profile: &Profile, _: &Seen) -> String {
 fn unseen(profile: &Profile, _: &Seen) -> String {
     let Some(most) = most_unseen(profile) else { return String::new() };
     format!(
-        "unseen: {} of the {} packets that {} in {} transmitted are of no journey: they began where no probe is (a packet socket \
+        "unseen: at least {} of the {} packets that {} in {} {} are of no journey: they began where no probe is (a packet socket \
          that bypasses the queue, XDP, a packet generator), or were lost from sight",
-        most.missing(),
+        most.unseen(),
         most.counted,
         most.device(profile),
-        profile.topology.namespace_name(most.netns)
+        profile.topology.namespace_name(most.netns),
+        most.side.word()
     )
 }
 

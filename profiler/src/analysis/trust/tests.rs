@@ -193,7 +193,7 @@ fn doubts_read_as_ever() {
         (
             Doubt::Unseen,
             0.5,
-            "unseen: 520000 of the 1000000 packets that if2 in netns:1 transmitted are of no journey: they began where no probe is (a packet socket that bypasses the queue, XDP, a packet generator), or were lost from sight",
+            "unseen: at least 499997 of the 1000000 packets that if2 in netns:1 transmitted are of no journey: they began where no probe is (a packet socket that bypasses the queue, XDP, a packet generator), or were lost from sight",
         ),
         (Doubt::Followed, 7.0, "only 7 packets were followed"),
         (Doubt::Followed, 0.0, "no packet was followed: there was no traffic, or the filters let none pass"),

@@ -1,16 +1,23 @@
 //! What devices counted themselves, and what journeys tell of it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{Account, BehindXdp, behind_xdp, transmitted},
+    analysis::{Account, BehindXdp, Side, behind_xdp, passed},
     profile::Profile,
 };
 
 /// Devices that counted something.
 pub fn devices(profile: &Profile, account: &Account) -> Vec<Value> {
     let programs = behind_xdp(profile, account);
-    let sent = transmitted(profile);
+    let programs: BTreeMap<_, BehindXdp> =
+        programs.into_iter().map(|found| ((found.netns, found.ifindex), found)).collect();
+    let sides = [("tx", Side::Transmitted), ("rx", Side::Received)].map(|(name, side)| {
+        let all = passed(profile, side).into_iter().map(|one| ((one.netns, one.ifindex), one));
+        (name, all.collect::<BTreeMap<_, _>>())
+    });
     profile
         .devices
         .iter()
@@ -28,13 +35,14 @@ pub fn devices(profile: &Profile, account: &Account) -> Vec<Value> {
                 "rx_dropped": counters.rx_dropped,
                 "tx_dropped": counters.tx_dropped,
             });
-            let sent = sent.iter().find(|sent| (sent.netns, sent.ifindex) == (counters.netns, counters.ifindex));
-            if let Some(sent) = sent {
-                row["tx_journeys"] = (sent.journeys.round() as u64).into();
-                row["tx_unseen"] = sent.unseen().into();
+            let place = (counters.netns, counters.ifindex);
+            for (name, all) in &sides {
+                if let Some(one) = all.get(&place) {
+                    row[format!("{name}_journeys")] = (one.journeys.round() as u64).into();
+                    row[format!("{name}_unseen")] = one.unseen().into();
+                }
             }
-            let here = |found: &&BehindXdp| (found.netns, found.ifindex) == (counters.netns, counters.ifindex);
-            if let Some(found) = programs.iter().find(here) {
+            if let Some(found) = programs.get(&place) {
                 row["xdp"] = found.mode.as_str().into();
                 row["went_on"] = (found.went_on.round() as u64).into();
             }

@@ -8,7 +8,7 @@ use std::{
 use netstrata_common::Layer;
 
 use crate::{
-    analysis::{Account, behind_xdp, transmitted},
+    analysis::{Account, Side, behind_xdp, passed},
     output::{count, wrapped},
     profile::Profile,
 };
@@ -16,8 +16,9 @@ use crate::{
 /// Devices whose XDP programs take packets, and kinds of devices of which nothing is known.
 pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
     let (programs, kinds) = (behind_xdp(profile, account), unknown_kinds(profile));
-    let mut unseen: Vec<_> = transmitted(profile).into_iter().filter(|sent| sent.unseen() > 0).collect();
-    unseen.sort_by_key(|sent| std::cmp::Reverse(sent.unseen()));
+    let all = Side::ALL.into_iter().flat_map(|side| passed(profile, side));
+    let mut unseen: Vec<_> = all.filter(|one| one.unseen() > 0).collect();
+    unseen.sort_by_key(|one| std::cmp::Reverse(one.unseen()));
     if programs.is_empty() && kinds.is_empty() && unseen.is_empty() {
         return Ok(());
     }
@@ -37,13 +38,14 @@ pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::f
         );
         out.push_str(&wrapped(&format!("  XDP ({}) at ", found.mode), 4, &line));
     }
-    for sent in unseen.iter().take(MOST) {
+    for one in unseen.iter().take(MOST) {
         let line = format!(
-            "{} in {}: {} packets transmitted, {} of them on journeys: the others began where no probe is, or were lost from sight",
-            sent.device(profile),
-            profile.topology.namespace_name(sent.netns),
-            count(sent.counted),
-            count(sent.journeys.round() as u64),
+            "{} in {}: {} packets {}, {} of them on journeys: the others began where no probe is, or were lost from sight",
+            one.device(profile),
+            profile.topology.namespace_name(one.netns),
+            count(one.counted),
+            one.side.word(),
+            count(one.journeys.round() as u64),
         );
         out.push_str(&wrapped("  begun unseen: ", 4, &line));
     }
