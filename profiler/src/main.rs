@@ -4,21 +4,41 @@ use netstrata::note;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _, builder::Styles};
 use netstrata::{
     claims,
     cli::{Cli, Command, LabCommand},
-    doctor, exit, explain, lab, logger, machine, measure, merge, output, record, report, topology,
+    doctor, exit, explain,
+    failure::Failure,
+    host::signal,
+    lab, logger, machine, measure, merge, output, record, report, topology,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    signal::prepare();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are wanted; what is wrong may hold words of anybody's.
+        Err(told) if !told.use_stderr() => told.exit(),
+        Err(_) => {
+            note!("{}", complaint());
+            return ExitCode::from(exit::code(&Failure::Usage(String::new()).into()));
+        }
+    };
     match logger::begin(cli.verbose).map_err(Into::into).and_then(|()| run(cli.command)) {
         Ok(code) => code,
         Err(error) => {
             note!("netstrata: {}", exit::sentence(&error));
             ExitCode::from(exit::code(&error))
         }
+    }
+}
+
+/// What is wrong with the words of the command line, in letters without a style: theirs are seen.
+fn complaint() -> String {
+    match Cli::command().styles(Styles::plain()).try_get_matches() {
+        Ok(_) => String::new(),
+        Err(wrong) => wrong.render().ansi().to_string().trim_end().to_owned(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write as _},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -54,11 +54,29 @@ pub fn claim(path: &Path) -> io::Result<Place> {
         }
         _ => {}
     }
+    can_be_replaced(path)?;
     let (mut file, partial) = beside(path)?;
     let room = file.write_all(&[0; ROOM]);
     drop(file);
     fs::remove_file(&partial)?;
     room.map(|()| Place { path: path.to_owned(), open: None })
+}
+
+/// Whether what has this name, if anything, gives way to a file that is moved there: a name that is too long, a file that is mounted
+/// there, and one that nobody may change do not.
+fn can_be_replaced(path: &Path) -> io::Result<()> {
+    let there = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        there => there?,
+    };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    if fs::metadata(directory.unwrap_or(Path::new(".")))?.dev() != there.dev() {
+        return Err(ErrorKind::ResourceBusy.into());
+    }
+    match OpenOptions::new().append(true).custom_flags(O_NONBLOCK | libc::O_NOFOLLOW).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Place {
@@ -197,6 +215,19 @@ pub(crate) mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn names_that_no_file_can_be_moved_to_are_refused_before_there_is_one() {
+        let directory = Directory::new("names");
+        let long = claim(&directory.0.join("x".repeat(256))).unwrap_err();
+        assert_eq!(long.raw_os_error(), Some(libc::ENAMETOOLONG));
+        // Of another file system than its directory: mounted there.
+        let mounted = Path::new("/proc");
+        assert!(can_be_replaced(mounted).is_err() && can_be_replaced(&directory.0.join("new")).is_ok());
+        fs::write(directory.0.join("old"), "").unwrap();
+        assert!(can_be_replaced(&directory.0.join("old")).is_ok());
+        assert_eq!(directory.names(), ["old"]);
     }
 
     #[test]

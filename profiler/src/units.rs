@@ -32,6 +32,9 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What is less is a slip: no packet would be followed.
+const LEAST_SHARE: f64 = 1e-6;
+
 /// Reads a share: `1%`, `0.5%` or a fraction like `0.01`.
 pub fn parse_share(text: &str) -> Result<f64, String> {
     let (digits, scale) = match text.strip_suffix('%') {
@@ -39,8 +42,8 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
         None => (text, 1.0),
     };
     match digits.parse::<f64>() {
-        Ok(number) if number > 0.0 && number * scale <= 1.0 => Ok(number * scale),
-        _ => Err("a share lies above 0 and up to 100 %, like 1% or 0.01".into()),
+        Ok(number) if (LEAST_SHARE..=1.0).contains(&(number * scale)) => Ok(number * scale),
+        _ => Err("a share lies within 0.0001 % and 100 %, like 1% or 0.01".into()),
     }
 }
 
@@ -106,10 +109,10 @@ pub fn parse_flow(text: &str) -> Result<Flow, String> {
         flow.address = Some(address);
         rest = "";
     } else if let Some((address, port)) = rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-        flow.port = Some(port.parse().map_err(|_| format!("`{port}` is not a port"))?);
+        flow.port = Some(parse_port(port)?);
         rest = address;
-    } else if let Ok(port) = rest.parse::<u16>() {
-        flow.port = Some(port);
+    } else if rest.bytes().all(|byte| byte.is_ascii_digit()) && !rest.is_empty() {
+        flow.port = Some(parse_port(rest)?);
         rest = "";
     }
     if !rest.is_empty() {
@@ -117,12 +120,21 @@ pub fn parse_flow(text: &str) -> Result<Flow, String> {
     }
     // What a socket of IPv6 calls an address of IPv4 is that on the way.
     flow.address = flow.address.map(|address| address.to_canonical());
+    if let (Some(Protocol::ICMP | Protocol::ICMPV6), Some(_)) = (flow.protocol, flow.port) {
+        return Err("icmp has no ports".into());
+    }
     if flow == Flow::default() {
         return Err(
             "a flow names a protocol, an address or a port, like tcp:10.0.0.2:5201 or tcp:[fd00::2]:5201".into()
         );
     }
     Ok(flow)
+}
+
+/// Reads a port; 0 would stand for any.
+fn parse_port(text: &str) -> Result<u16, String> {
+    let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| format!("`{text}` is not a port: one lies within 1 and 65535"))
 }
 
 fn parse_address(text: &str) -> Result<IpAddr, String> {
@@ -166,7 +178,7 @@ mod tests {
     fn shares_are_percent_or_fraction() {
         assert_eq!(parse_share("1%"), Ok(0.01));
         assert_eq!(parse_share("0.5"), Ok(0.5));
-        for bad in ["0", "-1%", "101%", "x"] {
+        for bad in ["0", "-1%", "101%", "x", "1e-20%", "nan"] {
             assert!(parse_share(bad).is_err(), "{bad}");
         }
     }
@@ -193,6 +205,10 @@ mod tests {
 
     #[test]
     fn flows_have_optional_parts() {
+        // A port of 0 would be any; the control messages have none.
+        for wrong in ["tcp::0", "0", "tcp:10.0.0.2:0", "icmp::8", "icmpv6:[fd00::2]:1", "tcp:65536"] {
+            assert!(parse_flow(wrong).is_err(), "{wrong}");
+        }
         let address = Some(IpAddr::from([10, 0, 0, 2]));
         assert_eq!(
             parse_flow("tcp:10.0.0.2:5201"),

@@ -79,7 +79,7 @@ named! {
         because: "the recorder was ended from outside; what came later, and what a benchmark said, is absent"
     };
     Followed "followed" "packets that were followed" {
-        figure: |profile, _| Some(profile.sampling.followed as f64), unit: Unit::Count, degraded: Bound::Below(100.0),
+        figure: |profile, _| Some(asked_for(profile) as f64), unit: Unit::Count, degraded: Bound::Below(100.0),
         void: None, telling: None, reason: few,
         because: "they say little about a distribution"
     };
@@ -353,8 +353,22 @@ fn cut_off(profile: &Profile, _: &Seen) -> String {
     )
 }
 
+/// Packets that were followed; with filters those of them that came by what these name.
+fn asked_for(profile: &Profile) -> u64 {
+    match profile.meta.filters.is_empty() {
+        true => profile.sampling.followed,
+        false => profile.paths.iter().map(|path| path.samples).sum::<u64>().min(profile.sampling.followed),
+    }
+}
+
 fn few(profile: &Profile, _: &Seen) -> String {
-    match profile.sampling.followed {
+    match asked_for(profile) {
+        0 if profile.sampling.followed > 0 => {
+            format!(
+                "{} packets were followed, and none of them came by what the filters name",
+                profile.sampling.followed
+            )
+        }
         0 => "no packet was followed: there was no traffic, or the filters let none pass".into(),
         few => format!("only {few} packets were followed"),
     }

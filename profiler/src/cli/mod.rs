@@ -4,7 +4,7 @@ mod lab;
 
 pub use lab::{Ip, LabCommand, LabJobArgs, LabMachineArgs, LabRunArgs, LabWorkerArgs, Pin};
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -138,7 +138,7 @@ pub struct RecordArgs {
     pub debug_nodes: Option<u32>,
     /// The command to run while recording
     #[arg(last = true)]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// Formats of a report.

@@ -1,6 +1,7 @@
 //! Where programs are.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -12,8 +13,9 @@ use anyhow::{Context as _, Result};
 const SYSTEM: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 /// The file of a program as a shell finds it: in `PATH`, or where the name itself says.
-pub fn find(name: &str) -> Option<PathBuf> {
-    if name.contains('/') {
+pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
+    let name = name.as_ref();
+    if name.as_encoded_bytes().contains(&b'/') {
         return Some(PathBuf::from(name)).filter(|path| can_run(path));
     }
     in_directories(name, std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()))
@@ -21,7 +23,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 
 /// The file of a program that the set-up of a network or of a machine calls: in `PATH`, and where the system has its own.
 pub fn find_system(name: &str) -> Option<PathBuf> {
-    find(name).or_else(|| in_directories(name, SYSTEM.into_iter().map(PathBuf::from)))
+    find(name).or_else(|| in_directories(name.as_ref(), SYSTEM.into_iter().map(PathBuf::from)))
 }
 
 /// The `netstrata` program, to be started as a worker: this one, or the one that was built beside it (tests and the
@@ -37,7 +39,7 @@ pub fn netstrata() -> Result<PathBuf> {
     })
 }
 
-fn in_directories(name: &str, mut directories: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+fn in_directories(name: &OsStr, mut directories: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     directories.find_map(|directory| Some(directory.join(name)).filter(|path| can_run(path)))
 }
 

@@ -24,14 +24,41 @@ thread_local! {
 #[error("interrupted by signal {0}")]
 pub struct Interrupted(pub i32);
 
-/// From now on SIGINT, SIGQUIT, SIGTERM and SIGHUP no longer end this program, but what it waits for.
+/// What this program needs of signals, whatever started it: to hear of the ends of its children, which a parent that ignores
+/// SIGCHLD leaves ignored, and that a file beyond the limit of files fails to be written instead of ending it.
+pub fn prepare() {
+    // SAFETY: plain system calls, before there is another thread.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+/// Gives a child back what [`prepare`] took; between fork and exec.
+pub fn give_back() {
+    // SAFETY: a system call that is async-signal-safe.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+}
+
+/// Whether who started this program wanted it to live on after its terminal (`nohup`).
+fn outlives_its_terminal() -> bool {
+    // SAFETY: an all-zero structure is valid, and outlives the call, which changes nothing.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// From now on SIGINT, SIGQUIT, SIGTERM and SIGHUP no longer end this program, but what it waits for. A SIGHUP that is ignored stays so;
+/// an ignored SIGINT does not, which a script's shell ignores for all that it starts beside itself.
 pub fn heed() -> Result<()> {
     if HEEDS.replace(true) {
         return Ok(());
     }
     let runtime = runtime::current()?;
     let _within = runtime.enter();
-    for kind in [SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate(), SignalKind::hangup()] {
+    let hangup = (!outlives_its_terminal()).then(SignalKind::hangup);
+    for kind in [SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()].into_iter().chain(hangup) {
         let mut signals = signal(kind).context("cannot listen to signals")?;
         runtime.spawn(async move {
             while signals.recv().await.is_some() {

@@ -99,7 +99,7 @@ pub fn printable(name: &str) -> String {
     for letter in name.chars() {
         match u32::from(letter) {
             _ if !is_odd(letter) => out.push(letter),
-            number @ ..0x100 => out += &format!("\\x{number:02x}"),
+            number @ ..0x80 => out += &format!("\\x{number:02x}"),
             _ => out.extend(letter.escape_unicode()),
         }
     }
@@ -204,8 +204,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_seen_and_names_stay_different() {
-        assert_eq!(printable("a\x1b[2J\n\u{9b}m\u{202e}x 線"), r"a\x1b[2J\x0a\x9bm\u{202e}x 線");
+        assert_eq!(printable("a\x1b[2J\n\u{9b}m\u{202e}x 線"), r"a\x1b[2J\x0a\u{9b}m\u{202e}x 線");
         assert_eq!((name(b"v\xffx"), name("網卡".as_bytes())), (r"v\xffx".into(), "網卡".into()));
+        assert_ne!(printable(&name(b"\x9b")), printable(&name("\u{9b}".as_bytes())));
         let words = serde_json::json!({ "a\u{9b}\x1b": ["\u{202e}", "\u{e0041}", "\n", "線"] });
         let text = json(&serde_json::to_string_pretty(&words).expect("it is written"));
         assert!(!text.chars().any(|letter| letter != '\n' && is_odd(letter)), "{text}");

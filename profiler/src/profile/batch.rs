@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, iter::Sum};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Far, PathRecord, Profile, SoftirqVector, TurnRecord, add_softirqs};
+use super::{
+    Far, PathRecord, Profile, SoftirqVector, TurnRecord, add_softirqs,
+    limits::{self, at_most_pairs},
+};
 
 /// Batches beyond this are joined with their neighbours.
 pub const MOST_BATCHES: usize = 64;
@@ -23,6 +26,7 @@ pub struct BatchRecord {
     /// Of those, the nanoseconds with traffic, and the NET_RX softirqs that the kernel counted then.
     pub look: (u64, u64),
     /// Paths by [`super::PathRecord::id`].
+    #[serde(deserialize_with = "at_most_pairs::<{ limits::BATCH_PATHS }, _, _, _>")]
     pub paths: BTreeMap<u64, BatchPath>,
     /// The application's own time between a read and its next send.
     pub turnarounds: Vec<BatchTurns>,

@@ -1,18 +1,18 @@
 //! How much a file may hold, asked before memory is taken for it: a few kilobytes can be made to stand for gigabytes.
 
-use std::{fmt, io::Read, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, io::Read, marker::PhantomData};
 
 use super::Profile;
 use flate2::read::DeflateDecoder;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 
 /// Bytes of the profile's text, and of its file. The largest recordings have a tenth of it: all paths of all batches.
 pub(super) const MOST_BYTES: usize = 128 << 20;
 /// Values in the text: each takes some 30 bytes at most, but for those of lists that have a limit of their own.
-const MOST_VALUES: u64 = 8 << 20;
+const MOST_VALUES: u64 = 4 << 20;
 /// What is inflated at once.
 const PIECE: usize = 64 << 10;
 
@@ -26,6 +26,8 @@ pub(super) const SAMPLES: usize = 1 << 18;
 const STACKS: usize = 1 << 20;
 /// Drops that differ, and processes with turnarounds: the programs hold a thousand of each.
 pub(super) const FEW: usize = 1 << 16;
+/// Paths of a slice.
+pub(super) const BATCH_PATHS: usize = 1 << 14;
 /// How often a device may have to be looked for among the others, a process among those of all slices.
 const MOST_LOOKS: usize = 1 << 28;
 /// Slices of a recording, and recordings of a sum.
@@ -134,9 +136,46 @@ pub(super) fn at_most<'de, const MOST: usize, T: Deserialize<'de>, D: Deserializ
     from.deserialize_seq(List::<MOST, T>(PhantomData))
 }
 
+/// A map of at most so many.
+pub(super) fn at_most_pairs<'de, const MOST: usize, K, V, D>(from: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    K: Deserialize<'de> + Ord,
+    V: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct Pairs<const MOST: usize, K, V>(PhantomData<(K, V)>);
+    impl<'de, const MOST: usize, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Pairs<MOST, K, V> {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+            write!(to, "a map of at most {MOST}")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = from.next_entry()? {
+                if map.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                map.insert(key, value);
+            }
+            Ok(map)
+        }
+    }
+    from.deserialize_map(Pairs::<MOST, K, V>(PhantomData))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_and_maps_end_where_their_limit_is() {
+        let list = |text: &str| at_most::<2, u8, _>(&mut serde_json::Deserializer::from_str(text)).is_ok();
+        let map = |text: &str| at_most_pairs::<2, u8, u8, _>(&mut serde_json::Deserializer::from_str(text)).is_ok();
+        assert!(list("[1,2]") && !list("[1,2,3]"));
+        assert!(map(r#"{"1":1,"2":2}"#) && !map(r#"{"1":1,"2":2,"3":3}"#));
+    }
 
     #[test]
     fn values_are_counted_outside_of_words() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::batch::{BatchRecord, is_default};
 use super::{
     Folded, Histogram, Observer, Peer, SoftirqRecord,
-    limits::{self, at_most},
+    limits::{self, at_most, at_most_pairs},
     measures::{Creation, Datagrams, FlowTimes, MachineUse, NeighbourUse, PairSpread, SideUse},
     topology::{DeviceCounters, Topology},
 };
@@ -143,6 +143,7 @@ pub struct Meta {
     /// Probe points that were attached, by name.
     pub probes: Vec<String>,
     /// Probe points and hooks that this kernel does not have, with the reason.
+    #[serde(deserialize_with = "at_most_pairs::<{ limits::FEW }, _, _, _>")]
     pub missing: BTreeMap<String, String>,
     /// Filters in force, as given.
     pub filters: Vec<String>,

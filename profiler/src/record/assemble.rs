@@ -122,7 +122,7 @@ pub(super) fn so_far(recording: &Recording, args: &RecordArgs) -> Result<Profile
     };
     let mut profile = put_together(recording, args, pieces, &Counters::read()?)?;
     profile.meta.cut_off = true;
-    profile.meta.command.clone_from(&args.command);
+    profile.meta.command = super::command::words(&args.command);
     Ok(profile)
 }
 

@@ -1,6 +1,7 @@
 //! The command that is recorded.
 
 use std::{
+    ffi::{OsStr, OsString},
     io,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     failure::Failure,
     host::{descriptors, program, signal},
+    output,
 };
 
 /// How long a command may take to end after it was asked to.
@@ -44,15 +46,23 @@ pub struct Outcome {
 }
 
 /// The file of the command's program.
-pub fn find(name: &str) -> Result<PathBuf> {
-    let missing = || Failure::Usage(format!("there is no program `{name}`; nothing was recorded")).into();
+pub fn find(name: &OsStr) -> Result<PathBuf> {
+    let missing = || {
+        let name = output::name(name.as_encoded_bytes());
+        Failure::Usage(format!("there is no program `{name}`; nothing was recorded")).into()
+    };
     program::find(name).ok_or_else(missing)
+}
+
+/// A command in words that a profile may hold; its own may be any bytes.
+pub fn words(command: &[OsString]) -> Vec<String> {
+    command.iter().map(|word| output::name(word.as_encoded_bytes())).collect()
 }
 
 /// Runs a command to its end, to the end of `duration`, or to a signal. Its output is passed on and kept.
 pub async fn run(
     program: &Path,
-    command: &[String],
+    command: &[OsString],
     duration: Option<Duration>,
     progress: &ProgressBar,
     asking: Asking,
@@ -60,8 +70,13 @@ pub async fn run(
     let (pipe, its) = std::io::pipe().context("cannot make a pipe")?;
     let mut child = Command::new(program);
     child.args(&command[1..]).stdout(its);
-    // SAFETY: runs between fork and exec, and makes one system call that is async-signal-safe.
-    unsafe { child.pre_exec(descriptors::give_back) };
+    // SAFETY: runs between fork and exec, and makes system calls that are async-signal-safe.
+    unsafe {
+        child.pre_exec(|| {
+            signal::give_back();
+            descriptors::give_back()
+        })
+    };
     let started = asking.start(child).await.with_context(|| format!("cannot start {}", program.display()))?;
     let Started { command, mut ended } = started;
     log::info!("the command is process {}", command.id());
@@ -129,16 +144,16 @@ mod tests {
 
     /// Runs a shell's script.
     fn outcome(script: &str, duration: Option<Duration>) -> Outcome {
-        let command = ["sh", "-c", script].map(str::to_owned);
+        let command = ["sh", "-c", script].map(OsString::from);
         let (asking, keeper) = keeper();
-        let work = || wait(run(&find("sh").expect("sh"), &command, duration, &ProgressBar::hidden(), asking));
+        let work = || wait(run(&find("sh".as_ref()).expect("sh"), &command, duration, &ProgressBar::hidden(), asking));
         // Who keeps it gives everything up.
         in_thread("ns-test-keeper", || in_thread_beside("ns-test", work, || keeper.serve())).expect("ran")
     }
 
     #[test]
     fn a_missing_program_is_wrong_usage() {
-        let error = find("no-such-program-anywhere").expect_err("not found");
+        let error = find("no-such-program-anywhere".as_ref()).expect_err("not found");
         assert!(matches!(error.downcast(), Ok(Failure::Usage(_))));
     }
 

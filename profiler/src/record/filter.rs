@@ -1,11 +1,20 @@
 //! Filters of the command line turned into keys that the programs compare.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fs::OpenOptions,
+    net::IpAddr,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::Path,
+};
 
 use anyhow::Result;
 use netstrata_common::{Config, DeviceKey, FILTER_DEVICE, FILTER_FLOW, FILTER_NETNS, TUNNEL_PORTS};
 
-use crate::{cli::RecordArgs, failure::Failure, topology::Topology};
+use crate::{cli::RecordArgs, failure::Failure, output::printable, topology::Topology};
 
 /// Puts the filters in force into the configuration.
 pub fn configure(args: &RecordArgs, config: &mut Config) {
@@ -26,6 +35,9 @@ pub fn configure(args: &RecordArgs, config: &mut Config) {
         config.flow_port = u32::from(flow.port.unwrap_or(0));
     }
 }
+
+/// Tells which kind of namespace a file stands for (`linux/nsfs.h`).
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// The halves of an address of IPv6 as they stand in a header.
 fn halves(octets: [u8; 16]) -> [u64; 2] {
@@ -76,12 +88,17 @@ pub fn wanted(args: &RecordArgs, topology: &Topology) -> Vec<DeviceKey> {
         );
     }
     for name in &args.device {
-        let matching = topology.devices.iter().filter(|device| device.name == *name);
+        let matching = topology.devices.iter().filter(|device| is_told_as(&device.name, name));
         keys.extend(matching.map(|device| DeviceKey { netns: device.netns, ifindex: device.ifindex }));
     }
     keys.sort_unstable();
     keys.dedup();
     keys
+}
+
+/// Whether something has this name, or is printed so.
+fn is_told_as(known: &str, name: &str) -> bool {
+    known == name || printable(known) == name
 }
 
 /// Whether a container has this name, as a whole or within its pod, or is of the pod that has.
@@ -90,14 +107,24 @@ fn is_called(container: &str, name: &str) -> bool {
     after || container.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// The number of the network namespace that a file stands for; of another file none.
+fn namespace_of(path: &Path) -> Option<u32> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).ok()?;
+    // SAFETY: the descriptor is open, and the call writes nothing.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+    (kind == libc::CLONE_NEWNET).then(|| file.metadata().ok().map(|data| data.ino() as u32)).flatten()
+}
+
 /// A namespace by name, inode number or path.
 fn namespace(name: &str, topology: &Topology) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    let by_name = topology.namespaces.iter().find(|namespace| namespace.name == name).map(|namespace| namespace.inum);
+    let by_name =
+        topology.namespaces.iter().find(|namespace| is_told_as(&namespace.name, name)).map(|namespace| namespace.inum);
     by_name
         .or_else(|| name.parse().ok().filter(|inum| topology.namespaces.iter().any(|entry| entry.inum == *inum)))
-        .or_else(|| std::fs::metadata(format!("/run/netns/{name}")).ok().map(|data| data.ino() as u32))
-        .or_else(|| name.contains('/').then(|| std::fs::metadata(name).ok().map(|data| data.ino() as u32)).flatten())
+        .or_else(|| match name.contains('/') {
+            true => namespace_of(Path::new(name)),
+            false => namespace_of(&Path::new("/run/netns").join(name)),
+        })
 }
 
 /// Refuses filters that name nothing that exists: the recording would be empty.
@@ -143,7 +170,7 @@ pub fn describe(args: &RecordArgs) -> Vec<String> {
         };
         filters.push(format!(
             "flow={}:{}:{}",
-            part(flow.protocol.map(|protocol| protocol.0.to_string())),
+            part(flow.protocol.map(|protocol| protocol.name().map_or_else(|| protocol.0.to_string(), str::to_owned))),
             part(flow.address.map(address)),
             part(flow.port.map(|port| port.to_string()))
         ));
@@ -186,6 +213,15 @@ mod tests {
         assert_eq!(config.geneve_ports, [6081, 6666, 0, 0, 0, 0, 0, 0]);
         topology.devices.extend((1..=7).map(|port| device("vxlan", port)));
         assert!(!find_tunnels(&topology, &mut config));
+    }
+
+    #[test]
+    fn a_file_that_is_no_network_namespace_names_none() {
+        let named = |name: &str| namespace(name, &Topology::default());
+        assert!(named("/proc/self/ns/net").is_some());
+        for name in ["", ".", "..", "/", "/dev/null", "/etc/passwd", "../../etc/passwd", "/proc/self/ns/mnt"] {
+            assert_eq!(named(name), None, "{name}");
+        }
     }
 
     #[test]

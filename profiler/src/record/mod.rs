@@ -138,7 +138,7 @@ async fn record(args: &RecordArgs, program: Option<PathBuf>, place: Place, askin
     let stopping = Instant::now();
     log::info!("what was waited for is over; detaching");
     let mut profile = recorder.stop().await?;
-    profile.meta.command.clone_from(&args.command);
+    profile.meta.command = command::words(&args.command);
     if let Some(outcome) = &outcome {
         profile.meta.exit_code = Some(outcome.exit_code);
     }
@@ -169,9 +169,9 @@ fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, since: System
     let read = match (&args.benchmark, outcome) {
         (Some(file), _) => {
             let recorded = Recorded { since, seconds: meta.duration_ns as f64 / 1e9 };
-            benchmark::read_file(&args.command, file, recorded)
+            benchmark::read_file(&command::words(&args.command), file, recorded)
         }
-        (None, Some(outcome)) => benchmark::read(&args.command, &outcome.output, outcome.whole),
+        (None, Some(outcome)) => benchmark::read(&command::words(&args.command), &outcome.output, outcome.whole),
         (None, None) => return,
     };
     for text in &read.notes {

@@ -57,11 +57,13 @@ pub fn numbers_are_the_kernels() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == FIRST)
 }
 
-/// The namespace of the host: that of its first process, if it is here. Where it is not, newer kernels have a number for it.
+/// The namespace of the host: that of its first process, if it is here, or of its kernel's threads, where the first process may do more
+/// than this one. Where neither is, newer kernels have a number for it.
 pub(super) fn host_netns(own: u32) -> u32 {
     const FIRST: u32 = 4_026_531_833;
+    const KTHREADD: u32 = 2;
     match numbers_are_the_kernels() {
-        true => netns_of(1).unwrap_or(own),
+        true => netns_of(1).or_else(|_| netns_of(KTHREADD)).unwrap_or(own),
         false if own == FIRST => own,
         false => 0,
     }

@@ -85,6 +85,10 @@ pub(super) fn check(profile: &Profile) -> Result<Totals, String> {
     meta_data(meta, &mut totals)?;
     let parts = meta.parts.len().max(1);
     sampled(sampling, &mut totals)?;
+    // The windows are told by another clock's reading than the recording's begin and end.
+    if sampling.observed_ns / 2 > meta.duration_ns {
+        return Err(format!("journeys observed for {} ns of {}", sampling.observed_ns, meta.duration_ns));
+    }
     let of_paths = paths::check(paths, &mut totals)?;
     paths::journeys(journeys, parts, &mut totals)?;
     cpu::check(cpu, &mut totals)?;
@@ -112,6 +116,14 @@ fn fraction(what: &str, value: f64) -> Sound {
     }
 }
 
+/// A part of a whole.
+fn share(what: &str, value: f64) -> Sound {
+    match (0.0..=1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(format!("{what} of {value:e}")),
+    }
+}
+
 fn fractions<'a>(values: impl IntoIterator<Item = (&'a str, f64)>) -> Sound {
     values.into_iter().try_for_each(|(what, value)| fraction(what, value))
 }
@@ -126,6 +138,9 @@ fn histogram(histogram: &Histogram, what: &'static str, totals: &mut Totals) -> 
     let Histogram { samples, count, sum, max, others, buckets } = histogram;
     for number in [samples, count, sum, max, others] {
         totals.add(what, *number);
+    }
+    if *count == 0 && *sum > 0 {
+        return Err(format!("{what} that are none and take {sum} ns"));
     }
     for (bucket, count) in buckets {
         within("bucket", usize::from(*bucket), BUCKETS)?;
@@ -171,7 +186,7 @@ fn meta_data(meta: &Meta, totals: &mut Totals) -> Sound {
     totals.add_wide("nanoseconds of all CPUs", u128::from(*duration_ns) * u128::from((*cpus).max(1)));
     totals.add("nanoseconds since the machine's start", *started_ns);
     fits_a_date(*began_unix_ns)?;
-    fraction("a share of stolen time", *steal_share)?;
+    share("a share of stolen time", *steal_share)?;
     benchmark.iter().try_for_each(benchmark::check)?;
     parts.iter().try_for_each(|part| of_part(part, totals))
 }
@@ -202,7 +217,8 @@ fn of_part(part: &PartRecord, totals: &mut Totals) -> Sound {
     totals.add("nanoseconds of all parts in which journeys were observed", *observed_ns);
     totals.add_wide("nanoseconds of CPU samples of all parts", u128::from(*samples) * u128::from((*period_ns).max(1)));
     totals.add("nanoseconds between CPU samples of all parts", *period_ns);
-    fractions([("a share of stolen time", *steal_share), ("a budget", *budget)])?;
+    share("a share of stolen time", *steal_share)?;
+    share("a budget", *budget)?;
     rates.iter().for_each(|(since_ns, _)| totals.add("nanoseconds at which rates changed", *since_ns));
     benchmark.iter().try_for_each(benchmark::check)?;
     let mut own = Totals::default();
@@ -212,7 +228,10 @@ fn of_part(part: &PartRecord, totals: &mut Totals) -> Sound {
 
 fn sampled(sampling: &Sampling, totals: &mut Totals) -> Sound {
     let Sampling { budget, rates, observed_ns, looks, followed, packets } = sampling;
-    fraction("a budget", *budget)?;
+    share("a budget", *budget)?;
+    if followed > packets {
+        return Err(format!("{followed} packets followed of {packets}"));
+    }
     rates.iter().for_each(|(since_ns, _)| totals.add("nanoseconds at which rates changed", *since_ns));
     for (with_traffic_ns, softirqs) in looks {
         totals.add("nanoseconds with traffic", *with_traffic_ns);
