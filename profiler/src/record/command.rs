@@ -18,12 +18,12 @@ use tokio::{
 
 use super::{
     keeper::{Asking, Kept, Started},
-    output::Passing,
+    output::{Passing, Said},
 };
 use crate::{
     failure::Failure,
     host::{descriptors, program, signal},
-    output,
+    note, output,
 };
 
 /// How long a command may take to end after it was asked to.
@@ -91,7 +91,10 @@ pub async fn run(
         None => end(&command, ended).await,
     };
     let status = status.context("nobody waits for the command")??;
-    let (output, whole) = passing.end(LAST_WORDS).await;
+    let Said { text: output, whole, refused } = passing.end(LAST_WORDS).await;
+    if let Some(error) = refused {
+        note!("netstrata: not all that the command said could be passed on: {error}");
+    }
     log::info!("the command ended: {status}");
     let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(Outcome { exit_code, asked_to, output, whole })

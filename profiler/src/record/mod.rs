@@ -101,7 +101,7 @@ fn no_place(path: &Path, error: &io::Error) -> Failure {
     let shown = path.display();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+        ErrorKind::NotFound | ErrorKind::NotADirectory if !parent.is_dir() => {
             Failure::Usage(format!("there is no directory {}; make it or give another -o", parent.display()))
         }
         ErrorKind::IsADirectory => Failure::Usage(format!("{shown} is a directory; give a file with -o")),

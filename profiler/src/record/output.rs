@@ -29,9 +29,27 @@ const KEPT: usize = 16 << 20;
 /// As much as a pipe holds.
 const PIECE: usize = 64 << 10;
 
+/// What there is of it.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Why some of it could not be passed on; a reader that went away is no reason.
+    refused: Option<io::Error>,
+}
+
+/// What a command said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub text: String,
+    /// That is all of it.
+    pub whole: bool,
+    /// Why some of it was not passed on.
+    pub refused: Option<io::Error>,
+}
+
 /// Output that is being passed on.
 pub(super) struct Passing {
-    kept: Arc<Mutex<Vec<u8>>>,
+    kept: Arc<Mutex<Kept>>,
     /// Its other end is dropped at the end of the output.
     over: oneshot::Receiver<()>,
 }
@@ -41,7 +59,7 @@ impl Passing {
     pub fn begin(pipe: OwnedFd) -> Result<Self> {
         // Unbuffered: what was said is seen, and may be moved without a copy.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().context("cannot pass the output on")?);
-        let kept = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::new(Mutex::new(Kept::default()));
         let (done, over) = oneshot::channel::<()>();
         let keep = kept.clone();
         let work = move || {
@@ -53,41 +71,47 @@ impl Passing {
         Ok(Self { kept, over })
     }
 
-    /// Waits for the end of the output, but no longer than this; what was kept of it, and whether that is all. The thread is left
-    /// behind then.
-    pub async fn end(self, patience: Duration) -> (String, bool) {
+    /// Waits for the end of the output, but no longer than this. The thread is left behind then.
+    pub async fn end(self, patience: Duration) -> Said {
         let _ = timeout(patience, self.over).await;
-        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        let whole = kept.len() < KEPT;
+        let Kept { bytes, refused } = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        let whole = bytes.len() < KEPT;
         let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
-        (String::from_utf8(kept).unwrap_or_else(lossy), whole)
+        Said { text: String::from_utf8(bytes).unwrap_or_else(lossy), whole, refused }
     }
 }
 
 /// A piece is read when the one before is written: a command that says more than is taken waits, as it would without us.
-fn pass_on(mut pipe: File, mut out: File, kept: &Mutex<Vec<u8>>) {
+fn pass_on(mut pipe: File, mut out: File, kept: &Mutex<Kept>) {
     let mut left = KEPT;
-    let keep = |piece: &[u8]| {
+    let keep = |piece: &[u8], written: io::Result<()>| {
         let piece = &piece[..piece.len().min(left)];
-        kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(piece);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes.extend_from_slice(piece);
+        let refused = written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+        kept.refused = kept.refused.take().or(refused);
         left -= piece.len();
         left > 0
     };
     if pieces(&mut pipe, &mut out, keep) && io::copy(&mut pipe, &mut out).is_err() {
-        pieces(&mut pipe, &mut out, |_| true);
+        pieces(&mut pipe, &mut out, |_, _| true);
     }
 }
 
 /// Passes on piece after piece while `goes_on` says so; whether there may be more. What cannot be written is lost: a reader of
 /// ours that went away must not end the benchmark.
-fn pieces(pipe: &mut impl Read, out: &mut impl Write, mut goes_on: impl FnMut(&[u8]) -> bool) -> bool {
+fn pieces(
+    pipe: &mut impl Read,
+    out: &mut impl Write,
+    mut goes_on: impl FnMut(&[u8], io::Result<()>) -> bool,
+) -> bool {
     let mut buffer = vec![0; PIECE];
     loop {
         match pipe.read(&mut buffer) {
             Ok(0) => return false,
             Ok(length) => {
-                let _ = out.write_all(&buffer[..length]);
-                if !goes_on(&buffer[..length]) {
+                let written = out.write_all(&buffer[..length]);
+                if !goes_on(&buffer[..length], written) {
                     return true;
                 }
             }
@@ -113,10 +137,10 @@ mod tests {
                 reader.read_to_end(&mut read).map(|_| read).unwrap()
             })
         });
-        let kept = Mutex::new(Vec::new());
+        let kept = Mutex::new(Kept::default());
         pass_on(OwnedFd::from(pipe).into(), OwnedFd::from(out).into(), &kept);
         saying.join().unwrap();
-        (reading.map(|reading| reading.join().unwrap()).unwrap_or_default(), kept.into_inner().unwrap())
+        (reading.map(|reading| reading.join().unwrap()).unwrap_or_default(), kept.into_inner().unwrap().bytes)
     }
 
     #[test]
@@ -127,6 +151,17 @@ mod tests {
             assert_eq!((passed.len(), kept.len()), (bytes, bytes.min(KEPT)));
             assert!(as_said(&passed) && as_said(&kept), "{bytes} bytes");
         }
+    }
+
+    #[test]
+    fn what_has_no_room_is_told() {
+        let (pipe, mut command) = io::pipe().unwrap();
+        command.write_all(b"said").unwrap();
+        drop(command);
+        let (kept, full) = (Mutex::new(Kept::default()), File::options().write(true).open("/dev/full").unwrap());
+        pass_on(OwnedFd::from(pipe).into(), full, &kept);
+        let kept = kept.into_inner().unwrap();
+        assert_eq!((kept.bytes, kept.refused.map(|error| error.kind())), (b"said".to_vec(), Some(ErrorKind::StorageFull)));
     }
 
     #[test]

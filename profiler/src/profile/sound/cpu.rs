@@ -3,10 +3,13 @@
 use super::{Sound, Totals, within};
 use crate::profile::{CpuRecord, SampleRecord, SoftirqRecord, SoftirqVector};
 
+/// What samples are taken by; of none there is no word.
+const SOURCES: [&str; 3] = ["", "cpu-clock", "cycles"];
+
 /// Whether samples can be such.
 pub(super) fn check(cpu: &CpuRecord, totals: &mut Totals) -> Sound {
     let CpuRecord {
-        source: _,
+        source,
         period_ns,
         asked_hz,
         expected,
@@ -19,6 +22,9 @@ pub(super) fn check(cpu: &CpuRecord, totals: &mut Totals) -> Sound {
         bursts,
         burst_samples,
     } = cpu;
+    if !SOURCES.contains(&source.as_str()) {
+        return Err(format!("CPU samples of {source:?}"));
+    }
     for frame in stacks.iter().flatten() {
         within("symbol", *frame as usize, symbols.len())?;
     }
