@@ -89,7 +89,7 @@ impl Place {
             return all(&mut file, bytes);
         }
         let (mut file, partial) = beside(&self.path)?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let written = file.write_all(bytes).and_then(|()| synced(&file));
         drop(file);
         let there = written.and_then(|()| fs::rename(&partial, &self.path));
         if there.is_err() {
@@ -116,12 +116,20 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// What the system says.
 pub fn rescue(bytes: &[u8], name: &str) -> io::Result<PathBuf> {
     let (mut file, path) = new(|number| std::env::temp_dir().join(format!("{number}-{name}")))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = file.write_all(bytes).and_then(|()| synced(&file));
     if let Err(error) = written {
         let _ = fs::remove_file(&path);
         return Err(error);
     }
     Ok(path)
+}
+
+/// On the disk, where its file system knows what that is.
+fn synced(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// As `libc` has it on every machine that netstrata is built for.

@@ -48,8 +48,9 @@ pub struct Outcome {
 /// The file of the command's program.
 pub fn find(name: &OsStr) -> Result<PathBuf> {
     let missing = || {
-        let name = output::name(name.as_encoded_bytes());
-        Failure::Usage(format!("there is no program `{name}`; nothing was recorded")).into()
+        let (there, name) = (Path::new(name).exists(), output::name(name.as_encoded_bytes()));
+        let why = if there && name.contains('/') { "is no program that can be run" } else { "is no program" };
+        Failure::Usage(format!("`{name}` {why}; nothing was recorded")).into()
     };
     program::find(name).ok_or_else(missing)
 }

@@ -100,11 +100,7 @@ fn pass_on(mut pipe: File, mut out: File, kept: &Mutex<Kept>) {
 
 /// Passes on piece after piece while `goes_on` says so; whether there may be more. What cannot be written is lost: a reader of
 /// ours that went away must not end the benchmark.
-fn pieces(
-    pipe: &mut impl Read,
-    out: &mut impl Write,
-    mut goes_on: impl FnMut(&[u8], io::Result<()>) -> bool,
-) -> bool {
+fn pieces(pipe: &mut impl Read, out: &mut impl Write, mut goes_on: impl FnMut(&[u8], io::Result<()>) -> bool) -> bool {
     let mut buffer = vec![0; PIECE];
     loop {
         match pipe.read(&mut buffer) {
@@ -161,7 +157,10 @@ mod tests {
         let (kept, full) = (Mutex::new(Kept::default()), File::options().write(true).open("/dev/full").unwrap());
         pass_on(OwnedFd::from(pipe).into(), full, &kept);
         let kept = kept.into_inner().unwrap();
-        assert_eq!((kept.bytes, kept.refused.map(|error| error.kind())), (b"said".to_vec(), Some(ErrorKind::StorageFull)));
+        assert_eq!(
+            (kept.bytes, kept.refused.map(|error| error.kind())),
+            (b"said".to_vec(), Some(ErrorKind::StorageFull))
+        );
     }
 
     #[test]
