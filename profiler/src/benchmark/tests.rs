@@ -6,6 +6,7 @@ mod contradictions;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use serde::Deserialize;
