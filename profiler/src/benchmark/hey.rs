@@ -62,6 +62,9 @@ pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
         ..Benchmark::default()
     };
     let mut notes = Vec::new();
+    if benchmark.round_trip_ns.is_none() {
+        notes.push("its mean time is missing, or is none".into());
+    }
     if leave_out_short(&mut benchmark) {
         notes.push("times below 1 ms are left out, which it rounds to 0.1 ms".into());
     }

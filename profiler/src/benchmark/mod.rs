@@ -36,6 +36,16 @@ pub struct Reading {
     pub notes: Vec<String>,
 }
 
+impl Reading {
+    /// The same of a command that was asked to end: most benchmarks tell their result at their end.
+    pub fn of_ended(mut self) -> Self {
+        if self.benchmark.is_none() && !self.notes.is_empty() {
+            self.notes.push("the command was ended before its own end, since the recording was over".into());
+        }
+        self
+    }
+}
+
 /// The result of one client.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Found {
@@ -101,7 +111,7 @@ const TOOLS: &[Tool] = &[
         names: &["fortio"],
         read: fortio::read,
         style: Style::Go,
-        serves: |words| !words.iter().any(|word| matches!(*word, "load" | "curl" | "tcp-load")),
+        serves: |words| !words.iter().any(|word| matches!(*word, "load" | "tcp-load")),
         signs: |text| text.contains("\"DurationHistogram\"") || text.contains("All done "),
     },
     Tool {

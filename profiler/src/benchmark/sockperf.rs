@@ -171,6 +171,7 @@ fn paced(found: &mut Found, text: &str) -> Result<(), String> {
     found.benchmark.duration_s = behind(valid, "RunTime").filter(|seconds| *seconds > 0.0);
     let (sent, answered) = (behind(valid, "SentMessages"), behind(valid, "ReceivedMessages"));
     let (Some(sent), Some(answered), Some(seconds)) = (sent, answered, found.benchmark.duration_s) else {
+        found.notes.push("its counts of messages or their time are missing, and with them the rate".into());
         return Ok(());
     };
     let total = text.lines().find(|line| line.contains("[Total Run]"));

@@ -14,11 +14,13 @@ const CPU_COLUMNS: usize = 4;
 
 /// The results of a table.
 pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
-    let rows: Vec<Vec<f64>> = text
+    let lines: Vec<Vec<&str>> = text
         .lines()
-        .filter_map(|line| line.split_ascii_whitespace().map(number).collect::<Option<Vec<f64>>>())
-        .filter(|row| !row.is_empty())
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|words| !words.is_empty() && words.iter().all(|word| number(word).is_some()))
         .collect();
+    let rows: Vec<Vec<f64>> =
+        lines.iter().map(|words| words.iter().filter_map(|word| number(word)).collect()).collect();
     if rows.is_empty() {
         return Err("it is incomplete: it holds no row of figures".into());
     }
@@ -26,6 +28,12 @@ pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
         return Err("nothing tells which test it is of: not all of its options are known".into());
     }
     let table = Table { asked, text, has_head: text.contains("Elapsed"), rows: &rows };
+    // Times and rates have two digits behind the point, whatever they are.
+    let two_digits = |word: &&&str| word.split_once('.').is_some_and(|(_, part)| part.len() == 2);
+    let least = if rows[0].len() == 1 { 1 } else { 2 };
+    if !table.has_head && lines[0].iter().filter(two_digits).count() < least {
+        return Err("its figures are not written as netperf writes them".into());
+    }
     if rows.iter().all(|row| row.len() == 1) {
         return rows.iter().map(|row| table.alone(row[0])).collect();
     }

@@ -4,20 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
-/// An output with a part of it changed.
-fn changed(name: &str, from: &str, to: &str) -> String {
-    let whole = text(name);
-    assert!(whole.contains(from), "{name} has no {from}");
-    whole.replace(from, to)
-}
-
-/// A document with a place of it changed.
-fn with(name: &str, place: &str, value: Value) -> String {
-    let mut document: Value = serde_json::from_str(&text(name)).unwrap();
-    *document.pointer_mut(place).unwrap() = value;
-    document.to_string()
-}
-
 #[test]
 fn outputs_that_contradict_themselves_are_no_figures() {
     let (iperf3, pp, ping, wrk) = ("iperf3 -c A -J", "sockperf pp --tcp -i A", "ping -c 3 A", "wrk --latency http://A");
@@ -111,7 +97,10 @@ fn a_file_of_another_run_or_tool_is_no_figure() {
         (text("fortio/1.60-http.json"), "own clock it was over before the recording began"),
         (fortio, "own clock it began in the future"),
         (format!("{}{}", dated(now), text("wrk/4.1.0-plain.txt")), "output of wrk too"),
-        (format!("{}{}", text("netperf/2.7.0-tcp_stream.txt"), text("sockperf/3.7-pp-tcp.txt")), "output of netperf too"),
+        (
+            format!("{}{}", text("netperf/2.7.0-tcp_stream.txt"), text("sockperf/3.7-pp-tcp.txt")),
+            "output of netperf too",
+        ),
     ] {
         std::fs::write(&file, output).unwrap();
         let found = read_file(&elsewhere, &file, recorded(now, 1.0));
