@@ -9,6 +9,8 @@ use crate::profile::Benchmark;
 
 /// Times are told in steps of 0.1 ms: below this they say too little.
 const LEAST_NS: f64 = 1e6;
+/// Its options that have no value.
+pub const FLAGS: &[&str] = &["h2", "disable-compression", "disable-keepalive", "disable-redirects", "more"];
 /// Workers without `-c`.
 const WORKERS: &str = "50";
 

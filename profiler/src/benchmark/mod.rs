@@ -103,14 +103,14 @@ const TOOLS: &[Tool] = &[
     Tool {
         names: &["hey"],
         read: hey::read,
-        style: Style::Go,
+        style: Style::First(hey::FLAGS),
         serves: NEVER,
         signs: |text| text.contains("Requests/sec:") && text.contains("Slowest:"),
     },
     Tool {
         names: &["fortio"],
         read: fortio::read,
-        style: Style::Go,
+        style: Style::Usual,
         serves: |words| !words.iter().any(|word| matches!(*word, "load" | "tcp-load")),
         signs: |text| text.contains("\"DurationHistogram\"") || text.contains("All done "),
     },
@@ -124,7 +124,7 @@ const TOOLS: &[Tool] = &[
     Tool {
         names: &["redis-benchmark", "valkey-benchmark"],
         read: redis::read,
-        style: Style::Usual,
+        style: Style::First(redis::FLAGS),
         serves: NEVER,
         signs: redis::signs,
     },

@@ -7,6 +7,10 @@ use super::{
 };
 use crate::profile::Benchmark;
 
+/// Its options that have no value.
+pub const FLAGS: &[&str] =
+    &["q", "l", "I", "e", "x", "2", "3", "csv", "cluster", "enable-tracking", "tls", "insecure", "help", "version"];
+
 /// Whether a text looks like its output: a rate with two digits behind the point, or the head of its table.
 pub fn signs(text: &str) -> bool {
     let two_digits =
@@ -46,7 +50,7 @@ pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
             let left_out = times.into_iter().filter_map(Option::take).count() > 0;
             one.notes.extend(Some(pipelined(depth)).filter(|_| left_out).map(str::to_owned));
         }
-        if words.has(&["--rps"]) == Some(true) {
+        if words.has(&["-rps"]) == Some(true) {
             one.notes.push("it sends by the clock (--rps), and its rate was the client's choice".into());
         }
     }

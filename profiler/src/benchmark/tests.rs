@@ -3,7 +3,6 @@
 
 mod contradictions;
 mod doubtful;
-// mod sceptic;
 
 use std::{
     collections::BTreeMap,

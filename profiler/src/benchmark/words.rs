@@ -13,8 +13,8 @@ pub enum Style {
     Usual,
     /// getopt's, whose letters may stand together (`-Njt NAME`): those that have a value, and those that may have one.
     Letters(&'static str, &'static str),
-    /// Go's: `-c 4`, `--c 4`, `-c=4`, `--c=4`.
-    Go,
+    /// Before all other words, as Go's are: `-c 4`, `--c 4`, `-c=4`, `--c=4`. These have no value.
+    First(&'static [&'static str]),
 }
 
 /// What the words say of an option.
@@ -61,6 +61,10 @@ impl<'a> Words<'a> {
         while at < end {
             let next = words[..end].get(at + 1).map(String::as_str);
             at += 1 + usize::from(found.enter(&words[at], next, style));
+            // What follows is no option, whatever it looks like.
+            if matches!(style, Style::First(_)) && !found.plain.is_empty() {
+                break;
+            }
         }
         found
     }
@@ -79,14 +83,13 @@ impl<'a> Words<'a> {
             return false;
         };
         let long = name.strip_prefix('-');
-        if let (Style::Go, _) | (_, Some(_)) = (style, long) {
-            let (name, value) = match name.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (name, next),
-            };
-            let name = if matches!(style, Style::Go) { name.trim_start_matches('-') } else { name };
-            self.options.push((format!("-{name}"), value));
-            return false;
+        let flags = if let Style::First(flags) = style { Some(flags) } else { None };
+        if long.is_some() || flags.is_some() {
+            let name = if flags.is_some() { long.unwrap_or(name) } else { name };
+            let (name, own) = name.split_once('=').map_or((name, None), |(name, own)| (name, Some(own)));
+            let has_none = flags.is_some_and(|flags| flags.contains(&name));
+            self.options.push((format!("-{name}"), own.or(next.filter(|_| !has_none))));
+            return flags.is_some() && !has_none && own.is_none();
         }
         let (valued, optional) =
             if let Style::Letters(valued, optional) = style { (valued, optional) } else { ("", "") };
@@ -154,8 +157,10 @@ mod tests {
             ("--size=1 --size 2", Style::Usual, "--size", "2"),
             ("-t A -Njt B", Style::Letters("t", ""), "-t", "B"),
             ("-tA -o X -o Y,Z -k", Style::Letters("t", "o"), "-o", "Y,Z"),
-            ("-cpus 2 --c 4", Style::Go, "-c", "4"),
-            ("-c=4 -cpus 2", Style::Go, "-c", "4"),
+            ("-cpus 2 --c 4", Style::First(&[]), "-c", "4"),
+            ("-c=4 -cpus 2", Style::First(&[]), "-c", "4"),
+            ("-h2 -c 4 http://x -c 5", Style::First(&["h2"]), "-c", "4"),
+            ("-d -c -c 4", Style::First(&[]), "-c", "4"),
         ] {
             assert_eq!(Words::new(&split(command), style).value(&[name]), Asked::For(value), "{command}");
         }

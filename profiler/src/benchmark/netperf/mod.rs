@@ -124,8 +124,9 @@ fn parts(words: &Words<'_>, text: &str) -> Result<Vec<String>, String> {
         }
     }
     if parts.len() > 1 {
-        let figures =
-            |line: &str| line.starts_with("THROUGHPUT=") || line.split([' ', ',']).all(|word| number(word).is_some());
+        let row =
+            |line: &str| line.split([' ', ',']).filter(|word| !word.is_empty()).all(|word| number(word).is_some());
+        let figures = |line: &str| line.starts_with("THROUGHPUT=") || (!line.trim().is_empty() && row(line));
         if !words.certain() && parts[0].lines().any(figures) {
             return Err("figures before its banner are of nobody knows what".into());
         }

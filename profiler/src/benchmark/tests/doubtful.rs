@@ -83,6 +83,7 @@ fn options_that_a_shell_fills_in_are_not_known() {
     let median = |command: &str| reading(command, quick).benchmark.unwrap().round_trip_p50_ns;
     assert_eq!(median("sh -c 'redis-benchmark $OPTS -q'"), None);
     assert_eq!(median("redis-benchmark -q"), Some(215e3));
+    assert_eq!(median("redis-benchmark -q set -P 16"), Some(215e3));
     assert_eq!(read_text(&[], quick).unwrap().benchmark.unwrap().round_trip_p50_ns, None);
 }
 
@@ -99,6 +100,7 @@ fn the_last_of_an_option_counts() {
     ]);
     refused(&[("netperf -t omni -P 0 -- -d sideways -o THROUGHPUT", "25000.00\n", "direction")]);
     let hey = text("hey/0.1.4-plain.txt");
+    assert_eq!(reading("hey http://x -c 4", &hey).benchmark.unwrap().pairs, Some(50));
     for command in ["hey --c 4 http://x", "hey --c=4 http://x", "hey -cpus 2 -c 4 http://x", "hey -c 2 -c 4 http://x"] {
         assert_eq!(reading(command, &hey).benchmark.unwrap().pairs, Some(4), "{command}");
     }
