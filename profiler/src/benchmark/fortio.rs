@@ -148,7 +148,7 @@ fn since_1970(time: &str) -> Option<f64> {
     let zone = time.get(19..)?.trim_start_matches(|letter: char| letter == '.' || letter.is_ascii_digit());
     let east = match zone.split_at_checked(1)? {
         ("Z", "") => 0,
-        (sign @ ("+" | "-"), rest) => {
+        (sign @ ("+" | "-"), rest) if rest.len() == 5 => {
             let (hours, minutes) = rest.split_once(':')?;
             let east = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
             if sign == "+" { east } else { -east }
@@ -177,7 +177,14 @@ mod tests {
             assert_eq!(since_1970(time), Some(seconds), "{time}");
         }
         assert_eq!(
-            ["", "yesterday", "2024-03-01T10:00:00", "2024-03-01 10:00", "é024-03-01T10:00:00Z"].map(since_1970),
+            [
+                "",
+                "yesterday",
+                "2024-03-01T10:00:00",
+                "2024-03-01T10:00:00+9999999999999999999:00",
+                "é024-03-01T10:00:00Z"
+            ]
+            .map(since_1970),
             [None; 5]
         );
     }

@@ -179,7 +179,10 @@ fn of_calls(tool: &Tool, calls: &[Call<&Tool>], together: bool, text: &str) -> (
     if calls.len() > 1 && !alike(calls) {
         return refused("the command runs several clients with options that differ");
     }
-    let words = calls.first().map_or_else(Words::unknown, |call| Words::new(&call.words[1..], tool.style));
+    let words = match calls.first() {
+        Some(call) => Words::new(&call.words[1..], tool.style).with_others(call.has_more),
+        None => Words::unknown(),
+    };
     let found = match (tool.read)(&words, text) {
         Ok(found) => found,
         Err(why) => return refused(&why),

@@ -74,6 +74,11 @@ impl<'a> Words<'a> {
         Self { options: Vec::new(), plain: Vec::new(), behind_dashes: &[], certain: false }
     }
 
+    /// The same where there may be others besides.
+    pub fn with_others(self, are_there: bool) -> Self {
+        Self { certain: self.certain && !are_there, ..self }
+    }
+
     /// Enters a word; whether the next one is its value and nothing else.
     fn enter(&mut self, word: &'a str, next: Option<&'a str>, style: Style) -> bool {
         // An option may hide in it.

@@ -15,6 +15,8 @@ pub struct Call<T> {
     pub words: Vec<String>,
     /// It may run any number of times: in a loop, in a function.
     pub repeats: bool,
+    /// It may have other words besides.
+    pub has_more: bool,
     /// Something else may run before it where it stands.
     late: bool,
 }
@@ -48,7 +50,7 @@ fn name(word: &str) -> &str {
 fn look<T>(words: &[String], known: &impl Fn(&str) -> Option<T>, depth: usize, found: &mut Calls<T>) {
     let Some(first) = words.first().filter(|_| depth > 0) else { return };
     if let Some(tool) = known(name(first)) {
-        found.calls.push(Call { tool, words: words.to_vec(), repeats: false, late: false });
+        found.calls.push(Call { tool, words: words.to_vec(), repeats: false, has_more: false, late: false });
         return;
     }
     match behind(name(first), words, &|image| known(image).is_some()) {
@@ -60,6 +62,11 @@ fn look<T>(words: &[String], known: &impl Fn(&str) -> Option<T>, depth: usize, f
                 call.repeats |= when == When::Often;
                 call.late |= when != When::Now;
             }
+        }
+        Behind::Image(rest) => {
+            let before = found.calls.len();
+            look(&rest, known, depth - 1, found);
+            found.calls[before..].iter_mut().for_each(|call| call.has_more = true);
         }
         Behind::Script(script) => look_into(&lines(&script), known, depth, found),
     }

@@ -6,6 +6,8 @@ pub enum Behind {
     Nothing,
     /// The words of a command.
     Words(Vec<String>, When),
+    /// The same of an image's own program, which the image may give other words before them.
+    Image(Vec<String>),
     /// A shell's script.
     Script(String),
 }
@@ -418,7 +420,7 @@ fn engine(words: &[String], is_tool: &dyn Fn(&str) -> bool) -> Behind {
     match entry {
         Some(entry) => Behind::Words([vec![entry], rest].concat(), When::Now),
         None if runs && first_is_option && is_tool(image_name) => {
-            Behind::Words([vec![image_name.to_owned()], rest].concat(), When::Now)
+            Behind::Image([vec![image_name.to_owned()], rest].concat())
         }
         None => Behind::Words(rest, When::Now),
     }

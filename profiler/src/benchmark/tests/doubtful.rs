@@ -65,11 +65,15 @@ fn options_that_a_shell_fills_in_are_not_known() {
         ("sh -c 'netperf -H x ${T:+-t $T} -P 0 -v 0'", "25000.00\n", test),
         ("sh -c 'netperf -H x -P 0 -v 0 $(cat options)'", "25000.00\n", test),
         ("sh -c 'netperf -t TCP_STREAM -P 0 -v 0 -f $UNIT'", "9.41\n", "not known"),
+        // An image may begin with words of its own.
+        ("docker run a/netperf -H x -P 0 -v 0", "25000.00\n", test),
     ]);
     read_as(&[
         ("sh -c 'netperf -H $HOST'", STREAM, BITS),
         ("sh -c 'netperf -H \"$HOST\" -P 0 -v 0'", "9412.33\n", BITS),
         ("netperf -H $HOST -P 0 -v 0", "9412.33\n", BITS),
+        ("docker run a/netperf -H x", STREAM, BITS),
+        ("docker run a/other netperf -H x -P 0 -v 0", "9412.33\n", BITS),
     ]);
     let hey = text("hey/0.1.4-plain.txt");
     let pairs = |command: &str| reading(command, &hey).benchmark.unwrap().pairs;
