@@ -40,6 +40,8 @@ fn run(words: &Words<'_>, text: &str) -> Result<Found, String> {
     }
     let incomplete = || "it is incomplete: the rate at its end is missing".to_owned();
     let connections = text.lines().find_map(connections);
+    // wrk2 does before it measures.
+    let calibrated = text.contains("Thread calibration:");
     // Before its table a script may have printed anything.
     let text = text.find("  Thread Stats  ").map_or(text, |at| &text[at..]);
     let rate = line_of(text, "Requests/sec:").and_then(number).ok_or_else(incomplete)?;
@@ -75,7 +77,7 @@ fn run(words: &Words<'_>, text: &str) -> Result<Found, String> {
     if text.lines().any(is_distribution) && percentiles.is_empty() {
         found.notes.push("its percentiles are no times".into());
     }
-    let by_clock = text.contains("HdrHistogram") || words.has(&["-R", "--rate"]) == Some(true);
+    let by_clock = text.contains("HdrHistogram") || calibrated || words.has(&["-R", "--rate"]) == Some(true);
     if by_clock {
         found.notes.push("wrk2 sends by the clock, and its times are only those since a request was due".into());
     }

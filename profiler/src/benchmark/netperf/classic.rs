@@ -25,10 +25,7 @@ pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
         return Err("nothing tells which test it is of: not all of its options are known".into());
     }
     let table = Table { asked, text, has_head: text.contains("Elapsed"), rows: &rows };
-    // Times and rates have two digits behind the point, whatever they are.
-    let two_digits = |word: &&&str| word.split_once('.').is_some_and(|(_, part)| part.len() == 2);
-    let least = if rows[0].len() == 1 { 1 } else { 2 };
-    if !table.has_head && lines[0].iter().filter(two_digits).count() < least {
+    if !table.has_head && !written(&lines[0], asked) {
         return Err("its figures are not written as netperf writes them".into());
     }
     if rows.iter().all(|row| row.len() == 1) {
@@ -39,6 +36,22 @@ pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
         Work::Stream => table.stream(),
         Work::Requests | Work::Connections(_) => table.requests(),
     }
+}
+
+/// Whether the first row is written as netperf writes it, where no head says what is in it: sizes are whole, and behind them time and
+/// rate have two digits behind the point.
+fn written(row: &[&str], asked: &Asked<'_>) -> bool {
+    let two_digits =
+        |word: Option<&&str>| word.and_then(|word| word.split_once('.')).is_some_and(|(_, part)| part.len() == 2);
+    let datagrams = asked.test.protocol == "udp" && asked.test.work == Work::Stream;
+    let sizes = match asked.test.work {
+        _ if row.len() == 1 => return two_digits(row.first()),
+        Work::Stream if datagrams => 2,
+        Work::Stream => 3,
+        Work::Requests | Work::Connections(_) => 4,
+    };
+    let rate = if datagrams { 5 } else { sizes + 1 };
+    row.iter().take(sizes).all(|word| !word.contains('.')) && two_digits(row.get(sizes)) && two_digits(row.get(rate))
 }
 
 struct Table<'a> {

@@ -45,6 +45,7 @@ fn a_number_alone_is_netperfs_only_where_it_prints_one() {
         ("netperf -H x -P 0 -v 0 -c", "12.30\n", "with -c or -C"),
         ("netperf -H x -P 0 -v 0", "131072\n", "not written as netperf"),
         ("netperf -H x -P 0", "1 2 3 4 5\n", "not written as netperf"),
+        ("netperf -H x -P 0", "9412.33 10.00 16384 16384 131072\n", "not written as netperf"),
         ("grep netperf -c FILE", "14\n", ""),
         ("kubectl exec netperf -it -- ./bench.sh", "42\n", ""),
         ("docker logs netperf --tail 1", "9412.33\n", ""),
