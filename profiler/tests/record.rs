@@ -162,8 +162,10 @@ fn a_result_made_elsewhere_is_read_from_its_file() {
     let directory = Directory::new();
     let recorded = |result: &str| {
         let file = directory.word("elsewhere");
-        // Written while it is recorded, as a benchmark elsewhere would.
-        let (here, copy) = (directory.word("result"), format!("cp {result} {}", directory.word("result")));
+        // Written and begun while it is recorded, as a benchmark elsewhere would be.
+        let here = directory.word("result");
+        let now = "s/\\(\"timesecs\":\\s*\\)[0-9]*/\\1'$(date +%s)'/";
+        let copy = format!("cp {result} {here} && sed -i '{now}' {here}");
         netstrata(&["record", "--benchmark", &here, "-o", &file, "--", "sh", "-c", &format!("sleep 1; {copy}")]);
         report(&directory.file("elsewhere"))["meta"].clone()
     };

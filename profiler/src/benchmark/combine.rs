@@ -55,10 +55,24 @@ pub fn sum(found: &[Found], together: bool) -> Result<Found, String> {
     };
     let mut notes: Vec<String> = found.iter().flat_map(|found| found.notes.clone()).collect();
     notes.dedup();
-    if all.iter().any(|one| one.round_trip_p50_ns.is_some()) {
+    let any = |figure: fn(&Benchmark) -> Option<f64>| all.iter().any(|one| figure(one).is_some());
+    if any(|one| one.round_trip_p50_ns.or(one.round_trip_p90_ns).or(one.round_trip_p99_ns).or(one.round_trip_p999_ns)) {
         notes.push(format!("percentiles of {} clients have no sum", all.len()));
     }
-    Ok(Found { benchmark, notes, began_s: None })
+    if any(|one| one.round_trip_ns) && benchmark.round_trip_ns.is_none() {
+        notes.push(format!("mean round trips of {} clients have no mean without the rates of all", all.len()));
+    }
+    let lost = [
+        ("throughput", any(|one| one.throughput_bits_per_s) && benchmark.throughput_bits_per_s.is_none()),
+        ("rate of transactions", any(|one| one.transactions_per_s) && benchmark.transactions_per_s.is_none()),
+        ("rate of messages", any(|one| one.messages_per_s) && benchmark.messages_per_s.is_none()),
+        ("longest round trip", any(|one| one.round_trip_max_ns) && benchmark.round_trip_max_ns.is_none()),
+    ];
+    for (name, _) in lost.iter().filter(|(_, lost)| *lost) {
+        notes.push(format!("not all of {} clients tell a {name}", all.len()));
+    }
+    let ahead = found.iter().map(|found| found.ahead).fold(0.0, f64::max);
+    Ok(Found { benchmark, notes, began_s: Some(early).filter(|early| *early < f64::MAX), ahead })
 }
 
 /// A figure of all; none where one of them does not tell it.

@@ -4,14 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Found, json::objects, text::count};
+use super::{Found, json::objects, text::count, words::Words};
 use crate::profile::Benchmark;
+
+/// How far a rate may be from requests by seconds.
+const ROUNDED: f64 = 0.02;
 
 /// As far as it is read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Document {
     run_type: Option<String>,
+    start_time: Option<String>,
+    #[serde(rename = "RequestedQPS")]
+    requested_qps: Option<String>,
     #[serde(rename = "ActualQPS")]
     actual_qps: Option<f64>,
     /// Nanoseconds.
@@ -39,7 +45,7 @@ struct Percentile {
 }
 
 /// One result for each object.
-pub fn read(_: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(_: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     let objects = objects(text);
     let mut found = Vec::new();
     for object in &objects.whole {
@@ -56,49 +62,130 @@ pub fn read(_: &[&str], text: &str) -> Result<Vec<Found>, String> {
     }
 }
 
+/// What is asked, which has answers of its own kinds.
+#[derive(Clone, Copy)]
+struct Kind {
+    workload: &'static str,
+    /// Whether a code stands for an answer; else the request had none.
+    answered: fn(&str) -> bool,
+    /// Whether an answer is a good one.
+    good: fn(&str) -> bool,
+}
+
+impl Kind {
+    fn of(run_type: &str) -> Option<Self> {
+        // Errors of TCP and UDP stand there by their texts.
+        let exchanged: fn(&str) -> bool = |code| code == "OK";
+        let status = |code: &str| code.len() == 3 && code.starts_with(['1', '2', '3', '4', '5']);
+        match run_type.split(' ').next()? {
+            "HTTP" => Some(Self { workload: "http", answered: status, good: |code| code.starts_with(['2', '3']) }),
+            "GRPC" if run_type.starts_with("GRPC Health") || run_type.starts_with("GRPC Ping") => Some(Self {
+                workload: "grpc",
+                answered: |code| !matches!(code, "ERROR" | "-1"),
+                good: |code| matches!(code, "OK" | "SERVING" | "1"),
+            }),
+            "TCP" => Some(Self { workload: "tcp-rr", answered: exchanged, good: exchanged }),
+            "UDP" => Some(Self { workload: "udp-rr", answered: exchanged, good: exchanged }),
+            _ => None,
+        }
+    }
+}
+
 fn result(document: &Document) -> Result<Found, String> {
-    let Document { run_type, actual_qps, actual_duration, num_threads, duration_histogram, ret_codes } = document;
-    let workload = match run_type.as_deref() {
-        Some("HTTP") => "http",
-        Some("GRPC Health" | "GRPC Ping") => "grpc",
-        Some("TCP") => "tcp-rr",
-        Some("UDP") => "udp-rr",
-        _ => return Err("its kind of run is unknown".into()),
-    };
+    let Document { actual_duration, num_threads, duration_histogram, ret_codes, .. } = document;
+    let kind = document.run_type.as_deref().and_then(Kind::of).ok_or("its kind of run is unknown")?;
     let Some(histogram) = duration_histogram else { return Err("it holds no times".into()) };
-    let good = |code: &str| matches!(code, "OK" | "SERVING") || code.starts_with(['2', '3']) && code.len() == 3;
-    let answers: u64 = ret_codes.values().fold(0, |sum, count| sum.saturating_add(*count));
-    // -1 stands for connections that failed.
-    let failed: u64 =
-        ret_codes.iter().filter(|(code, _)| !good(code)).fold(0, |sum, (_, count)| sum.saturating_add(*count));
-    let unanswered = ret_codes.get("-1").copied().unwrap_or(0);
-    if answers == unanswered || histogram.count.is_none_or(|count| count < 1.0) {
+    let sum = |counts: &dyn Fn(&str) -> bool| {
+        let counted = ret_codes.iter().filter(|(code, _)| counts(code));
+        counted.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count))
+    };
+    let requests = sum(&|_| true);
+    let unanswered = sum(&|code| !(kind.answered)(code));
+    let failed = sum(&|code| !((kind.answered)(code) && (kind.good)(code)));
+    if requests == unanswered || histogram.count.is_none_or(|count| count < 1.0) {
         return Err("an error: no request was answered".into());
     }
     let duration_s =
         actual_duration.map(|ns| ns / 1e9).filter(|seconds| *seconds > 0.0).ok_or("its duration is missing")?;
+    let rate = document.actual_qps.ok_or("its rate is missing")?;
+    if histogram.count.is_some_and(|count| (rate * duration_s - count).abs() > ROUNDED * count + 1.0) {
+        return Err("its rate contradicts its requests and seconds".into());
+    }
+    // Its times are those of requests without an answer, too.
+    let ns = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e9).filter(|_| unanswered == 0);
     let percentile = |share: f64| {
-        let known = histogram.percentiles.iter().flatten().find(|known| known.percentile == share)?;
-        Some(known.value * 1e9)
+        ns(histogram.percentiles.iter().flatten().find(|known| known.percentile == share).map(|known| known.value))
     };
-    let rate = actual_qps.map(|rate| rate * (answers - unanswered) as f64 / answers as f64);
     let benchmark = Benchmark {
-        workload: workload.into(),
-        transactions_per_s: Some(rate.ok_or("its rate is missing")?),
-        round_trip_ns: histogram.avg.map(|seconds| seconds * 1e9).filter(|_| unanswered == 0),
-        round_trip_max_ns: histogram.max.map(|seconds| seconds * 1e9).filter(|_| unanswered == 0),
-        round_trip_p50_ns: percentile(50.0).filter(|_| unanswered == 0),
-        round_trip_p90_ns: percentile(90.0).filter(|_| unanswered == 0),
-        round_trip_p99_ns: percentile(99.0).filter(|_| unanswered == 0),
-        round_trip_p999_ns: percentile(99.9).filter(|_| unanswered == 0),
+        workload: kind.workload.into(),
+        transactions_per_s: Some(rate * (requests - unanswered) as f64 / requests as f64),
+        round_trip_ns: ns(histogram.avg),
+        round_trip_max_ns: ns(histogram.max),
+        round_trip_p50_ns: percentile(50.0),
+        round_trip_p90_ns: percentile(90.0),
+        round_trip_p99_ns: percentile(99.0),
+        round_trip_p999_ns: percentile(99.9),
         pairs: num_threads.and_then(count),
         duration_s: Some(duration_s),
         failed: Some(failed),
         ..Benchmark::default()
     };
-    let mut found = Found::from(benchmark);
+    let mut found = Found { began_s: document.start_time.as_deref().and_then(since_1970), ..Found::from(benchmark) };
     if failed > 0 {
         found.notes.push(format!("{failed} errors and answers that are errors"));
     }
+    if document.requested_qps.as_ref().is_some_and(|rate| rate != "max") {
+        found.notes.push("it sends by the clock (-qps), and its rate was the client's choice".into());
+    }
     Ok(found)
+}
+
+/// Seconds since 1970 of a time as RFC 3339 writes it: `2024-03-01T10:00:00.5+01:00`.
+fn since_1970(time: &str) -> Option<f64> {
+    let part = |from: usize, to: usize| time.get(from..to)?.parse::<i64>().ok();
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hours, minutes, seconds) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    let zone = time.get(19..)?.trim_start_matches(|letter: char| letter == '.' || letter.is_ascii_digit());
+    let east = match zone.split_at_checked(1)? {
+        ("Z", "") => 0,
+        (sign @ ("+" | "-"), rest) if rest.len() == 5 => {
+            let (hours, minutes) = rest.split_once(':')?;
+            let east = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            if sign == "+" { east } else { -east }
+        }
+        _ => return None,
+    };
+    // Days of years that begin in March, so that a leap day is the last one.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some((((days * 24 + hours) * 60 + minutes - east) * 60 + seconds) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_seconds_since_1970() {
+        for (time, seconds) in [
+            ("1970-01-01T00:00:00Z", 0.0),
+            ("2024-02-29T23:59:59.999999999Z", 1_709_251_199.0),
+            ("2024-03-01T10:00:00.000000000Z", 1_709_287_200.0),
+            ("2024-03-01T11:00:00+01:00", 1_709_287_200.0),
+            ("2024-03-01T04:30:00.5-05:30", 1_709_287_200.0),
+        ] {
+            assert_eq!(since_1970(time), Some(seconds), "{time}");
+        }
+        assert_eq!(
+            [
+                "",
+                "yesterday",
+                "2024-03-01T10:00:00",
+                "2024-03-01T10:00:00+9999999999999999999:00",
+                "é024-03-01T10:00:00Z"
+            ]
+            .map(since_1970),
+            [None; 5]
+        );
+    }
 }

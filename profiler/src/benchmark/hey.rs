@@ -1,18 +1,21 @@
 //! hey's summary.
 
 use super::{
-    Found, option,
+    Found,
     text::{count, leading, line_of, number, quoted, whole},
+    words::Words,
 };
 use crate::profile::Benchmark;
 
 /// Times are told in steps of 0.1 ms: below this they say too little.
 const LEAST_NS: f64 = 1e6;
+/// Its options that have no value.
+pub const FLAGS: &[&str] = &["h2", "disable-compression", "disable-keepalive", "disable-redirects", "more"];
 /// Workers without `-c`.
-const WORKERS: u32 = 50;
+const WORKERS: &str = "50";
 
 /// hey's summary. Its rate counts failed requests too, so that the answers are counted here.
-pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     if text.starts_with("response-time,") {
         return Err("only its summary is read: give it no -o csv".into());
     }
@@ -42,7 +45,6 @@ pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
         return Err(format!("an error: no request was answered: {}", quoted(why)));
     }
     let refused: u64 = answers.iter().filter(|(code, _)| !(200..400).contains(code)).map(|(_, count)| count).sum();
-    let workers = option(words, &["-c"]).map_or(Some(WORKERS), |word| number(word).and_then(count));
     let percentile = |share: &str| {
         let lines = text.lines().skip_while(|line| line.trim() != "Latency distribution:");
         let line = lines.map(str::trim).find_map(|line| line.strip_prefix(share))?;
@@ -56,19 +58,25 @@ pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
         round_trip_p50_ns: percentile("50% "),
         round_trip_p90_ns: percentile("90% "),
         round_trip_p99_ns: percentile("99% "),
-        pairs: workers.filter(|_| !words.is_empty()),
+        pairs: words.value(&["-c"]).or(WORKERS).and_then(number).and_then(count),
         duration_s: Some(total),
         failed: Some(failed + refused),
         ..Benchmark::default()
     };
     let mut notes = Vec::new();
+    if benchmark.round_trip_ns.is_none() {
+        notes.push("its mean time is missing, or is none".into());
+    }
     if leave_out_short(&mut benchmark) {
         notes.push("times below 1 ms are left out, which it rounds to 0.1 ms".into());
     }
     if failed + refused > 0 {
         notes.push(format!("{} errors and answers that are errors", failed + refused));
     }
-    Ok(vec![Found { benchmark, notes, began_s: None }])
+    if words.value(&["-q"]).known().is_some_and(|rate| number(rate) != Some(0.0)) {
+        notes.push("it sends by the clock (-q), and its rate was the client's choice".into());
+    }
+    Ok(vec![Found { notes, ..Found::from(benchmark) }])
 }
 
 /// Takes away times that are rounded too much; whether there were such.

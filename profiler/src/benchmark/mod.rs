@@ -5,6 +5,7 @@
 
 mod combine;
 mod command;
+mod file;
 mod fortio;
 mod hey;
 mod iperf3;
@@ -18,17 +19,13 @@ mod sockperf;
 #[cfg(test)]
 mod tests;
 mod text;
+mod words;
 mod wrk;
-
-use std::{
-    fs::File,
-    io::Read as _,
-    path::Path,
-    time::{Duration, SystemTime},
-};
 
 use crate::profile::{Benchmark, worker::WorkerReport};
 use command::{Call, Calls, calls};
+pub use file::{Recorded, read_file};
+use words::{Style, Words};
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,14 +36,26 @@ pub struct Reading {
     pub notes: Vec<String>,
 }
 
+impl Reading {
+    /// The same of a command that was asked to end: most benchmarks tell their result at their end.
+    pub fn of_ended(mut self) -> Self {
+        if self.benchmark.is_none() && !self.notes.is_empty() {
+            self.notes.push("the command was ended before its own end, since the recording was over".into());
+        }
+        self
+    }
+}
+
 /// The result of one client.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Found {
     benchmark: Benchmark,
     /// What is missing in it, as sentences without the tool's name.
     notes: Vec<String>,
-    /// When it began, in seconds of some clock of the tool's.
+    /// When it began, in seconds since 1970 by the tool's own clock.
     began_s: Option<f64>,
+    /// Of so many requests each connection may wait for the answers at one time, beside the first.
+    ahead: f64,
 }
 
 impl From<Benchmark> for Found {
@@ -55,65 +64,69 @@ impl From<Benchmark> for Found {
     }
 }
 
-/// Reads the words of a command, from the tool's name on, and plain text: a result for each client, or why there is none.
-type Read = fn(&[&str], &str) -> Result<Vec<Found>, String>;
+/// Reads a tool's words and plain text: a result for each client, or why there is none.
+type Read = fn(&Words<'_>, &str) -> Result<Vec<Found>, String>;
 
 /// A program whose output is read.
 struct Tool {
     /// Its name, and others that it has.
     names: &'static [&'static str],
     read: Read,
-    /// Whether the words, without the name, are those of a server, which tells nothing where a client does.
+    style: Style,
+    /// Whether the words, without the name, are those of a server.
     serves: fn(&[&str]) -> bool,
     /// Whether a text looks like its output.
     signs: fn(&str) -> bool,
 }
 
+const NEVER: fn(&[&str]) -> bool = |_| false;
+
 /// The tools: the only list.
 const TOOLS: &[Tool] = &[
-    Tool { names: &["iperf3"], read: iperf3::read, serves: iperf3::serves, signs: iperf3::signs },
+    Tool { names: &["iperf3"], read: iperf3::read, style: Style::Usual, serves: iperf3::serves, signs: iperf3::signs },
     Tool {
         names: &["sockperf"],
         read: sockperf::read,
+        style: Style::Usual,
         serves: |words| words.iter().any(|word| matches!(*word, "server" | "sr")),
         signs: |text| text.contains("sockperf: "),
     },
-    Tool { names: &["netperf"], read: netperf::read, serves: |_| false, signs: netperf::signs },
-    Tool {
-        names: &["qperf"],
-        read: qperf::read,
-        serves: |words| words.iter().all(|word| word.starts_with('-')),
-        signs: qperf::signs,
-    },
+    Tool { names: &["netperf"], read: netperf::read, style: netperf::GENERAL, serves: NEVER, signs: netperf::signs },
+    Tool { names: &["qperf"], read: qperf::read, style: Style::Usual, serves: qperf::serves, signs: qperf::signs },
     Tool {
         names: &["wrk", "wrk2"],
         read: wrk::read,
-        serves: |_| false,
+        style: Style::Usual,
+        serves: NEVER,
         signs: |text| text.contains("Requests/sec:") && text.contains(" requests in "),
     },
     Tool {
         names: &["hey"],
         read: hey::read,
-        serves: |_| false,
+        style: Style::First(hey::FLAGS),
+        serves: NEVER,
         signs: |text| text.contains("Requests/sec:") && text.contains("Slowest:"),
     },
     Tool {
         names: &["fortio"],
         read: fortio::read,
-        serves: |words| !words.iter().any(|word| matches!(*word, "load" | "curl" | "tcp-load")),
+        style: Style::Usual,
+        serves: |words| !words.iter().any(|word| matches!(*word, "load" | "tcp-load")),
         signs: |text| text.contains("\"DurationHistogram\"") || text.contains("All done "),
     },
     Tool {
         names: &["ping", "ping4", "ping6"],
         read: ping::read,
-        serves: |_| false,
+        style: Style::Usual,
+        serves: NEVER,
         signs: |text| text.contains(" ping statistics ---"),
     },
     Tool {
         names: &["redis-benchmark", "valkey-benchmark"],
         read: redis::read,
-        serves: |_| false,
-        signs: |text| text.contains(" requests per second") || text.contains("\"test\",\"rps\""),
+        style: Style::First(redis::FLAGS),
+        serves: NEVER,
+        signs: redis::signs,
     },
 ];
 
@@ -132,14 +145,14 @@ pub fn read(command: &[String], output: &str, whole: bool) -> Reading {
     if let Some(report) = WorkerReport::find(output) {
         return Reading { benchmark: Some(report.benchmark()), notes: Vec::new() };
     }
-    let Calls { mut calls, together } = clients(command);
+    let Calls { mut calls, together, hides } = clients(command);
     // A ping before a benchmark, or beside it, is no benchmark of its own.
     let pings = |call: &Call<&Tool>| call.tool.name() == "ping";
     let pinged = calls.iter().any(pings) && !calls.iter().all(pings);
     if pinged {
         calls.retain(|call| !pings(call));
     }
-    let Some(first) = calls.first() else { return Reading::default() };
+    let Some(first) = calls.first() else { return if hides { hidden(output) } else { Reading::default() } };
     let name = first.tool.name();
     if let Some(other) = calls.iter().find(|call| call.tool.name() != name) {
         return refused(
@@ -153,101 +166,81 @@ pub fn read(command: &[String], output: &str, whole: bool) -> Reading {
             "it is too long, and only its beginning was kept; --benchmark FILE reads one from a file",
         );
     }
-    let words = first.words.iter().skip(1).map(String::as_str).collect::<Vec<_>>();
-    if calls.len() > 1 && !alike(&calls) {
-        return refused(name, "the command runs several clients with options that differ");
-    }
-    let text = lines(output);
-    let clients = if calls.len() > 1 { Some((calls.len(), together)) } else { None };
-    let mut found = finish(first.tool, (first.tool.read)(&words, &text), clients);
+    let (mut found, _) = of_calls(first.tool, &calls, together, &lines(output));
     if pinged && found.benchmark.is_some() {
         found.notes.push(format!("of the command only what {name} measured was taken, and nothing of ping"));
     }
     found
 }
 
-/// More than this of a file is not read.
-const LARGEST_FILE: u64 = 64 << 20;
-
-/// When a recording was made.
-#[derive(Clone, Copy, Debug)]
-pub struct Recorded {
-    /// When it began.
-    pub since: SystemTime,
-    /// How long it was.
-    pub seconds: f64,
-}
-
-/// Clocks of files are coarse: those that tell no part of a second by seconds, others by ticks.
-const COARSE: [Duration; 2] = [Duration::from_secs(2), Duration::from_millis(50)];
-/// A benchmark may begin before a recording and end behind it by so much of it: programs start and end.
-const LONGER: f64 = 1.1;
-
-/// What a benchmark measured elsewhere while a recording was made, from a file with its output; `command` may tell its options. A
-/// file that cannot be read, or is of something else, is a note: by then the recording is made.
-pub fn read_file(command: &[String], file: &Path, recorded: Recorded) -> Reading {
-    let refused = |why: &str| Reading {
-        benchmark: None,
-        notes: vec![format!(
-            "the benchmark's result in {} was not understood: {why}",
-            text::quoted(&file.display().to_string())
-        )],
+/// What a tool's calls measured, and when that began. No call: it ran elsewhere, and nothing is known of its words.
+fn of_calls(tool: &Tool, calls: &[Call<&Tool>], together: bool, text: &str) -> (Reading, Option<f64>) {
+    let refused = |why: &str| (refused(tool.name(), why), None);
+    if calls.len() > 1 && !alike(calls) {
+        return refused("the command runs several clients with options that differ");
+    }
+    let words = match calls.first() {
+        Some(call) => Words::new(&call.words[1..], tool.style).with_others(call.has_more),
+        None => Words::unknown(),
     };
-    // A pipe without a writer would never end.
-    if !file.is_file() {
-        return refused(if file.exists() { "it is no plain file" } else { "there is no such file" });
-    }
-    if let Ok(written) = file.metadata().and_then(|there| there.modified()) {
-        let part = written.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-        let coarse = COARSE[usize::from(part > 0)];
-        if written + coarse < recorded.since {
-            return refused("it was written before the recording began, so it is of another run");
+    let found = match (tool.read)(&words, text) {
+        Ok(found) => found,
+        Err(why) => return refused(&why),
+    };
+    let (count, clients) = (found.len(), calls.len().max(1));
+    let one = match count {
+        0 => return refused("it holds no result"),
+        _ if clients == 1 && count > 1 => {
+            return refused(&format!("it holds {count} results, and more than one is not told apart"));
         }
-        if written > SystemTime::now() + coarse {
-            return refused("it was written in the future, so nothing tells of which run it is");
+        _ if calls.iter().any(|call| call.repeats) => {
+            return refused(
+                "the command runs it in a loop or a function, or by xargs, so that nothing tells whether this is all that it measured",
+            );
         }
-    }
-    let mut bytes = Vec::new();
-    match File::open(file).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)) {
-        Err(error) => refused(&format!("it cannot be read: {error}")),
-        Ok(_) if bytes.len() as u64 > LARGEST_FILE => refused("it is too long"),
-        Ok(_) => read_text(command, &String::from_utf8_lossy(&bytes))
-            .map(|found| longer(found, recorded.seconds))
-            .unwrap_or_else(|| refused("it is of no tool that is known")),
-    }
+        _ if clients != count => {
+            return refused(&format!("the command runs {clients} clients, and it holds {count} results"));
+        }
+        1 => found.into_iter().next(),
+        _ => match combine::sum(&found, together) {
+            Ok(sum) => Some(sum),
+            Err(why) => return refused(&why),
+        },
+    };
+    let Some(mut one) = one else { return refused("it holds no result") };
+    one.notes.extend(possible::check(&mut one.benchmark, one.ahead));
+    one.benchmark.tool = tool.name().into();
+    let notes = one
+        .notes
+        .iter()
+        .map(|note| format!("of the output of {} only a part was taken: {note}", tool.name()))
+        .collect();
+    (Reading { benchmark: Some(one.benchmark), notes }, one.began_s)
 }
 
-/// With a note where it measured what was not recorded.
-fn longer(mut found: Reading, recorded: f64) -> Reading {
-    let ran = found.benchmark.as_ref().and_then(Benchmark::ran_s);
-    if let Some(ran) = ran.filter(|ran| *ran > LONGER * recorded + 0.5) {
-        found.notes.push(format!(
-            "the benchmark ran for {ran:.1} s and the recording for {recorded:.1} s: a part of what it measured was not recorded, if it is of this run at all"
-        ));
+/// The tools that a text looks like the output of; not ping beside others.
+fn signs(text: &str) -> Vec<&'static Tool> {
+    let mut found: Vec<&Tool> = TOOLS.iter().filter(|tool| (tool.signs)(text)).collect();
+    if found.len() > 1 {
+        found.retain(|tool| tool.name() != "ping");
     }
     found
 }
 
-/// The same from its text; none where no tool is known that prints such a text.
+/// Of a program that may run others a figure is none of a tool's that nobody names, but a note.
+fn hidden(output: &str) -> Reading {
+    let names: Vec<&str> = signs(&lines(output)).iter().map(|tool| tool.name()).collect();
+    let note = format!(
+        "the output looks like that of {}, which the command does not name, and no figure is taken from it: --benchmark FILE \
+         reads a file with it",
+        names.join(" and ")
+    );
+    Reading { benchmark: None, notes: if names.is_empty() { Vec::new() } else { vec![note] } }
+}
+
+#[cfg(test)]
 fn read_text(command: &[String], output: &str) -> Option<Reading> {
-    if let Some(report) = WorkerReport::find(output) {
-        return Some(Reading { benchmark: Some(report.benchmark()), notes: Vec::new() });
-    }
-    let text = lines(output);
-    let Calls { calls, .. } = clients(command);
-    let signs = TOOLS.iter().find(|tool| (tool.signs)(&text));
-    let named = calls.first().map(|call| call.tool);
-    let tool = signs.or(named)?;
-    let is_run = |call: &Call<&Tool>| call.tool.name() == tool.name();
-    if !calls.is_empty() && !calls.iter().any(is_run) {
-        let others = calls[0].tool.name();
-        return Some(refused(tool.name(), &format!("the command that was recorded runs {others}")));
-    }
-    let words = match calls.as_slice() {
-        [call] if call.tool.name() == tool.name() => call.words.iter().skip(1).map(String::as_str).collect(),
-        _ => Vec::new(),
-    };
-    Some(finish(tool, (tool.read)(&words, &text), None))
+    file::understood(command, output).map(|(found, _)| found)
 }
 
 /// The whole lines of an output. JSON tells itself where it ends.
@@ -260,17 +253,24 @@ fn lines(output: &str) -> String {
     text
 }
 
-/// The clients of a command. Servers are none, but where nobody else tells anything.
+/// The clients of a command. Servers are none, but where nobody else tells anything: of those only iperf3's do.
 fn clients(command: &[String]) -> Calls<&'static Tool> {
     let mut found = calls(command, &Tool::named);
+    found.hides &= found.calls.is_empty();
+    found.calls.retain(|call| !asks_nothing(&call.words[1..]));
     let serves = |call: &Call<&Tool>| {
         let words: Vec<&str> = call.words.iter().skip(1).map(String::as_str).collect();
         (call.tool.serves)(&words)
     };
-    if found.calls.iter().any(|call| !serves(call)) {
-        found.calls.retain(|call| !serves(call));
-    }
+    let tells = found.calls.iter().any(|call| !serves(call));
+    found.calls.retain(|call| !serves(call) || (!tells && call.tool.name() == "iperf3"));
     found
+}
+
+/// Whether a program is only to say who it is.
+fn asks_nothing(words: &[String]) -> bool {
+    let known = ["--version", "-version", "version", "-v", "-V", "--help", "-help", "help", "-h"];
+    matches!(words, [only] if known.contains(&only.as_str()))
 }
 
 /// Whether several clients have the same options but for whom they ask.
@@ -288,48 +288,6 @@ fn alike(calls: &[Call<&Tool>]) -> bool {
     calls.iter().all(|call| options(call) == options(&calls[0]))
 }
 
-/// One result of what was found. `clients`: how many there are, and whether they ran together, where the words tell of several.
-fn finish(tool: &Tool, found: Result<Vec<Found>, String>, clients: Option<(usize, bool)>) -> Reading {
-    let name = tool.name();
-    let found = match found {
-        Ok(found) => found,
-        Err(why) => return refused(name, &why),
-    };
-    let count = found.len();
-    let one = match (found.len(), clients) {
-        (0, _) => return refused(name, "it holds no result"),
-        (1, None) => found.into_iter().next(),
-        (_, None) => return refused(name, &format!("it holds {count} results, and more than one is not told apart")),
-        (_, Some((clients, _))) if clients != count => {
-            return refused(name, &format!("the command runs {clients} clients, and it holds {count} results"));
-        }
-        (_, Some((_, together))) => match combine::sum(&found, together) {
-            Ok(sum) => Some(sum),
-            Err(why) => return refused(name, &why),
-        },
-    };
-    let Some(mut one) = one else { return refused(name, "it holds no result") };
-    one.notes.extend(possible::check(&mut one.benchmark));
-    one.benchmark.tool = name.into();
-    let notes = one.notes.iter().map(|note| format!("of the output of {name} only a part was taken: {note}")).collect();
-    Reading { benchmark: Some(one.benchmark), notes }
-}
-
 fn refused(name: &str, why: &str) -> Reading {
     Reading { benchmark: None, notes: vec![format!("the output of {name} was not understood: {}", text::quoted(why))] }
-}
-
-/// The value of an option: `-m 64`, `-m64`, `--msg-size 64` or `--msg-size=64`.
-fn option<'a>(words: &[&'a str], names: &[&str]) -> Option<&'a str> {
-    words.iter().enumerate().find_map(|(at, word)| {
-        names.iter().find_map(|name| {
-            let rest = word.strip_prefix(name)?;
-            match rest.strip_prefix('=') {
-                Some(value) => Some(value),
-                None if rest.is_empty() => words.get(at + 1).copied(),
-                None if !name.starts_with("--") => Some(rest),
-                None => None,
-            }
-        })
-    })
 }

@@ -3,6 +3,7 @@
 use super::{
     Found,
     text::{behind, number, whole},
+    words::Words,
 };
 use crate::profile::Benchmark;
 
@@ -10,7 +11,7 @@ use crate::profile::Benchmark;
 const LEAST_NS: f64 = 1e4;
 
 /// Round trips of ping. It sends by the clock, so it has no rate of its own; its summary is what counts, not its lines.
-pub fn read(_: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(_: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let heads: Vec<usize> = (0..lines.len()).filter(|&at| is_head(lines[at])).collect();
     if heads.is_empty() {

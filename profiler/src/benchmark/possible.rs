@@ -14,9 +14,10 @@ const MOST_AT_A_TIME: f64 = 2.0;
 /// Percentiles are rounded.
 const ROUNDED: f64 = 1.02;
 
-/// Takes away what cannot be; says what.
-pub fn check(benchmark: &mut Benchmark) -> Vec<String> {
+/// Takes away what cannot be; says what. `ahead`: how many requests of a connection may be under way beside the first.
+pub fn check(benchmark: &mut Benchmark, ahead: f64) -> Vec<String> {
     let mut notes = Vec::new();
+    let timed = benchmark.duration_s.is_some();
     let mut bounded = |name: &str, figure: &mut Option<f64>, least: f64, most: f64| {
         if let Some(value) = figure.filter(|value| !(least..=most).contains(value)) {
             *figure = None;
@@ -40,7 +41,14 @@ pub fn check(benchmark: &mut Benchmark) -> Vec<String> {
             notes.push(format!("{:e} CPUs of the {name} cannot be", used.cpu_share));
         }
     }
-    if let Some(at_a_time) = too_many_at_a_time(benchmark) {
+    if timed && benchmark.duration_s.is_none() {
+        (benchmark.throughput_bits_per_s, benchmark.transactions_per_s, benchmark.messages_per_s) = (None, None, None);
+        notes.push("without a time that can be there is no rate".into());
+    }
+    if [benchmark.throughput_bits_per_s, benchmark.transactions_per_s].contains(&Some(0.0)) {
+        notes.push("it says that nothing arrived: a rate of 0".into());
+    }
+    if let Some(at_a_time) = too_many_at_a_time(benchmark, ahead) {
         (benchmark.transactions_per_s, benchmark.round_trip_ns) = (None, None);
         notes.push(format!(
             "its rate and its mean round trip contradict each other: {at_a_time:.1} at a time by {} connections",
@@ -60,8 +68,8 @@ pub fn check(benchmark: &mut Benchmark) -> Vec<String> {
 }
 
 /// How many transactions were under way at a time by rate and round trip (Little's law), if it is more than connections can have.
-pub(super) fn too_many_at_a_time(benchmark: &Benchmark) -> Option<f64> {
-    let pairs = f64::from(benchmark.pairs?);
+pub(super) fn too_many_at_a_time(benchmark: &Benchmark, ahead: f64) -> Option<f64> {
+    let pairs = f64::from(benchmark.pairs?) * (1.0 + ahead);
     let at_a_time = benchmark.transactions_per_s? * benchmark.round_trip_ns? / 1e9;
     Some(at_a_time).filter(|at_a_time| *at_a_time > MOST_AT_A_TIME * pairs)
 }
@@ -90,12 +98,12 @@ mod tests {
         for value in [-1.0, f64::NAN, f64::INFINITY, 1e20] {
             let mut benchmark =
                 Benchmark { throughput_bits_per_s: Some(value), duration_s: Some(10.0), ..Benchmark::default() };
-            let notes = check(&mut benchmark);
+            let notes = check(&mut benchmark, 0.0);
             assert_eq!((benchmark.throughput_bits_per_s, benchmark.duration_s, notes.len()), (None, Some(10.0), 1));
         }
         let mut good =
             Benchmark { throughput_bits_per_s: Some(4e11), round_trip_ns: Some(1.0), ..Benchmark::default() };
-        assert!(check(&mut good).is_empty());
+        assert!(check(&mut good, 0.0).is_empty());
         assert_eq!(good.throughput_bits_per_s, Some(4e11));
     }
 
@@ -108,7 +116,7 @@ mod tests {
             ..Benchmark::default()
         };
         for (mut benchmark, notes) in [(of(1, 990.0), 0), (of(1, 5000.0), 1), (of(8, 7900.0), 0)] {
-            assert_eq!(check(&mut benchmark).len(), notes);
+            assert_eq!(check(&mut benchmark, 0.0).len(), notes);
             assert_eq!(
                 (benchmark.transactions_per_s.is_none(), benchmark.round_trip_ns.is_none()),
                 (notes == 1, notes == 1)
@@ -124,7 +132,7 @@ mod tests {
             transactions_per_s: Some(1.0),
             ..Benchmark::default()
         };
-        assert_eq!(check(&mut benchmark).len(), 1);
+        assert_eq!(check(&mut benchmark, 0.0).len(), 1);
         assert_eq!((benchmark.round_trip_p50_ns, benchmark.transactions_per_s), (None, Some(1.0)));
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Found,
     text::{leading, quoted, time_ns, whole},
+    words::Words,
 };
 use crate::profile::Benchmark;
 
@@ -12,8 +13,14 @@ pub fn signs(text: &str) -> bool {
     text.lines().any(|line| names.contains(&line)) && text.contains("  =  ")
 }
 
+/// Whether the words name no other host: only options, one of which has the number of a port.
+pub fn serves(words: &[&str]) -> bool {
+    let port = |at: usize| at > 0 && matches!(words[at - 1], "-lp" | "--listen_port");
+    words.iter().enumerate().all(|(at, word)| word.starts_with('-') || port(at))
+}
+
 /// One result for each block; they ran one after the other.
-pub fn read(_: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(_: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     let mut blocks: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_suffix(':').filter(|name| !name.contains(' ') && !name.is_empty()) {

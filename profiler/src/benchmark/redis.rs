@@ -1,34 +1,68 @@
 //! redis-benchmark's text, `-q` and `--csv`, of 5 to 7.
 
 use super::{
-    Found, option,
+    Found,
     text::{count, leading, number, whole},
+    words::Words,
 };
 use crate::profile::Benchmark;
 
+/// Its options that have no value.
+pub const FLAGS: &[&str] =
+    &["q", "l", "I", "e", "x", "2", "3", "csv", "cluster", "enable-tracking", "tls", "insecure", "help", "version"];
+
+/// Whether a text looks like its output: a rate with two digits behind the point, or the head of its table.
+pub fn signs(text: &str) -> bool {
+    let two_digits =
+        |rate: &str| number(rate).is_some() && rate.split_once('.').is_some_and(|(_, part)| part.len() == 2);
+    text.contains("\"test\",\"rps\"") || text.lines().filter_map(rate).any(|(rate, _)| two_digits(rate))
+}
+
+/// `GET: 95238.10 requests per second, p50=0.055 msec`: the rate, and what follows. The name before may hold anything.
+fn rate(line: &str) -> Option<(&str, &str)> {
+    let (before, after) = line.rsplit_once(" requests per second")?;
+    Some((before.rsplit([' ', ':']).next()?, after))
+}
+
 /// One result for each command of Redis; they run one after the other.
-pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     let found = if text.lines().any(|line| line.starts_with('"')) { table(text) } else { lines(text) };
     if found.is_empty() {
         return Err("it is incomplete, or holds no rate of requests".into());
     }
-    let pipelined = option(words, &["-P"]).and_then(number).is_some_and(|depth| depth > 1.0);
+    if words.has(&["-l"]) == Some(true) {
+        return Err("with -l it runs again and again, and nothing tells whether this is all that it measured".into());
+    }
+    let depth = words.value(&["-P"]).or("1").and_then(number);
+    let asked = words.value(&["-c"]).known().and_then(number).and_then(count);
     let mut found: Vec<Found> = found.into_iter().map(Found::from).collect();
     for one in &mut found {
         let benchmark = &mut one.benchmark;
         benchmark.workload = "redis".into();
-        let asked = option(words, &["-c"]).and_then(number).and_then(count);
         benchmark.pairs = benchmark.pairs.or(asked);
-        if pipelined {
-            benchmark.round_trip_ns = None;
-            benchmark.round_trip_p50_ns = None;
-            benchmark.round_trip_p99_ns = None;
-            benchmark.round_trip_max_ns = None;
-            one.notes
-                .push("several requests are on their way at one time (-P), so that their times are left out".into());
+        let times = [
+            &mut benchmark.round_trip_ns,
+            &mut benchmark.round_trip_p50_ns,
+            &mut benchmark.round_trip_p99_ns,
+            &mut benchmark.round_trip_max_ns,
+        ];
+        if depth != Some(1.0) {
+            let left_out = times.into_iter().filter_map(Option::take).count() > 0;
+            one.notes.extend(Some(pipelined(depth)).filter(|_| left_out).map(str::to_owned));
+        }
+        if words.has(&["-rps"]) == Some(true) {
+            one.notes.push("it sends by the clock (--rps), and its rate was the client's choice".into());
         }
     }
     Ok(found)
+}
+
+/// Why its times are no round trips.
+fn pipelined(depth: Option<f64>) -> &'static str {
+    match depth {
+        Some(_) => "several requests are on their way at one time (-P), so that their times are left out",
+        None => "how many requests are on their way at one time (-P) is not known, so that their times are left out",
+    }
 }
 
 /// Lines of `--csv`; before 6.2 a name and a rate alone.
@@ -70,8 +104,8 @@ fn lines(text: &str) -> Vec<Benchmark> {
             let seconds = leading(rest).map(|(seconds, _)| seconds).filter(|seconds| *seconds > 0.0);
             // Of hundredths of a second a tenth is known to 10 %.
             next.duration_s = seconds.filter(|seconds| *seconds >= 0.5);
-        } else if let Some((before, after)) = line.split_once(" requests per second") {
-            let rate = before.rsplit([' ', ':']).next().and_then(number);
+        } else if let Some((rate, after)) = rate(line) {
+            let rate = number(rate);
             let median = after.split_once("p50=").and_then(|(_, rest)| leading(rest)).map(|(ms, _)| ms * 1e6);
             let done = std::mem::take(&mut next);
             found.extend(rate.map(|rate| Benchmark {

@@ -1,16 +1,20 @@
 //! sockperf's text.
 
 use super::{
-    Found, option,
+    Found,
     text::{behind, leading, quoted, whole},
+    words::Words,
 };
 use crate::profile::Benchmark;
 
 /// Bytes of a message without `-m`.
-const LEAST_MESSAGE: u64 = 14;
+const LEAST_MESSAGE: &str = "14";
+
+/// Kinds of runs in which each message waits for the answer before.
+const WAITING: &[&str] = &["ping-pong", "pp"];
 
 /// sockperf's text. Its latency is half the round trip, except with `--full-rtt`, where it says "Round trip".
-pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     if let Some(line) = text.lines().find(|line| line.contains("ERROR:") || line.contains("No messages were received"))
     {
         return Err(format!("an error: {}", quoted(line)));
@@ -25,7 +29,7 @@ pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
     begins.iter().zip(ends).map(|(&from, to)| run(words, &text[from..to])).collect()
 }
 
-fn run(words: &[&str], text: &str) -> Result<Found, String> {
+fn run(words: &Words<'_>, text: &str) -> Result<Found, String> {
     let summaries: Vec<&str> =
         text.lines().filter(|line| line.contains("Summary: ") && !line.contains("BandWidth")).collect();
     let summary = match summaries.as_slice() {
@@ -36,32 +40,41 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
     let protocol = match (text.contains("# TCP"), text.contains("# UDP")) {
         (true, false) => "tcp",
         (false, true) => "udp",
-        _ if words.contains(&"--tcp") => "tcp",
-        (true, true) => return Err("it holds sockets of several protocols".into()),
-        (false, false) if words.is_empty() => return Err("it does not tell which protocol it used".into()),
-        (false, false) => "udp",
+        (true, true) if words.has(&["--tcp"]) != Some(true) => {
+            return Err("it holds sockets of several protocols".into());
+        }
+        _ => match words.has(&["--tcp"]) {
+            Some(true) => "tcp",
+            Some(false) => "udp",
+            None => return Err("it does not tell which protocol it used".into()),
+        },
     };
     let mut found = Found::default();
     let sockets = text.lines().filter(|line| line.trim_start().starts_with('[') && line.contains("PORT =")).count();
-    let burst = option(words, &["--burst", "-b"]).is_some_and(|burst| burst != "1");
+    let burst = words.value(&["--burst", "-b"]).known().is_some_and(|burst| burst != "1");
     found.benchmark.pairs = (sockets < 2 && !burst).then_some(1);
     if found.benchmark.pairs.is_none() {
         found.notes.push("several sockets or messages at one time have no number of pairs".into());
     }
-    if option(words, &["--range", "-r"]).is_none() && !text.contains("average msg-size") {
-        let printed = behind(text, "msg-size=").and_then(whole);
-        let asked = option(words, &["--msg-size", "-m"]).map(|size| size.parse().ok());
-        // What it was asked for is not known where there are no words of it.
-        let usual = (!words.is_empty()).then_some(LEAST_MESSAGE);
-        found.benchmark.message_bytes = printed.or_else(|| asked.unwrap_or(usual));
+    let printed = behind(text, "msg-size=").and_then(whole);
+    let varies = words.has(&["--range", "-r"]);
+    if varies != Some(true) && !text.contains("average msg-size") {
+        let asked = words.value(&["--msg-size", "-m"]);
+        found.benchmark.message_bytes = printed.or_else(|| asked.or(LEAST_MESSAGE)?.parse().ok());
     }
     if let Some(rate) = behind(summary, "Message Rate is") {
         throughput(&mut found, protocol, rate, text)?;
     } else {
         latency(&mut found.benchmark, words, protocol, summary, text)?;
         paced(&mut found, text)?;
-        if words.is_empty() {
+        // A kind of run that the words name needs no guess.
+        if words.says(WAITING) != Some(true) {
             looks_paced(&mut found);
+        }
+        if words.value(&["--mps"]).known().is_some_and(|rate| rate != "max")
+            && found.benchmark.transactions_per_s.is_some()
+        {
+            found.notes.push("it sends by the clock (--mps), and its rate was the client's choice".into());
         }
     }
     Ok(found)
@@ -103,7 +116,13 @@ fn bandwidth(line: &str) -> Option<f64> {
     Some(value * bytes * 8.0)
 }
 
-fn latency(benchmark: &mut Benchmark, words: &[&str], protocol: &str, summary: &str, text: &str) -> Result<(), String> {
+fn latency(
+    benchmark: &mut Benchmark,
+    words: &Words<'_>,
+    protocol: &str,
+    summary: &str,
+    text: &str,
+) -> Result<(), String> {
     let full = summary.contains("Round trip is");
     let scale = if full { 1.0 } else { 2.0 };
     let unit = match (summary.contains("usec"), summary.contains("nsec")) {
@@ -117,10 +136,8 @@ fn latency(benchmark: &mut Benchmark, words: &[&str], protocol: &str, summary: &
         let line = text.lines().find(|line| line.contains(name))?;
         Some(behind(line, "=")? * scale * unit)
     };
-    let under_load = words.iter().any(|word| matches!(*word, "under-load" | "ul"));
-    let playback = words.iter().any(|word| matches!(*word, "playback" | "pb"));
-    benchmark.workload =
-        if under_load || playback { format!("{protocol}-under-load") } else { format!("{protocol}-rr") };
+    let paced = words.says(&["under-load", "ul", "playback", "pb"]) == Some(true);
+    benchmark.workload = if paced { format!("{protocol}-under-load") } else { format!("{protocol}-rr") };
     benchmark.round_trip_ns = Some(mean * scale * unit);
     benchmark.round_trip_p50_ns = percentile("percentile 50.000");
     benchmark.round_trip_p90_ns = percentile("percentile 90.000");
@@ -154,6 +171,7 @@ fn paced(found: &mut Found, text: &str) -> Result<(), String> {
     found.benchmark.duration_s = behind(valid, "RunTime").filter(|seconds| *seconds > 0.0);
     let (sent, answered) = (behind(valid, "SentMessages"), behind(valid, "ReceivedMessages"));
     let (Some(sent), Some(answered), Some(seconds)) = (sent, answered, found.benchmark.duration_s) else {
+        found.notes.push("its counts of messages or their time are missing, and with them the rate".into());
         return Ok(());
     };
     let total = text.lines().find(|line| line.contains("[Total Run]"));

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod contradictions;
+mod doubtful;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use serde::Deserialize;
@@ -42,6 +44,20 @@ fn words(command: &str) -> Vec<String> {
 
 fn reading(command: &str, output: &str) -> Reading {
     read(&words(command), output, true)
+}
+
+/// An output with a part of it changed.
+fn changed(name: &str, from: &str, to: &str) -> String {
+    let whole = text(name);
+    assert!(whole.contains(from), "{name} has no {from}");
+    whole.replace(from, to)
+}
+
+/// A document with a place of it changed.
+fn with(name: &str, place: &str, value: Value) -> String {
+    let mut document: Value = serde_json::from_str(&text(name)).unwrap();
+    *document.pointer_mut(place).unwrap() = value;
+    document.to_string()
 }
 
 /// Figures that are known, those of parts as `client.cpu_share`.

@@ -60,11 +60,22 @@ pub fn number(word: &str) -> Option<f64> {
     word.chars().all(usual).then(|| word.parse().ok()).flatten().filter(|number: &f64| number.is_finite())
 }
 
-/// The number at the beginning of a text, and what follows it.
+/// The number at the beginning of a text, and what follows it. One that goes on in another way (`12,494`, `1.2.3`) is none.
 pub fn leading(text: &str) -> Option<(f64, &str)> {
     let text = text.trim_start();
-    let end = text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.')).unwrap_or(text.len());
-    Some((number(&text[..end])?, &text[end..]))
+    let digits =
+        |text: &str| text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.')).unwrap_or(text.len());
+    let mut end = digits(text);
+    if let Some(power) = text[end..].strip_prefix(['e', 'E']) {
+        let power = power.strip_prefix(['+', '-']).unwrap_or(power);
+        let length = power.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(power.len());
+        end = if length > 0 { text.len() - power.len() + length } else { end };
+    }
+    let rest = &text[end..];
+    let goes_on = rest
+        .strip_prefix([',', '\'', '_'])
+        .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
+    Some((number(&text[..end])?, rest)).filter(|_| !goes_on)
 }
 
 /// The number behind a name, over blanks and `=`: `RunTime=0.550 sec`.
@@ -124,6 +135,15 @@ mod tests {
     fn numbers_are_digits() {
         assert_eq!(["1.5", "-1", "1e3"].map(number), [Some(1.5), Some(-1.0), Some(1000.0)]);
         assert_eq!(["nan", "-nan", "inf", "1e999", "", "-", "0x10", "1,5"].map(number), [None; 8]);
+    }
+
+    #[test]
+    fn a_number_that_goes_on_in_another_way_is_none() {
+        assert_eq!(leading(" 12.5 us"), Some((12.5, " us")));
+        assert_eq!(leading("1.2494e+01 usec"), Some((12.494, " usec")));
+        assert_eq!(leading("5e"), Some((5.0, "e")));
+        assert_eq!(leading("1, 2"), Some((1.0, ", 2")));
+        assert_eq!(["12,494 usec", "1'000", "1.2.3", "-1", "nan"].map(leading), [None; 5]);
     }
 
     #[test]

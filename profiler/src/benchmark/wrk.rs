@@ -4,6 +4,7 @@ use super::{
     Found,
     possible::too_many_at_a_time,
     text::{count, leading, line_of, number, quoted, time_ns, whole},
+    words::Words,
 };
 use crate::profile::Benchmark;
 
@@ -11,7 +12,7 @@ use crate::profile::Benchmark;
 const ROUNDED: f64 = 0.02;
 
 /// wrk's text. Its latency is the time of a request, which is a round trip of one connection.
-pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     if let Some(line) =
         text.lines().find(|line| line.starts_with("unable to connect") || line.starts_with("unable to resolve"))
     {
@@ -33,11 +34,16 @@ pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
     runs.iter().map(|text| run(words, text)).collect()
 }
 
-fn run(words: &[&str], text: &str) -> Result<Found, String> {
+fn run(words: &Words<'_>, text: &str) -> Result<Found, String> {
     if text.matches("Requests/sec:").count() > 1 {
         return Err("it holds several results, and more than one is not told apart".into());
     }
     let incomplete = || "it is incomplete: the rate at its end is missing".to_owned();
+    let connections = text.lines().find_map(connections);
+    // wrk2 does before it measures.
+    let calibrated = text.contains("Thread calibration:");
+    // Before its table a script may have printed anything.
+    let text = text.find("  Thread Stats  ").map_or(text, |at| &text[at..]);
     let rate = line_of(text, "Requests/sec:").and_then(number).ok_or_else(incomplete)?;
     let (requests, took) = text.lines().find_map(requests).ok_or_else(incomplete)?;
     if requests == 0 {
@@ -46,16 +52,10 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
     if (rate * took - requests as f64).abs() > ROUNDED * requests as f64 + rate * 0.01 {
         return Err("its rate contradicts its requests and seconds".into());
     }
-    let column = |at: usize| {
-        let line = text.lines().find(|line| line.trim_start().starts_with("Latency  "))?;
-        time_ns(line.split_ascii_whitespace().nth(at)?)
-    };
+    let latency = text.lines().find(|line| line.trim_start().starts_with("Latency  "));
+    let column = |at: usize| time_ns(latency?.split_ascii_whitespace().nth(at)?);
     let percentiles = percentiles(text);
     let percentile = |share: f64| percentiles.iter().find(|(known, _)| *known == share).map(|(_, ns)| *ns);
-    let connections = text.lines().find_map(|line| {
-        let (before, _) = line.split_once(" connections")?;
-        number(before.rsplit(' ').next()?).and_then(count)
-    });
     let benchmark = Benchmark {
         workload: "http".into(),
         transactions_per_s: Some(rate),
@@ -71,14 +71,19 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
         ..Benchmark::default()
     };
     let mut found = Found::from(benchmark);
-    let by_clock =
-        text.contains("HdrHistogram") || words.iter().any(|word| word.starts_with("-R") || *word == "--rate");
+    if column(1).is_none() {
+        found.notes.push(if latency.is_some() { "its latency is no time" } else { "its latency is missing" }.into());
+    }
+    if text.lines().any(is_distribution) && percentiles.is_empty() {
+        found.notes.push("its percentiles are no times".into());
+    }
+    let by_clock = text.contains("HdrHistogram") || calibrated || words.has(&["-R", "--rate"]) == Some(true);
     if by_clock {
         found.notes.push("wrk2 sends by the clock, and its times are only those since a request was due".into());
     }
     // For each stall wrk enters samples that it did not measure, none longer than it; its rate is a plain count.
     let made_up = !by_clock && found.benchmark.round_trip_ns.is_some_and(|ns| ns <= took * 1e9);
-    if let Some(at_a_time) = too_many_at_a_time(&found.benchmark).filter(|_| made_up) {
+    if let Some(at_a_time) = too_many_at_a_time(&found.benchmark, 0.0).filter(|_| made_up) {
         let times = &mut found.benchmark;
         (times.round_trip_ns, times.round_trip_max_ns) = (None, None);
         (times.round_trip_p50_ns, times.round_trip_p90_ns) = (None, None);
@@ -95,15 +100,27 @@ fn run(words: &[&str], text: &str) -> Result<Found, String> {
     Ok(found)
 }
 
+/// `  1 threads and 4 connections`
+fn connections(line: &str) -> Option<u32> {
+    let (threads, rest) = line.trim().split_once(" threads and ")?;
+    number(threads)?;
+    number(rest.strip_suffix(" connections")?).and_then(count)
+}
+
 /// `  90519 requests in 3.00s, 73.29MB read`
 fn requests(line: &str) -> Option<(u64, f64)> {
     let (requests, rest) = line.trim().split_once(" requests in ")?;
     Some((number(requests).and_then(whole)?, time_ns(rest.split(',').next()?)? / 1e9))
 }
 
+fn is_distribution(line: &str) -> bool {
+    let head = line.trim().strip_prefix("Latency Distribution");
+    head.is_some_and(|rest| rest.is_empty() || rest.starts_with(" (HdrHistogram"))
+}
+
 /// The lines of the first distribution: `     50%  500.00us`, wrk2's `50.000%    1.25ms`.
 fn percentiles(text: &str) -> Vec<(f64, f64)> {
-    let lines = text.lines().skip_while(|line| !line.trim_start().starts_with("Latency Distribution")).skip(1);
+    let lines = text.lines().skip_while(|line| !is_distribution(line)).skip(1);
     let one = |line: &str| {
         let (share, rest) = leading(line)?;
         Some((share, time_ns(rest.strip_prefix('%')?.trim())?))
@@ -131,7 +148,7 @@ mod tests {
                  +/- Stdev\n    Latency   {mean}     1.00ms  90.00ms   95.00%\n  Latency Distribution\n     50%    1.00ms\n  2000 \
                  requests in 2.00s, 1.00MB read\nRequests/sec:   1000.00\n"
             );
-            read(&[], &text).expect("a result").remove(0)
+            read(&Words::unknown(), &text).expect("a result").remove(0)
         };
         let (plain, stalled) = (of("2.00ms"), of("9.00ms"));
         assert_eq!((plain.benchmark.round_trip_ns, plain.notes.len()), (Some(2e6), 0));

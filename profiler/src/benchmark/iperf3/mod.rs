@@ -7,6 +7,7 @@ use super::{
     Found,
     json::objects,
     text::{count, whole},
+    words::Words,
 };
 use crate::profile::{
     Benchmark,
@@ -29,27 +30,42 @@ pub fn signs(text: &str) -> bool {
 }
 
 /// One result for each test.
-pub fn read(words: &[&str], text: &str) -> Result<Vec<Found>, String> {
+pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
     let objects = objects(text);
-    let documents = tests(documents(&objects.whole)?)?;
+    let mut documents = tests(documents(&objects.whole)?)?;
     if documents.is_empty() {
         return Err(no_document(words, text, objects.broken_off));
     }
     if objects.broken_off {
         return Err("it is incomplete: its JSON breaks off".into());
     }
-    documents.iter().map(|document| result(words, document)).collect()
+    let before = documents.len();
+    if documents.iter().any(|document| !waited(document)) {
+        documents.retain(|document| !waited(document));
+    }
+    let mut found = documents.iter().map(|document| result(words, document)).collect::<Result<Vec<_>, _>>()?;
+    if let (true, [one]) = (documents.len() < before, found.as_mut_slice()) {
+        one.notes.push("of the server only the test that was over: it was ended when it waited for another".into());
+    }
+    Ok(found)
 }
 
-fn no_document(words: &[&str], text: &str, broken_off: bool) -> String {
-    let into_file = words.iter().any(|word| word.starts_with("--logfile"));
-    let json = words.iter().any(|word| *word == "-J" || word.starts_with("--json"));
+/// Whether it is of a server that was ended before anybody came.
+fn waited(document: &Document) -> bool {
+    let nobody =
+        document.start.as_ref().is_some_and(|start| start.test_start.is_none() && start.accepted_connection.is_none());
+    nobody && document.error.as_ref().is_some_and(|error| error.starts_with("interrupt - the server has terminated"))
+}
+
+fn no_document(words: &Words<'_>, text: &str, broken_off: bool) -> String {
     let error = text.lines().find(|line| line.contains("error - "));
     match error {
         _ if broken_off => "it is incomplete: its JSON breaks off".into(),
         Some(error) => format!("an error: {error}"),
-        None if into_file => "it went into a file, which --benchmark FILE reads".into(),
-        None if !json && !text.trim().is_empty() => "only its JSON is read: give it -J".into(),
+        None if words.has(&["--logfile"]) == Some(true) => "it went into a file, which --benchmark FILE reads".into(),
+        None if words.has(&["-J", "--json", "--json-stream"]) != Some(true) && !text.trim().is_empty() => {
+            "only its JSON is read: give it -J".into()
+        }
         None => "it holds no JSON of a test".into(),
     }
 }
@@ -168,7 +184,7 @@ struct Way {
     received_bytes: f64,
 }
 
-fn result(words: &[&str], document: &Document) -> Result<Found, String> {
+fn result(words: &Words<'_>, document: &Document) -> Result<Found, String> {
     let error = document.error.as_deref();
     let told = |why: &str| match error {
         Some(error) => format!("it ended early, with an error: {error}; {why}"),
@@ -182,9 +198,11 @@ fn result(words: &[&str], document: &Document) -> Result<Found, String> {
         end,
         accepted: accepted(document),
         reverse: is(asked.reverse),
-        bidir: is(asked.bidir)
-            || words.contains(&"--bidir")
-            || [&end.received, &end.both].iter().any(|sums| sums.len() == 2),
+        // Before 3.11 it does not tell.
+        bidir: asked.bidir.map_or_else(
+            || words.has(&["--bidir"]) == Some(true) || [&end.received, &end.both].iter().any(|sums| sums.len() == 2),
+            |flag| flag != 0.0,
+        ),
         ended_early: error.is_some(),
     };
     let udp = asked.protocol.as_deref() == Some("UDP");

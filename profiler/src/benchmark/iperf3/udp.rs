@@ -34,6 +34,10 @@ pub fn result(test: &Test<'_>) -> Result<Found, String> {
     benchmark.messages_per_s = Some(counts.iter().zip(&ways).map(|(count, way)| count.received / way.seconds).sum());
     benchmark.datagrams = datagrams(test, &counts);
     let mut found = Found::from(benchmark);
+    // A receiver does not know what was sent.
+    if found.benchmark.datagrams.is_none() && counts.iter().all(|count| count.sent.is_some()) {
+        found.notes.push("its counts of datagrams are no whole numbers".into());
+    }
     if counts.iter().any(|count| count.lost < 0.0) {
         found.notes.push("more datagrams came than were numbered, so that only those that came are counted".into());
     }

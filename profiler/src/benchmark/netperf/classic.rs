@@ -1,11 +1,8 @@
 //! netperf's tables of the classic tests, with banner or without (`-P 0`).
 
-use super::{Asked, Found, Work, asked_bits, bits};
+use super::{Asked, Found, Work, asked_bits, bits, transactions};
 use crate::{
-    benchmark::{
-        option,
-        text::{number, whole},
-    },
+    benchmark::text::{number, whole},
     profile::{Benchmark, measures::Datagrams},
 };
 
@@ -14,15 +11,23 @@ const CPU_COLUMNS: usize = 4;
 
 /// The results of a table.
 pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
-    let rows: Vec<Vec<f64>> = text
+    let lines: Vec<Vec<&str>> = text
         .lines()
-        .filter_map(|line| line.split_ascii_whitespace().map(number).collect::<Option<Vec<f64>>>())
-        .filter(|row| !row.is_empty())
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|words| !words.is_empty() && words.iter().all(|word| number(word).is_some()))
         .collect();
+    let rows: Vec<Vec<f64>> =
+        lines.iter().map(|words| words.iter().filter_map(|word| number(word)).collect()).collect();
     if rows.is_empty() {
         return Err("it is incomplete: it holds no row of figures".into());
     }
+    if !asked.certain {
+        return Err("nothing tells which test it is of: not all of its options are known".into());
+    }
     let table = Table { asked, text, has_head: text.contains("Elapsed"), rows: &rows };
+    if !table.has_head && !written(&lines[0], asked) {
+        return Err("its figures are not written as netperf writes them".into());
+    }
     if rows.iter().all(|row| row.len() == 1) {
         return rows.iter().map(|row| table.alone(row[0])).collect();
     }
@@ -31,6 +36,22 @@ pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
         Work::Stream => table.stream(),
         Work::Requests | Work::Connections(_) => table.requests(),
     }
+}
+
+/// Whether the first row is written as netperf writes it, where no head says what is in it: sizes are whole, and behind them time and
+/// rate have two digits behind the point.
+fn written(row: &[&str], asked: &Asked<'_>) -> bool {
+    let two_digits =
+        |word: Option<&&str>| word.and_then(|word| word.split_once('.')).is_some_and(|(_, part)| part.len() == 2);
+    let datagrams = asked.test.protocol == "udp" && asked.test.work == Work::Stream;
+    let sizes = match asked.test.work {
+        _ if row.len() == 1 => return two_digits(row.first()),
+        Work::Stream if datagrams => 2,
+        Work::Stream => 3,
+        Work::Requests | Work::Connections(_) => 4,
+    };
+    let rate = if datagrams { 5 } else { sizes + 1 };
+    row.iter().take(sizes).all(|word| !word.contains('.')) && two_digits(row.get(sizes)) && two_digits(row.get(rate))
 }
 
 struct Table<'a> {
@@ -47,11 +68,10 @@ impl Table<'_> {
 
     /// Whether there are columns for the CPU.
     fn has_cpu(&self) -> bool {
-        let asked = |word: &&str| word.starts_with("-c") || word.starts_with("-C");
         if self.has_head {
             self.text.contains("Demand") || self.text.contains("S.dem")
         } else {
-            self.asked.general.iter().any(asked)
+            self.asked.general.has(&["-c", "-C"]) == Some(true)
         }
     }
 
@@ -79,8 +99,14 @@ impl Table<'_> {
         Ok(rows)
     }
 
-    /// A figure alone (`-v 0`).
+    /// A figure alone: of the test with `-v 0` only, and without columns of the CPU.
     fn alone(&self, figure: f64) -> Result<Found, String> {
+        if self.asked.general.value(&["-v"]).known() != Some("0") {
+            return Err("a figure alone is what was measured with -v 0 only, and that it was given is not known".into());
+        }
+        if self.asked.general.has(&["-c", "-C"]) != Some(false) {
+            return Err("with -c or -C a figure alone is of the CPU, and that they were not given is not known".into());
+        }
         let mut benchmark = self.benchmark();
         match self.asked.test.work {
             Work::Stream if self.asked.test.protocol == "udp" => {
@@ -123,19 +149,19 @@ impl Table<'_> {
 
     /// Transactions, and the round trip that follows where there is one at a time.
     fn answered(&self, mut benchmark: Benchmark, rate: f64) -> Result<Found, String> {
-        if option(self.asked.general, &["-f"]).is_some_and(|unit| unit != "x") {
-            return Err("with -f its rate is no number of transactions".into());
+        // A head tells the unit itself, but for one with columns of the CPU.
+        let told = self.has_head && !self.text.contains("us/KB") && self.asked.general.value(&["-f"]).known().is_none();
+        if !told && !transactions(self.asked.general) {
+            return Err("with -f its rate is no number of transactions, and that it was not given is not known".into());
         }
         benchmark.transactions_per_s = Some(rate);
         let burst = burst(self.asked, self.text);
-        benchmark.round_trip_ns = (rate > 0.0 && burst == 0.0).then(|| 1e9 / rate);
-        let mut found = Found::from(benchmark);
-        if burst > 0.0 {
-            found.notes.push(format!(
-                "several requests are on their way at one time (-b {burst}), so that a rate tells no round trip"
-            ));
-        }
-        Ok(found)
+        benchmark.round_trip_ns = (rate > 0.0 && burst == Some(0.0)).then(|| 1e9 / rate);
+        Ok(Found {
+            notes: burst_note(burst).into_iter().collect(),
+            ahead: burst.unwrap_or(0.0),
+            ..Found::from(benchmark)
+        })
     }
 
     /// The sender's row: socket, message, seconds, messages, errors, rate; the receiver's: socket, seconds, messages, rate.
@@ -158,6 +184,9 @@ impl Table<'_> {
         benchmark.duration_s = Some(received[1]);
         benchmark.messages_per_s = (received[1] > 0.0).then(|| received[2] / received[1]);
         benchmark.throughput_bits_per_s = Some(received[3] * unit);
+        if came > all {
+            return Err("more datagrams were received than were sent".into());
+        }
         let lost = all.saturating_sub(came);
         benchmark.datagrams = Some(Datagrams {
             sent: all,
@@ -171,8 +200,22 @@ impl Table<'_> {
     }
 }
 
-/// Requests that are sent before the first answer, beside the first: `-b` of the test, and the banner.
-pub fn burst(asked: &Asked<'_>, text: &str) -> f64 {
+/// Requests that are sent before the first answer, beside the first: `-b` of the test, and the banner. None where not known.
+pub fn burst(asked: &Asked<'_>, text: &str) -> Option<f64> {
     let banner = text.lines().next().and_then(|line| crate::benchmark::text::behind(line, "first burst "));
-    banner.or_else(|| option(asked.own, &["-b"]).and_then(number)).unwrap_or(0.0)
+    banner.or_else(|| asked.own.value(&["-b"]).or("0").and_then(number))
+}
+
+/// Why a rate tells no round trip.
+pub fn burst_note(burst: Option<f64>) -> Option<String> {
+    match burst {
+        Some(0.0) => None,
+        Some(burst) => Some(format!(
+            "several requests are on their way at one time (-b {burst}), so that a rate tells no round trip"
+        )),
+        None => Some(
+            "how many requests are on their way at one time (-b) is not known, so that a rate tells no round trip"
+                .into(),
+        ),
+    }
 }

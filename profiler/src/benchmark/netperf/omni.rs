@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Asked, Found, Test, Work, asked_bits, bits, classic::burst};
+use super::{
+    Asked, Found, Test, Work, asked_bits, bits,
+    classic::{burst, burst_note},
+    transactions,
+};
 use crate::{
-    benchmark::{
-        option,
-        text::{number, whole},
-    },
+    benchmark::text::{number, whole},
     profile::Benchmark,
 };
 
@@ -74,7 +75,8 @@ fn by_names(named: &[(&str, &str)]) -> Result<Vec<Values>, String> {
 
 /// The names that the words ask for.
 fn asked_names<'a>(asked: &Asked<'a>) -> Vec<&'a str> {
-    option(asked.own, &["-o", "-O", "-k"]).map_or(Vec::new(), |list| list.split(',').map(str::trim).collect())
+    let list = asked.own.value(&["-o", "-O", "-k"]).known();
+    list.map_or(Vec::new(), |list| list.split(',').map(str::trim).collect())
 }
 
 fn by_commas(asked: &Asked<'_>, body: &[&str]) -> Result<Vec<Values>, String> {
@@ -152,6 +154,7 @@ fn result(asked: &Asked<'_>, text: &str, values: &Values) -> Result<Found, Strin
     };
     let unit = values.get("THROUGHPUT_UNITS").map(String::as_str);
     let mut notes = Vec::new();
+    let mut ahead = 0.0;
     match (&test.work, unit) {
         (Work::Stream, unit) => {
             let bits =
@@ -159,28 +162,24 @@ fn result(asked: &Asked<'_>, text: &str, values: &Values) -> Result<Found, Strin
             benchmark.throughput_bits_per_s = Some(throughput * bits);
             benchmark.message_bytes = figure("LOCAL_SEND_SIZE").and_then(whole).filter(|bytes| *bytes > 0);
         }
-        (_, Some("Trans/s")) | (_, None)
-            if unit.is_some() || option(asked.general, &["-f"]).is_none_or(|unit| unit == "x") =>
-        {
+        (_, Some("Trans/s")) | (_, None) if unit.is_some() || transactions(asked.general) => {
             benchmark.transactions_per_s = Some(throughput);
             benchmark.message_bytes = figure("REQUEST_SIZE").and_then(whole);
-            let burst = figure("BURST_SIZE").unwrap_or_else(|| burst(asked, text));
-            if burst > 0.0 {
-                notes.push(format!(
-                    "several requests are on their way at one time (-b {burst}), so that a rate tells no round trip"
-                ));
-            }
+            let burst = figure("BURST_SIZE").or_else(|| burst(asked, text));
             trips(&mut benchmark, &figure, burst);
+            // One that was measured is told.
+            notes.extend(burst_note(burst).filter(|_| benchmark.round_trip_ns.is_none()));
+            ahead = burst.unwrap_or(0.0);
         }
         _ => return Err("the unit of its throughput is no number of transactions".into()),
     }
-    Ok(Found { benchmark, notes, began_s: None })
+    Ok(Found { notes, ahead, ..Found::from(benchmark) })
 }
 
 /// Round trips in microseconds, as whole ones but for the mean.
-fn trips(benchmark: &mut Benchmark, figure: &impl Fn(&str) -> Option<f64>, burst: f64) {
+fn trips(benchmark: &mut Benchmark, figure: &impl Fn(&str) -> Option<f64>, burst: Option<f64>) {
     let ns = |name: &str| figure(name).filter(|us| *us > 0.0).map(|us| us * 1e3);
-    let by_rate = benchmark.transactions_per_s.filter(|rate| *rate > 0.0 && burst == 0.0).map(|rate| 1e9 / rate);
+    let by_rate = benchmark.transactions_per_s.filter(|rate| *rate > 0.0 && burst == Some(0.0)).map(|rate| 1e9 / rate);
     benchmark.round_trip_ns = ns("MEAN_LATENCY").or(by_rate);
     benchmark.round_trip_p50_ns = ns("P50_LATENCY");
     benchmark.round_trip_p90_ns = ns("P90_LATENCY");

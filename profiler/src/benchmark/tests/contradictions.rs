@@ -4,20 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
-/// An output with a part of it changed.
-fn changed(name: &str, from: &str, to: &str) -> String {
-    let whole = text(name);
-    assert!(whole.contains(from), "{name} has no {from}");
-    whole.replace(from, to)
-}
-
-/// A document with a place of it changed.
-fn with(name: &str, place: &str, value: Value) -> String {
-    let mut document: Value = serde_json::from_str(&text(name)).unwrap();
-    *document.pointer_mut(place).unwrap() = value;
-    document.to_string()
-}
-
 #[test]
 fn outputs_that_contradict_themselves_are_no_figures() {
     let (iperf3, pp, ping, wrk) = ("iperf3 -c A -J", "sockperf pp --tcp -i A", "ping -c 3 A", "wrk --latency http://A");
@@ -76,9 +62,17 @@ fn seconds_that_no_figure_is_of_are_known() {
     assert!((besides.unwrap() - 0.45).abs() < 1e-9 && ran == Some(1.0));
 }
 
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
 #[test]
 fn a_file_of_another_run_or_tool_is_no_figure() {
-    let file = fixtures().join("iperf3/3.21-tcp.json");
+    let file = std::env::temp_dir().join(format!("netstrata-another-{}", std::process::id()));
+    let now = SystemTime::now();
+    let dated = |time: SystemTime| with("iperf3/3.21-tcp.json", "/start/timestamp/timesecs", seconds(time).into());
+    std::fs::write(&file, dated(now)).unwrap();
     let written = file.metadata().unwrap().modified().unwrap();
     let recorded = |since: SystemTime, seconds| Recorded { since, seconds };
     let right = reading("iperf3 -c A -J", &text("iperf3/3.21-tcp.json")).benchmark;
@@ -94,6 +88,25 @@ fn a_file_of_another_run_or_tool_is_no_figure() {
         let found = read_file(&words(command), &file, recorded(since, 1.0));
         assert!(found.benchmark.is_none() && found.notes[0].contains(why), "{found:?}");
     }
+    // Written now, and measured at another time.
+    let day = Duration::from_secs(86_400);
+    let fortio = changed("fortio/1.60-http.json", "2024-03-01T10:00:00", "2124-03-01T10:00:00");
+    for (output, why) in [
+        (dated(now - day), "own clock it was over before the recording began"),
+        (dated(now + day), "own clock it began in the future"),
+        (text("fortio/1.60-http.json"), "own clock it was over before the recording began"),
+        (fortio, "own clock it began in the future"),
+        (format!("{}{}", dated(now), text("wrk/4.1.0-plain.txt")), "output of wrk too"),
+        (
+            format!("{}{}", text("netperf/2.7.0-tcp_stream.txt"), text("sockperf/3.7-pp-tcp.txt")),
+            "output of netperf too",
+        ),
+    ] {
+        std::fs::write(&file, output).unwrap();
+        let found = read_file(&elsewhere, &file, recorded(now, 1.0));
+        assert!(found.benchmark.is_none() && found.notes[0].contains(why), "{why}: {found:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
