@@ -63,6 +63,7 @@ fn of_path(path: &PathRecord, totals: &mut Totals) -> Sound {
     ] {
         totals.add(what, *number);
     }
+    totals.add_wide("crossings of packets", u128::from(*packets) * crossings.len() as u128);
     for (at, _) in edges {
         within("crossing", usize::from(*at), crossings.len())?;
     }
