@@ -2,6 +2,11 @@
 
 use crate::{failure::Failure, profile::ProfileError};
 
+/// The exit code of wrong words on the command line.
+pub fn usage() -> u8 {
+    Failure::Usage(String::new()).code()
+}
+
 /// The exit code of the contract: that of the first [`Failure`] in its chain; a profile that cannot be read is wrong input;
 /// everything else is a refusal of the system.
 pub fn code(error: &anyhow::Error) -> u8 {

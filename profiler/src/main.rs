@@ -9,7 +9,6 @@ use netstrata::{
     claims,
     cli::{Cli, Command, LabCommand},
     doctor, exit, explain,
-    failure::Failure,
     host::signal,
     lab, logger, machine, measure, merge, output, record, report, topology,
 };
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
         Err(told) if !told.use_stderr() => told.exit(),
         Err(_) => {
             note!("{}", complaint());
-            return ExitCode::from(exit::code(&Failure::Usage(String::new()).into()));
+            return ExitCode::from(exit::usage());
         }
     };
     match logger::begin(cli.verbose).map_err(Into::into).and_then(|()| run(cli.command)) {

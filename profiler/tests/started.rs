@@ -29,11 +29,11 @@ fn record(command: &[&OsStr], before: impl FnMut() -> io::Result<()> + Send + Sy
     (output, profile)
 }
 
-/// Ignores a signal, as whoever starts it may.
-fn ignoring(signal: i32) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
+/// Ignores a signal or does not, as whoever starts it may.
+fn with(signal: i32, handler: libc::sighandler_t) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
     move || match unsafe {
-        // SAFETY: a plain system call.
-        libc::signal(signal, libc::SIG_IGN)
+        // SAFETY: a plain system call; no handler is given that could be called.
+        libc::signal(signal, handler)
     } {
         libc::SIG_ERR => Err(io::Error::last_os_error()),
         _ => Ok(()),
@@ -47,17 +47,17 @@ fn shell(script: &str) -> [&OsStr; 3] {
 #[test]
 fn a_recording_outlives_its_terminal_where_it_shall() {
     let Some(_alone) = ready!() else { return };
-    let (output, _) = record(&shell("kill -HUP $PPID; sleep 1; echo lived on"), ignoring(libc::SIGHUP));
-    assert_eq!(output.stdout, b"lived on\n");
-    // Else it ends the command before that says so.
-    let (output, _) = record(&shell("kill -HUP $PPID; sleep 60; echo lived on"), || Ok(()));
-    assert_eq!(output.stdout, b"");
+    let (_, profile) = record(&shell("kill -HUP $PPID; sleep 1; exit 7"), with(libc::SIGHUP, libc::SIG_IGN));
+    assert_eq!(profile.meta.exit_code, Some(7));
+    // Else the command is asked to end.
+    let (_, profile) = record(&shell("kill -HUP $PPID; exec sleep 60"), with(libc::SIGHUP, libc::SIG_DFL));
+    assert_eq!(profile.meta.exit_code, Some(128 + libc::SIGTERM));
 }
 
 #[test]
 fn ends_of_children_are_heard_though_they_were_ignored() {
     let Some(_alone) = ready!() else { return };
-    let (_, profile) = record(&shell("exit 5"), ignoring(libc::SIGCHLD));
+    let (_, profile) = record(&shell("exit 5"), with(libc::SIGCHLD, libc::SIG_IGN));
     assert_eq!(profile.meta.exit_code, Some(5));
 }
 

@@ -48,10 +48,10 @@ const ROOMS: &[Room] = &[
         "main",
         Part::Top,
         &[
-            "claims", "cli", "doctor", "exit", "explain", "lab", "logger", "machine", "measure", "merge", "output",
-            "record", "report", "topology",
+            "claims", "cli", "doctor", "exit", "explain", "host", "lab", "logger", "machine", "measure", "merge",
+            "output", "record", "report", "topology",
         ],
-        "the program: chooses the command",
+        "the program: asks the host for its signals, and chooses the command",
     ),
     room("exit", Part::Top, &["failure", "profile"], "the exit code of an error, whichever room it comes from"),
     room(
