@@ -1,9 +1,10 @@
 //! Files of results: of this user alone, whole or not at all, past whatever waits at their name.
 
 use std::{
+    ffi::CString,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write as _},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -65,17 +66,29 @@ pub fn claim(path: &Path) -> io::Result<Place> {
 /// Whether what has this name, if anything, gives way to a file that is moved there: a name that is too long, a file that is mounted
 /// there, and one that nobody may change do not.
 fn can_be_replaced(path: &Path) -> io::Result<()> {
-    let there = match fs::symlink_metadata(path) {
+    match is_mounted(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        there => there?,
+        Ok(true) => return Err(ErrorKind::ResourceBusy.into()),
+        mounted => mounted?,
     };
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    if fs::metadata(directory.unwrap_or(Path::new(".")))?.dev() != there.dev() {
-        return Err(ErrorKind::ResourceBusy.into());
-    }
     match OpenOptions::new().append(true).custom_flags(O_NONBLOCK | libc::O_NOFOLLOW).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Whether something is mounted at this very name. That its device is another's than its directory's tells nothing: so it is with
+/// plain files of overlays, which containers have.
+fn is_mounted(path: &Path) -> io::Result<bool> {
+    let name = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: an all-zero structure is valid; it and the name outlive the call.
+    let (result, there) = unsafe {
+        let mut there: libc::statx = std::mem::zeroed();
+        (libc::statx(libc::AT_FDCWD, name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, 0, &raw mut there), there)
+    };
+    match result {
+        0 => Ok(there.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -230,7 +243,6 @@ pub(crate) mod tests {
         let directory = Directory::new("names");
         let long = claim(&directory.0.join("x".repeat(256))).unwrap_err();
         assert_eq!(long.raw_os_error(), Some(libc::ENAMETOOLONG));
-        // Of another file system than its directory: mounted there.
         let mounted = Path::new("/proc");
         assert!(can_be_replaced(mounted).is_err() && can_be_replaced(&directory.0.join("new")).is_ok());
         fs::write(directory.0.join("old"), "").unwrap();

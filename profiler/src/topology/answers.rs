@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use anyhow::{Context as _, bail};
 use netlink_packet_route::{RouteNetlinkMessage, link::LinkAttribute};
-use rtnetlink::packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{ErrorMessage, NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
 
 use super::mended::{Mended, mended};
 
@@ -108,8 +108,10 @@ impl Answers {
                     .context("the kernel broke a list off")
             }
             NetlinkPayload::Done(_) => Ok(true),
-            NetlinkPayload::Error(error) if error.code.is_some() => {
-                Err(error.to_io()).context("the kernel refused a netlink request")
+            NetlinkPayload::Error(ErrorMessage { code: Some(code), .. }) => {
+                // The crate's own would negate a number that has no opposite.
+                Err(std::io::Error::from_raw_os_error(code.get().saturating_neg()))
+                    .context("the kernel refused a netlink request")
             }
             NetlinkPayload::InnerMessage(inner) => {
                 self.messages.push(inner);
