@@ -240,7 +240,7 @@ pub(crate) mod tests {
 
     #[test]
     fn names_that_no_file_can_be_moved_to_are_refused_before_there_is_one() {
-        let directory = Directory::new("names");
+        let directory = Directory::new("no-way");
         let long = claim(&directory.0.join("x".repeat(256))).unwrap_err();
         assert_eq!(long.raw_os_error(), Some(libc::ENAMETOOLONG));
         let mounted = Path::new("/proc");
