@@ -62,15 +62,10 @@ fn record(work: impl FnOnce(&Network)) -> (Network, Profile) {
     (network, profile)
 }
 
-/// What passed devices, in both directions.
-fn all_of(profile: &Profile) -> impl Iterator<Item = Conserved> {
-    Side::ALL.into_iter().flat_map(|side| passed(profile, side))
-}
-
-/// The same of those of the network.
+/// What passed devices of the network.
 fn here(network: &Network, profile: &Profile) -> Vec<Conserved> {
     let inodes = ["client", "middle", "server"].map(|side| network.inode(side));
-    all_of(profile).filter(|sent| inodes.contains(&sent.netns)).collect()
+    passed(profile).into_iter().filter(|sent| inodes.contains(&sent.netns)).collect()
 }
 
 #[test]
@@ -102,7 +97,7 @@ fn those_that_are_followed_stand_for_all_where_each_has_a_long_way() {
         ["lab", "run", "nested-bridge-bridge", "--workload", "tcp-rr", "--duration", "2s", "--sample-every", "2"];
     succeeded(&netstrata(&[&words[..], &["-o", &directory.word("")]].concat()));
     let profile = read(&directory.file("nested-bridge-bridge.prof")).unwrap();
-    let all: Vec<Conserved> = all_of(&profile).filter(|sent| sent.counted > 1000).collect();
+    let all: Vec<Conserved> = passed(&profile).into_iter().filter(|sent| sent.counted > 1000).collect();
     assert!(all.len() >= 16, "{all:?}");
     for sent in &all {
         // Each of these is followed, and counts for two, or is not: five standard deviations of that.

@@ -9,7 +9,7 @@ use super::spans::device_name;
 use crate::profile::{CrossingRecord, DeviceCounters, PathRecord, Profile};
 
 /// A direction of packets at a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// It transmits.
     Transmitted,
@@ -18,7 +18,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// Both.
+    /// Both, in the order in which they are told.
     pub const ALL: [Self; 2] = [Self::Transmitted, Self::Received];
 
     /// What a device did.
@@ -36,11 +36,12 @@ impl Side {
         }
     }
 
-    /// Whether a packet that crosses here passes the device in this direction.
-    fn passes(self, point: Point) -> bool {
-        match self {
-            Self::Transmitted => point == Point::Xmit,
-            Self::Received => matches!(point, Point::Gro | Point::Rx | Point::Receive),
+    /// The direction in which a packet that crosses here passes the device, if it does.
+    fn at(point: Point) -> Option<Self> {
+        match point {
+            Point::Xmit => Some(Self::Transmitted),
+            Point::Gro | Point::Rx | Point::Receive => Some(Self::Received),
+            _ => None,
         }
     }
 
@@ -103,19 +104,19 @@ const LOST: [Loss; 7] = [
 /// Namespace and index of a device.
 type Place = (u32, u32);
 
-/// The devices of which something passed in this direction, and that count it where journeys are seen, in the order of the profile;
-/// none where journeys were chosen by filters, or where paths were folded into classes, which know no device.
-pub fn passed(profile: &Profile, side: Side) -> Vec<Conserved> {
+/// What passed devices that count it where journeys are seen: all that was transmitted, then all that was received, in the order of the
+/// profile. Nothing where journeys were chosen by filters, or where paths were folded into classes, which know no device.
+pub fn passed(profile: &Profile) -> Vec<Conserved> {
     let observed = profile.sampling.observed_ns as f64 / profile.meta.duration_ns.max(1) as f64;
     if !profile.meta.filters.is_empty() || profile.folded().0 > 0 || observed <= 0.0 {
         return Vec::new();
     }
     let scale = (1.0 / observed).max(1.0);
-    let mut seen: BTreeMap<Place, (f64, u64)> = BTreeMap::new();
+    let mut seen: BTreeMap<(Side, Place), (f64, u64)> = BTreeMap::new();
     let kinds = kinds(profile);
     for path in &profile.paths {
-        for (place, packets) in crossed(path, side, &kinds) {
-            let at = seen.entry(place).or_default();
+        for (passing, packets) in crossed(path, &kinds) {
+            let at = seen.entry(passing).or_default();
             *at = (at.0 + profile.once(packets) * scale, at.1 + path.samples);
         }
     }
@@ -123,31 +124,32 @@ pub fn passed(profile: &Profile, side: Side) -> Vec<Conserved> {
     let rate = profile.sampling.packets as f64 / profile.sampling.followed.max(1) as f64;
     // Traffic that fell between the windows is seen by nobody: then they saw less of the softirqs than of the time.
     let missed = profile.softirqs_in_windows().map_or(1.0, |share| (observed / share.max(f64::MIN_POSITIVE)).max(1.0));
-    let counting = profile.devices.iter().map(|counters| ((counters.netns, counters.ifindex), counters));
-    let counting = counting.filter(|(place, counters)| side.counted(counters) > 0 && side.is_seen(kinds.get(place)));
-    let found = counting.map(|(place, counters)| {
-        let counted = side.counted(counters);
-        let (journeys, samples) = seen.get(&place).copied().unwrap_or_default();
+    let at_device = |side: Side, counters: &DeviceCounters| {
+        let (place, counted) = ((counters.netns, counters.ifindex), side.counted(counters));
+        if counted == 0 || !side.is_seen(kinds.get(&place)) {
+            return None;
+        }
+        let (journeys, samples) = seen.get(&(side, place)).copied().unwrap_or_default();
         let unsteady = if scale > 1.01 { counted as f64 * (1.0 - 1.0 / (UNSTEADY * missed)) } else { 0.0 };
         let drawn = 3.0 * (DEVIATION * journeys / (samples as f64).sqrt().max(1.0)).max(rate);
         // A device counts as received what it drops before anybody sees it there.
         let dropped = if side == Side::Received { counters.rx_dropped as f64 } else { 0.0 };
-        Conserved {
+        Some(Conserved {
             side,
             netns: place.0,
             ifindex: place.1,
             counted,
             journeys,
             doubt: unsteady + drawn + EDGES * counted as f64 + lost as f64 * scale + dropped,
-        }
-    });
-    found.collect()
+        })
+    };
+    let of_side = |side| profile.devices.iter().filter_map(move |counters| at_device(side, counters));
+    Side::ALL.into_iter().flat_map(of_side).collect()
 }
 
 /// The device and direction with the most packets that began unseen.
 pub fn most_unseen(profile: &Profile) -> Option<Conserved> {
-    let all = Side::ALL.into_iter().flat_map(|side| passed(profile, side));
-    all.max_by_key(Conserved::unseen).filter(|worst| worst.unseen() > 0)
+    passed(profile).into_iter().max_by_key(Conserved::unseen).filter(|worst| worst.unseen() > 0)
 }
 
 /// Kinds of devices that count an skb as one packet, however many segments it is to become.
@@ -168,7 +170,7 @@ fn kinds(profile: &Profile) -> BTreeMap<Place, &str> {
 
 /// Packets of a path by the devices that they passed. Some devices count segments, and once a packet was cut or joined it is not
 /// known what there was of it: then the largest number that it may be is taken.
-fn crossed(path: &PathRecord, side: Side, kinds: &BTreeMap<Place, &str>) -> BTreeMap<Place, u64> {
+fn crossed(path: &PathRecord, kinds: &BTreeMap<Place, &str>) -> BTreeMap<(Side, Place), u64> {
     let changes = |edge: Edge| !matches!(edge, Edge::Same | Edge::Handed | Edge::Clone | Edge::Rebuild);
     let changed = path.edges.iter().filter(|(_, edge)| changes(*edge)).map(|(at, _)| usize::from(*at)).min();
     let is_cut = path.edges.iter().any(|(_, edge)| matches!(edge, Edge::Segment | Edge::Fragment));
@@ -176,13 +178,13 @@ fn crossed(path: &PathRecord, side: Side, kinds: &BTreeMap<Place, &str>) -> BTre
     let most = path.packets.max(path.wire_packets).max(at_end);
     // What a clone was made of has its own journey.
     let own = path.edges.iter().filter(|(_, edge)| *edge == Edge::Clone).map(|(at, _)| usize::from(*at)).max();
-    let passing = path.crossings.iter().enumerate().skip(own.unwrap_or(0)).filter(|(_, at)| side.passes(at.point));
     let mut found = BTreeMap::new();
-    for (at, crossing) in passing {
+    for (at, crossing) in path.crossings.iter().enumerate().skip(own.unwrap_or(0)) {
+        let Some(side) = Side::at(crossing.point) else { continue };
         let place = (crossing.netns, crossing.ifindex);
         let counts_skbs = kinds.get(&place).is_some_and(|kind| COUNT_SKBS.contains(kind));
         let whole = counts_skbs && changed.is_none_or(|changed| at < changed);
-        let packets = found.entry(place).or_default();
+        let packets = found.entry((side, place)).or_default();
         *packets = if whole { path.packets } else { most }.max(*packets);
     }
     found
@@ -256,7 +258,7 @@ mod tests {
         clone.edges = vec![(1, Edge::Clone)];
         flooded.paths.push(clone);
         flooded.devices.push(DeviceCounters { ifindex: 3, ..flooded.devices[0] });
-        let all: Vec<f64> = passed(&flooded, Side::Transmitted).iter().map(|sent| sent.journeys).collect();
+        let all: Vec<f64> = passed(&flooded).iter().map(|sent| sent.journeys).collect();
         assert_eq!(all, [20_000.0, 20_000.0]);
         flooded.devices[0].tx_packets = 40_000;
         assert!(unseen(&flooded) > 18_000);

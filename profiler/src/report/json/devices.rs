@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    analysis::{Account, BehindXdp, Side, behind_xdp, passed},
+    analysis::{Account, BehindXdp, Conserved, Side, behind_xdp, passed},
     profile::Profile,
 };
 
@@ -14,10 +14,8 @@ pub fn devices(profile: &Profile, account: &Account) -> Vec<Value> {
     let programs = behind_xdp(profile, account);
     let programs: BTreeMap<_, BehindXdp> =
         programs.into_iter().map(|found| ((found.netns, found.ifindex), found)).collect();
-    let sides = [("tx", Side::Transmitted), ("rx", Side::Received)].map(|(name, side)| {
-        let all = passed(profile, side).into_iter().map(|one| ((one.netns, one.ifindex), one));
-        (name, all.collect::<BTreeMap<_, _>>())
-    });
+    let passed: BTreeMap<_, Conserved> =
+        passed(profile).into_iter().map(|one| ((one.side, one.netns, one.ifindex), one)).collect();
     profile
         .devices
         .iter()
@@ -36,8 +34,8 @@ pub fn devices(profile: &Profile, account: &Account) -> Vec<Value> {
                 "tx_dropped": counters.tx_dropped,
             });
             let place = (counters.netns, counters.ifindex);
-            for (name, all) in &sides {
-                if let Some(one) = all.get(&place) {
+            for (name, side) in [("tx", Side::Transmitted), ("rx", Side::Received)] {
+                if let Some(one) = passed.get(&(side, place.0, place.1)) {
                     row[format!("{name}_journeys")] = (one.journeys.round() as u64).into();
                     row[format!("{name}_unseen")] = one.unseen().into();
                 }

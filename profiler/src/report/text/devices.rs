@@ -8,7 +8,7 @@ use std::{
 use netstrata_common::Layer;
 
 use crate::{
-    analysis::{Account, Side, behind_xdp, passed},
+    analysis::{Account, behind_xdp, passed},
     output::{count, wrapped},
     profile::Profile,
 };
@@ -16,8 +16,7 @@ use crate::{
 /// Devices whose XDP programs take packets, and kinds of devices of which nothing is known.
 pub fn devices(out: &mut String, profile: &Profile, account: &Account) -> std::fmt::Result {
     let (programs, kinds) = (behind_xdp(profile, account), unknown_kinds(profile));
-    let all = Side::ALL.into_iter().flat_map(|side| passed(profile, side));
-    let mut unseen: Vec<_> = all.filter(|one| one.unseen() > 0).collect();
+    let mut unseen: Vec<_> = passed(profile).into_iter().filter(|one| one.unseen() > 0).collect();
     unseen.sort_by_key(|one| std::cmp::Reverse(one.unseen()));
     if programs.is_empty() && kinds.is_empty() && unseen.is_empty() {
         return Ok(());
