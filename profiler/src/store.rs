@@ -1,7 +1,6 @@
 //! Files of results: of this user alone, whole or not at all, past whatever waits at their name.
 
 use std::{
-    ffi::CString,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write as _},
     os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
@@ -64,32 +63,34 @@ pub fn claim(path: &Path) -> io::Result<Place> {
 }
 
 /// Whether what has this name, if anything, gives way to a file that is moved there: a name that is too long, a file that is mounted
-/// there, and one that nobody may change do not.
+/// there, and one that nobody may change do not. Links do.
 fn can_be_replaced(path: &Path) -> io::Result<()> {
-    match is_mounted(path) {
+    let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Ok(true) => return Err(ErrorKind::ResourceBusy.into()),
-        mounted => mounted?,
+        there => there?,
     };
-    match OpenOptions::new().append(true).custom_flags(O_NONBLOCK | libc::O_NOFOLLOW).open(path) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(error),
+    if there.is_symlink() {
+        return Ok(());
+    }
+    if is_mounted(path)? {
+        return Err(ErrorKind::ResourceBusy.into());
+    }
+    match OpenOptions::new().append(true).custom_flags(O_NONBLOCK).open(path) {
+        Err(error) if error.raw_os_error() == Some(EPERM) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Whether something is mounted at this very name. That its device is another's than its directory's tells nothing: so it is with
-/// plain files of overlays, which containers have.
+/// Whether something is mounted at this very name, as far as the kernel tells. That its device is another's than its directory's tells
+/// nothing: so it is with plain files of overlays, which containers have.
 fn is_mounted(path: &Path) -> io::Result<bool> {
-    let name = CString::new(path.as_os_str().as_encoded_bytes())?;
-    // SAFETY: an all-zero structure is valid; it and the name outlive the call.
-    let (result, there) = unsafe {
-        let mut there: libc::statx = std::mem::zeroed();
-        (libc::statx(libc::AT_FDCWD, name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, 0, &raw mut there), there)
-    };
-    match result {
-        0 => Ok(there.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let name = fs::canonicalize(path)?;
+    // Blanks and the like stand there as `\040`.
+    let odd = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\\');
+    let write = |byte: &u8| if odd(byte) { format!("\\{byte:03o}").into_bytes() } else { vec![*byte] };
+    let name: Vec<u8> = name.as_os_str().as_encoded_bytes().iter().flat_map(write).collect();
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    Ok(mounts.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&name[..])))
 }
 
 impl Place {
@@ -145,8 +146,9 @@ fn synced(file: &File) -> io::Result<()> {
     }
 }
 
-/// As `libc` has it on every machine that netstrata is built for.
+/// As `libc` has them on every machine that netstrata is built for.
 const O_NONBLOCK: i32 = 0o4000;
+const EPERM: i32 = 1;
 
 /// Whether a path is of a file that whoever started this process has opened for it, like `/dev/stdout`: no name of a file.
 fn is_handed_over(path: &Path) -> bool {
@@ -242,7 +244,7 @@ pub(crate) mod tests {
     fn names_that_no_file_can_be_moved_to_are_refused_before_there_is_one() {
         let directory = Directory::new("no-way");
         let long = claim(&directory.0.join("x".repeat(256))).unwrap_err();
-        assert_eq!(long.raw_os_error(), Some(libc::ENAMETOOLONG));
+        assert_eq!(long.kind(), ErrorKind::InvalidFilename);
         let mounted = Path::new("/proc");
         assert!(can_be_replaced(mounted).is_err() && can_be_replaced(&directory.0.join("new")).is_ok());
         fs::write(directory.0.join("old"), "").unwrap();

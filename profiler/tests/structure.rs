@@ -296,8 +296,9 @@ fn nothing_imports_itself_in_a_circle() {
 fn what_only_thinks_names_no_crate_that_looks_at_the_machine() {
     for room in ROOMS.iter().filter(|room| [Part::Leaf, Part::Pure].contains(&room.part)) {
         let folder = sources("profiler").join(room.name);
-        let files = if folder.is_dir() { walk(&folder) } else { vec![folder.with_extension("rs")] };
-        for file in files {
+        let files = if folder.is_dir() { walk(&folder) } else { Vec::new() };
+        // A room may be a file with a folder.
+        for file in files.into_iter().chain(Some(folder.with_extension("rs")).filter(|file| file.exists())) {
             let text = std::fs::read_to_string(&file).expect("text");
             let used = LIVE_CRATES.iter().find(|name| text.contains(&format!("{name}::")));
             assert_eq!(used, None, "{}", file.display());
