@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Found, json::objects, text::count, words::Words};
+use super::{
+    Found,
+    json::objects,
+    text::{by_the_clock, count},
+    words::Words,
+};
 use crate::profile::Benchmark;
 
 /// How far a rate may be from requests by seconds.
@@ -135,7 +140,7 @@ fn result(document: &Document) -> Result<Found, String> {
         found.notes.push(format!("{failed} errors and answers that are errors"));
     }
     if document.requested_qps.as_ref().is_some_and(|rate| rate != "max") {
-        found.notes.push("it sends by the clock (-qps), and its rate was the client's choice".into());
+        found.notes.push(by_the_clock("-qps"));
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Found,
-    text::{count, leading, line_of, number, quoted, whole},
+    text::{by_the_clock, count, leading, line_of, number, quoted, whole},
     words::Words,
 };
 use crate::profile::Benchmark;
@@ -74,7 +74,7 @@ pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
         notes.push(format!("{} errors and answers that are errors", failed + refused));
     }
     if words.value(&["-q"]).known().is_some_and(|rate| number(rate) != Some(0.0)) {
-        notes.push("it sends by the clock (-q), and its rate was the client's choice".into());
+        notes.push(by_the_clock("-q"));
     }
     Ok(vec![Found { notes, ..Found::from(benchmark) }])
 }

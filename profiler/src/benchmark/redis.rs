@@ -2,7 +2,7 @@
 
 use super::{
     Found,
-    text::{count, leading, number, whole},
+    text::{by_the_clock, count, has_hundredths, leading, number, whole},
     words::Words,
 };
 use crate::profile::Benchmark;
@@ -13,9 +13,8 @@ pub const FLAGS: &[&str] =
 
 /// Whether a text looks like its output: a rate with two digits behind the point, or the head of its table.
 pub fn signs(text: &str) -> bool {
-    let two_digits =
-        |rate: &str| number(rate).is_some() && rate.split_once('.').is_some_and(|(_, part)| part.len() == 2);
-    text.contains("\"test\",\"rps\"") || text.lines().filter_map(rate).any(|(rate, _)| two_digits(rate))
+    let written = |rate: &str| number(rate).is_some() && has_hundredths(rate);
+    text.contains("\"test\",\"rps\"") || text.lines().filter_map(rate).any(|(rate, _)| written(rate))
 }
 
 /// `GET: 95238.10 requests per second, p50=0.055 msec`: the rate, and what follows. The name before may hold anything.
@@ -51,7 +50,7 @@ pub fn read(words: &Words<'_>, text: &str) -> Result<Vec<Found>, String> {
             one.notes.extend(Some(pipelined(depth)).filter(|_| left_out).map(str::to_owned));
         }
         if words.has(&["-rps"]) == Some(true) {
-            one.notes.push("it sends by the clock (--rps), and its rate was the client's choice".into());
+            one.notes.push(by_the_clock("--rps"));
         }
     }
     Ok(found)

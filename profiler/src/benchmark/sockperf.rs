@@ -2,7 +2,7 @@
 
 use super::{
     Found,
-    text::{behind, leading, quoted, whole},
+    text::{behind, by_the_clock, leading, quoted, whole},
     words::Words,
 };
 use crate::profile::Benchmark;
@@ -74,7 +74,7 @@ fn run(words: &Words<'_>, text: &str) -> Result<Found, String> {
         if words.value(&["--mps"]).known().is_some_and(|rate| rate != "max")
             && found.benchmark.transactions_per_s.is_some()
         {
-            found.notes.push("it sends by the clock (--mps), and its rate was the client's choice".into());
+            found.notes.push(by_the_clock("--mps"));
         }
     }
     Ok(found)

@@ -78,6 +78,16 @@ pub fn leading(text: &str) -> Option<(f64, &str)> {
     Some((number(&text[..end])?, rest)).filter(|_| !goes_on)
 }
 
+/// Whether a number is written with two digits behind its point.
+pub fn has_hundredths(word: &str) -> bool {
+    word.split_once('.').is_some_and(|(_, part)| part.len() == 2)
+}
+
+/// Why a rate tells nothing of what could have been answered: an option sets it.
+pub fn by_the_clock(option: &str) -> String {
+    format!("it sends by the clock ({option}), and its rate was the client's choice")
+}
+
 /// The number behind a name, over blanks and `=`: `RunTime=0.550 sec`.
 pub fn behind(text: &str, name: &str) -> Option<f64> {
     let rest = &text[text.find(name)? + name.len()..];

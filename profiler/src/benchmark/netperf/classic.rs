@@ -2,7 +2,7 @@
 
 use super::{Asked, Found, Work, asked_bits, bits, transactions};
 use crate::{
-    benchmark::text::{number, whole},
+    benchmark::text::{has_hundredths, number, whole},
     profile::{Benchmark, measures::Datagrams},
 };
 
@@ -41,8 +41,7 @@ pub fn read(asked: &Asked<'_>, text: &str) -> Result<Vec<Found>, String> {
 /// Whether the first row is written as netperf writes it, where no head says what is in it: sizes are whole, and behind them time and
 /// rate have two digits behind the point.
 fn written(row: &[&str], asked: &Asked<'_>) -> bool {
-    let two_digits =
-        |word: Option<&&str>| word.and_then(|word| word.split_once('.')).is_some_and(|(_, part)| part.len() == 2);
+    let two_digits = |word: Option<&&str>| word.is_some_and(|word| has_hundredths(word));
     let datagrams = asked.test.protocol == "udp" && asked.test.work == Work::Stream;
     let sizes = match asked.test.work {
         _ if row.len() == 1 => return two_digits(row.first()),
