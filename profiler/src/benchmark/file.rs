@@ -59,22 +59,18 @@ pub fn read_file(command: &[String], file: &Path, recorded: Recorded) -> Reading
         Ok(_) if bytes.len() as u64 > LARGEST_FILE => refused("it is too long"),
         Ok(_) => match understood(command, &String::from_utf8_lossy(&bytes)) {
             None => refused("it is of no tool that is known"),
-            Some((found, began_s)) => {
-                let ran_s = found.benchmark.as_ref().and_then(Benchmark::ran_s).unwrap_or(0.0);
-                match began_s
-                    .filter(|_| found.benchmark.is_some())
-                    .and_then(|began_s| elsewhen(began_s, ran_s, recorded))
-                {
-                    Some(why) => refused(why),
-                    None => longer(found, recorded.seconds),
-                }
-            }
+            Some((found, began_s)) => match elsewhen(&found, began_s, recorded) {
+                Some(why) => refused(why),
+                None => longer(found, recorded.seconds),
+            },
         },
     }
 }
 
-/// Why what began by a tool's own clock and ran for a while is of another run than the recorded one.
-fn elsewhen(began_s: f64, ran_s: f64, recorded: Recorded) -> Option<&'static str> {
+/// Why what began by a tool's own clock, if that tells, is of another run than the recorded one.
+fn elsewhen(found: &Reading, began_s: Option<f64>, recorded: Recorded) -> Option<&'static str> {
+    let ran_s = found.benchmark.as_ref()?.ran_s().unwrap_or(0.0);
+    let began_s = began_s?;
     let at = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     if began_s + ran_s + APART_S < at(recorded.since) {
         return Some("by its own clock it was over before the recording began, so it is of another run");

@@ -193,7 +193,8 @@ fn put_together(recording: &Recording, args: &RecordArgs, pieces: Pieces<'_>, af
             observed_ns: observed.as_nanos().min(duration.as_nanos()) as u64,
             looks: recording.looks.clone(),
             followed,
-            packets: decisions,
+            // While it runs, a CPU may have counted the last one here and not yet there.
+            packets: decisions.max(followed),
         },
         journeys,
         paths: tree.into_records(),

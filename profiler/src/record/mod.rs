@@ -169,10 +169,10 @@ fn measured(args: &RecordArgs, outcome: Option<&command::Outcome>, since: System
     let read = match (&args.benchmark, outcome) {
         (Some(file), _) => {
             let recorded = Recorded { since, seconds: meta.duration_ns as f64 / 1e9 };
-            benchmark::read_file(&command::words(&args.command), file, recorded)
+            benchmark::read_file(&meta.command, file, recorded)
         }
         (None, Some(outcome)) => {
-            let read = benchmark::read(&command::words(&args.command), &outcome.output, outcome.whole);
+            let read = benchmark::read(&meta.command, &outcome.output, outcome.whole);
             if outcome.asked_to { read.of_ended() } else { read }
         }
         (None, None) => return,

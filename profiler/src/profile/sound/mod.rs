@@ -110,15 +110,16 @@ pub(super) fn check(profile: &Profile) -> Result<Totals, String> {
 
 /// A number that is one.
 fn fraction(what: &str, value: f64) -> Sound {
-    match value.is_finite() && (0.0..=MOST_FRACTION).contains(&value) {
-        true => Ok(()),
-        false => Err(format!("{what} of {value:e}")),
-    }
+    up_to(MOST_FRACTION, what, value)
 }
 
 /// A part of a whole.
 fn share(what: &str, value: f64) -> Sound {
-    match (0.0..=1.0).contains(&value) {
+    up_to(1.0, what, value)
+}
+
+fn up_to(most: f64, what: &str, value: f64) -> Sound {
+    match (0.0..=most).contains(&value) {
         true => Ok(()),
         false => Err(format!("{what} of {value:e}")),
     }
