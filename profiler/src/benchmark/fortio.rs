@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
@@ -147,23 +148,7 @@ fn result(document: &Document) -> Result<Found, String> {
 
 /// Seconds since 1970 of a time as RFC 3339 writes it: `2024-03-01T10:00:00.5+01:00`.
 fn since_1970(time: &str) -> Option<f64> {
-    let part = |from: usize, to: usize| time.get(from..to)?.parse::<i64>().ok();
-    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
-    let (hours, minutes, seconds) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
-    let zone = time.get(19..)?.trim_start_matches(|letter: char| letter == '.' || letter.is_ascii_digit());
-    let east = match zone.split_at_checked(1)? {
-        ("Z", "") => 0,
-        (sign @ ("+" | "-"), rest) if rest.len() == 5 => {
-            let (hours, minutes) = rest.split_once(':')?;
-            let east = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-            if sign == "+" { east } else { -east }
-        }
-        _ => return None,
-    };
-    // Days of years that begin in March, so that a leap day is the last one.
-    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    Some((((days * 24 + hours) * 60 + minutes - east) * 60 + seconds) as f64)
+    Some(time.parse::<Timestamp>().ok()?.as_second() as f64)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     judge::{Figure, Judgment},
     set::Set,
 };
-use crate::{explain::WorkKind, failure::Failure};
+use crate::{explain::WorkKind, failure::Failure, output};
 
 /// Appends a row with the target's figures; one of the same recordings is made anew, or programs would take a check that is repeated
 /// for one more point. Figures that are new get a column behind the others; a layer that is not there took no time, which is what
@@ -127,17 +127,7 @@ fn made(target: &Set) -> u64 {
 
 /// A time as ISO 8601 has it, in UTC.
 fn time(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days of the era of 400 years that began on 1 March 0 (Howard Hinnant's civil_from_days).
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}+00:00", rest / 3600, rest / 60 % 60, rest % 60)
+    output::time(seconds, "%Y-%m-%dT%H:%M:%S+00:00")
 }
 
 #[cfg(test)]

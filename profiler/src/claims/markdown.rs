@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{Answer, Report, judge::Verdict, text};
-use crate::output::markdown as escape;
+use crate::output::{markdown as escape, time};
 
 /// The claims as Markdown.
 pub(super) fn render(report: &Report<'_>) -> anyhow::Result<String> {
@@ -64,17 +64,9 @@ fn row(out: &mut String, answer: &Answer<'_>) -> std::fmt::Result {
     writeln!(out, "| {statement} | {place} | {found} | {verdict} |")
 }
 
-/// The day of a time, like 2026-11-26 (Howard Hinnant's `civil_from_days`).
+/// The day of a time, like 2026-11-26.
 fn day(seconds: u64) -> String {
-    let days = (seconds / 86_400) as i64 + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    time(seconds, "%Y-%m-%d")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use jiff::Timestamp;
 
 /// Columns that every text keeps to. Output never depends on the terminal.
 pub const WIDTH: usize = 100;
@@ -52,6 +53,12 @@ pub fn count(value: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A time in seconds since 1970, in UTC and in the letters of `strftime`; the begin of 1970 where no calendar has it.
+pub fn time(seconds: u64, format: &str) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.unwrap_or_default().strftime(format).to_string()
 }
 
 /// Text within XML; what XML has no way to write is replaced.
